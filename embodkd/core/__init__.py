@@ -1,0 +1,1 @@
+"""The shared distillation core: tensors, modules and time; no task, no data set, no modality."""

@@ -1,0 +1,87 @@
+"""Random number generators as data: every state goes to safetensors and JSON and back, bit for bit."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def seed_everything(seed: int) -> np.random.Generator:
+    """Seed python, numpy's global generator and torch (all devices); return a fresh numpy Generator of that seed."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+    return np.random.default_rng(seed)
+
+
+def rng_state(**generators: np.random.Generator) -> tuple[dict[str, Tensor | np.ndarray], dict[str, Any]]:
+    """(tensors, JSON state) of the global generators of torch, numpy and python, and of the numpy Generators given.
+
+    Keys of the tensors start with "rng."; the pair goes into a checkpoint and comes back through `set_rng_state`.
+    """
+    kind, keys, position, has_gauss, gauss = np.random.get_state()
+    version, words, gauss_next = random.getstate()
+    tensors: dict[str, Tensor | np.ndarray] = {
+        "rng.torch": torch.get_rng_state(),
+        "rng.numpy": np.asarray(keys),
+        "rng.python": np.asarray(words, dtype=np.int64),
+    }
+    if torch.cuda.is_available():
+        for index, state in enumerate(torch.cuda.get_rng_state_all()):
+            tensors[f"rng.cuda.{index}"] = state
+    state = {
+        "numpy": [kind, int(position), int(has_gauss), float(gauss)],
+        "python": [version, gauss_next],
+        "generators": {name: generator_state(g) for name, g in generators.items()},
+    }
+    return tensors, state
+
+
+def set_rng_state(
+    tensors: Mapping[str, Tensor | np.ndarray], state: Mapping[str, Any], **generators: np.random.Generator
+) -> None:
+    """Put back what `rng_state` returned; ValueError when a generator is missing from the saved state."""
+    torch.set_rng_state(torch.as_tensor(tensors["rng.torch"]))
+    kind, position, has_gauss, gauss = state["numpy"]
+    np.random.set_state((kind, np.asarray(tensors["rng.numpy"]), position, has_gauss, gauss))
+    version, gauss_next = state["python"]
+    random.setstate((version, tuple(int(w) for w in np.asarray(tensors["rng.python"])), gauss_next))
+    if torch.cuda.is_available():
+        saved = [n for n in tensors if n.startswith("rng.cuda.")]
+        for name in saved[: torch.cuda.device_count()]:
+            torch.cuda.set_rng_state(torch.as_tensor(tensors[name]), int(name.rpartition(".")[2]))
+    for name, generator in generators.items():
+        if name not in state["generators"]:
+            raise ValueError(f"the checkpoint has no random generator {name!r}; it was written by another program")
+        set_generator_state(generator, state["generators"][name])
+
+
+def generator_state(generator: np.random.Generator) -> dict[str, Any]:
+    """The state of a numpy Generator as JSON (integers beyond 64 bits included)."""
+    return _plain(generator.bit_generator.state)
+
+
+def set_generator_state(generator: np.random.Generator, state: Mapping[str, Any]) -> None:
+    """Put back what `generator_state` returned."""
+    generator.bit_generator.state = _arrays(state)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, np.ndarray):
+        return {"array": value.tolist(), "dtype": str(value.dtype)}
+    return int(value) if isinstance(value, np.integer) else value
+
+
+def _arrays(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        if set(value) == {"array", "dtype"}:
+            return np.asarray(value["array"], dtype=value["dtype"])
+        return {k: _arrays(v) for k, v in value.items()}
+    return value

@@ -1,0 +1,359 @@
+"""The run folder: config, manifest, metrics and checkpoints of one run, safe against kills and full disks.
+
+    runs/<name>/config.yaml      what was asked for (resolved)
+                manifest.json    git commit, versions, seed, device, command, minutes
+                metrics.jsonl    one line per `log`, plus tensorboard/ with the same numbers
+                checkpoints/step_N/   tensors.safetensors + state.json, whole or absent
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+import time
+import warnings
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from embodkd.core.files import (
+    atomic_folder,
+    clear_os_error,
+    read_json,
+    read_tensors,
+    remove_folder,
+    sweep_leftovers,
+    write_atomic,
+    write_json,
+    write_tensors,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+__all__ = ["Checkpoint", "RunFolder", "atomic_folder", "rng_state", "set_rng_state"]
+
+_PACKAGES = ("embodkd", "torch", "numpy", "mujoco", "gymnasium", "stable-baselines3", "accelerate", "pybullet")
+_KEPT_CHECKPOINTS = 2
+
+
+def __getattr__(name: str) -> Any:
+    # The random-state helpers need torch; opening a run folder does not.
+    if name in ("rng_state", "set_rng_state"):
+        from embodkd.core import rng
+
+        return getattr(rng, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One saved state: `tensors` (arrays as arrays, tensors on the CPU) and the JSON `state`, at `step`."""
+
+    step: int
+    tensors: dict[str, Any]
+    state: dict[str, Any]
+    path: Path
+
+
+class RunFolder:
+    """A run on disk; open it with `RunFolder.open`, use it as a context manager."""
+
+    def __init__(self, path: Path, lock: int) -> None:
+        self.path = path
+        self._lock: int | None = lock
+        self._metrics: Any = None
+        self._board: Any = None
+        self._start = time.monotonic()
+        self._purge_step: int | None = None
+
+    @classmethod
+    def open(cls, path: str | Path, config: Mapping[str, Any], resume: bool = False) -> RunFolder:
+        """Create the folder, or with `resume` go on in an existing one (a missing one is created then too).
+
+        Raises ValueError if another process holds it, if it has contents and `resume` is off, or if it was made
+        with another config; OSError naming the path if it cannot be written.
+        """
+        path = Path(path)
+        with clear_os_error(path, "create"):
+            path.mkdir(parents=True, exist_ok=True)
+        run = cls(path, _take_lock(path))
+        try:
+            run._prepare(_plain(config), resume)
+        except BaseException:
+            run.close()
+            raise
+        return run
+
+    def log(self, step: int, **scalars: float) -> None:
+        """Append one line of scalars at `step` to metrics.jsonl and TensorBoard; None or NaN is written as null."""
+        row = {"step": int(step), "time_s": round(time.monotonic() - self._start, 3)}
+        row.update({k: _finite(v) for k, v in scalars.items()})
+        with clear_os_error(self.path / "metrics.jsonl"):
+            if self._metrics is None:
+                self._metrics = open(self.path / "metrics.jsonl", "a", encoding="utf-8")
+            self._metrics.write(json.dumps(row) + "\n")
+            self._metrics.flush()
+        self._log_to_board(int(step), row)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """All lines logged so far."""
+        file = self.path / "metrics.jsonl"
+        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+        return [json.loads(line) for line in lines]
+
+    def save_checkpoint(
+        self, step: int, tensors: Mapping[str, Tensor | np.ndarray], state: Mapping[str, Any]
+    ) -> Path:
+        """Write checkpoints/step_N whole or not at all; the last two are kept. A failed save leaves the former one."""
+        path = self.path / "checkpoints" / f"step_{int(step)}"
+        metrics = self.path / "metrics.jsonl"
+        with atomic_folder(path) as aside:
+            write_tensors(aside / "tensors.safetensors", tensors)
+            facts = {
+                "step": int(step),
+                "state": dict(state),
+                "crc32": _crc32(aside / "tensors.safetensors"),
+                "metrics_bytes": metrics.stat().st_size if metrics.exists() else 0,
+            }
+            write_json(aside / "state.json", facts)
+        for former in self._checkpoint_folders()[:-_KEPT_CHECKPOINTS]:
+            remove_folder(former)
+        return path
+
+    def latest_checkpoint(self) -> Checkpoint | None:
+        """The newest whole checkpoint, None if there is none.
+
+        A damaged one is skipped with a warning that names it; ValueError if all are damaged.
+        """
+        folders = self._checkpoint_folders()
+        complaints = []
+        for folder in reversed(folders):
+            try:
+                return _read_checkpoint(folder)
+            except ValueError as error:
+                complaints.append(str(error))
+                warnings.warn(f"skipped a damaged checkpoint: {error}", stacklevel=2)
+        if folders:
+            raise ValueError(
+                f"{self.path}: no checkpoint can be read ({'; '.join(complaints)}); remove the folder and start anew"
+            )
+        return None
+
+    def note(self, **facts: Any) -> None:
+        """Add facts to manifest.json (renderer, device, evaluation, ...)."""
+        write_json(self.path / "manifest.json", {**read_json(self.path / "manifest.json"), **_plain(facts)})
+
+    def manifest(self) -> dict[str, Any]:
+        """The manifest as written so far."""
+        return read_json(self.path / "manifest.json")
+
+    def finish(self, **facts: Any) -> None:
+        """Mark the run as finished in the manifest, with facts such as `minutes=`; then close it."""
+        self.note(finished=_now(), **facts)
+        self.close()
+
+    def close(self) -> None:
+        """Flush, and let other processes in."""
+        if self._metrics is not None:
+            self._metrics.close()
+            self._metrics = None
+        if self._board is not None:
+            self._board.close()
+            self._board = None
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _prepare(self, config: dict[str, Any], resume: bool) -> None:
+        import yaml
+
+        contents = sorted(p.name for p in self.path.iterdir() if not p.name.startswith("."))
+        file = self.path / "config.yaml"
+        if contents and not resume:
+            raise ValueError(
+                f"{self.path}: already holds {', '.join(contents[:4])}; say resume=true to go on with it, "
+                "choose another name, or remove it"
+            )
+        if contents and not file.exists():
+            raise ValueError(f"{self.path}: has files but no config.yaml: not a run folder; choose another name")
+        if contents:
+            _same_config(self.path, yaml.safe_load(file.read_text(encoding="utf-8")) or {}, config)
+        else:
+            write_atomic(file, yaml.safe_dump(config, sort_keys=False))
+        sweep_leftovers(self.path)
+        if (self.path / "checkpoints").exists():
+            sweep_leftovers(self.path / "checkpoints")
+        if (self.path / "manifest.json").exists():
+            former = self.manifest()
+            self.note(resumed=[*former.get("resumed", []), _now()])
+        else:
+            write_json(self.path / "manifest.json", _manifest(config))
+        self._rewind_metrics()
+
+    def _rewind_metrics(self) -> None:
+        """Drop the lines after the newest checkpoint: that work is about to be repeated."""
+        file = self.path / "metrics.jsonl"
+        if not file.exists():
+            return
+        newest = self.latest_checkpoint()
+        size = json.loads((newest.path / "state.json").read_text())["metrics_bytes"] if newest else 0
+        self._purge_step = newest.step + 1 if newest else 0
+        os.truncate(file, min(size, file.stat().st_size))
+
+    def _checkpoint_folders(self) -> list[Path]:
+        folders = [p for p in (self.path / "checkpoints").glob("step_*") if p.name[5:].isdigit()]
+        return sorted(folders, key=lambda p: int(p.name[5:]))
+
+    def _log_to_board(self, step: int, row: Mapping[str, Any]) -> None:
+        if self._board is None:
+            self._board = _board(self.path / "tensorboard", self._purge_step)
+        for name, value in row.items():
+            if name not in ("step", "time_s") and isinstance(value, (int, float)):
+                self._board.add_scalar(name, value, step)
+
+
+class _NoBoard:
+    def add_scalar(self, name: str, value: float, step: int) -> None:
+        """Nothing to draw on: the absence was warned about once, metrics.jsonl has the numbers."""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def _board(folder: Path, purge_step: int | None) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        advice = "tensorboard is not installed: curves are in metrics.jsonl only; pip install tensorboard"
+        warnings.warn(advice, stacklevel=4)
+        return _NoBoard()
+    return SummaryWriter(str(folder), purge_step=purge_step)
+
+
+def _take_lock(path: Path) -> int:
+    file = path / ".lock"
+    with clear_os_error(file, "create"):
+        handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        owner = os.read(handle, 32).decode(errors="replace").strip()
+        os.close(handle)
+        raise ValueError(
+            f"{path}: another process (pid {owner or 'unknown'}) is writing to this run folder; "
+            "wait for it, stop it, or choose another name"
+        ) from error
+    os.ftruncate(handle, 0)
+    os.write(handle, f"{os.getpid()}\n".encode())
+    return handle
+
+
+def _read_checkpoint(folder: Path) -> Checkpoint:
+    file = folder / "state.json"
+    if not file.exists():
+        raise ValueError(f"{folder}: state.json is missing")
+    facts = read_json(file)
+    tensors = folder / "tensors.safetensors"
+    if not tensors.exists() or _crc32(tensors) != facts["crc32"]:
+        raise ValueError(f"{tensors}: missing, truncated or changed since it was written")
+    return Checkpoint(facts["step"], read_tensors(tensors), facts["state"], folder)
+
+
+def _crc32(file: Path) -> int:
+    value = 0
+    with open(file, "rb") as stream:
+        while block := stream.read(1 << 22):
+            value = zlib.crc32(block, value)
+    return value
+
+
+def _same_config(path: Path, stored: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    a, b = _flat(stored), _flat(config)
+    # Whether and how loudly to go on is no part of what is computed.
+    changed = sorted(k for k in a.keys() | b.keys() if a.get(k) != b.get(k) and k not in ("resume", "quiet"))
+    if changed:
+        shown = "; ".join(f"{k}: {a.get(k)!r} there, {b.get(k)!r} here" for k in changed[:5])
+        raise ValueError(f"{path}: was made with another config ({shown}); use the same, or another run name")
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """`{"a": {"b": 1}}` -> `{"a.b": 1}`."""
+    if not isinstance(value, Mapping) or not value:
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for key, inner in value.items():
+        flat |= _flat(inner, f"{prefix}.{key}" if prefix else str(key))
+    return flat
+
+
+def _plain(value: Any) -> Any:
+    """Mappings, sequences, paths and numbers as JSON and YAML know them, so that a config compares equal on resume."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return value.item() if hasattr(value, "item") else str(value)
+
+
+def _finite(value: Any) -> Any:
+    if value is None or isinstance(value, (str, bool)):
+        return value
+    number = value.item() if hasattr(value, "item") else value
+    return number if math.isfinite(number) else None
+
+
+def _manifest(config: Mapping[str, Any]) -> dict[str, Any]:
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = None
+    return {
+        "command": sys.argv,
+        "started": _now(),
+        "git_commit": _git_commit(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "versions": versions,
+        "seed": config.get("seed"),
+        "device": str(config.get("device", "cpu")),
+    }
+
+
+def _git_commit() -> str | None:
+    """The commit that the code was run from, "-dirty" if it had changes; None outside a checkout."""
+    here = Path(__file__).resolve().parent
+    ask = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        answer = subprocess.run(ask, capture_output=True, text=True, timeout=10, check=False)
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
