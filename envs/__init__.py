@@ -1,0 +1,44 @@
+"""Worlds: batched tasks and the doors that open onto them (Gymnasium, its vector environments, stable-baselines3)."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from embodkd.envs.spec import Group, TaskSpec
+from embodkd.envs.stream import Stream, StreamStep
+from embodkd.envs.task import BatchTask, Step
+
+__all__ = ["BatchTask", "Group", "Step", "Stream", "StreamStep", "TaskSpec", "make_task", "task_names"]
+
+# name -> module and class; a table, not imports, so that listing the tasks costs nothing
+TASKS = {
+    "peg_hole": ("embodkd.envs.tasks.peg_hole", "PegHole"),
+    "pick_lift": ("embodkd.envs.tasks.pick_lift", "PickLift"),
+    "hand_lift": ("embodkd.envs.tasks.hand_lift", "HandLift"),
+}
+
+
+def task_names() -> tuple[str, ...]:
+    """The tasks that ``make_task`` knows."""
+    return tuple(TASKS)
+
+
+def make_task(name: str, num_envs: int = 1, *, engine: str = "mujoco", threads: int = 0, **options: Any) -> BatchTask:
+    """Build ``num_envs`` copies of a task.
+
+    ``options`` are the constructor's own (randomness, robot, reward, ...).  ``threads`` is the number of physics
+    threads, 0 for one per core; results do not depend on it.  Raises ``ValueError`` for an unknown task, engine or
+    option, naming the nearest that exists.
+    """
+    from embodkd.core.schema import build
+
+    if name not in TASKS:
+        import difflib
+
+        near = difflib.get_close_matches(name, TASKS, n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise ValueError(f"unknown task {name!r}{hint}; there are: {', '.join(TASKS)}")
+    module, attribute = TASKS[name]
+    task_class = getattr(importlib.import_module(module), attribute)
+    return build(task_class, options, f"task {name}", num_envs=num_envs, engine=engine, threads=threads)

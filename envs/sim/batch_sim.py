@@ -1,0 +1,131 @@
+"""N copies of one MuJoCo model, stepped together in C threads, with state and parameters as live numpy rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mujoco
+import mujoco.batch
+import numpy as np
+
+_VEL = int(mujoco.mjtStage.mjSTAGE_VEL)
+_BAD_WARNINGS = [int(w) for w in (mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADQVEL,
+                                  mujoco.mjtWarning.mjWARN_BADQACC)]
+
+
+class SimulationDiverged(RuntimeError):
+    """A copy produced a non-finite number; ``copies`` names them and ``dump`` is the file with their last state."""
+
+    def __init__(self, copies: list[int], dump: Path, reason: str) -> None:
+        self.copies, self.dump = copies, dump
+        super().__init__(
+            f"simulation copies {copies} diverged ({reason}); their last good state and controls are in {dump}. "
+            "Lower the action scale, the gains or the time step of the model, then run again."
+        )
+
+
+class BatchSim:
+    """A thin, typed hold on ``mujoco.batch.Batch``.
+
+    ``view(name)`` gives a live array over a data field, (N, ...); ``parameter(name)`` gives per-copy values of a
+    model field, which ``restore(ids)`` sets back to the model's own.  Stepping ends with positions and velocities of
+    the new state (``mjSTAGE_VEL``), so a view never lags behind.
+    """
+
+    def __init__(self, model: mujoco.MjModel, num_envs: int, *, threads: int = 0, dump_dir: str = "runs/diverged") -> None:
+        if num_envs < 1:
+            raise ValueError(f"num_envs must be at least 1, not {num_envs}")
+        self.model = model
+        self.num_envs = num_envs
+        self._dump_dir = Path(dump_dir)
+        self._batch = mujoco.batch.Batch(model, num_envs, nthread=threads, persistent=True)
+        self._parameters: dict[str, np.ndarray] = {}
+        self._last_state = self._batch.state.copy()
+
+    @property
+    def state(self) -> np.ndarray:
+        """Everything the future of a copy depends on, except its parameters: (N, mj_stateSize), live."""
+        return self._batch.state
+
+    @property
+    def parameters(self) -> dict[str, np.ndarray]:
+        """The model fields that differ between copies so far, by name."""
+        return self._parameters
+
+    def view(self, name: str) -> np.ndarray:
+        """Live (N, ...) array of a data field; state fields may be written, derived ones are read-only."""
+        return self._batch.bind(name)
+
+    def parameter(self, name: str) -> np.ndarray:
+        """Live per-copy values of a model field (``opt.gravity`` for options), (N, ...)."""
+        if name not in self._parameters:
+            self._parameters[name] = self._batch.expand(name)
+        return self._parameters[name]
+
+    def restore(self, ids: np.ndarray) -> None:
+        """Give the copies ``ids`` the model's own parameters again."""
+        for name, values in self._parameters.items():
+            owner, field = (self.model.opt, name[4:]) if name.startswith("opt.") else (self.model, name)
+            values[ids] = np.asarray(getattr(owner, field)).reshape(values.shape[1:])
+
+    def reset(self, ids: np.ndarray | None = None) -> None:
+        """Copies ``ids`` (sorted, unique; None for all) take the model's default state; then write rows, ``forward``."""
+        self._batch.reset(ids=ids, stage=int(mujoco.mjtStage.mjSTAGE_NONE))
+
+    def constants(self, ids: np.ndarray | None = None) -> None:
+        """Recompute the constants that follow from changed masses, sizes and gains."""
+        self._batch.set_const(ids=ids)
+
+    def forward(self, ids: np.ndarray | None = None) -> None:
+        """Make positions and velocities current after the state was written."""
+        self._batch.forward(ids=ids, stage=_VEL)
+
+    def step(self, substeps: int) -> None:
+        """Advance every copy; raises ``SimulationDiverged`` with the copies whose numbers are no longer finite."""
+        np.copyto(self._last_state, self._batch.state)
+        warned_before = self._batch.warning[:, _BAD_WARNINGS].sum()
+        reason = "NaN, infinity or a huge value in positions, velocities or accelerations"
+        try:
+            self._batch.step(nstep=substeps, stage=_VEL)
+        except mujoco.batch.SimulationError as error:
+            self._raise_diverged(np.asarray(error.ids), str(error))
+        warnings = self._batch.warning[:, _BAD_WARNINGS]
+        finite = np.isfinite(self._batch.state).all(axis=1)
+        if warnings.sum() > warned_before or not finite.all():
+            self._raise_diverged(np.flatnonzero(warnings.any(axis=1) | ~finite), reason)
+
+    def jacobian(self, body: int, point_N3: np.ndarray, ids: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Translational and rotational Jacobians of world points on a body, each (n, 3, nv)."""
+        return self._batch.jac(body, point_N3, ids=ids)
+
+    def ray(
+        self, origin: np.ndarray, direction: np.ndarray, *, groups: np.ndarray | None, ids: np.ndarray | None, normals: bool
+    ) -> tuple[np.ndarray, ...]:
+        """Distances (n, R; -1 for a miss), geom ids (n, R) and, when asked for, unit normals (n, R, 3)."""
+        return self._batch.ray(origin, direction, geomgroup=groups, ids=ids, normal=normals)
+
+    def snapshot(self, copy: int) -> tuple[mujoco.MjModel, mujoco.MjData]:
+        """One copy as a plain model and data, for MuJoCo's renderer or any ``mj_`` function."""
+        model = self._batch.get_model(copy)
+        data = self._batch.get_data(copy)
+        mujoco.mj_forward(model, data)
+        return model, data
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """State and parameters of all copies as plain arrays."""
+        return {"state": self.state.copy(), **{f"parameter/{k}": v.copy() for k, v in self._parameters.items()}}
+
+    def load_state_dict(self, arrays: dict[str, np.ndarray]) -> None:
+        """Continue exactly from ``state_dict``."""
+        for key, values in arrays.items():
+            if key.startswith("parameter/"):
+                self.parameter(key.removeprefix("parameter/"))[:] = values
+        self._batch.state[:] = arrays["state"]
+        self.forward()
+
+    def _raise_diverged(self, copies: np.ndarray, reason: str) -> None:
+        self._dump_dir.mkdir(parents=True, exist_ok=True)
+        dump = self._dump_dir / f"copy_{copies[0]}_state.npz"
+        np.savez(dump, copies=copies, state=self._last_state[copies], **{
+            name.replace("opt.", "opt_"): values[copies] for name, values in self._parameters.items()})
+        raise SimulationDiverged([int(c) for c in copies], dump, reason)
