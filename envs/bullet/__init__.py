@@ -1,0 +1,1 @@
+"""The same tasks on PyBullet, the second engine."""

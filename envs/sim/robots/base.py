@@ -1,0 +1,79 @@
+"""What a task may ask of any robot with one tool, whatever engine moves it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import mujoco
+import numpy as np
+
+from embodkd.envs.geometry import rotvec_from_quat
+from embodkd.envs.sim.batch_sim import BatchSim
+
+
+class ToolRobot(ABC):
+    """A robot that moves one tool frame by small pose deltas.
+
+    ``build`` adds it to a model before compilation, ``bind`` connects it to the running copies.  All poses are of the
+    tool's frame in the world, metres and radians; arrays are (N, ...).
+    """
+
+    sim: BatchSim
+    tool_site: str = "tool"
+    action_size: int = 6
+
+    @abstractmethod
+    def build(self, spec: mujoco.MjSpec) -> mujoco.MjsBody:
+        """Add bodies and actuators; returns the body that carries the tool, for a task to attach things to."""
+
+    def bind(self, sim: BatchSim) -> None:
+        """Connect to the running copies."""
+        self.sim = sim
+        self._site = sim.model.site(self.tool_site).id
+
+    @abstractmethod
+    def place(self, ids: np.ndarray, position_n3: np.ndarray, rotvec_n3: np.ndarray) -> None:
+        """Start copies at rest with the tool at these poses (state rows only; ``forward`` is the caller's)."""
+
+    @abstractmethod
+    def command(self, actions: np.ndarray) -> None:
+        """Write the controls for actions (N, action_size) in [-1, 1]: deltas in the tool's own frame."""
+
+    @property
+    def position(self) -> np.ndarray:
+        """Tool position, (N, 3)."""
+        return self.sim.view("site_xpos")[:, self._site]
+
+    @property
+    def rotation(self) -> np.ndarray:
+        """Tool rotation, (N, 3, 3)."""
+        return self.sim.view("site_xmat")[:, self._site].reshape(-1, 3, 3)
+
+    @property
+    @abstractmethod
+    def twist(self) -> np.ndarray:
+        """Linear and angular velocity of the tool in the world, (N, 6)."""
+
+    @property
+    @abstractmethod
+    def force(self) -> np.ndarray:
+        """Forces (N) and torques (Nm) that the controller applies along the six task axes, (N, 6)."""
+
+    @property
+    def rotvec(self) -> np.ndarray:
+        """Tool rotation as rotation vector, (N, 3)."""
+        return rotvec_from_quat(quat_from_matrix(self.rotation))
+
+
+def quat_from_matrix(matrix_N33: np.ndarray) -> np.ndarray:
+    """Unit quaternions (N, 4) of rotation matrices, by Shepperd's choice of the largest component."""
+    m = matrix_N33
+    trace = m[:, 0, 0] + m[:, 1, 1] + m[:, 2, 2]
+    squares = np.stack([1 + trace, *(1 + 2 * m[:, i, i] - trace for i in range(3))], axis=1)
+    best = np.argmax(squares, axis=1)
+    w = np.stack([squares[:, 0], m[:, 2, 1] - m[:, 1, 2], m[:, 0, 2] - m[:, 2, 0], m[:, 1, 0] - m[:, 0, 1]], 1)
+    x = np.stack([w[:, 1], squares[:, 1], m[:, 0, 1] + m[:, 1, 0], m[:, 0, 2] + m[:, 2, 0]], 1)
+    y = np.stack([w[:, 2], x[:, 2], squares[:, 2], m[:, 1, 2] + m[:, 2, 1]], 1)
+    z = np.stack([w[:, 3], x[:, 3], y[:, 3], squares[:, 3]], 1)
+    quat = np.stack([w, x, y, z], axis=1)[np.arange(len(m)), best]
+    return quat / np.linalg.norm(quat, axis=1, keepdims=True)

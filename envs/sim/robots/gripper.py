@@ -1,0 +1,85 @@
+"""A floating gripper: one free body moved by six impedance actuators, the cheapest robot that can feel contact."""
+
+from __future__ import annotations
+
+import mujoco
+import numpy as np
+
+from embodkd.envs.geometry import quat_from_rotvec, quat_multiply, rotate, rotvec_from_quat
+from embodkd.envs.sim.batch_sim import BatchSim
+from embodkd.envs.sim.robots.base import ToolRobot
+
+MASS = 1.0  # kg
+INERTIA = 2e-3  # kg m^2 about the tool point, the same for each axis so that the six axes decouple
+STIFFNESS = (1200.0, 8.0)  # N/m, Nm/rad
+LIMIT = (40.0, 3.0)  # N, Nm
+STEP = (0.01, 0.05)  # m, rad: the largest delta of one action
+
+
+class FloatingGripper(ToolRobot):
+    """Commands are "current pose plus delta", so the contact force is bounded by stiffness times delta.
+
+    The tool frame has its origin at the tool point and z up, against the approach.
+    """
+
+    def build(self, spec: mujoco.MjSpec) -> mujoco.MjsBody:
+        """Add the gripper: a palm and two fingers that hold whatever the task attaches to the returned body."""
+        body = spec.worldbody.add_body(name="gripper", pos=[0, 0, 0.1])
+        body.add_freejoint(name="gripper")
+        body.gravcomp = 1.0
+        body.explicitinertial = True
+        body.mass, body.ipos, body.inertia = MASS, [0, 0, 0], [INERTIA] * 3
+        body.add_site(name=self.tool_site)
+        spec.worldbody.add_site(name="origin")
+        box = mujoco.mjtGeom.mjGEOM_BOX
+        look = {"rgba": [0.25, 0.27, 0.3, 1.0], "mass": 0.0, "type": box}
+        body.add_geom(name="palm", pos=[0, 0, 0.078], size=[0.012, 0.03, 0.012], **look)
+        for side in (-1, 1):
+            body.add_geom(name=f"finger{side}", pos=[0, side * 0.012, 0.053], size=[0.006, 0.0038, 0.013], **look)
+        damping = (2 * np.sqrt(STIFFNESS[0] * MASS), 2 * np.sqrt(STIFFNESS[1] * INERTIA))
+        for axis in range(6):
+            kind = axis // 3
+            actuator = spec.add_actuator(name=f"impedance{axis}")
+            actuator.trntype = mujoco.mjtTrn.mjTRN_SITE
+            actuator.target, actuator.refsite = self.tool_site, "origin"
+            actuator.gear = np.eye(6)[axis]
+            actuator.gaintype, actuator.biastype = mujoco.mjtGain.mjGAIN_FIXED, mujoco.mjtBias.mjBIAS_AFFINE
+            actuator.gainprm[0] = STIFFNESS[kind]
+            actuator.biasprm[1], actuator.biasprm[2] = -STIFFNESS[kind], -damping[kind]
+            actuator.forcelimited, actuator.forcerange = True, [-LIMIT[kind], LIMIT[kind]]
+        return body
+
+    def bind(self, sim: BatchSim) -> None:
+        """Connect to the running copies."""
+        super().bind(sim)
+        joint = sim.model.joint("gripper")
+        self._qpos = slice(joint.qposadr[0], joint.qposadr[0] + 7)
+        self._qvel = slice(joint.dofadr[0], joint.dofadr[0] + 6)
+        first = sim.model.actuator("impedance0").id
+        self._actuators = slice(first, first + 6)
+        for field in ("site_xpos", "site_xmat", "actuator_length", "actuator_force"):
+            sim.view(field)
+
+    def place(self, ids: np.ndarray, position_n3: np.ndarray, rotvec_n3: np.ndarray) -> None:
+        """Start copies at rest with the tool at these poses and the controller at equilibrium."""
+        qpos = self.sim.view("qpos")
+        qpos[ids, self._qpos] = np.concatenate([position_n3, quat_from_rotvec(rotvec_n3)], axis=1)
+        self.sim.view("qvel")[ids, self._qvel] = 0.0
+        self.sim.view("ctrl")[ids, self._actuators] = np.concatenate([position_n3, rotvec_n3], axis=1)
+
+    def command(self, actions: np.ndarray) -> None:
+        """Target = current pose + delta; deltas up to 1 cm and 0.05 rad per action, in the tool's frame."""
+        pose = self.sim.view("actuator_length")[:, self._actuators]
+        shift = rotate(self.rotation, STEP[0] * actions[:, :3].astype(float))
+        turned = quat_multiply(quat_from_rotvec(pose[:, 3:]), quat_from_rotvec(STEP[1] * actions[:, 3:6].astype(float)))
+        self.sim.view("ctrl")[:, self._actuators] = np.concatenate([pose[:, :3] + shift, rotvec_from_quat(turned)], axis=1)
+
+    @property
+    def twist(self) -> np.ndarray:
+        """Linear velocity in the world and angular velocity in the tool's frame (a free joint's own), (N, 6)."""
+        return self.sim.view("qvel")[:, self._qvel]
+
+    @property
+    def force(self) -> np.ndarray:
+        """Actuator forces along the world's axes, (N, 6)."""
+        return self.sim.view("actuator_force")[:, self._actuators]

@@ -1,0 +1,149 @@
+"""PegHole: a 16 mm square peg into a socket with half a millimetre of play on each side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
+
+import numpy as np
+
+from embodkd.envs.geometry import unrotate
+from embodkd.envs.sim.randomise import Randomise
+from embodkd.envs.spec import Group, TaskSpec
+from embodkd.envs.task import BatchTask
+from embodkd.envs.tasks.peg_hole_scene import DEPTH, MujocoPegWorld, PegWorld
+
+# socket offset (m), socket yaw (rad), steps of an episode
+RANDOMNESS = {"low": (0.01, np.radians(15), 40), "medium": (0.03, np.radians(30), 40), "high": (0.06, np.radians(90), 60)}
+CONTROL_HZ = 1 / 0.048
+FAILURES = ("none", "not_at_socket", "not_aligned", "not_deep_enough")
+
+
+class PegHole(BatchTask):
+    """The peg is held by the robot; the socket stands on the table, its place and yaw unknown to a deployed robot.
+
+    Success (card of ResiP): tip within 2 mm of the socket's axis, at least 80 % of the socket's depth, tilt at most 5
+    degrees, at the last step.  ``clearance`` is the play per side in metres.  Actions: six pose deltas of the tool.
+    """
+
+    def __init__(
+        self,
+        num_envs: int,
+        engine: str = "mujoco",
+        threads: int = 0,
+        *,
+        robot: Literal["gripper", "panda"] = "gripper",
+        randomness: Literal["low", "medium", "high"] = "medium",
+        reward: Literal["dense", "sparse"] = "dense",
+        clearance: float = 0.0005,
+        image_size: int = 48,
+        randomise: dict[str, float] | None = None,
+    ) -> None:
+        if not 0.0003 <= clearance <= 0.001:
+            raise ValueError(f"task peg_hole.clearance is {clearance} m; choose 0.0003 to 0.001 m per side")
+        if randomness not in RANDOMNESS:
+            raise ValueError(f"task peg_hole.randomness is {randomness!r}; choose one of {', '.join(RANDOMNESS)}")
+        build = _world_of(engine)
+        self.world = build(
+            num_envs, threads=threads, robot=robot, clearance=clearance, image_size=image_size,
+            randomise=Randomise(**(randomise or {})),
+        )
+        super().__init__(num_envs, action_size=6)
+        self._dense = reward == "dense"
+        self._reach, self._turn, max_steps = RANDOMNESS[randomness]
+        self._socket_N3 = np.zeros((num_envs, 3))
+        self._yaw_N = np.zeros(num_envs)
+        groups = [
+            Group("proprio", (24,), False, "m, rad, m/s, rad/s, N, Nm, -", "tool pose, twist, controller forces, last action"),
+            Group("privileged", (9,), True, "m, -, rad", "socket in the tool's frame, the same near zero, rotation error"),
+            *self.world.camera_groups,
+        ]
+        self.observers = {"proprio": self._proprio, "privileged": self._privileged}
+        self.observers |= {g.name: partial(self.world.look, g.name) for g in self.world.camera_groups}
+        self.spec = TaskSpec(
+            "peg_hole", engine, {g.name: g for g in groups}, 6, CONTROL_HZ, max_steps, FAILURES,
+            {"robot": robot, "randomness": randomness, "reward": reward, "clearance": clearance, "image_size": image_size,
+             "randomise": dict(randomise or {})},
+        )
+
+    def _place(self, ids: np.ndarray, seeds: np.ndarray) -> None:
+        socket = self.uniform(seeds, "socket", 3)
+        self._socket_N3[ids, :2] = self._reach * socket[:, :2]
+        self._yaw_N[ids] = self._turn * socket[:, 2]
+        start = self.uniform(seeds, "start", 6)
+        position = np.array([0.0, 0.0, DEPTH + 0.025]) + 0.01 * start[:, :3]
+        rotvec = start[:, 3:] * [0.03, 0.03, np.radians(8)]
+        self.world.place(ids, seeds, position, rotvec, self._socket_N3[ids], self._yaw_N[ids])
+
+    def _advance(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        self.world.advance(actions)
+        offset = self._offset()
+        sideways = np.linalg.norm(offset[:, :2], axis=1)
+        depth = DEPTH - self.world.tool_position[:, 2]
+        turn = self._rotation_error()
+        tilt, yaw = np.linalg.norm(turn[:, :2], axis=1), np.abs(turn[:, 2])
+        at_socket, aligned, deep = sideways <= 0.002, tilt <= np.radians(5), depth >= 0.8 * DEPTH
+        success = at_socket & aligned & deep
+        failure = np.select([success, ~at_socket, ~aligned], [0, 1, 2], default=3)
+        if not self._dense:
+            return success.astype(float), failure, success
+        near = np.exp(-sideways / 0.01) + np.exp(-sideways / 0.002)
+        inside = np.clip(depth / DEPTH, 0, 1) * (sideways < 0.004)
+        reward = 0.3 * near + 0.2 * np.exp(-yaw / 0.1) + 0.1 * np.exp(-tilt / 0.1) + 2.0 * inside + success
+        return reward, failure, success
+
+    def _offset(self) -> np.ndarray:
+        """The middle of the socket's rim, seen from the tool point in world axes, (N, 3)."""
+        return self._socket_N3 + [0, 0, DEPTH] - self.world.tool_position
+
+    def _rotation_error(self) -> np.ndarray:
+        """Tilt (x, y) and yaw from the tool to the nearest of the socket's four equal orientations, rad, (N, 3)."""
+        rotation = self.world.tool_rotation
+        yaw = self._yaw_N - np.arctan2(rotation[:, 1, 0], rotation[:, 0, 0])
+        yaw = (yaw + np.pi / 4) % (np.pi / 2) - np.pi / 4
+        # the tool's axis should be (0, 0, 1); its cross product with that is the small rotation that is missing
+        missing = np.cross(rotation[:, :, 2], [0.0, 0.0, 1.0])
+        tilt = unrotate(rotation, missing)
+        return np.stack([tilt[:, 0], tilt[:, 1], yaw], axis=1)
+
+    def _proprio(self, ids: np.ndarray | None) -> np.ndarray:
+        rows = slice(None) if ids is None else ids
+        world = self.world
+        parts = (world.tool_position, world.tool_rotvec, world.tool_twist, world.tool_force, self.last_action)
+        return np.concatenate([part[rows] for part in parts], axis=1).astype(np.float32)
+
+    def _privileged(self, ids: np.ndarray | None) -> np.ndarray:
+        rows = slice(None) if ids is None else ids
+        offset = unrotate(self.world.tool_rotation, self._offset())
+        parts = (offset, np.tanh(offset / 0.002), self._rotation_error())
+        return np.concatenate(parts, axis=1)[rows].astype(np.float32)
+
+    def render(self, ids: np.ndarray | None = None, size: tuple[int, int] = (240, 320), camera: str = "overview") -> np.ndarray:
+        """Pictures of some copies for people, uint8 (n, H, W, 3)."""
+        return self.world.render(ids, size, camera)
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Everything needed to continue bit for bit."""
+        own = {"socket": self._socket_N3.copy(), "yaw": self._yaw_N.copy()}
+        return super().state_dict() | own | {f"world/{k}": v for k, v in self.world.state_dict().items()}
+
+    def load_state_dict(self, arrays: dict[str, np.ndarray]) -> None:
+        """Continue from ``state_dict``."""
+        super().load_state_dict(arrays)
+        self._socket_N3[:], self._yaw_N[:] = arrays["socket"], arrays["yaw"]
+        self.world.load_state_dict({k.removeprefix("world/"): v for k, v in arrays.items() if k.startswith("world/")})
+
+    def close(self) -> None:
+        """Free the engine."""
+        self.world.close()
+
+
+def _world_of(engine: str) -> Callable[..., PegWorld]:
+    if engine == "mujoco":
+        return MujocoPegWorld
+    if engine == "bullet":
+        from embodkd.envs.bullet.peg_hole import BulletPegWorld
+
+        return BulletPegWorld
+    raise ValueError(f"task peg_hole has no engine {engine!r}; choose mujoco or bullet")

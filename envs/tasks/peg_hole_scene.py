@@ -1,0 +1,128 @@
+"""The scene of PegHole in MuJoCo: table, four-walled socket, square peg in the robot's tool."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import mujoco
+import numpy as np
+
+from embodkd.envs.geometry import quat_from_rotvec
+from embodkd.envs.sim.camera import Camera
+from embodkd.envs.sim.randomise import Randomise
+from embodkd.envs.sim.robots.base import ToolRobot
+from embodkd.envs.sim.robots.gripper import FloatingGripper
+from embodkd.envs.sim.world import SimWorld
+from embodkd.envs.spec import Group
+
+DEPTH = 0.025  # m, of the socket
+PEG_HALF_WIDTH = 0.008
+PEG_LENGTH = 0.05
+WALL = 0.012
+SUBSTEPS = 12  # of 4 ms
+
+
+class PegWorld(Protocol):
+    """What PegHole needs of an engine; poses in the world, metres and radians, arrays (N, ...)."""
+
+    camera_groups: list[Group]
+    tool_position: np.ndarray
+    tool_rotation: np.ndarray
+    tool_rotvec: np.ndarray
+    tool_twist: np.ndarray
+    tool_force: np.ndarray
+
+    def place(
+        self, ids: np.ndarray, seeds: np.ndarray, position: np.ndarray, rotvec: np.ndarray, socket: np.ndarray, yaw: np.ndarray
+    ) -> None: ...
+    def advance(self, actions: np.ndarray) -> None: ...
+    def look(self, group: str, ids: np.ndarray | None) -> np.ndarray: ...
+    def render(self, ids: np.ndarray | None, size: tuple[int, int], camera: str) -> np.ndarray: ...
+    def state_dict(self) -> dict[str, np.ndarray]: ...
+    def load_state_dict(self, arrays: dict[str, np.ndarray]) -> None: ...
+    def close(self) -> None: ...
+
+
+def cameras(tool_body: str, image_size: int) -> list[Camera]:
+    """A camera on the tool, looking at its tip, and one beside the table."""
+    return [
+        Camera("wrist", tool_body, (0.075, 0.0, 0.065), (0.0, 0.0, 0.0), 0.05, 0.17, size=image_size),
+        Camera("front", "", (0.16, 0.0, 0.14), (0.0, 0.0, 0.025), 0.08, 0.28, fovy=45, size=image_size),
+    ]
+
+
+OVERVIEW = Camera("overview", "", (0.22, -0.18, 0.18), (0.0, 0.0, 0.05), 0.1, 1.0, fovy=45)
+
+
+def socket_walls(clearance: float) -> list[tuple[list[float], list[float]]]:
+    """Centre and half-size of the socket's four walls, in its own frame with the rim at ``DEPTH``."""
+    inner = PEG_HALF_WIDTH + clearance
+    middle, outer = inner + WALL / 2, inner + WALL
+    half = DEPTH / 2
+    return [
+        ([sign * middle, 0, half], [WALL / 2, outer, half]) for sign in (-1, 1)
+    ] + [([0, sign * middle, half], [inner, WALL / 2, half]) for sign in (-1, 1)]
+
+
+class MujocoPegWorld(SimWorld):
+    """The scene on the batched simulator."""
+
+    def __init__(
+        self, num_envs: int, *, threads: int, robot: str, clearance: float, image_size: int, randomise: Randomise
+    ) -> None:
+        spec = mujoco.MjSpec()
+        spec.option.timestep = 0.004
+        spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+        spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
+        box = mujoco.mjtGeom.mjGEOM_BOX
+        spec.worldbody.add_geom(name="table", type=box, size=[0.3, 0.3, 0.01], pos=[0, 0, -0.01], rgba=[0.76, 0.72, 0.66, 1])
+        socket = spec.worldbody.add_body(name="socket", mocap=True)
+        for index, (centre, half) in enumerate(socket_walls(clearance)):
+            socket.add_geom(name=f"wall{index}", type=box, pos=centre, size=half, rgba=[0.2, 0.42, 0.66, 1], friction=[0.3, 0.005, 1e-4])
+        arm = _robot(robot)
+        holder = arm.build(spec)
+        half = PEG_LENGTH / 2
+        holder.add_geom(name="peg", type=box, pos=[0, 0, half], size=[PEG_HALF_WIDTH, PEG_HALF_WIDTH, half], mass=0.0,
+                        rgba=[0.86, 0.45, 0.16, 1], friction=[0.3, 0.005, 1e-4])
+        super().__init__(spec, arm, cameras(holder.name, image_size), OVERVIEW, num_envs, threads=threads,
+                         substeps=SUBSTEPS, randomise=randomise)
+
+    def place(
+        self, ids: np.ndarray, seeds: np.ndarray, position: np.ndarray, rotvec: np.ndarray, socket: np.ndarray, yaw: np.ndarray
+    ) -> None:
+        """Start episodes: tool pose, socket position (n, 3) and yaw (n,)."""
+        self.start(ids, seeds)
+        self.sim.view("mocap_pos")[ids, 0] = socket
+        turn = np.zeros_like(socket)
+        turn[:, 2] = yaw
+        self.sim.view("mocap_quat")[ids, 0] = quat_from_rotvec(turn)
+        self.robot.place(ids, position, rotvec)
+        self.settle(ids)
+
+    @property
+    def tool_position(self) -> np.ndarray:
+        return self.robot.position
+
+    @property
+    def tool_rotation(self) -> np.ndarray:
+        return self.robot.rotation
+
+    @property
+    def tool_rotvec(self) -> np.ndarray:
+        return self.robot.rotvec
+
+    @property
+    def tool_twist(self) -> np.ndarray:
+        return self.robot.twist
+
+    @property
+    def tool_force(self) -> np.ndarray:
+        return self.robot.force
+
+
+def _robot(name: str) -> ToolRobot:
+    if name == "gripper":
+        return FloatingGripper()
+    from embodkd.envs.sim.robots.panda import PandaArm
+
+    return PandaArm()
