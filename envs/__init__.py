@@ -42,3 +42,21 @@ def make_task(name: str, num_envs: int = 1, *, engine: str = "mujoco", threads: 
     module, attribute = TASKS[name]
     task_class = getattr(importlib.import_module(module), attribute)
     return build(task_class, options, f"task {name}", num_envs=num_envs, engine=engine, threads=threads)
+
+
+def register() -> None:
+    """Register ``embodkd/PegHole-v0`` and its neighbours with Gymnasium; importing this package does it."""
+    import gymnasium
+
+    for name, (_, attribute) in TASKS.items():
+        identifier = f"embodkd/{attribute}-v0"
+        if identifier not in gymnasium.registry:
+            gymnasium.register(
+                identifier,
+                entry_point="embodkd.envs.doors.gym:TaskEnv",
+                vector_entry_point="embodkd.envs.doors.vector:TaskVectorEnv",
+                kwargs={"task": name},
+            )
+
+
+register()

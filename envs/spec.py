@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import difflib
 import numpy as np
 
 
@@ -15,7 +15,7 @@ class Group:
 
     A group is *privileged* as soon as anything it is computed from would be unknown to a deployed robot
     (true object poses, simulator segmentation, frames attached to an object); otherwise it is *deployable*.
-    Images are ``uint8`` and channel first, (C, H, W); everything else is ``float32``.
+    Images are ``uint8`` and channel first, (C, H, W); everything else is ``float32`` within +-``limit``.
     """
 
     name: str
@@ -24,6 +24,7 @@ class Group:
     unit: str
     doc: str
     dtype: str = "float32"
+    limit: float = 1000.0
 
     @property
     def deployable(self) -> bool:
