@@ -1,0 +1,187 @@
+"""Players, stages and recipes: who learns what, on which data, in which order. Everything here is plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from embodkd.core.role import Role
+from embodkd.core.schedule import Schedule, schedule
+from embodkd.core.signals import Signals
+from embodkd.core.source import Source
+from embodkd.core.weight import Weight, as_weight
+
+Terms = Callable[..., Mapping[str, Tensor]]
+
+
+class Answers(Protocol):
+    """Whatever gives signals for a batch: a Role, a bank, a difference of two."""
+
+    def signals(self, batch: Signals) -> Signals:
+        """The signals for `batch`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """How a player's parameters move.
+
+    learning_rate may be a schedule over the stage's updates; max_grad_norm clips the player's whole gradient
+    (None: no clipping). `momentum` belongs to "sgd", `betas` and `eps` to the other two.
+    """
+
+    name: Literal["adam", "adamw", "sgd"] = "adam"
+    learning_rate: float | Mapping[str, Any] | Schedule = 1e-3
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    momentum: float = 0.9
+    max_grad_norm: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.name not in ("adam", "adamw", "sgd"):
+            raise ValueError(f"optimiser.name: {self.name!r} is not one of adam, adamw, sgd")
+        self.rate()
+
+    def rate(self) -> Schedule:
+        """The learning rate as a schedule."""
+        return schedule(self.learning_rate, "optimiser.learning_rate")
+
+    def build(self, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
+        """The torch optimiser over `parameters`."""
+        rate, decay = self.rate().start, self.weight_decay
+        if self.name == "sgd":
+            return torch.optim.SGD(parameters, lr=rate, momentum=self.momentum, weight_decay=decay)
+        kind = torch.optim.Adam if self.name == "adam" else torch.optim.AdamW
+        # One kernel for all parameters: on the CPU the default loops over them in Python.
+        return kind(parameters, lr=rate, betas=self.betas, eps=self.eps, weight_decay=decay, fused=True)
+
+
+@dataclass(frozen=True)
+class Player:
+    """One learner: a role, its objective and its optimiser.
+
+    terms: `terms(batch, s, **given)` -> {name: one value per item, (N,)}, where s are the signals of `train` and each
+    entry of `given` the signals of that role, bank or other answerer. A given role that learns in another player is
+    seen without gradient.
+    weights: term name -> number, schedule, or function of the same arguments that gives one weight per item.
+    helpers: trainable modules that only training needs (projectors, heads); they learn with the role and are dropped.
+    every: play in each k-th update only; ascent: climb instead of descend.
+    """
+
+    train: Role
+    terms: Terms
+    given: Mapping[str, Answers] = field(default_factory=dict)
+    weights: Mapping[str, float | Mapping[str, Any] | Weight] = field(default_factory=dict)
+    helpers: Mapping[str, nn.Module] = field(default_factory=dict)
+    optimiser: Optimiser = field(default_factory=Optimiser)
+    every: int = 1
+    ascent: bool = False
+    name: str = "student"
+
+    def __post_init__(self) -> None:
+        if not self.train.trains:
+            raise ValueError(f'player {self.name!r}: its own role must be a "train" role, not {self.train.part!r}')
+        if self.every < 1:
+            raise ValueError(f"player {self.name!r}: every must be at least 1, got {self.every}")
+        self.ready_weights()
+
+    def ready_weights(self) -> dict[str, Weight]:
+        """The weights, short forms resolved."""
+        return {name: as_weight(value, f"weights.{name}") for name, value in self.weights.items()}
+
+    def parameters(self) -> list[nn.Parameter]:
+        """Everything that this player's optimiser moves."""
+        extra = [p for helper in self.helpers.values() for p in helper.parameters() if p.requires_grad]
+        return [*self.train.parameters(), *extra]
+
+    def learning_modules(self) -> Iterator[nn.Module]:
+        """The modules whose state training changes: the role, running averages among the given, the helpers."""
+        yield self.train.model
+        for answerer in self.given.values():
+            if isinstance(answerer, Role) and answerer.part in ("train", "ema"):
+                yield answerer.model
+        yield from self.helpers.values()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Players that learn from one source.
+
+    A round is: refill the source if its `refresh` says so, then `epochs` passes over all items in random order.
+    `updates_per_round` replaces the passes by a fixed number of updates; a source refreshed at every step needs it.
+    in_turn: each player looks at what the former just changed, instead of all looking at the same weights.
+    """
+
+    players: Sequence[Player]
+    source: Source
+    rounds: int = 1
+    epochs: int = 1
+    batch_size: int = 256
+    updates_per_round: int | None = None
+    in_turn: bool = False
+    name: str = "fit"
+
+    def __post_init__(self) -> None:
+        for what in ("rounds", "epochs", "batch_size"):
+            if getattr(self, what) < 1:
+                raise ValueError(f"stage {self.name!r}: {what} must be at least 1, got {getattr(self, what)}")
+        if not self.players:
+            raise ValueError(f"stage {self.name!r} has no players")
+        if self.source.refresh not in Source.REFRESH:
+            known = ", ".join(Source.REFRESH)
+            raise ValueError(f"stage {self.name!r}: refresh {self.source.refresh!r} is not one of {known}")
+        if self.source.refresh == "step" and self.updates_per_round is None:
+            raise ValueError(f"stage {self.name!r}: a source refreshed at every step needs updates_per_round")
+
+    def updates(self) -> int:
+        """How many updates the whole stage has."""
+        return sum(self.updates_in(r) for r in range(self.rounds))
+
+    def updates_in(self, round_: int) -> int:
+        """How many updates round number `round_` has."""
+        if self.updates_per_round is not None:
+            return self.updates_per_round
+        size = self.source.planned_size(0 if self.source.refresh == "never" else round_)
+        return self.epochs * -(-size // self.batch_size)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a step without gradients gets: where to write, the run's seed and device."""
+
+    folder: Path | None
+    seed: int
+    device: torch.device
+
+
+Step = Callable[[Context], Mapping[str, float] | None]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Stages in order, each starting from what the former left, and the model that comes out of them.
+
+    A stage may also be a step without gradients: a function of a Context (fill a bank, prune, fine-tune elsewhere)
+    that returns numbers worth logging. If a kill interrupts it, it is called again from its beginning.
+    """
+
+    stages: tuple[Stage | Step, ...]
+    product: nn.Module
+
+    def then(self, step: Stage | Step) -> Recipe:
+        """This recipe with one more stage."""
+        return Recipe((*self.stages, step), self.product)
+
+
+def fit(players: Player | Sequence[Player], source: Source, **stage: Any) -> Recipe:
+    """The recipe of one stage; its product is the first player's model. `stage`: fields of Stage."""
+    several = (players,) if isinstance(players, Player) else tuple(players)
+    if not several:
+        raise ValueError("fit() needs at least one player")
+    return Recipe((Stage(several, source, **stage),), several[0].train.model)

@@ -1,0 +1,97 @@
+"""A role: a model with a part to play in training, the view it has, and the signals it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from embodkd.core.signals import Signals, Tap, tapped
+from embodkd.core.view import View, as_view
+
+Part = Literal["train", "frozen", "passthrough", "ema"]
+_PARTS = ("train", "frozen", "passthrough", "ema")
+
+
+class Role:
+    """`Role(student)` learns; `Role(teacher, "frozen")` only answers.
+
+    part: "train" (parameters learn), "frozen" (evaluation mode, no gradient at all), "passthrough" (evaluation mode,
+    parameters fixed, gradient flows through to the input), "ema" (a running average of `follow`, moved by the trainer
+    after each update: average = decay * average + (1 - decay) * followed).
+    view: what the model is called with, see `view.as_view`; by default the groups that the model `reads`, or the
+    field "input".
+    output: the name of the signal when the model returns one tensor; a model that returns a mapping names its own.
+    taps: signal name -> submodule name or `Tap`.
+    temperature: the signal "logits" is divided by it before any term sees it.
+    mode: "eval" keeps a training role's dropout and batch statistics fixed.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        part: Part = "train",
+        *,
+        view: str | Sequence[str] | View | None = None,
+        output: str = "logits",
+        taps: Mapping[str, str | Tap] | None = None,
+        temperature: float = 1.0,
+        follow: nn.Module | None = None,
+        decay: float = 0.999,
+        mode: Literal["train", "eval"] = "train",
+    ) -> None:
+        if part not in _PARTS:
+            raise ValueError(f"role part {part!r} is not one of {', '.join(_PARTS)}")
+        if temperature <= 0:
+            raise ValueError(f"a temperature must be positive, got {temperature}")
+        if (part == "ema") != (follow is not None):
+            raise ValueError('an "ema" role needs follow=MODEL, and only an "ema" role has it')
+        if not 0.0 <= decay <= 1.0:
+            raise ValueError(f"decay must lie in [0, 1], got {decay}")
+        self.model, self.part, self.output, self.temperature = model, part, output, temperature
+        self.follow, self.decay, self.mode = follow, decay, mode
+        self.taps = dict(taps or {})
+        self.view = as_view(view if view is not None else getattr(model, "reads", "input"))
+        # What runs the forward pass: the trainer puts the model's distributed wrapper here.
+        self.runner: nn.Module = model
+        # A missing submodule is an error now, not at the first batch.
+        with tapped(model, self.taps):
+            pass
+
+    @property
+    def trains(self) -> bool:
+        """Whether this role's parameters are learned."""
+        return self.part == "train"
+
+    def parameters(self) -> list[nn.Parameter]:
+        """What an optimiser may move: nothing unless the part is "train"."""
+        return [p for p in self.model.parameters() if p.requires_grad] if self.trains else []
+
+    def signals(self, batch: Signals) -> Signals:
+        """Run the model on its view of `batch`; the signals it gives, taps included."""
+        training = self.trains and self.mode == "train"
+        # Two roles may share one model (a critic that learns and judges): each forward pass sets its own mode.
+        if self.model.training != training:
+            self.model.train(training)
+        context = torch.no_grad() if self.part in ("frozen", "ema") else nullcontext()
+        with context, tapped(self.model, self.taps) as captured:
+            answer = self.runner(self.view(batch))
+        named: dict[str, Any] = {self.output: answer} if isinstance(answer, Tensor) else dict(answer)
+        if self.temperature != 1.0 and "logits" in named:
+            named["logits"] = named["logits"] / self.temperature
+        return Signals(named, **captured)
+
+    @torch.no_grad()
+    def follow_step(self) -> None:
+        """Move an "ema" role one step towards the model that it follows; its buffers are copied."""
+        if self.follow is None:
+            return
+        followed = dict(self.follow.named_parameters())
+        for name, average in self.model.named_parameters():
+            average.lerp_(followed[name].to(average.dtype), 1.0 - self.decay)
+        buffers = dict(self.follow.named_buffers())
+        for name, buffer in self.model.named_buffers():
+            buffer.copy_(buffers[name])

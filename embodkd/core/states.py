@@ -1,0 +1,69 @@
+"""Modules and optimisers as flat tensors and JSON, for checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def distinct(modules: Iterable[nn.Module]) -> list[nn.Module]:
+    """The modules in order of appearance, each once."""
+    return list({id(module): module for module in modules}.values())
+
+
+def pack_modules(modules: Sequence[nn.Module]) -> dict[str, Tensor]:
+    """All parameters and buffers, under "model.K.name"."""
+    return {
+        f"model.{k}.{name}": value for k, module in enumerate(modules) for name, value in module.state_dict().items()
+    }
+
+
+def unpack_modules(modules: Sequence[nn.Module], tensors: Mapping[str, Any]) -> None:
+    """Put back what `pack_modules` gave; ValueError when the checkpoint is of other models."""
+    for k, module in enumerate(modules):
+        prefix = f"model.{k}."
+        saved = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+        try:
+            module.load_state_dict(saved)
+        except RuntimeError as error:
+            title = type(module).__name__
+            raise ValueError(
+                f"the checkpoint does not fit model {k} ({title}): {error}; resume with the config of that run"
+            ) from error
+
+
+def pack_optimisers(optimisers: Sequence[torch.optim.Optimizer]) -> tuple[dict[str, Tensor], list[Any]]:
+    """Tensors under "optimiser.K.parameter.name", and the rest as JSON."""
+    tensors: dict[str, Tensor] = {}
+    rest = []
+    for k, optimiser in enumerate(optimisers):
+        state = optimiser.state_dict()
+        numbers: dict[str, dict[str, Any]] = {}
+        for index, entries in state["state"].items():
+            for name, value in entries.items():
+                if isinstance(value, Tensor):
+                    tensors[f"optimiser.{k}.{index}.{name}"] = value
+                else:
+                    numbers.setdefault(str(index), {})[name] = value
+        rest.append({"groups": state["param_groups"], "numbers": numbers})
+    return tensors, rest
+
+
+def unpack_optimisers(
+    optimisers: Sequence[torch.optim.Optimizer], tensors: Mapping[str, Any], rest: Sequence[Any]
+) -> None:
+    """Put back what `pack_optimisers` gave."""
+    if len(optimisers) != len(rest):
+        raise ValueError(f"the checkpoint has {len(rest)} optimisers, this recipe {len(optimisers)}")
+    for k, (optimiser, saved) in enumerate(zip(optimisers, rest, strict=True)):
+        state: dict[int, dict[str, Any]] = {int(i): dict(entries) for i, entries in saved["numbers"].items()}
+        prefix = f"optimiser.{k}."
+        for key, value in tensors.items():
+            if key.startswith(prefix):
+                index, _, name = key[len(prefix) :].partition(".")
+                state.setdefault(int(index), {})[name] = value
+        groups = [{**group, "betas": tuple(group["betas"])} if "betas" in group else group for group in saved["groups"]]
+        optimiser.load_state_dict({"state": state, "param_groups": groups})

@@ -1,0 +1,286 @@
+"""The trainer: the only training loop outside stable-baselines3. A recipe says what, the trainer does it.
+
+    with RunFolder.open("runs/student", config, resume=True) as run:
+        recipe = DAgger(rounds=6).recipe(student, teacher, task, seed=0)
+        summary = Trainer(run, seed=0).fit(recipe)            # the student is trained in place
+        run.finish(minutes=summary.minutes)
+
+or, in one call, `distill(DAgger(rounds=6), student, teacher, task, run=run, seed=0)`.
+
+It owns devices and processes (through accelerate), precision, accumulation, clipping, schedules, checkpoints, resume,
+metrics and progress. On one CPU the result is a function of recipe and seed: a run that was killed at any instant and
+resumed ends with the same bits.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from embodkd.core.files import atomic_folder, write_json, write_tensors
+from embodkd.core.progress import Progress, progress
+from embodkd.core.recipe import Context, Recipe, Stage
+from embodkd.core.rng import rng_state, seed_everything, set_rng_state
+from embodkd.core.run import Checkpoint, RunFolder
+from embodkd.core.signals import Signals
+from embodkd.core.source import shuffled
+from embodkd.core.states import distinct, pack_modules, pack_optimisers, unpack_modules, unpack_optimisers
+from embodkd.core.update import BadLoss, Learner, update
+
+
+@dataclass
+class Summary:
+    """What a training run came to: updates made, minutes spent in this process, the last logged numbers."""
+
+    updates: int
+    minutes: float
+    last: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Position:
+    """Where a run is: the next epoch to do. Everything random derives from this and the seed, or is checkpointed."""
+
+    stage: int = 0
+    round: int = 0
+    epoch: int = 0
+    update: int = 0
+    refills: int = 0
+    updates_before: int = 0
+
+
+class Trainer:
+    """Trains recipes.
+
+    run: the folder for checkpoints and metrics (None: nothing is written and nothing can be resumed).
+    device: "cpu", or "auto" for what accelerate finds. precision: "no" (float32), "bf16" or "fp16".
+    accumulate: each batch is worked through in this many pieces; the update stays the same.
+    checkpoint_s: seconds between checkpoints, which are written at the end of an epoch; 0 means after each.
+    log_every: updates between two lines of metrics. quiet: no progress display.
+    """
+
+    def __init__(
+        self,
+        run: RunFolder | None = None,
+        *,
+        seed: int = 0,
+        device: Literal["cpu", "auto"] = "cpu",
+        precision: Literal["no", "bf16", "fp16"] = "no",
+        accumulate: int = 1,
+        checkpoint_s: float = 20.0,
+        log_every: int = 20,
+        quiet: bool = False,
+    ) -> None:
+        if accumulate < 1:
+            raise ValueError(f"trainer.accumulate: must be at least 1, got {accumulate}")
+        from accelerate import Accelerator
+
+        self.run, self.seed, self.accumulate = run, seed, accumulate
+        self.checkpoint_s, self.log_every, self.quiet = checkpoint_s, log_every, quiet
+        self._accelerator = Accelerator(cpu=device == "cpu", mixed_precision=precision)
+        self._saved_at = 0.0
+
+    def fit(self, recipe: Recipe) -> Summary:
+        """Train in place until the recipe's end, from the newest checkpoint if the run has one.
+
+        Raises FloatingPointError naming the term when a loss is not finite (the batch is saved, that player has not moved).
+        """
+        start = time.monotonic()
+        seed_everything(self.seed)
+        modules = learning_modules(recipe)
+        checkpoint = self.run.latest_checkpoint() if self.run else None
+        at = Position()
+        if checkpoint is not None:
+            at = Position(**checkpoint.state["position"])
+            unpack_modules(modules, checkpoint.tensors)
+            set_rng_state(checkpoint.tensors, checkpoint.state["rng"])
+        self._saved_at = time.monotonic()
+        summary = Summary(at.updates_before + at.update, 0.0)
+        planned = sum(stage.updates() for stage in recipe.stages if isinstance(stage, Stage))
+        with progress(planned, "training", done=summary.updates, quiet=self._is_quiet()) as shown:
+            for number in range(at.stage, len(recipe.stages)):
+                stage = recipe.stages[number]
+                if isinstance(stage, Stage):
+                    self._stage(stage, at, modules, checkpoint, summary, shown)
+                else:
+                    context = Context(self.run.path if self.run else None, self.seed, self.device)
+                    self._log(at, stage(context) or {}, summary)
+                at = Position(stage=number + 1, updates_before=at.updates_before + at.update)
+                checkpoint = None
+                self._save(at, modules, [], None)
+        if self.run is not None and self._accelerator.is_main_process:
+            # The kept rollouts served their stages; a finished run needs its weights only.
+            shutil.rmtree(self.run.path / "source", ignore_errors=True)
+        summary.minutes = (time.monotonic() - start) / 60.0
+        return summary
+
+    @property
+    def device(self) -> torch.device:
+        """Where models and batches are put."""
+        return self._accelerator.device
+
+    def _stage(
+        self,
+        stage: Stage,
+        at: Position,
+        modules: list[nn.Module],
+        checkpoint: Checkpoint | None,
+        summary: Summary,
+        shown: Progress,
+    ) -> None:
+        total = stage.updates()
+        learners = [Learner(player, self._accelerator, total) for player in stage.players]
+        if checkpoint is not None and checkpoint.state["optimisers"]:
+            optimisers = [learner.optimiser for learner in learners]
+            unpack_optimisers(optimisers, checkpoint.tensors, checkpoint.state["optimisers"])
+            stage.source.restore(self._source_folder(at.stage), at.refills)
+        while at.round < stage.rounds:
+            refresh = stage.source.refresh
+            if at.epoch == 0 and (refresh == "epoch" or (refresh == "never" and at.refills == 0)):
+                self._refill(stage, at, summary)
+            epochs = 1 if stage.updates_per_round is not None else stage.epochs
+            while at.epoch < epochs:
+                for index in self._indices(stage, at, summary):
+                    self._update(stage, learners, index, at, summary, shown)
+                at.epoch += 1
+                if at.epoch < epochs or at.round + 1 < stage.rounds:
+                    self._save_if_due(at, modules, learners, stage)
+            at.round, at.epoch = at.round + 1, 0
+        if at.update != total:
+            raise RuntimeError(
+                f"stage {stage.name!r} made {at.update} updates, {total} were planned: planned_size is wrong"
+            )
+
+    def _indices(self, stage: Stage, at: Position, summary: Summary) -> Iterator[np.ndarray]:
+        """The batches of one epoch, as indices; the order derives from (seed, stage, round, epoch)."""
+        key = (self.seed, at.stage, at.round, at.epoch)
+        if stage.updates_per_round is None:
+            yield from shuffled(stage.source.size(), stage.batch_size, *key)
+            return
+        order: Iterator[np.ndarray] = iter(())
+        for k in range(stage.updates_per_round):
+            if stage.source.refresh == "step":
+                self._refill(stage, at, summary)
+                order = iter(())
+            index = next(order, None)
+            if index is None:
+                order = shuffled(stage.source.size(), stage.batch_size, *key, k)
+                index = next(order)
+            yield index
+
+    def _update(
+        self,
+        stage: Stage,
+        learners: list[Learner],
+        index: np.ndarray,
+        at: Position,
+        summary: Summary,
+        shown: Progress,
+    ) -> None:
+        accelerator = self._accelerator
+        epoch = at.round * stage.epochs + at.epoch
+        own = index[accelerator.process_index :: accelerator.num_processes]
+        pieces = [p for p in np.array_split(own, self.accumulate) if len(p)]
+        batches = [stage.source.gather(piece, epoch).to(self.device) for piece in pieces]
+        playing = [learner for learner in learners if at.update % learner.player.every == 0]
+        report: dict[str, Tensor] = {}
+        try:
+            for group in [[learner] for learner in playing] if stage.in_turn else [playing]:
+                report |= update(group, batches, at.update, len(index), accelerator.num_processes)
+        except BadLoss as error:
+            raise self._explained(error, at) from error
+        at.update += 1
+        summary.updates += 1
+        if at.update % self.log_every == 0 or at.update == 1:
+            scalars = {name: float(value) for name, value in report.items()}
+            rates = {f"{item.player.name}/learning_rate": item.optimiser.param_groups[0]["lr"] for item in playing}
+            self._log(at, {"round": at.round, **scalars, **rates}, summary)
+            shown.advance(0, **{name: value for name, value in scalars.items() if not name.endswith("grad_norm")})
+        shown.advance(1)
+
+    def _refill(self, stage: Stage, at: Position, summary: Summary) -> None:
+        scalars = stage.source.refill(at.refills)
+        at.refills += 1
+        if scalars:
+            self._log(at, {"round": at.round, **scalars}, summary)
+
+    def _log(self, at: Position, scalars: Mapping[str, float], summary: Summary) -> None:
+        summary.last.update(scalars)
+        if self.run is not None and scalars and self._accelerator.is_main_process:
+            self.run.log(at.updates_before + at.update, **scalars)
+
+    def _save_if_due(self, at: Position, modules: list[nn.Module], learners: list[Learner], stage: Stage) -> None:
+        if time.monotonic() - self._saved_at >= self.checkpoint_s:
+            self._save(at, modules, learners, stage)
+
+    def _save(self, at: Position, modules: list[nn.Module], learners: list[Learner], stage: Stage | None) -> None:
+        if self.run is None or not self._accelerator.is_main_process:
+            return
+        folder = self._source_folder(at.stage)
+        if stage is not None:
+            stage.source.save(folder)
+        tensors, optimisers = pack_optimisers([learner.optimiser for learner in learners])
+        random_tensors, random_rest = rng_state()
+        self.run.save_checkpoint(
+            at.updates_before + at.update,
+            {**pack_modules(modules), **tensors, **random_tensors},
+            {"position": vars(at), "optimisers": optimisers, "rng": random_rest},
+        )
+        if stage is not None:
+            stage.source.tidy(folder)
+        self._saved_at = time.monotonic()
+
+    def _source_folder(self, stage: int) -> Path:
+        if self.run is None:
+            raise ValueError("without a run folder there is nothing to resume from")
+        return self.run.path / "source" / f"stage_{stage}"
+
+    def _explained(self, error: BadLoss, at: Position) -> FloatingPointError:
+        step = at.updates_before + at.update
+        where = "there is no run folder, so the batch was not saved"
+        if self.run is not None:
+            folder = self.run.path / "bad_batch"
+            with atomic_folder(folder) as aside:
+                write_tensors(aside / "batch.safetensors", error.batch)
+                write_json(aside / "where.json", {"player": error.player, "term": error.term, "update": step})
+            where = f"its batch is in {folder}"
+        return FloatingPointError(
+            f"update {step}: {error}; {where}; this player's parameters have not moved; "
+            "check the labels and inputs there, lower the learning rate, or clip the gradient"
+        )
+
+    def _is_quiet(self) -> bool:
+        return self.quiet or not self._accelerator.is_main_process
+
+
+def learning_modules(recipe: Recipe) -> list[nn.Module]:
+    """The modules that the recipe changes, each once, in a fixed order: what a checkpoint holds. No teacher is in it."""
+    players = [p for stage in recipe.stages if isinstance(stage, Stage) for p in stage.players]
+    return distinct([recipe.product, *(module for player in players for module in player.learning_modules())])
+
+
+def distill(
+    method: Any,
+    student: nn.Module,
+    teacher: Any,
+    data: Any,
+    *,
+    run: RunFolder | None,
+    seed: int = 0,
+    trainer: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Summary:
+    """Train `student` in place by `method` from `teacher` on `data` (a batched task or a source).
+
+    `trainer`: further arguments of Trainer; `options`: further arguments of the method's `recipe`.
+    """
+    recipe = method.recipe(student, teacher, data, seed=seed, **options)
+    return Trainer(run, seed=seed, **(trainer or {})).fit(recipe)

@@ -1,0 +1,77 @@
+"""Behaviour cloning (Pomerleau, NeurIPS 1988): imitate the teacher on the teacher's own states.
+
+Equation: student <- argmin over (s, a*) of loss(student(s), a*), with all states from episodes that the teacher drove.
+
+Details
+- The teacher reads its own (privileged) groups, the student its (deployable) ones; only the latter are kept.
+- Labels are the teacher's mean actions, clipped to [-1, 1]. The loss is smooth L1 with a small threshold.
+- All episodes are collected once, before the first update; an environment plays several in a row.
+
+Deviations: none. It is DAgger with the teacher in every environment and one round; the default budget (episodes and
+updates) is DAgger's, so that the two can be compared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from embodkd.core.recipe import Optimiser, Player, Recipe, Step, fit
+from embodkd.core.role import Role
+from embodkd.core.rollout import Rollout, mixture
+from embodkd.core.schedule import constant, cosine
+from embodkd.core.signals import Signals
+from embodkd.core.terms import smooth_l1
+from embodkd.methods import METHODS
+
+
+@METHODS.register(
+    "bc", domain="robot", family="imitation", paper="Pomerleau 1988 (ALVINN)", title="Behaviour cloning"
+)
+@dataclass(frozen=True)
+class BC:
+    """Hyper-parameters.
+
+    episodes: how many full-length episodes of the teacher are collected in all environments together (rounded up to
+    whole episodes per environment); epochs: passes over them. The others as in DAgger.
+    """
+
+    episodes: int = 768
+    epochs: int = 7
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    final_learning_rate: float = 1e-5
+    warmup: int = 100
+    smooth_l1_beta: float = 0.1
+    max_grad_norm: float = 1.0
+    allow_privileged: bool = False
+
+    def recipe(
+        self, student: Any, teacher: Any, task: Any, *, seed: int = 0, finetune: Step | None = None
+    ) -> Recipe:
+        """One collection and `epochs` passes, then `finetune` if given (a step such as PPO on the student)."""
+        per_environment = -(-self.episodes // task.num_envs)
+        data = Rollout(
+            task,
+            mixture(teacher, student, constant(1.0)),
+            label=teacher,
+            groups=student.reads,
+            steps=per_environment * task.spec.max_steps,
+            seed=seed,
+            refresh="never",
+            allow_privileged=self.allow_privileged,
+        )
+
+        def terms(batch: Signals, s: Signals) -> dict[str, Tensor]:
+            return {"imitate": smooth_l1(s.action_NA, batch.target_NA, beta=self.smooth_l1_beta)}
+
+        rate = cosine(self.learning_rate, self.final_learning_rate, warmup=self.warmup)
+        player = Player(
+            Role(student, output="action"),
+            terms,
+            optimiser=Optimiser("adam", rate, max_grad_norm=self.max_grad_norm),
+        )
+        recipe = fit(player, data, epochs=self.epochs, batch_size=self.batch_size, name="bc")
+        return recipe if finetune is None else recipe.then(finetune)

@@ -1,0 +1,89 @@
+"""DAgger (Ross, Gordon, Bagnell, AISTATS 2011): imitate the teacher on the states that the student visits.
+
+Equation (their algorithm 3.1): in round i the policy beta_i * teacher + (1 - beta_i) * student acts, every visited
+state is labelled with the teacher's action, and the student is fitted to all labels so far:
+    student <- argmin over (s, a*) in D_0, ..., D_i of loss(student(s), a*).
+
+Details
+- The teacher reads its own (privileged) groups, the student its (deployable) ones; only the latter are kept.
+- beta mixes whole environments, not single steps: the teacher drives all of them in round 0, half in round 1.
+- Labels are the teacher's mean actions, clipped to [-1, 1]. The loss is smooth L1 with a small threshold.
+- One learning-rate curve runs over all rounds: warm-up, then a cosine. The student is never started anew.
+
+Deviations: the paper refits from scratch and picks the best of all rounds by validation; here training goes on and
+the last student is the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from embodkd.core.buffer import Buffer
+from embodkd.core.recipe import Optimiser, Player, Recipe, Step, fit
+from embodkd.core.role import Role
+from embodkd.core.rollout import Rollout, mixture
+from embodkd.core.schedule import Schedule, cosine, schedule, staircase
+from embodkd.core.signals import Signals
+from embodkd.core.terms import smooth_l1
+from embodkd.methods import METHODS
+
+
+@METHODS.register(
+    "dagger", domain="robot", family="imitation", paper="arXiv:1011.0686", title="Dataset aggregation (DAgger)"
+)
+@dataclass(frozen=True)
+class DAgger:
+    """Hyper-parameters; the defaults fit a depth student in 6 rounds of 128 environments x 40 steps.
+
+    rounds: collections, each followed by `epochs` passes over everything kept; steps: control steps per round and
+    environment (None: one episode). learning_rate climbs for `warmup` updates and falls to `final_learning_rate`
+    along a cosine over all rounds. smooth_l1_beta: action error at which the loss turns from square to linear.
+    beta: the share of environments that the teacher drives, a schedule over rounds. aggregate: keep former rounds.
+    allow_privileged: let the student read privileged groups.
+    """
+
+    rounds: int = 6
+    steps: int | None = None
+    epochs: int = 2
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    final_learning_rate: float = 1e-5
+    warmup: int = 100
+    smooth_l1_beta: float = 0.1
+    max_grad_norm: float = 1.0
+    beta: float | Mapping[str, Any] | Schedule = staircase(1.0, 0.5, 0.0)
+    aggregate: bool = True
+    allow_privileged: bool = False
+
+    def recipe(
+        self, student: Any, teacher: Any, task: Any, *, seed: int = 0, finetune: Step | None = None
+    ) -> Recipe:
+        """The rounds, then `finetune` if given (a step such as PPO on the student, for DAgger -> PPO)."""
+        data = Rollout(
+            task,
+            mixture(teacher, student, schedule(self.beta, "method.beta")),
+            label=teacher,
+            groups=student.reads,
+            keep=Buffer(self.aggregate),
+            steps=self.steps,
+            seed=seed,
+            allow_privileged=self.allow_privileged,
+        )
+
+        def terms(batch: Signals, s: Signals) -> dict[str, Tensor]:
+            return {"imitate": smooth_l1(s.action_NA, batch.target_NA, beta=self.smooth_l1_beta)}
+
+        rate = cosine(self.learning_rate, self.final_learning_rate, warmup=self.warmup)
+        player = Player(
+            Role(student, output="action"),
+            terms,
+            optimiser=Optimiser("adam", rate, max_grad_norm=self.max_grad_norm),
+        )
+        recipe = fit(
+            player, data, rounds=self.rounds, epochs=self.epochs, batch_size=self.batch_size, name="dagger"
+        )
+        return recipe if finetune is None else recipe.then(finetune)
