@@ -1,0 +1,185 @@
+"""Killed at any instant and resumed, a distillation ends with the same weights, bit for bit (CPU)."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from toy import Student, Teacher, ToyTask, fingerprint
+
+from embodkd.core.files import read_tensors
+from embodkd.core.recipe import Optimiser, Player, Recipe, fit
+from embodkd.core.role import Role
+from embodkd.core.run import RunFolder
+from embodkd.core.schedule import cosine
+from embodkd.core.source import TensorData
+from embodkd.core.terms import squared_error
+from embodkd.core.trainer import Trainer, distill
+from embodkd.methods import get_method
+
+HERE = Path(__file__).parent
+CHILD = """
+import sys
+sys.path.insert(0, sys.argv[2])
+import torch
+torch.set_num_threads(1)
+from test_resume import run_dagger
+print("ready", flush=True)
+run_dagger(sys.argv[1])
+print("finished", flush=True)
+"""
+
+
+def run_dagger(folder, rounds=4, aggregate=True, stop_after=None):
+    student, teacher = Student(seed=1), Teacher()
+    method = get_method("dagger")(rounds=rounds, epochs=4, batch_size=32, warmup=5, aggregate=aggregate)
+
+    def pause(context):
+        time.sleep(0.05)
+        return {"done": 1.0}
+
+    with RunFolder.open(folder, {"aggregate": aggregate}, resume=True) as run:
+        options = {"checkpoint_s": 0.0, "quiet": True}
+        distill(method, student, teacher, ToyTask(16), run=run, seed=3, trainer=options, finetune=pause)
+    return student
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    return fingerprint(run_dagger(tmp_path_factory.mktemp("whole") / "run"))
+
+
+def test_same_seed_gives_the_same_weights(uninterrupted, tmp_path):
+    assert fingerprint(run_dagger(tmp_path / "again")) == uninterrupted
+
+
+@pytest.mark.parametrize("trial", range(2))
+def test_kill_nine_then_resume_gives_identical_weights(uninterrupted, tmp_path, trial):
+    """Killed again and again, each time a little later after the start, until a run gets through."""
+    delays = np.random.default_rng(trial).uniform(0.05, 0.6, 50)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(HERE)])}
+    kills = 0
+    for delay in delays[:3]:
+        command = [sys.executable, "-c", CHILD, str(tmp_path / "run"), str(HERE)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as child:
+            assert child.stdout.readline() == b"ready\n"
+            time.sleep(delay)
+            child.send_signal(signal.SIGKILL)
+            kills += child.wait() == -signal.SIGKILL
+    assert kills, "every child finished before it was killed: lengthen the run"
+    assert fingerprint(run_dagger(tmp_path / "run")) == uninterrupted
+
+
+class Stopped(Exception):
+    pass
+
+
+@pytest.mark.parametrize("aggregate", [True, False])
+def test_every_epoch_boundary_is_a_place_to_resume_from(tmp_path, aggregate, monkeypatch):
+    """Stop right after each checkpoint in turn; the chain of resumed runs ends with the bits of the unbroken one."""
+    whole = fingerprint(run_dagger(tmp_path / "whole", rounds=2, aggregate=aggregate))
+    save = RunFolder.save_checkpoint
+    stops = 0
+
+    def save_and_stop(self, *args):
+        save(self, *args)
+        raise Stopped
+
+    monkeypatch.setattr(RunFolder, "save_checkpoint", save_and_stop)
+    for _ in range(50):
+        try:
+            student = run_dagger(tmp_path / "broken", rounds=2, aggregate=aggregate)
+            break
+        except Stopped:
+            stops += 1
+    assert stops == 2 * 4 + 1
+    assert fingerprint(student) == whole
+
+
+def test_checkpoint_and_student_hold_no_teacher_tensor(tmp_path):
+    teacher = torch.nn.Linear(3, 2)
+    student = torch.nn.Linear(3, 2)
+    recipe = imitation(student, teacher)
+    with RunFolder.open(tmp_path / "run", {}) as run:
+        Trainer(run, quiet=True).fit(recipe)
+        file = run.latest_checkpoint().path / "tensors.safetensors"
+    for value in load_file(file).values():
+        assert not any(torch.equal(value, secret) for secret in teacher.state_dict().values())
+
+
+def imitation(student: torch.nn.Module, teacher: torch.nn.Module, epochs: int = 3) -> Recipe:
+    data = TensorData({"input": torch.randn(50, 3, generator=torch.Generator().manual_seed(0))})
+
+    def terms(batch, s, t):
+        return {"imitate": squared_error(s.logits_NC, t.logits_NC)}
+
+    rate = cosine(1e-2, 1e-4)
+    player = Player(Role(student), terms, given={"t": Role(teacher, "frozen")}, optimiser=Optimiser("adamw", rate))
+    return fit(player, data, epochs=epochs, batch_size=16)
+
+
+def test_a_finished_run_resumes_to_its_weights_at_once(tmp_path):
+    student = torch.nn.Linear(3, 2)
+    teacher = torch.nn.Linear(3, 2)
+    with RunFolder.open(tmp_path / "run", {}) as run:
+        Trainer(run, quiet=True).fit(imitation(student, teacher))
+    fresh = torch.nn.Linear(3, 2)
+    with RunFolder.open(tmp_path / "run", {}, resume=True) as run:
+        summary = Trainer(run, quiet=True).fit(imitation(fresh, teacher))
+    assert summary.updates == 3 * 4 and fingerprint(fresh) == fingerprint(student)
+
+
+def test_resume_with_another_student_is_refused(tmp_path):
+    teacher = torch.nn.Linear(3, 2)
+    with RunFolder.open(tmp_path / "run", {}) as run:
+        Trainer(run, quiet=True).fit(imitation(torch.nn.Linear(3, 2), teacher))
+    with RunFolder.open(tmp_path / "run", {}, resume=True) as run:
+        other = torch.nn.Sequential(torch.nn.Linear(3, 2))
+        with pytest.raises(ValueError, match=r"does not fit model 0 \(Sequential\)"):
+            Trainer(run, quiet=True).fit(imitation(other, teacher))
+
+
+def test_metrics_of_a_resumed_run_have_each_step_once(tmp_path, monkeypatch):
+    run_dagger(tmp_path / "whole", rounds=2)
+    save = RunFolder.save_checkpoint
+    calls = []
+
+    def fail_at_fourth(self, *args):
+        calls.append(1)
+        if len(calls) == 4:
+            raise Stopped
+        return save(self, *args)
+
+    monkeypatch.setattr(RunFolder, "save_checkpoint", fail_at_fourth)
+    with pytest.raises(Stopped):
+        run_dagger(tmp_path / "broken", rounds=2)
+    run_dagger(tmp_path / "broken", rounds=2)
+
+    def numbers(name):
+        with RunFolder.open(tmp_path / name, {"aggregate": True}, resume=True) as run:
+            return [{k: v for k, v in row.items() if k != "time_s"} for row in run.metrics()]
+
+    assert numbers("broken") == numbers("whole")
+
+
+def test_kept_rollouts_are_on_disk_while_needed_and_gone_afterwards(tmp_path, monkeypatch):
+    seen = []
+    save = RunFolder.save_checkpoint
+
+    def look(self, *args):
+        shards = sorted((self.path / "source" / "stage_0").glob("shard_*"))
+        seen.append(len(shards))
+        for shard in shards:
+            assert read_tensors(shard / "rows.safetensors")["wrist_depth"].dtype == np.uint8
+        return save(self, *args)
+
+    monkeypatch.setattr(RunFolder, "save_checkpoint", look)
+    run_dagger(tmp_path / "run", rounds=2)
+    assert seen[:3] == [1, 1, 1] and max(seen) == 2
+    assert not (tmp_path / "run" / "source").exists()
