@@ -1,0 +1,1 @@
+"""Hydra configs; the YAML files beside this one are found as `pkg://embodkd.configs`."""
