@@ -1,0 +1,125 @@
+"""What every policy is: a module from named observation groups to one action per row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from embodkd.core.registry import Registry, near
+from embodkd.core.schema import build, parameters
+from embodkd.policies.normaliser import RunningNormaliser
+
+POLICIES = Registry("policy")
+
+
+@dataclass(frozen=True)
+class Input:
+    """What a policy knows about an observation group that it reads; a part of its artefact."""
+
+    name: str
+    shape: tuple[int, ...]
+    privileged: bool
+    dtype: str = "float32"
+    unit: str = ""
+
+    @classmethod
+    def of(cls, group: Any) -> Input:
+        """The same facts from a task's group (anything with these attributes)."""
+        return cls(group.name, tuple(group.shape), bool(group.privileged), str(group.dtype), str(group.unit))
+
+
+class Policy(nn.Module):
+    """Base of all policies. `reads` are the observation groups used, `inputs` their facts, `action_size` is A.
+
+    A subclass takes `(groups, action_size, *, ...)`; what follows is the schema of its config. It calls
+    `self._read(...)` first, so that a wrong group name or kind fails before anything is built. Vector groups are
+    joined in the order of `vectors` and normalised by statistics that are part of the artefact.
+    """
+
+    def __init__(self, action_size: int) -> None:
+        super().__init__()
+        self.action_size = int(action_size)
+        self.arguments: dict[str, Any] = {}
+        self.inputs: dict[str, Input] = {}
+        self.vectors: tuple[str, ...] = ()
+        self.normaliser = RunningNormaliser(0)
+
+    @classmethod
+    def build(cls, groups: Mapping[str, Any], action_size: int, **arguments: Any) -> Policy:
+        """Build from a task's groups and config keys; ValueError for a wrong key or group, naming the nearest."""
+        where = f"policy {POLICIES.name_of(cls)}"
+        policy = build(cls, arguments, where, groups=groups, action_size=action_size)
+        known = parameters(cls)
+        defaults = {n: p.default for n, p in known.items() if n not in ("groups", "action_size")}
+        policy.arguments = {**defaults, **arguments}
+        return policy
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The observation groups that the policy is given."""
+        return tuple(self.inputs)
+
+    @property
+    def privileged(self) -> bool:
+        """Whether any group read would be unknown to a deployed robot."""
+        return any(i.privileged for i in self.inputs.values())
+
+    def forward(self, obs: Mapping[str, Tensor]) -> Tensor:
+        """Mean action, unclipped, (N, A). `obs`: group name -> (N, *shape)."""
+        raise NotImplementedError
+
+    def act(self, obs: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The deterministic action, clipped to [-1, 1], float32 (N, A); in evaluation mode whatever the mode was."""
+        was_training = self.training
+        self.eval()
+        device = self.normaliser.mean.device
+        with torch.no_grad():
+            tensors = {name: torch.from_numpy(obs[name]).to(device) for name in self.inputs}
+            action_NA = self(tensors).clamp(-1.0, 1.0).cpu().numpy()
+        self.train(was_training)
+        return action_NA
+
+    def vector(self, obs: Mapping[str, Tensor]) -> Tensor:
+        """The vector groups joined and normalised, (N, D)."""
+        return self.normaliser(torch.cat([obs[name] for name in self.vectors], dim=1))
+
+    def update_statistics(self, obs: Mapping[str, Tensor | np.ndarray]) -> None:
+        """Merge the vector groups of `obs` (..., D) into the normaliser (ignored once it is frozen)."""
+        rows = [torch.as_tensor(obs[name]).flatten(0, -2) for name in self.vectors]
+        self.normaliser.update(torch.cat(rows, dim=1))
+
+    def _read(self, groups: Mapping[str, Any], vectors: Sequence[str], others: Sequence[str] = (), rank: int = 1) -> None:
+        """Note the groups read; ValueError if one is missing or has another rank than asked for."""
+        for name, dims in [*((v, 1) for v in vectors), *((o, rank) for o in others)]:
+            if name not in groups:
+                raise ValueError(f"policy {self._title()}: no observation group {name!r}: {near(name, groups)}")
+            seen = Input.of(groups[name])
+            if len(seen.shape) != dims:
+                kind = {1: "a vector", 2: "points (P, 3)", 3: "an image (C, H, W)"}[dims]
+                raise ValueError(f"policy {self._title()}: group {name!r} has shape {seen.shape}, expected {kind}")
+            self.inputs[name] = seen
+        self.vectors = tuple(vectors)
+        self.normaliser = RunningNormaliser(sum(self.inputs[v].shape[0] for v in vectors))
+
+    def _title(self) -> str:
+        return POLICIES.name_of(type(self))
+
+
+def make_policy(name: str, groups: Mapping[str, Any], action_size: int, **arguments: Any) -> Policy:
+    """Build the registered policy `name`; ValueError for an unknown name, key or group."""
+    return POLICIES.get(name).build(groups, action_size, **arguments)
+
+
+def dense(sizes: Sequence[int], activation: type[nn.Module]) -> nn.Sequential:
+    """Linear layers of these widths, an activation after each but the last."""
+    layers: list[nn.Module] = []
+    for k, (a, b) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        layers.append(nn.Linear(a, b))
+        if k + 2 < len(sizes):
+            layers.append(activation())
+    return nn.Sequential(*layers)

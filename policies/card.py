@@ -1,0 +1,45 @@
+"""The model card of a policy folder, in the format of the Hugging Face hub."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def model_card(title: str, config: Mapping[str, Any]) -> str:
+    """Markdown with a YAML head; everything on it comes from `config` (a policy's config.json)."""
+    task = config["task"]
+    rate = f"{config['control_hz']:.1f} Hz" if config["control_hz"] else "not stated"
+    lines = [
+        "---",
+        "library_name: embodkd",
+        "pipeline_tag: robotics",
+        "license: apache-2.0",
+        f"tags: [embodkd, {task.get('name')}, {config['policy']}]",
+        "---",
+        f"# {title}: `{config['policy']}` for `{task.get('name')}`",
+        "",
+        f"Engine {task.get('engine')}, control rate {rate}, {config['action']['size']} actions in [-1, 1].",
+        "",
+        "| reads | shape | unit | known to a deployed robot |",
+        "| --- | --- | --- | --- |",
+    ]
+    for name, group in config["groups"].items():
+        known = "**no (privileged)**" if group["privileged"] else "yes"
+        lines.append(f"| `{name}` | {tuple(group['shape'])} | {group['unit']} | {known} |")
+    for heading, facts in (("Task options", task.get("options")), ("Lineage", config["lineage"]), ("Facts", config["extra"])):
+        if facts:
+            lines += ["", f"## {heading}", "", *(f"- {key}: `{value}`" for key, value in facts.items())]
+    lines += [
+        "",
+        "## Use",
+        "",
+        "```python",
+        "from embodkd.policies import load_policy",
+        "",
+        'policy, meta = load_policy("path/to/this/folder")',
+        "action = policy.act(observation)  # group name -> array (N, *shape)",
+        "```",
+        "",
+    ]
+    return "\n".join(lines)

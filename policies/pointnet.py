@@ -1,0 +1,47 @@
+"""A student on a point cloud: one small network shared by all points, a maximum over them (PointNet, CVPR 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from embodkd.policies.base import POLICIES, Policy, dense
+
+
+@POLICIES.register("pointnet", modality="points")
+class PointNet(Policy):
+    """Points (N, P, 3) in metres, times `scale`, through shared layers `widths`, maximum over points, proprioception.
+
+    In training mode each forward pass takes `sample` random points, the same ones for all rows (2.7 times faster, and
+    the maximum does not learn to hang on single points); in evaluation mode it takes all of them.
+    """
+
+    def __init__(
+        self,
+        groups: Mapping[str, Any],
+        action_size: int,
+        *,
+        points: str = "points",
+        vectors: tuple[str, ...] = ("proprio",),
+        widths: tuple[int, ...] = (48, 96),
+        hidden: tuple[int, ...] = (256, 256),
+        scale: float = 20.0,
+        sample: int = 192,
+    ) -> None:
+        super().__init__(action_size)
+        self._read(groups, vectors, (points,), rank=2)
+        self.points, self.scale, self.sample = points, scale, sample
+        self.shared = nn.Sequential(dense([self.inputs[points].shape[1], *widths], nn.ReLU), nn.ReLU())
+        self.head = dense([widths[-1] + len(self.normaliser.mean), *hidden, action_size], nn.ReLU)
+
+    def forward(self, obs: Mapping[str, Tensor]) -> Tensor:
+        """Mean action (N, A)."""
+        points_NP3 = obs[self.points]
+        if self.training and self.sample < points_NP3.shape[1]:
+            chosen = torch.randperm(points_NP3.shape[1], device=points_NP3.device)[: self.sample]
+            points_NP3 = points_NP3.index_select(1, chosen)
+        cloud_NF = self.shared(points_NP3 * self.scale).amax(1)
+        return self.head(torch.cat([cloud_NF, self.vector(obs)], dim=1))
