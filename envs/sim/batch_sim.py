@@ -83,13 +83,13 @@ class BatchSim:
     def step(self, substeps: int) -> None:
         """Advance every copy; raises ``SimulationDiverged`` with the copies whose numbers are no longer finite."""
         np.copyto(self._last_state, self._batch.state)
-        warned_before = self._batch.warning[:, _BAD_WARNINGS].sum()
+        warned_before = self._batch.warning[:, _BAD_WARNINGS, 1].sum()
         reason = "NaN, infinity or a huge value in positions, velocities or accelerations"
         try:
             self._batch.step(nstep=substeps, stage=_VEL)
         except mujoco.batch.SimulationError as error:
             self._raise_diverged(np.asarray(error.ids), str(error))
-        warnings = self._batch.warning[:, _BAD_WARNINGS]
+        warnings = self._batch.warning[:, _BAD_WARNINGS, 1]
         finite = np.isfinite(self._batch.state).all(axis=1)
         if warnings.sum() > warned_before or not finite.all():
             self._raise_diverged(np.flatnonzero(warnings.any(axis=1) | ~finite), reason)

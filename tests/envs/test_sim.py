@@ -105,7 +105,7 @@ def test_each_randomisation_changes_what_it_names(change):
     if not looks:
         for task in (plain, changed):
             task.reset(np.array([1, 2]))
-            for k in range(20):
-                task.step(np.full((2, 6), np.sin(k), np.float32))
+            for _ in range(30):  # press down and slide, so that contact matters
+                task.step(np.tile(np.array([0.5, 0.3, -1, 0, 0, 0.2], np.float32), (2, 1)))
     difference = plain.observe([group])[group] != changed.observe([group])[group]
     assert difference.reshape(2, -1).any(axis=1).any()

@@ -1,0 +1,128 @@
+"""The scene of HandLift in MuJoCo: table, one loose object, floating Shadow hand."""
+
+from __future__ import annotations
+
+import mujoco
+import numpy as np
+
+from embodkd.envs.geometry import quat_from_rotvec
+from embodkd.envs.sim.camera import Camera
+from embodkd.envs.sim.randomise import Randomise
+from embodkd.envs.sim.robots.hand import FINGERS, PALM_BODY, ROOTS, ShadowHand
+from embodkd.envs.sim.world import SimWorld
+
+SUBSTEPS = 8  # of 5 ms
+TIMESTEP = 0.005
+MASS = 0.1  # kg
+_GEOM = mujoco.mjtGeom
+# shape, MuJoCo's size (m), height of the centre at rest (m)
+OBJECTS: dict[str, tuple[mujoco.mjtGeom, tuple[float, float, float], float]] = {
+    "box": (_GEOM.mjGEOM_BOX, (0.025, 0.025, 0.03), 0.03),
+    "cylinder": (_GEOM.mjGEOM_CYLINDER, (0.027, 0.033, 0.0), 0.033),
+    "sphere": (_GEOM.mjGEOM_SPHERE, (0.032, 0.0, 0.0), 0.032),
+}
+OVERVIEW = Camera("overview", "", (0.34, -0.34, 0.24), (0.0, 0.0, 0.09), 0.1, 2.0, fovy=45)
+
+
+def cameras(hand_body: str, image_size: int) -> list[Camera]:
+    """A camera under the wrist, looking at what the fingers close on, and one in front of the table."""
+    return [
+        Camera("wrist", hand_body, (-0.1, 0.03, -0.1), (0.04, 0.0, -0.06), 0.04, 0.3, fovy=60, size=image_size),
+        Camera("front", "", (0.34, 0.0, 0.2), (0.03, 0.0, 0.05), 0.15, 0.6, fovy=45, size=image_size),
+    ]
+
+
+class HandWorld(SimWorld):
+    """The scene on the batched simulator; arrays are (N, ...), metres and radians in the world's frame."""
+
+    robot: ShadowHand
+
+    def __init__(self, num_envs: int, *, threads: int, shape: str, image_size: int, randomise: Randomise) -> None:
+        spec = mujoco.MjSpec()
+        spec.option.timestep = TIMESTEP
+        spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+        spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
+        spec.worldbody.add_geom(name="table", type=_GEOM.mjGEOM_BOX, size=[0.4, 0.4, 0.02], pos=[0, 0, -0.02],
+                                rgba=[0.76, 0.72, 0.66, 1])
+        kind, size, self.rest_height = OBJECTS[shape]
+        thing = spec.worldbody.add_body(name="object", pos=[0, 0, self.rest_height])
+        thing.add_freejoint(name="object")
+        # rolling friction only matters to, and is only paid for by, what can roll
+        thing.add_geom(name="object", type=kind, size=size, mass=MASS, friction=[1.0, 0.005, 0.001],
+                       condim=6 if shape == "sphere" else 4, rgba=[0.86, 0.45, 0.16, 1])
+        hand = ShadowHand()
+        base = hand.build(spec)
+        spec.body(PALM_BODY).add_site(name="palm", pos=[0.0, -0.011, 0.07], quat=[0.5, -0.5, -0.5, -0.5])
+        for name in FINGERS:
+            _contact_sensor(spec, f"on_{name}", mujoco.mjtObj.mjOBJ_XBODY, ROOTS[name])
+        _contact_sensor(spec, "on_palm", mujoco.mjtObj.mjOBJ_BODY, PALM_BODY)
+        super().__init__(spec, hand, cameras(base.name, image_size), OVERVIEW, num_envs, threads=threads,
+                         substeps=SUBSTEPS, randomise=randomise)
+        model = self.sim.model
+        free = model.joint("object")
+        self._qpos = slice(free.qposadr[0], free.qposadr[0] + 7)
+        self._qvel = slice(free.dofadr[0], free.dofadr[0] + 6)
+        self._palm = model.site("palm").id
+        self._tips = [model.site(f"shadow/robot0:S_{name}tip").id for name in FINGERS]
+        self._touch = [model.sensor(f"shadow/robot0:ST_Tch_{name}tip").adr[0] for name in FINGERS]
+        self._contacts = [model.sensor(f"on_{name}").adr[0] for name in (*FINGERS, "palm")]
+        self.sim.view("sensordata")
+
+    def place(self, ids: np.ndarray, seeds: np.ndarray, position: np.ndarray, rotvec: np.ndarray,
+              thing: np.ndarray, yaw: np.ndarray) -> None:
+        """Start episodes: tool pose, object position (n, 3) and yaw (n,)."""
+        self.start(ids, seeds)
+        self.robot.place(ids, position, rotvec)
+        turn = np.zeros_like(thing)
+        turn[:, 2] = yaw
+        self.sim.view("qpos")[ids, self._qpos] = np.concatenate([thing, quat_from_rotvec(turn)], axis=1)
+        self.settle(ids)
+
+    @property
+    def palm_position(self) -> np.ndarray:
+        """The middle of the palm's surface at the root of the fingers, (N, 3)."""
+        return self.sim.view("site_xpos")[:, self._palm]
+
+    @property
+    def palm_rotation(self) -> np.ndarray:
+        """Palm rotation, (N, 3, 3): x along the fingers, z out of the back of the hand."""
+        return self.sim.view("site_xmat")[:, self._palm].reshape(-1, 3, 3)
+
+    @property
+    def tips(self) -> np.ndarray:
+        """Fingertips, (N, 5, 3), in the order of ``FINGERS``."""
+        return self.sim.view("site_xpos")[:, self._tips]
+
+    @property
+    def touch(self) -> np.ndarray:
+        """Force on each fingertip's pad, N, (N, 5)."""
+        return self.sim.view("sensordata")[:, self._touch]
+
+    @property
+    def contacts(self) -> np.ndarray:
+        """Whether each finger and the palm (last) touch the object, (N, 6) of 0 and 1."""
+        return (self.sim.view("sensordata")[:, self._contacts] > 0).astype(float)
+
+    @property
+    def object_position(self) -> np.ndarray:
+        """The object's centre, (N, 3)."""
+        return self.sim.view("qpos")[:, self._qpos][:, :3]
+
+    @property
+    def object_quat(self) -> np.ndarray:
+        """The object's rotation, unit quaternion (N, 4)."""
+        return self.sim.view("qpos")[:, self._qpos][:, 3:]
+
+    @property
+    def object_twist(self) -> np.ndarray:
+        """Linear velocity in the world, angular velocity in the object's frame, (N, 6)."""
+        return self.sim.view("qvel")[:, self._qvel]
+
+
+def _contact_sensor(spec: mujoco.MjSpec, name: str, kind: mujoco.mjtObj, body: str) -> None:
+    """The number of contacts between a body (XBODY: with all that hangs on it) and the object."""
+    found, unreduced, count = 1 << int(mujoco.mjtConDataField.mjCONDATA_FOUND), 0, 1
+    spec.add_sensor(
+        name=name, type=mujoco.mjtSensor.mjSENS_CONTACT, objtype=kind, objname=body,
+        reftype=mujoco.mjtObj.mjOBJ_BODY, refname="object", intprm=[found, unreduced, count],
+    )
