@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-
 from embodkd.envs import draws
 from embodkd.envs.task import BatchTask
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-
 from embodkd.envs import draws
 from embodkd.envs.spec import TaskSpec
 
@@ -77,7 +76,11 @@ class BatchTask(ABC):
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Everything needed to continue bit for bit."""
-        return {"seeds": self.seeds.copy(), "steps": self.steps.copy(), "last_action": self.last_action.copy()}
+        return {
+            "seeds": self.seeds.copy(),
+            "steps": self.steps.copy(),
+            "last_action": self.last_action.copy(),
+        }
 
     def load_state_dict(self, arrays: dict[str, np.ndarray]) -> None:
         """Continue from ``state_dict`` of a task with the same options and number of copies."""
@@ -95,9 +98,11 @@ class BatchTask(ABC):
     @abstractmethod
     def _advance(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]: ...
 
-    def render(self, ids: np.ndarray | None = None, size: tuple[int, int] = (240, 320), camera: str = "overview") -> np.ndarray:
+    def render(
+        self, ids: np.ndarray | None = None, size: tuple[int, int] = (240, 320), camera: str = "overview"
+    ) -> np.ndarray:
         """Pictures of some copies for people, uint8 (n, H, W, 3)."""
         raise NotImplementedError(f"task {self.spec.name!r} on engine {self.spec.engine!r} has no pictures for people")
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most engines hold nothing that outlives the object
         """Free what the engine holds; harmless twice."""

@@ -6,7 +6,6 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-
 from embodkd.envs import make_task
 from embodkd.envs.doors.spaces import action_space, observation_space
 
@@ -21,7 +20,12 @@ class TaskEnv(gym.Env[dict[str, np.ndarray], np.ndarray]):
     metadata = {"render_modes": ["rgb_array"], "render_fps": 20}
 
     def __init__(
-        self, task: str, *, groups: tuple[str, ...] | None = None, render_mode: str | None = None, **options: Any
+        self,
+        task: str,
+        *,
+        groups: tuple[str, ...] | None = None,
+        render_mode: str | None = None,
+        **options: Any,
     ) -> None:
         self.task = make_task(task, 1, **options)
         self.groups = self.task.spec.check_groups(groups or default_groups(self.task.spec.groups))
@@ -42,7 +46,13 @@ class TaskEnv(gym.Env[dict[str, np.ndarray], np.ndarray]):
         """One control period."""
         step = self.task.step(np.asarray(action, np.float32)[None])
         info = {name: values[0].item() for name, values in step.info.items()}
-        return self._observation(), float(step.reward[0]), bool(step.terminated[0]), bool(step.truncated[0]), info
+        return (
+            self._observation(),
+            float(step.reward[0]),
+            bool(step.terminated[0]),
+            bool(step.truncated[0]),
+            info,
+        )
 
     def render(self) -> np.ndarray | None:  # type: ignore[override]
         """The scene for people, uint8 (H, W, 3)."""

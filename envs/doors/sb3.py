@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from stable_baselines3.common.vec_env import VecEnv
-from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
-
 from embodkd.envs.doors.spaces import action_space, observation_space
 from embodkd.envs.stream import Stream
 from embodkd.envs.task import BatchTask
+from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 
 class TaskVecEnv(VecEnv):
@@ -60,7 +59,9 @@ class TaskVecEnv(VecEnv):
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
         """The copies share one task, so nothing can be set for some of them."""
-        raise ValueError(f"cannot set {attr_name!r}: the copies are rows of one batched task; pass options to make_task")
+        raise ValueError(
+            f"cannot set {attr_name!r}: the copies are rows of one batched task; pass options to make_task"
+        )
 
     def env_method(self, method_name: str, *args: Any, indices: VecEnvIndices = None, **kwargs: Any) -> list[Any]:
         """Call a method of the batched task; the result is repeated once per copy asked for."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from gymnasium import spaces
-
 from embodkd.envs.spec import TaskSpec
+from gymnasium import spaces
 
 
 def observation_space(spec: TaskSpec, groups: Sequence[str]) -> spaces.Dict:

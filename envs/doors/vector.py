@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
-
 from embodkd.envs import draws, make_task
 from embodkd.envs.doors.gym import default_groups
 from embodkd.envs.doors.spaces import action_space, observation_space
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
 
 
 class TaskVectorEnv(VectorEnv[dict[str, np.ndarray], np.ndarray, np.ndarray]):
@@ -39,8 +38,11 @@ class TaskVectorEnv(VectorEnv[dict[str, np.ndarray], np.ndarray, np.ndarray]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.autoreset_mode = AutoresetMode(autoreset_mode)
-        self.metadata = {"autoreset_mode": self.autoreset_mode, "render_modes": ["rgb_array"],
-                         "render_fps": round(self.task.spec.control_hz)}
+        self.metadata = {
+            "autoreset_mode": self.autoreset_mode,
+            "render_modes": ["rgb_array"],
+            "render_fps": round(self.task.spec.control_hz),
+        }
         self.render_mode = render_mode
         self._ended = np.zeros(num_envs, bool)
 
@@ -48,7 +50,11 @@ class TaskVectorEnv(VectorEnv[dict[str, np.ndarray], np.ndarray, np.ndarray]):
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Start episodes in all copies, or in those of ``options["reset_mask"]``."""
-        mask = np.ones(self.num_envs, bool) if not options else np.asarray(options.get("reset_mask", True)) & np.ones(self.num_envs, bool)
+        mask = (
+            np.ones(self.num_envs, bool)
+            if not options
+            else np.asarray(options.get("reset_mask", True)) & np.ones(self.num_envs, bool)
+        )
         ids = np.flatnonzero(mask)
         self.task.reset(self._seeds(seed, ids), ids)
         self._ended[ids] = False
@@ -59,9 +65,13 @@ class TaskVectorEnv(VectorEnv[dict[str, np.ndarray], np.ndarray, np.ndarray]):
     ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """One control period of every copy, resets included as the autoreset mode says."""
         if self.autoreset_mode == AutoresetMode.DISABLED and self._ended.any():
-            raise ValueError(f"copies {np.flatnonzero(self._ended)[:8].tolist()} have ended; reset them first: "
-                             'reset(options={"reset_mask": mask})')
-        restarting = self._ended.copy() if self.autoreset_mode == AutoresetMode.NEXT_STEP else np.zeros(self.num_envs, bool)
+            raise ValueError(
+                f"copies {np.flatnonzero(self._ended)[:8].tolist()} have ended; reset them first: "
+                'reset(options={"reset_mask": mask})'
+            )
+        restarting = (
+            self._ended.copy() if self.autoreset_mode == AutoresetMode.NEXT_STEP else np.zeros(self.num_envs, bool)
+        )
         step = self.task.step(actions)
         reward, terminated, truncated = step.reward, step.terminated, step.truncated
         info: dict[str, Any] = dict(step.info)

@@ -9,8 +9,14 @@ import mujoco.batch
 import numpy as np
 
 _VEL = int(mujoco.mjtStage.mjSTAGE_VEL)
-_BAD_WARNINGS = [int(w) for w in (mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADQVEL,
-                                  mujoco.mjtWarning.mjWARN_BADQACC)]
+_BAD_WARNINGS = [
+    int(w)
+    for w in (
+        mujoco.mjtWarning.mjWARN_BADQPOS,
+        mujoco.mjtWarning.mjWARN_BADQVEL,
+        mujoco.mjtWarning.mjWARN_BADQACC,
+    )
+]
 
 
 class SimulationDiverged(RuntimeError):
@@ -32,7 +38,9 @@ class BatchSim:
     the new state (``mjSTAGE_VEL``), so a view never lags behind.
     """
 
-    def __init__(self, model: mujoco.MjModel, num_envs: int, *, threads: int = 0, dump_dir: str = "runs/diverged") -> None:
+    def __init__(
+        self, model: mujoco.MjModel, num_envs: int, *, threads: int = 0, dump_dir: str = "runs/diverged"
+    ) -> None:
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, not {num_envs}")
         self.model = model
@@ -99,7 +107,13 @@ class BatchSim:
         return self._batch.jac(body, point_N3, ids=ids)
 
     def ray(
-        self, origin: np.ndarray, direction: np.ndarray, *, groups: np.ndarray | None, ids: np.ndarray | None, normals: bool
+        self,
+        origin: np.ndarray,
+        direction: np.ndarray,
+        *,
+        groups: np.ndarray | None,
+        ids: np.ndarray | None,
+        normals: bool,
     ) -> tuple[np.ndarray, ...]:
         """Distances (n, R; -1 for a miss), geom ids (n, R) and, when asked for, unit normals (n, R, 3)."""
         return self._batch.ray(origin, direction, geomgroup=groups, ids=ids, normal=normals)
@@ -113,7 +127,10 @@ class BatchSim:
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """State and parameters of all copies as plain arrays."""
-        return {"state": self.state.copy(), **{f"parameter/{k}": v.copy() for k, v in self._parameters.items()}}
+        return {
+            "state": self.state.copy(),
+            **{f"parameter/{k}": v.copy() for k, v in self._parameters.items()},
+        }
 
     def load_state_dict(self, arrays: dict[str, np.ndarray]) -> None:
         """Continue exactly from ``state_dict``."""
@@ -126,6 +143,10 @@ class BatchSim:
     def _raise_diverged(self, copies: np.ndarray, reason: str) -> None:
         self._dump_dir.mkdir(parents=True, exist_ok=True)
         dump = self._dump_dir / f"copy_{copies[0]}_state.npz"
-        np.savez(dump, copies=copies, state=self._last_state[copies], **{
-            name.replace("opt.", "opt_"): values[copies] for name, values in self._parameters.items()})
+        np.savez(
+            dump,
+            copies=copies,
+            state=self._last_state[copies],
+            **{name.replace("opt.", "opt_"): values[copies] for name, values in self._parameters.items()},
+        )
         raise SimulationDiverged([int(c) for c in copies], dump, reason)

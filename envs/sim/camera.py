@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import mujoco
 import numpy as np
-
 from embodkd.envs import draws
 from embodkd.envs.geometry import look_at, matrix_from_quat, quat_from_rotvec
 from embodkd.envs.sim.batch_sim import BatchSim

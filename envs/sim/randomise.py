@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-
 from embodkd.envs import draws
 from embodkd.envs.sim.batch_sim import BatchSim
 

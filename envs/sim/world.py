@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import mujoco
 import numpy as np
-
 from embodkd.envs.sim.batch_sim import BatchSim
 from embodkd.envs.sim.camera import Camera, RayCamera
 from embodkd.envs.sim.randomise import Randomise
@@ -84,7 +83,9 @@ class SimWorld:
         """Everything needed to continue bit for bit."""
         own = {"delay": self._delay_N.copy(), "queue": self._queue_NLA.copy()}
         looks = {k: v for camera in self.cameras.values() for k, v in camera.state_dict().items()}
-        return own | {f"look/{k}": v for k, v in looks.items()} | {f"sim/{k}": v for k, v in self.sim.state_dict().items()}
+        return (
+            own | {f"look/{k}": v for k, v in looks.items()} | {f"sim/{k}": v for k, v in self.sim.state_dict().items()}
+        )
 
     def load_state_dict(self, arrays: dict[str, np.ndarray]) -> None:
         """Continue from ``state_dict``."""
@@ -102,14 +103,40 @@ class SimWorld:
             side = eye.camera.size
             span = f"{1000 * eye.camera.near:.0f} to {1000 * eye.camera.far:.0f} mm"
             groups = [
-                (Group(f"{name}_depth", (1, side, side), False, f"0..255 is {span}", f"{name} camera, depth", "uint8"), eye.depth),
-                (Group(f"{name}_rgb", (3, side, side), False, "0..255", f"{name} camera, colour", "uint8"), eye.rgb),
-                (Group(f"{name}_segmentation", (1, side, side), True, "id", f"{name} camera, geom id", "uint8"), eye.segmentation),
+                (
+                    Group(
+                        f"{name}_depth",
+                        (1, side, side),
+                        False,
+                        f"0..255 is {span}",
+                        f"{name} camera, depth",
+                        "uint8",
+                    ),
+                    eye.depth,
+                ),
+                (
+                    Group(f"{name}_rgb", (3, side, side), False, "0..255", f"{name} camera, colour", "uint8"),
+                    eye.rgb,
+                ),
+                (
+                    Group(
+                        f"{name}_segmentation",
+                        (1, side, side),
+                        True,
+                        "id",
+                        f"{name} camera, geom id",
+                        "uint8",
+                    ),
+                    eye.segmentation,
+                ),
             ]
             looks |= {group.name: (group, function) for group, function in groups}
         first = next(iter(self.cameras.values()), None)
         if first is not None:
             count = POINT_GRID[0] * POINT_GRID[1]
             doc = f"cloud of the {first.camera.name} camera, in its own frame"
-            looks["points"] = (Group("points", (count, 3), False, "m", doc), lambda ids: first.points(ids, *POINT_GRID))
+            looks["points"] = (
+                Group("points", (count, 3), False, "m", doc),
+                lambda ids: first.points(ids, *POINT_GRID),
+            )
         return looks

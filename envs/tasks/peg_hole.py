@@ -7,7 +7,6 @@ from functools import partial
 from typing import Literal
 
 import numpy as np
-
 from embodkd.envs.geometry import unrotate
 from embodkd.envs.sim.randomise import Randomise
 from embodkd.envs.spec import Group, TaskSpec
@@ -15,7 +14,11 @@ from embodkd.envs.task import BatchTask
 from embodkd.envs.tasks.peg_hole_scene import DEPTH, MujocoPegWorld, PegWorld
 
 # socket offset (m), socket yaw (rad), steps of an episode
-RANDOMNESS = {"low": (0.01, np.radians(15), 40), "medium": (0.03, np.radians(30), 40), "high": (0.06, np.radians(90), 60)}
+RANDOMNESS = {
+    "low": (0.01, np.radians(15), 40),
+    "medium": (0.03, np.radians(30), 40),
+    "high": (0.06, np.radians(90), 60),
+}
 CONTROL_HZ = 1 / 0.048
 FAILURES = ("none", "not_at_socket", "not_aligned", "not_deep_enough")
 
@@ -46,7 +49,11 @@ class PegHole(BatchTask):
             raise ValueError(f"task peg_hole.randomness is {randomness!r}; choose one of {', '.join(RANDOMNESS)}")
         build = _world_of(engine)
         self.world = build(
-            num_envs, threads=threads, robot=robot, clearance=clearance, image_size=image_size,
+            num_envs,
+            threads=threads,
+            robot=robot,
+            clearance=clearance,
+            image_size=image_size,
             randomise=Randomise(**(randomise or {})),
         )
         super().__init__(num_envs, action_size=6)
@@ -55,16 +62,40 @@ class PegHole(BatchTask):
         self._socket_N3 = np.zeros((num_envs, 3))
         self._yaw_N = np.zeros(num_envs)
         groups = [
-            Group("proprio", (24,), False, "m, rad, m/s, rad/s, N, Nm, -", "tool pose, twist, controller forces, last action"),
-            Group("privileged", (9,), True, "m, -, rad", "socket in the tool's frame, the same near zero, rotation error"),
+            Group(
+                "proprio",
+                (24,),
+                False,
+                "m, rad, m/s, rad/s, N, Nm, -",
+                "tool pose, twist, controller forces, last action",
+            ),
+            Group(
+                "privileged",
+                (9,),
+                True,
+                "m, -, rad",
+                "socket in the tool's frame, the same near zero, rotation error",
+            ),
             *self.world.camera_groups,
         ]
         self.observers = {"proprio": self._proprio, "privileged": self._privileged}
         self.observers |= {g.name: partial(self.world.look, g.name) for g in self.world.camera_groups}
         self.spec = TaskSpec(
-            "peg_hole", engine, {g.name: g for g in groups}, 6, CONTROL_HZ, max_steps, FAILURES,
-            {"robot": robot, "randomness": randomness, "reward": reward, "clearance": clearance, "image_size": image_size,
-             "randomise": dict(randomise or {})},
+            "peg_hole",
+            engine,
+            {g.name: g for g in groups},
+            6,
+            CONTROL_HZ,
+            max_steps,
+            FAILURES,
+            {
+                "robot": robot,
+                "randomness": randomness,
+                "reward": reward,
+                "clearance": clearance,
+                "image_size": image_size,
+                "randomise": dict(randomise or {}),
+            },
         )
 
     def _place(self, ids: np.ndarray, seeds: np.ndarray) -> None:
@@ -119,7 +150,9 @@ class PegHole(BatchTask):
         parts = (offset, np.tanh(offset / 0.002), self._rotation_error())
         return np.concatenate(parts, axis=1)[rows].astype(np.float32)
 
-    def render(self, ids: np.ndarray | None = None, size: tuple[int, int] = (240, 320), camera: str = "overview") -> np.ndarray:
+    def render(
+        self, ids: np.ndarray | None = None, size: tuple[int, int] = (240, 320), camera: str = "overview"
+    ) -> np.ndarray:
         """Pictures of some copies for people, uint8 (n, H, W, 3)."""
         return self.world.render(ids, size, camera)
 

@@ -6,7 +6,6 @@ from typing import Protocol
 
 import mujoco
 import numpy as np
-
 from embodkd.envs.geometry import quat_from_rotvec
 from embodkd.envs.sim.camera import Camera
 from embodkd.envs.sim.randomise import Randomise
@@ -33,14 +32,33 @@ class PegWorld(Protocol):
     tool_force: np.ndarray
 
     def place(
-        self, ids: np.ndarray, seeds: np.ndarray, position: np.ndarray, rotvec: np.ndarray, socket: np.ndarray, yaw: np.ndarray
-    ) -> None: ...
-    def advance(self, actions: np.ndarray) -> None: ...
-    def look(self, group: str, ids: np.ndarray | None) -> np.ndarray: ...
-    def render(self, ids: np.ndarray | None, size: tuple[int, int], camera: str) -> np.ndarray: ...
-    def state_dict(self) -> dict[str, np.ndarray]: ...
-    def load_state_dict(self, arrays: dict[str, np.ndarray]) -> None: ...
-    def close(self) -> None: ...
+        self,
+        ids: np.ndarray,
+        seeds: np.ndarray,
+        position: np.ndarray,
+        rotvec: np.ndarray,
+        socket: np.ndarray,
+        yaw: np.ndarray,
+    ) -> None:
+        """Start episodes: tool pose, socket position (n, 3) and yaw (n,)."""
+
+    def advance(self, actions: np.ndarray) -> None:
+        """One control period with actions (N, 6)."""
+
+    def look(self, group: str, ids: np.ndarray | None) -> np.ndarray:
+        """Fresh images or points of one camera group."""
+
+    def render(self, ids: np.ndarray | None, size: tuple[int, int], camera: str) -> np.ndarray:
+        """Pictures for people, uint8 (n, H, W, 3)."""
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Everything needed to continue bit for bit."""
+
+    def load_state_dict(self, arrays: dict[str, np.ndarray]) -> None:
+        """Continue from ``state_dict``."""
+
+    def close(self) -> None:
+        """Free the engine."""
 
 
 def cameras(tool_body: str, image_size: int) -> list[Camera]:
@@ -59,36 +77,73 @@ def socket_walls(clearance: float) -> list[tuple[list[float], list[float]]]:
     inner = PEG_HALF_WIDTH + clearance
     middle, outer = inner + WALL / 2, inner + WALL
     half = DEPTH / 2
-    return [
-        ([sign * middle, 0, half], [WALL / 2, outer, half]) for sign in (-1, 1)
-    ] + [([0, sign * middle, half], [inner, WALL / 2, half]) for sign in (-1, 1)]
+    return [([sign * middle, 0, half], [WALL / 2, outer, half]) for sign in (-1, 1)] + [
+        ([0, sign * middle, half], [inner, WALL / 2, half]) for sign in (-1, 1)
+    ]
 
 
 class MujocoPegWorld(SimWorld):
     """The scene on the batched simulator."""
 
     def __init__(
-        self, num_envs: int, *, threads: int, robot: str, clearance: float, image_size: int, randomise: Randomise
+        self,
+        num_envs: int,
+        *,
+        threads: int,
+        robot: str,
+        clearance: float,
+        image_size: int,
+        randomise: Randomise,
     ) -> None:
         spec = mujoco.MjSpec()
         spec.option.timestep = 0.004
         spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
         spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
         box = mujoco.mjtGeom.mjGEOM_BOX
-        spec.worldbody.add_geom(name="table", type=box, size=[0.3, 0.3, 0.01], pos=[0, 0, -0.01], rgba=[0.76, 0.72, 0.66, 1])
+        spec.worldbody.add_geom(
+            name="table", type=box, size=[0.3, 0.3, 0.01], pos=[0, 0, -0.01], rgba=[0.76, 0.72, 0.66, 1]
+        )
         socket = spec.worldbody.add_body(name="socket", mocap=True)
         for index, (centre, half) in enumerate(socket_walls(clearance)):
-            socket.add_geom(name=f"wall{index}", type=box, pos=centre, size=half, rgba=[0.2, 0.42, 0.66, 1], friction=[0.3, 0.005, 1e-4])
+            socket.add_geom(
+                name=f"wall{index}",
+                type=box,
+                pos=centre,
+                size=half,
+                rgba=[0.2, 0.42, 0.66, 1],
+                friction=[0.3, 0.005, 1e-4],
+            )
         arm = _robot(robot)
         holder = arm.build(spec)
         half = PEG_LENGTH / 2
-        holder.add_geom(name="peg", type=box, pos=[0, 0, half], size=[PEG_HALF_WIDTH, PEG_HALF_WIDTH, half], mass=0.0,
-                        rgba=[0.86, 0.45, 0.16, 1], friction=[0.3, 0.005, 1e-4])
-        super().__init__(spec, arm, cameras(holder.name, image_size), OVERVIEW, num_envs, threads=threads,
-                         substeps=SUBSTEPS, randomise=randomise)
+        holder.add_geom(
+            name="peg",
+            type=box,
+            pos=[0, 0, half],
+            size=[PEG_HALF_WIDTH, PEG_HALF_WIDTH, half],
+            mass=0.0,
+            rgba=[0.86, 0.45, 0.16, 1],
+            friction=[0.3, 0.005, 1e-4],
+        )
+        super().__init__(
+            spec,
+            arm,
+            cameras(holder.name, image_size),
+            OVERVIEW,
+            num_envs,
+            threads=threads,
+            substeps=SUBSTEPS,
+            randomise=randomise,
+        )
 
     def place(
-        self, ids: np.ndarray, seeds: np.ndarray, position: np.ndarray, rotvec: np.ndarray, socket: np.ndarray, yaw: np.ndarray
+        self,
+        ids: np.ndarray,
+        seeds: np.ndarray,
+        position: np.ndarray,
+        rotvec: np.ndarray,
+        socket: np.ndarray,
+        yaw: np.ndarray,
     ) -> None:
         """Start episodes: tool pose, socket position (n, 3) and yaw (n,)."""
         self.start(ids, seeds)
@@ -101,22 +156,27 @@ class MujocoPegWorld(SimWorld):
 
     @property
     def tool_position(self) -> np.ndarray:
+        """Tool position, (N, 3)."""
         return self.robot.position
 
     @property
     def tool_rotation(self) -> np.ndarray:
+        """Tool rotation, (N, 3, 3)."""
         return self.robot.rotation
 
     @property
     def tool_rotvec(self) -> np.ndarray:
+        """Tool rotation as rotation vector, (N, 3)."""
         return self.robot.rotvec
 
     @property
     def tool_twist(self) -> np.ndarray:
+        """Velocities of the tool, (N, 6)."""
         return self.robot.twist
 
     @property
     def tool_force(self) -> np.ndarray:
+        """Controller forces and torques, (N, 6)."""
         return self.robot.force
 
 

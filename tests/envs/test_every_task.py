@@ -2,17 +2,16 @@
 
 import warnings
 
+import embodkd.envs
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env
-from gymnasium.vector import AutoresetMode
-from stable_baselines3.common.env_checker import check_env as check_sb3
-
-import embodkd.envs
 from embodkd.envs import Stream, make_task, task_names
 from embodkd.envs.doors.sb3 import TaskVecEnv
 from embodkd.envs.doors.vector import TaskVectorEnv
+from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode
+from stable_baselines3.common.env_checker import check_env as check_sb3
 
 TASKS = task_names()
 IDS = {name: f"embodkd/{embodkd.envs.TASKS[name][1]}-v0" for name in TASKS}

@@ -3,13 +3,12 @@
 import mujoco
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from embodkd.envs import draws, make_task
 from embodkd.envs.geometry import matrix_from_quat, quat_from_rotvec, quat_multiply, rotvec_from_quat
 from embodkd.envs.sim.batch_sim import BatchSim, SimulationDiverged
 from embodkd.envs.sim.robots.base import quat_from_matrix
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 FALLING = "<mujoco><worldbody><body pos='0 0 1'><freejoint/><geom size='.1' mass='1'/></body></worldbody></mujoco>"
 vectors = st.tuples(*[st.floats(-1.7, 1.7)] * 3).map(np.array)
@@ -94,8 +93,19 @@ def test_depth_of_a_camera_equals_single_rays():
     assert difference.max() <= 1
 
 
-@pytest.mark.parametrize("change", [{"mass": 0.3}, {"friction": 0.3}, {"gains": 0.3}, {"latency": 3},
-                                    {"camera_position": 0.01}, {"camera_rotation": 0.1}, {"light": 1.0}, {"colours": 1.0}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"mass": 0.3},
+        {"friction": 0.3},
+        {"gains": 0.3},
+        {"latency": 3},
+        {"camera_position": 0.01},
+        {"camera_rotation": 0.1},
+        {"light": 1.0},
+        {"colours": 1.0},
+    ],
+)
 def test_each_randomisation_changes_what_it_names(change):
     plain, changed = make_task("peg_hole", 2), make_task("peg_hole", 2, randomise=change)
     for task in (plain, changed):

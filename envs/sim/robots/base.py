@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 
 import mujoco
 import numpy as np
-
 from embodkd.envs.geometry import rotvec_from_quat
 from embodkd.envs.sim.batch_sim import BatchSim
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mujoco
 import numpy as np
-
 from embodkd.envs.geometry import quat_from_rotvec, quat_multiply, rotate, rotvec_from_quat
 from embodkd.envs.sim.batch_sim import BatchSim
 from embodkd.envs.sim.robots.base import ToolRobot
@@ -72,7 +71,9 @@ class FloatingGripper(ToolRobot):
         pose = self.sim.view("actuator_length")[:, self._actuators]
         shift = rotate(self.rotation, STEP[0] * actions[:, :3].astype(float))
         turned = quat_multiply(quat_from_rotvec(pose[:, 3:]), quat_from_rotvec(STEP[1] * actions[:, 3:6].astype(float)))
-        self.sim.view("ctrl")[:, self._actuators] = np.concatenate([pose[:, :3] + shift, rotvec_from_quat(turned)], axis=1)
+        self.sim.view("ctrl")[:, self._actuators] = np.concatenate(
+            [pose[:, :3] + shift, rotvec_from_quat(turned)], axis=1
+        )
 
     @property
     def twist(self) -> np.ndarray:
