@@ -77,7 +77,7 @@ class BatchSim:
             values[ids] = np.asarray(getattr(owner, field)).reshape(values.shape[1:])
 
     def reset(self, ids: np.ndarray | None = None) -> None:
-        """Copies ``ids`` (sorted, unique; None for all) take the model's default state; then write rows, ``forward``."""
+        """Copies ``ids`` (sorted, unique; None for all) take the model's defaults; then write rows, ``forward``."""
         self._batch.reset(ids=ids, stage=int(mujoco.mjtStage.mjSTAGE_NONE))
 
     def constants(self, ids: np.ndarray | None = None) -> None:
