@@ -9,19 +9,16 @@
 from __future__ import annotations
 
 import fcntl
-import importlib.metadata
 import json
 import math
 import os
 import platform
-import subprocess
 import sys
 import time
 import warnings
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -37,6 +34,7 @@ from embodkd.core.files import (
     write_json,
     write_tensors,
 )
+from embodkd.core.manifest import git_commit, now, versions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,7 +42,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Checkpoint", "RunFolder", "atomic_folder", "rng_state", "set_rng_state"]
 
-_PACKAGES = ("embodkd", "torch", "numpy", "mujoco", "gymnasium", "stable-baselines3", "accelerate", "pybullet")
 _KEPT_CHECKPOINTS = 2
 
 
@@ -161,7 +158,7 @@ class RunFolder:
 
     def finish(self, **facts: Any) -> None:
         """Mark the run as finished in the manifest, with facts such as `minutes=`; then close it."""
-        self.note(finished=_now(), **facts)
+        self.note(finished=now(), **facts)
         self.close()
 
     def close(self) -> None:
@@ -205,7 +202,7 @@ class RunFolder:
             sweep_leftovers(self.path / "checkpoints")
         if (self.path / "manifest.json").exists():
             former = self.manifest()
-            self.note(resumed=[*former.get("resumed", []), _now()])
+            self.note(resumed=[*former.get("resumed", []), now()])
         else:
             write_json(self.path / "manifest.json", _manifest(config))
         self._rewind_metrics()
@@ -325,35 +322,14 @@ def _finite(value: Any) -> Any:
 
 
 def _manifest(config: Mapping[str, Any]) -> dict[str, Any]:
-    versions = {}
-    for package in _PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = None
     return {
         "command": sys.argv,
-        "started": _now(),
-        "git_commit": _git_commit(),
+        "started": now(),
+        "git_commit": git_commit(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
-        "versions": versions,
+        "versions": versions(),
         "seed": config.get("seed"),
         "device": str(config.get("device", "cpu")),
     }
-
-
-def _git_commit() -> str | None:
-    """The commit that the code was run from, "-dirty" if it had changes; None outside a checkout."""
-    here = Path(__file__).resolve().parent
-    ask = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        answer = subprocess.run(ask, capture_output=True, text=True, timeout=10, check=False)
-    except (FileNotFoundError, subprocess.TimeoutExpired):
-        return None
-    return answer.stdout.strip() or None
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -50,6 +50,7 @@ class Position:
     """Where a run is: the next epoch to do. Everything random derives from this and the seed, or is checkpointed."""
 
     stage: int = 0
+    trained_stages: int = 0
     round: int = 0
     epoch: int = 0
     update: int = 0
@@ -113,7 +114,11 @@ class Trainer:
                 else:
                     context = Context(self.run.path if self.run else None, self.seed, self.device)
                     self._log(at, stage(context) or {}, summary)
-                at = Position(stage=number + 1, updates_before=at.updates_before + at.update)
+                at = Position(
+                    stage=number + 1,
+                    trained_stages=at.trained_stages + isinstance(stage, Stage),
+                    updates_before=at.updates_before + at.update,
+                )
                 checkpoint = None
                 self._save(at, modules, [], None)
         if self.run is not None and self._accelerator.is_main_process:
@@ -160,8 +165,11 @@ class Trainer:
             )
 
     def _indices(self, stage: Stage, at: Position, summary: Summary) -> Iterator[np.ndarray]:
-        """The batches of one epoch, as indices; the order derives from (seed, stage, round, epoch)."""
-        key = (self.seed, at.stage, at.round, at.epoch)
+        """The batches of one epoch, as indices; the order derives from (seed, stage, round, epoch).
+
+        Only stages that train count: filling a bank first must not change the order of what follows.
+        """
+        key = (self.seed, at.trained_stages, at.round, at.epoch)
         if stage.updates_per_round is None:
             yield from shuffled(stage.source.size(), stage.batch_size, *key)
             return
