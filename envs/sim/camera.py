@@ -11,7 +11,8 @@ from embodkd.envs.geometry import look_at, matrix_from_quat, quat_from_rotvec
 from embodkd.envs.sim.batch_sim import BatchSim
 from embodkd.envs.sim.randomise import Randomise
 
-_SKY = np.array([0.55, 0.65, 0.75])
+SKY = np.array([0.55, 0.65, 0.75])
+AMBIENT, DIFFUSE = 0.35, 0.65  # how much of a colour is seen in the dark, and how much more in full light
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,21 @@ class RayCamera:
         colour = draws.uniform(seeds, "colours", 3 * geoms).reshape(len(ids), geoms, 3)
         self._albedo_NG3[ids] = (1 - how.colours) * self._nominal + how.colours * colour
 
+    def pose(self, ids: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Where the camera is now: position (n, 3) and rotation (n, 3, 3), columns as in ``look_at``."""
+        chosen = slice(None) if ids is None else ids
+        body_position = self.sim.view("xpos")[chosen, self._body]
+        body_rotation = self.sim.view("xmat")[chosen, self._body].reshape(-1, 3, 3)
+        rotation = body_rotation @ (self._turn_N33[chosen] @ self._rotation)
+        offset = np.asarray(self.camera.position) + self._shift_N3[chosen]
+        position = body_position + np.einsum("nij,nj->ni", body_rotation, offset)
+        return position, rotation
+
+    def looks(self, ids: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Unit vectors towards the light (n, 3) and colours of the geoms (n, ngeom, 3), as drawn for the episodes."""
+        chosen = slice(None) if ids is None else ids
+        return self._light_N3[chosen], self._albedo_NG3[chosen]
+
     def depth(self, ids: np.ndarray | None = None) -> np.ndarray:
         """Depth along the optical axis as bytes, (n, 1, H, W)."""
         size = self.camera.size
@@ -85,10 +101,10 @@ class RayCamera:
         """Colours shaded by one distant light, bytes (n, 3, H, W)."""
         size = size or self.camera.size
         _, geom, normal = self._cast(ids, size, size, normals=True)
-        rows = slice(None) if ids is None else ids
-        facing = np.einsum("nri,ni->nr", normal, self._light_N3[rows])
-        albedo = np.take_along_axis(self._albedo_NG3[rows], np.maximum(geom, 0)[..., None], axis=1)
-        colour = np.where((geom >= 0)[..., None], albedo * (0.35 + 0.65 * np.maximum(facing, 0))[..., None], _SKY)
+        light, colours = self.looks(ids)
+        facing = np.einsum("nri,ni->nr", normal, light)
+        albedo = np.take_along_axis(colours, np.maximum(geom, 0)[..., None], axis=1)
+        colour = np.where((geom >= 0)[..., None], albedo * (AMBIENT + DIFFUSE * np.maximum(facing, 0))[..., None], SKY)
         return np.moveaxis((255 * colour).astype(np.uint8).reshape(-1, size, size, 3), -1, 1)
 
     def points(self, ids: np.ndarray | None = None, rows: int = 16, columns: int = 32) -> np.ndarray:
@@ -108,12 +124,7 @@ class RayCamera:
             getattr(self, name)[:] = arrays[f"{self.camera.name}/{name}"]
 
     def _cast(self, ids: np.ndarray | None, rows: int, columns: int, *, normals: bool) -> tuple[np.ndarray, ...]:
-        chosen = slice(None) if ids is None else ids
-        body_position = self.sim.view("xpos")[chosen, self._body]
-        body_rotation = self.sim.view("xmat")[chosen, self._body].reshape(-1, 3, 3)
-        rotation = body_rotation @ (self._turn_N33[chosen] @ self._rotation)
-        offset = np.asarray(self.camera.position) + self._shift_N3[chosen]
-        origin = body_position + np.einsum("nij,nj->ni", body_rotation, offset)
+        origin, rotation = self.pose(ids)
         vector = self.camera.directions(rows, columns) @ np.swapaxes(rotation, 1, 2)
         hits = self.sim.ray(origin[:, None], vector, groups=self._groups, ids=ids, normals=normals)
         return hits if normals else (*hits, np.empty(0))

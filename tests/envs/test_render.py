@@ -1,0 +1,94 @@
+"""Two independent renderers, rays and OpenGL, must see the same scene from the same camera."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from embodkd.envs.sim.render import ADVICE, probe
+
+# OpenGL's platform is chosen when mujoco is first imported, so the pictures are taken in a child process
+PICTURES = """
+import sys
+import numpy as np
+from embodkd.envs import make_task
+from embodkd.envs.sim.render import GLRenderer
+
+looks = {"camera_position": 0.01, "camera_rotation": 0.05, "light": 0.5, "colours": 0.5}
+task = make_task("peg_hole", 3, image_size=64, randomise=looks)
+task.reset(np.array([1, 2, 3]))
+renderer = GLRenderer(task.world.sim)
+ids, out = np.array([0, 2]), {}
+for name, eye in task.world.cameras.items():
+    for what in ("rgb", "depth", "segmentation"):
+        out[f"{name}/{what}/rays"] = getattr(eye, what)(ids)
+        out[f"{name}/{what}/gl"] = getattr(renderer, what)(eye, ids)
+out["unmoved"] = renderer.depth(task.world.cameras["front"].camera, ids, size=32)
+renderer.close()
+np.savez(sys.argv[1], **out)
+"""
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    found = probe()
+    if found.platform is None:
+        pytest.skip(found.advice)
+    file = tmp_path_factory.mktemp("gl") / "pictures.npz"
+    environment = os.environ | {"MUJOCO_GL": found.platform}
+    subprocess.run([sys.executable, "-c", PICTURES, str(file)], env=environment, check=True, timeout=120)
+    return np.load(file)
+
+
+def different(pictures, camera, what, tolerance):
+    rays, gl = (pictures[f"{camera}/{what}/{way}"].astype(int) for way in ("rays", "gl"))
+    assert rays.shape == gl.shape
+    return np.abs(rays - gl).max(axis=1) > tolerance
+
+
+@pytest.mark.render
+@pytest.mark.parametrize("camera", ["wrist", "front"])
+def test_rays_and_opengl_agree_pixel_by_pixel(pictures, camera):
+    # a pixel whose centre lies on an edge within rounding may fall to either side
+    assert different(pictures, camera, "segmentation", 0).mean() < 0.002
+    assert different(pictures, camera, "depth", 1).mean() < 0.002
+    assert different(pictures, camera, "rgb", 2).mean() < 0.002
+
+
+@pytest.mark.render
+@pytest.mark.parametrize("camera", ["wrist", "front"])
+def test_the_compared_pictures_show_something(pictures, camera):
+    segmentation, depth = pictures[f"{camera}/segmentation/gl"], pictures[f"{camera}/depth/gl"]
+    for seen, far in zip(segmentation, depth, strict=True):
+        assert len(np.unique(seen)) >= 4 and len(np.unique(far)) > 40
+    shifted = np.roll(segmentation, 1, axis=-1)
+    assert (shifted != pictures[f"{camera}/segmentation/rays"]).mean() > 0.01  # one pixel off is noticed
+
+
+@pytest.mark.render
+def test_a_plain_camera_ignores_the_drawn_pose(pictures):
+    assert pictures["unmoved"].shape == (2, 1, 32, 32)
+    coarse = pictures["front/depth/gl"][:, :, 1::2, 1::2]
+    assert (np.abs(coarse.astype(int) - pictures["unmoved"]) > 2).mean() > 0.05
+
+
+def test_a_machine_without_opengl_gets_advice(monkeypatch):
+    monkeypatch.setenv("__EGL_VENDOR_LIBRARY_DIRS", "/nonexistent")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    monkeypatch.setattr("embodkd.envs.sim.render.PLATFORMS", ("egl",))
+    found = probe.__wrapped__()
+    assert found.platform is None and "egl: " in found.advice and ADVICE in found.advice
+
+
+def test_opengl_without_a_platform_says_what_to_set():
+    hidden = ("MUJOCO_GL", "DISPLAY", "WAYLAND_DISPLAY")
+    child = subprocess.run(
+        [sys.executable, "-m", "embodkd.envs.sim.render"],
+        env={name: value for name, value in os.environ.items() if name not in hidden},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert child.returncode != 0
+    assert "set it to egl or osmesa before Python starts" in child.stderr and ADVICE in child.stderr
