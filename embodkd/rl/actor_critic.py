@@ -1,0 +1,121 @@
+"""Actor, critic and exploration noise around one of our policies, in the form that stable-baselines3 expects."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.distributions import DiagGaussianDistribution, Distribution
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.type_aliases import Schedule
+from torch import Tensor, nn
+
+from embodkd.policies import MLP, Policy
+from embodkd.rl.config import PPOConfig
+
+_HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
+
+
+class ActorCritic(ActorCriticPolicy):
+    """`actor` is any Policy, so a distilled student can be improved further; the critic is an MLP on its own groups.
+
+    Observations are raw: each network normalises what it reads. Actions are Gaussian with a learned standard
+    deviation per action; they are clipped by the task, not here.
+    """
+
+    actor: Policy
+    critic: Policy
+    log_std: nn.Parameter
+
+    def __init__(
+        self,
+        observation_space: spaces.Dict,
+        action_space: spaces.Box,
+        lr_schedule: Schedule,
+        *,
+        actor: Policy,
+        groups: Mapping[str, Any],
+        critic_groups: Sequence[str],
+        config: PPOConfig,
+        use_sde: bool = False,
+    ) -> None:
+        if use_sde:
+            raise ValueError("ppo.use_sde: state-dependent noise is not supported here; leave it off")
+        self._parts = (actor, groups, tuple(critic_groups), config)
+        super().__init__(observation_space, action_space, lr_schedule, net_arch=[])
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        actor, groups, critic_groups, config = self._parts
+        self.actor = actor
+        self.critic = MLP.build(groups, 1, vectors=critic_groups, head_scale=1.0)
+        self.log_std = nn.Parameter(torch.full((actor.action_size,), math.log(config.init_std)))
+        if config.orthogonal:
+            _orthogonal(self.actor, 0.01)
+            _orthogonal(self.critic, 1.0)
+        self.actor_parameters = [*self.actor.parameters(), self.log_std]
+        self.critic_parameters = list(self.critic.parameters())
+        critic_rate = config.learning_rate if config.critic_rate is None else config.critic_rate
+        # The fused kernel takes one call per group instead of a dozen per tensor.
+        self.optimizer = torch.optim.Adam(
+            [
+                {"params": self.actor_parameters, "lr": config.learning_rate},
+                {"params": self.critic_parameters, "lr": critic_rate},
+            ],
+            eps=config.adam_eps,
+            fused=True,
+        )
+
+    def means_and_values(self, obs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Mean actions (N, A) and values (N,)."""
+        return self.actor(obs), self.values(obs)
+
+    def values(self, obs: Mapping[str, Tensor]) -> Tensor:
+        """Values (N,)."""
+        return self.critic(obs).squeeze(1)
+
+    def log_prob(self, mean_NA: Tensor, action_NA: Tensor) -> Tensor:
+        """Log-density of actions under the current noise, (N,)."""
+        z_NA = (action_NA - mean_NA) * torch.exp(-self.log_std)
+        return -(0.5 * z_NA.square() + self.log_std + _HALF_LOG_2PI).sum(-1)
+
+    def entropy(self) -> Tensor:
+        """Entropy of the action distribution; the same for every observation."""
+        return (self.log_std + 0.5 + _HALF_LOG_2PI).sum()
+
+    def update_statistics(self, obs: Mapping[str, Tensor]) -> None:
+        """Merge raw observations into both normalisers (a frozen one ignores it)."""
+        self.actor.update_statistics(obs)
+        self.critic.update_statistics(obs)
+
+    # What follows is stable-baselines3's interface.
+
+    def forward(self, obs: Mapping[str, Tensor], deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """Actions, values (N, 1) and log-probabilities."""
+        mean_NA, value_N = self.means_and_values(obs)
+        distribution = self.action_dist.proba_distribution(mean_NA, self.log_std)
+        action_NA = distribution.get_actions(deterministic=deterministic)
+        return action_NA, value_N.unsqueeze(1), self.log_prob(mean_NA, action_NA)
+
+    def evaluate_actions(self, obs: Mapping[str, Tensor], actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Values (N, 1), log-probabilities and entropies of given actions."""
+        mean_NA, value_N = self.means_and_values(obs)
+        return value_N.unsqueeze(1), self.log_prob(mean_NA, actions), self.entropy().expand(len(value_N))
+
+    def get_distribution(self, obs: Mapping[str, Tensor]) -> Distribution:
+        """The Gaussian over actions."""
+        assert isinstance(self.action_dist, DiagGaussianDistribution)
+        return self.action_dist.proba_distribution(self.actor(obs), self.log_std)
+
+    def predict_values(self, obs: Mapping[str, Tensor]) -> Tensor:
+        """Values (N, 1)."""
+        return self.critic(obs)
+
+
+def _orthogonal(policy: Policy, head_gain: float) -> None:
+    layers = [m for m in policy.modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
+    for layer in layers:
+        nn.init.orthogonal_(layer.weight, head_gain if layer is layers[-1] else math.sqrt(2.0))
+        nn.init.zeros_(layer.bias)

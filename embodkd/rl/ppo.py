@@ -1,0 +1,205 @@
+"""stable-baselines3's PPO with a batched collection loop and the changes that the dexterous hand needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3 import PPO as StockPPO
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
+from torch import Tensor
+
+from embodkd.envs.doors.sb3 import TaskVecEnv
+from embodkd.policies import Policy
+from embodkd.rl.actor_critic import ActorCritic
+from embodkd.rl.config import PPOConfig
+from embodkd.rl.rollout_buffer import Minibatch, RolloutTensors
+
+RATE_RANGE = (1e-5, 1e-2)
+RATE_STEP = 1.5
+
+
+class PPO(StockPPO):
+    """PPO (Schulman et al. 2017) of one actor on a task's stream of episodes.
+
+    What differs from the parent: the stream's arrays are used as they are, without a Python loop over copies; values
+    are computed once per iteration; observation statistics belong to the networks and only change between iterations,
+    so old and new policy agree exactly at the first minibatch; and the switches of PPOConfig.
+    """
+
+    policy: ActorCritic
+    rollout_buffer: RolloutTensors
+
+    def __init__(
+        self, env: TaskVecEnv, actor: Policy, critic_groups: tuple[str, ...], config: PPOConfig, seed: int = 0
+    ) -> None:
+        if not isinstance(env, TaskVecEnv):
+            raise ValueError(f"this PPO collects from a TaskVecEnv, got {type(env).__name__}; use stable-baselines3's PPO")
+        self.config, self.stream = config, env.stream
+        self.primed = False
+        self.iteration = 0
+        self.running_return_N = np.zeros(env.num_envs)
+        super().__init__(
+            ActorCritic,
+            env,
+            learning_rate=config.learning_rate,
+            n_steps=config.n_steps,
+            batch_size=config.minibatch,
+            n_epochs=config.epochs,
+            gamma=config.gamma,
+            gae_lambda=config.gae_lambda,
+            clip_range=config.clip,
+            ent_coef=config.entropy,
+            vf_coef=config.value_weight,
+            max_grad_norm=config.max_grad_norm,
+            rollout_buffer_class=RolloutTensors,
+            policy_kwargs={
+                "actor": actor, "groups": env.stream.task.spec.groups, "critic_groups": critic_groups, "config": config
+            },
+            seed=seed,
+            device="cpu",
+        )
+        # Ours reads the values back from the logger; nothing is printed or written by it.
+        self.set_logger(Logger(folder=None, output_formats=[]))
+
+    @property
+    def rate(self) -> float:
+        """The actor's learning rate now."""
+        return self.policy.optimizer.param_groups[0]["lr"]
+
+    @torch.no_grad()
+    def collect_rollouts(
+        self, env: TaskVecEnv, callback: BaseCallback, rollout_buffer: RolloutTensors, n_rollout_steps: int
+    ) -> bool:
+        """Fill the buffer; False if the callback asks to stop."""
+        buffer, net = rollout_buffer, self.policy
+        net.set_training_mode(False)
+        if not self.primed:
+            # Statistics from the first steps, which are not learned from: their policy saw other statistics.
+            self._run(callback, buffer)
+            net.update_statistics(buffer.flat_obs)
+            self.primed = True
+        callback.on_rollout_start()
+        finished = self._run(callback, buffer)
+        if finished is None:
+            return False
+        buffer.value_TN.copy_(net.values(buffer.flat_obs).view_as(buffer.value_TN))
+        buffer.log_prob_TN.copy_(net.log_prob(buffer.mean_TNA, buffer.action_TNA))
+        for t, ids, final_obs in finished:
+            buffer.reward_TN[t, ids] += self.gamma * net.values(final_obs)
+        buffer.compute_advantages(net.values(_tensors(self._last_obs)))
+        callback.on_rollout_end()
+        return True
+
+    def _run(self, callback: BaseCallback, buffer: RolloutTensors) -> list[tuple[int, Tensor, dict[str, Tensor]]] | None:
+        """Act for the buffer's length; returns (step, copies, last observations) of the episodes cut off by time."""
+        net, cut = self.policy, []
+        buffer.log_std_A = net.log_std.detach().clone()
+        noise_TNA = torch.randn_like(buffer.action_TNA) * net.log_std.exp()
+        returns, successes = [], []
+        for t in range(self.n_steps):
+            obs = _tensors(self._last_obs)
+            for name, rows in buffer.obs.items():
+                rows[t].copy_(obs[name])
+            buffer.mean_TNA[t].copy_(net.actor(obs))
+            torch.add(buffer.mean_TNA[t], noise_TNA[t], out=buffer.action_TNA[t])
+            step = self.stream.step(buffer.action_TNA[t].numpy())
+            self._last_obs = step.obs
+            self.num_timesteps += self.n_envs
+            if not callback.on_step():
+                return None
+            buffer.reward_TN[t].copy_(torch.from_numpy(step.reward))
+            buffer.done_TN[t].copy_(torch.from_numpy(step.terminated | step.truncated))
+            self.running_return_N += step.reward
+            if len(step.final_ids):
+                returns.append(self.running_return_N[step.final_ids])
+                successes.append(step.info["is_success"][step.final_ids])
+                self.running_return_N[step.final_ids] = 0.0
+                timed_out = ~step.terminated[step.final_ids]
+                final_obs = {name: torch.from_numpy(rows[timed_out]) for name, rows in step.final_obs.items()}
+                cut.append((t, torch.from_numpy(step.final_ids[timed_out]), final_obs))
+        if returns:
+            self.logger.record("rollout/ep_rew_mean", float(np.concatenate(returns).mean()))
+            self.logger.record("rollout/success_rate", float(np.concatenate(successes).mean()))
+        return cut
+
+    def train(self) -> None:
+        """One iteration of updates, then the observation statistics, then the actor's rate."""
+        buffer, net, config = self.rollout_buffer, self.policy, self.config
+        advantage_TN = _standard(buffer.advantage_TN) if config.batch_advantages else buffer.advantage_TN
+        losses = torch.zeros(3)
+        count = 0
+        for _ in range(self.n_epochs):
+            for batch in buffer.minibatches(self.batch_size, advantage_TN):
+                losses += self._step(batch)
+                count += 1
+        with torch.no_grad():
+            kl = self._divergence()
+        if not np.isfinite(kl):
+            raise FloatingPointError(
+                f"step {self.num_timesteps}: the policy is no longer finite; the last checkpoint is intact; "
+                "look at the rewards, lower ppo.learning_rate or set ppo.kl_target"
+            )
+        self._adapt(kl)
+        net.update_statistics(buffer.flat_obs)
+        self.iteration += 1
+        self._n_updates += self.n_epochs
+        policy_loss, value_loss, clipped = (losses / count).tolist()
+        for name, value in {
+            "kl": kl, "policy_loss": policy_loss, "value_loss": value_loss, "clip_fraction": clipped,
+            "std": net.log_std.exp().mean().item(), "learning_rate": self.rate,
+        }.items():
+            self.logger.record(f"train/{name}", value)
+
+    def _step(self, batch: Minibatch) -> Tensor:
+        """One gradient step; returns (policy loss, value loss, clipped fraction), detached."""
+        net, config = self.policy, self.config
+        advantage_N = batch.advantage_N if config.batch_advantages else _standard(batch.advantage_N)
+        mean_NA, value_N = net.means_and_values(batch.obs)
+        ratio_N = (net.log_prob(mean_NA, batch.action_NA) - batch.log_prob_N).exp()
+        bounded_N = ratio_N.clamp(1.0 - config.clip, 1.0 + config.clip)
+        policy_loss = -torch.minimum(advantage_N * ratio_N, advantage_N * bounded_N).mean()
+        value_loss = (batch.return_N - value_N).square().mean()
+        loss = self.vf_coef * value_loss
+        if self.iteration >= config.critic_warmup:
+            loss = loss + policy_loss
+            if config.entropy:
+                loss = loss - config.entropy * net.entropy()
+        net.optimizer.zero_grad()
+        loss.backward()
+        if config.split_clip:
+            torch.nn.utils.clip_grad_norm_(net.actor_parameters, self.max_grad_norm, foreach=True)
+            torch.nn.utils.clip_grad_norm_(net.critic_parameters, self.max_grad_norm, foreach=True)
+        else:
+            torch.nn.utils.clip_grad_norm_([*net.actor_parameters, *net.critic_parameters], self.max_grad_norm, foreach=True)
+        net.optimizer.step()
+        return torch.stack([policy_loss, value_loss, (bounded_N != ratio_N).float().mean()]).detach()
+
+    def _divergence(self) -> float:
+        """KL(old policy || new policy), mean over the iteration's observations."""
+        buffer, net = self.rollout_buffer, self.policy
+        log_std_A, old_log_std_A = net.log_std, buffer.log_std_A
+        mean_NA = net.actor(buffer.flat_obs)
+        gap_NA = (mean_NA - buffer.mean_TNA.flatten(0, 1)).square() + (2 * old_log_std_A).exp()
+        kl_NA = log_std_A - old_log_std_A + 0.5 * gap_NA * (-2 * log_std_A).exp() - 0.5
+        return kl_NA.sum(-1).mean().item()
+
+    def _adapt(self, kl: float) -> None:
+        """Move the actor's rate (and the critic's, if it has none of its own) so that KL stays near its target."""
+        if self.config.kl_target is None or self.iteration < self.config.critic_warmup:
+            return
+        factor = 1.0 / RATE_STEP if kl > 2.0 * self.config.kl_target else RATE_STEP if kl < 0.5 * self.config.kl_target else 1.0
+        rate = min(max(self.rate * factor, RATE_RANGE[0]), RATE_RANGE[1])
+        groups = self.policy.optimizer.param_groups
+        for group in groups if self.config.critic_rate is None else groups[:1]:
+            group["lr"] = rate
+
+
+def _tensors(obs: Any) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(value) for name, value in obs.items()}
+
+
+def _standard(values: Tensor) -> Tensor:
+    return (values - values.mean()) / (values.std() + 1e-8)

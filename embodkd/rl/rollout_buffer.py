@@ -1,0 +1,83 @@
+"""What one iteration of PPO collects: raw observations and the rest, as float32 tensors that are filled in place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+
+class Minibatch(NamedTuple):
+    """Rows (n, ...) for one gradient step."""
+
+    obs: dict[str, Tensor]
+    action_NA: Tensor
+    log_prob_N: Tensor
+    advantage_N: Tensor
+    return_N: Tensor
+
+
+class RolloutTensors:
+    """T steps of N copies; allocated once. Built by stable-baselines3 in the place of its RolloutBuffer.
+
+    An episode that was cut off by the time limit goes on in the value of its last observation, which is added to the
+    reward of its last step; after any end the recursion of the advantages stops.
+    """
+
+    def __init__(
+        self,
+        buffer_size: int,
+        observation_space: spaces.Dict,
+        action_space: spaces.Box,
+        device: torch.device | str = "cpu",
+        gae_lambda: float = 0.95,
+        gamma: float = 0.97,
+        n_envs: int = 1,
+        **_: Any,
+    ) -> None:
+        self.gae_lambda, self.gamma = gae_lambda, gamma
+        rows = (buffer_size, n_envs)
+        self.obs = {
+            name: torch.zeros(*rows, *space.shape, dtype=torch.uint8 if space.dtype == "uint8" else torch.float32)
+            for name, space in observation_space.spaces.items()
+        }
+        self.action_TNA = torch.zeros(*rows, *action_space.shape, device=device)
+        self.mean_TNA = torch.zeros_like(self.action_TNA)
+        self.log_std_A = torch.zeros(action_space.shape, device=device)
+        self.reward_TN = torch.zeros(*rows, device=device)
+        self.done_TN = torch.zeros_like(self.reward_TN)
+        self.value_TN = torch.zeros_like(self.reward_TN)
+        self.log_prob_TN = torch.zeros_like(self.reward_TN)
+        self.advantage_TN = torch.zeros_like(self.reward_TN)
+        self.return_TN = torch.zeros_like(self.reward_TN)
+
+    @property
+    def flat_obs(self) -> dict[str, Tensor]:
+        """Observations as (T * N, ...) views."""
+        return {name: value.flatten(0, 1) for name, value in self.obs.items()}
+
+    def compute_advantages(self, last_value_N: Tensor) -> None:
+        """Generalised advantage estimation (Schulman et al. 2016) from rewards, values and ends."""
+        carry_N = torch.zeros_like(last_value_N)
+        next_value_N = last_value_N
+        for t in reversed(range(len(self.reward_TN))):
+            alive_N = 1.0 - self.done_TN[t]
+            delta_N = self.reward_TN[t] + self.gamma * next_value_N * alive_N - self.value_TN[t]
+            carry_N = delta_N + self.gamma * self.gae_lambda * alive_N * carry_N
+            self.advantage_TN[t] = carry_N
+            next_value_N = self.value_TN[t]
+        torch.add(self.advantage_TN, self.value_TN, out=self.return_TN)
+
+    def minibatches(self, size: int, advantage_TN: Tensor) -> Iterator[Minibatch]:
+        """All rows once, shuffled: one gather per epoch, then views of it."""
+        columns: Mapping[str, Tensor] = self.flat_obs
+        order = torch.randperm(self.reward_TN.numel())
+        obs = {name: value.index_select(0, order) for name, value in columns.items()}
+        action_NA = self.action_TNA.flatten(0, 1).index_select(0, order)
+        scalars_KN = torch.stack([self.log_prob_TN, advantage_TN, self.return_TN]).flatten(1).index_select(1, order)
+        for start in range(0, len(order), size):
+            span = slice(start, start + size)
+            yield Minibatch({n: v[span] for n, v in obs.items()}, action_NA[span], *scalars_KN[:, span])
