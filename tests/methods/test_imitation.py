@@ -1,0 +1,134 @@
+"""BC and DAgger: what is planned, who drives, what is learned, and that every method says what it is."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from toy import Student, Teacher, ToyTask, fingerprint
+
+from embodkd.core.run import RunFolder
+from embodkd.core.schedule import schedule
+from embodkd.core.schema import build
+from embodkd.core.trainer import distill
+from embodkd.methods import METHODS, get_method, method_names
+
+
+def train(name, student=None, teacher=None, task=None, run=None, finetune=None, **options):
+    student = Student() if student is None else student
+    method = get_method(name)(**options)
+    summary = distill(
+        method, student, teacher or Teacher(), task or ToyTask(32), run=run, trainer={"quiet": True}, finetune=finetune
+    )
+    return student, summary
+
+
+def success(policy, episodes=200):
+    task = ToyTask(episodes)
+    task.reset(np.arange(episodes))
+    for _ in range(task.spec.max_steps):
+        result = task.step(policy.act(task.observe(policy.reads)))
+    return result.info["is_success"].mean()
+
+
+@pytest.mark.parametrize("name", method_names())
+def test_every_method_is_registered_under_its_file_name_with_its_facts(name):
+    method = get_method(name)
+    assert METHODS.name_of(method) == name
+    assert {"domain", "family", "paper", "title"} <= set(METHODS.metadata(name))
+    assert dataclasses.is_dataclass(method) and method.__dataclass_params__.frozen and method.__doc__
+    assert dataclasses.asdict(method())
+
+
+def test_an_unknown_method_is_answered_with_the_nearest():
+    with pytest.raises(ValueError, match="unknown method 'daggr': did you mean 'dagger'"):
+        get_method("daggr")
+
+
+def test_a_wrong_hyper_parameter_is_answered_with_the_nearest():
+    with pytest.raises(ValueError, match=r"method: unknown key 'round' for DAgger; did you mean 'rounds'"):
+        build(get_method("dagger"), {"round": 3}, "method")
+    built = build(get_method("dagger"), {"beta": {"shape": "step", "values": [1.0, 0.0]}}, "method")
+    assert schedule(built.beta).at(1) == 0.0
+
+
+def test_dagger_defaults_are_the_measured_recipe():
+    stage = get_method("dagger")().recipe(Student(), Teacher(), ToyTask(128)).stages[0]
+    rows = 128 * 5
+    assert stage.updates() == sum(2 * -(-rows * (r + 1) // 256) for r in range(6))
+    rate = stage.players[0].optimiser.rate()
+    assert rate.at(99, stage.updates() + 900) == 1e-3 and stage.players[0].optimiser.max_grad_norm == 1.0
+    assert [stage.source.actor.beta.at(r) for r in range(4)] == [1.0, 0.5, 0.0, 0.0]
+
+
+def test_bc_has_the_budget_of_dagger_by_default():
+    task = ToyTask(128)
+    updates = [get_method(name)().recipe(Student(), Teacher(), task).stages[0].updates() for name in ("bc", "dagger")]
+    assert updates[0] == pytest.approx(updates[1], rel=0.1)
+
+
+def test_dagger_student_solves_the_task_from_its_camera_alone():
+    student, summary = train("dagger", task=ToyTask(64), rounds=4, epochs=10, batch_size=64, warmup=10)
+    assert success(Teacher()) == 1.0 and success(student) > 0.9
+    assert summary.last["rollout/student_success"] > 0.9
+
+
+def test_a_student_without_camera_cannot_solve_it():
+    class Blind(Student):
+        reads = ("proprio",)
+
+        def forward(self, obs):
+            image = torch.zeros(len(obs["proprio"]), 1, 8, 8)
+            return super().forward({**obs, "wrist_depth": image})
+
+    blind, _ = train("dagger", Blind(), task=ToyTask(64), rounds=4, epochs=10, batch_size=64, warmup=10)
+    assert success(blind) < 0.3
+
+
+def test_bc_collects_once_and_the_student_never_drives():
+    task = ToyTask(32)
+    student, summary = train("bc", task=task, episodes=100, epochs=2)
+    # 100 episodes in 32 environments: 4 each.
+    assert len(task.seeds_used) == 128 and summary.last["rollout/beta"] == 1.0
+    assert "rollout/student_success" not in summary.last and fingerprint(student) != fingerprint(Student())
+
+
+def test_the_teacher_is_byte_identical_afterwards():
+    teacher = Teacher()
+    before = fingerprint(teacher)
+    train("dagger", teacher=teacher, rounds=2)
+    assert fingerprint(teacher) == before and teacher.gain.grad is None
+
+
+def test_a_student_on_privileged_groups_is_refused_unless_said_aloud():
+    for name in ("bc", "dagger"):
+        with pytest.raises(ValueError, match="privileged"):
+            train(name, student=Teacher())
+    student, _ = train("dagger", student=Teacher(), rounds=1, allow_privileged=True)
+    assert isinstance(student, Teacher)
+
+
+def test_finetuning_follows_distillation_and_a_killed_one_is_repeated(tmp_path):
+    calls = []
+
+    def finetune(context):
+        calls.append(context.folder)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return {"ppo/success": 1.0}
+
+    with RunFolder.open(tmp_path / "run", {}) as run, pytest.raises(KeyboardInterrupt):
+        train("dagger", run=run, finetune=finetune, rounds=1)
+    with RunFolder.open(tmp_path / "run", {}, resume=True) as run:
+        _, summary = train("dagger", run=run, finetune=finetune, rounds=1)
+    assert calls == [tmp_path / "run"] * 2 and summary.last["ppo/success"] == 1.0
+
+
+@pytest.mark.parametrize("name", ["bc", "dagger"])
+def test_same_seed_same_student_other_seed_another(name):
+    def run_with(seed):
+        student = Student(seed=0)
+        distill(get_method(name)(), student, Teacher(), ToyTask(16), run=None, seed=seed, trainer={"quiet": True})
+        return fingerprint(student)
+
+    assert run_with(1) == run_with(1) != run_with(2)
