@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mujoco
 import numpy as np
-
 from embodkd.envs.geometry import quat_from_rotvec
 from embodkd.envs.sim.camera import Camera
 from embodkd.envs.sim.randomise import Randomise
@@ -21,13 +20,13 @@ OBJECTS: dict[str, tuple[mujoco.mjtGeom, tuple[float, float, float], float]] = {
     "cylinder": (_GEOM.mjGEOM_CYLINDER, (0.027, 0.033, 0.0), 0.033),
     "sphere": (_GEOM.mjGEOM_SPHERE, (0.032, 0.0, 0.0), 0.032),
 }
-OVERVIEW = Camera("overview", "", (0.34, -0.34, 0.24), (0.0, 0.0, 0.09), 0.1, 2.0, fovy=45)
+OVERVIEW = Camera("overview", "", (0.36, -0.36, 0.28), (0.0, 0.0, 0.12), 0.1, 2.0, fovy=45)
 
 
 def cameras(hand_body: str, image_size: int) -> list[Camera]:
     """A camera under the wrist, looking at what the fingers close on, and one in front of the table."""
     return [
-        Camera("wrist", hand_body, (-0.1, 0.03, -0.1), (0.04, 0.0, -0.06), 0.04, 0.3, fovy=60, size=image_size),
+        Camera("wrist", hand_body, (-0.1, -0.04, -0.03), (0.04, 0.0, -0.06), 0.04, 0.3, fovy=60, size=image_size),
         Camera("front", "", (0.34, 0.0, 0.2), (0.03, 0.0, 0.05), 0.15, 0.6, fovy=45, size=image_size),
     ]
 
@@ -42,22 +41,38 @@ class HandWorld(SimWorld):
         spec.option.timestep = TIMESTEP
         spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
         spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
-        spec.worldbody.add_geom(name="table", type=_GEOM.mjGEOM_BOX, size=[0.4, 0.4, 0.02], pos=[0, 0, -0.02],
-                                rgba=[0.76, 0.72, 0.66, 1])
+        spec.worldbody.add_geom(
+            name="table", type=_GEOM.mjGEOM_BOX, size=[0.4, 0.4, 0.02], pos=[0, 0, -0.02], rgba=[0.76, 0.72, 0.66, 1]
+        )
         kind, size, self.rest_height = OBJECTS[shape]
         thing = spec.worldbody.add_body(name="object", pos=[0, 0, self.rest_height])
         thing.add_freejoint(name="object")
         # rolling friction only matters to, and is only paid for by, what can roll
-        thing.add_geom(name="object", type=kind, size=size, mass=MASS, friction=[1.0, 0.005, 0.001],
-                       condim=6 if shape == "sphere" else 4, rgba=[0.86, 0.45, 0.16, 1])
+        thing.add_geom(
+            name="object",
+            type=kind,
+            size=size,
+            mass=MASS,
+            friction=[1.0, 0.005, 0.001],
+            condim=6 if shape == "sphere" else 4,
+            rgba=[0.86, 0.45, 0.16, 1],
+        )
         hand = ShadowHand()
         base = hand.build(spec)
         spec.body(PALM_BODY).add_site(name="palm", pos=[0.0, -0.011, 0.07], quat=[0.5, -0.5, -0.5, -0.5])
         for name in FINGERS:
             _contact_sensor(spec, f"on_{name}", mujoco.mjtObj.mjOBJ_XBODY, ROOTS[name])
         _contact_sensor(spec, "on_palm", mujoco.mjtObj.mjOBJ_BODY, PALM_BODY)
-        super().__init__(spec, hand, cameras(base.name, image_size), OVERVIEW, num_envs, threads=threads,
-                         substeps=SUBSTEPS, randomise=randomise)
+        super().__init__(
+            spec,
+            hand,
+            cameras(base.name, image_size),
+            OVERVIEW,
+            num_envs,
+            threads=threads,
+            substeps=SUBSTEPS,
+            randomise=randomise,
+        )
         model = self.sim.model
         free = model.joint("object")
         self._qpos = slice(free.qposadr[0], free.qposadr[0] + 7)
@@ -68,8 +83,15 @@ class HandWorld(SimWorld):
         self._contacts = [model.sensor(f"on_{name}").adr[0] for name in (*FINGERS, "palm")]
         self.sim.view("sensordata")
 
-    def place(self, ids: np.ndarray, seeds: np.ndarray, position: np.ndarray, rotvec: np.ndarray,
-              thing: np.ndarray, yaw: np.ndarray) -> None:
+    def place(
+        self,
+        ids: np.ndarray,
+        seeds: np.ndarray,
+        position: np.ndarray,
+        rotvec: np.ndarray,
+        thing: np.ndarray,
+        yaw: np.ndarray,
+    ) -> None:
         """Start episodes: tool pose, object position (n, 3) and yaw (n,)."""
         self.start(ids, seeds)
         self.robot.place(ids, position, rotvec)
@@ -123,6 +145,11 @@ def _contact_sensor(spec: mujoco.MjSpec, name: str, kind: mujoco.mjtObj, body: s
     """The number of contacts between a body (XBODY: with all that hangs on it) and the object."""
     found, unreduced, count = 1 << int(mujoco.mjtConDataField.mjCONDATA_FOUND), 0, 1
     spec.add_sensor(
-        name=name, type=mujoco.mjtSensor.mjSENS_CONTACT, objtype=kind, objname=body,
-        reftype=mujoco.mjtObj.mjOBJ_BODY, refname="object", intprm=[found, unreduced, count],
+        name=name,
+        type=mujoco.mjtSensor.mjSENS_CONTACT,
+        objtype=kind,
+        objname=body,
+        reftype=mujoco.mjtObj.mjOBJ_BODY,
+        refname="object",
+        intprm=[found, unreduced, count],
     )

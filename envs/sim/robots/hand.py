@@ -11,7 +11,6 @@ from pathlib import Path
 
 import mujoco
 import numpy as np
-
 from embodkd.envs.geometry import quat_from_rotvec, quat_multiply, rotate, rotvec_from_quat
 from embodkd.envs.sim.batch_sim import BatchSim
 from embodkd.envs.sim.robots.base import ToolRobot
@@ -25,13 +24,14 @@ DAMPING = (110.0, 1.5)  # N s/m, Nm s/rad: about critical with the hand's 2 kg a
 LIMIT = (60.0, 6.0)  # N, Nm
 STEP = (0.012, 0.06)  # m, rad: the largest change of the base's target in one action
 LEASH = (0.03, 0.2)  # m, rad: how far the target may lead the base, which bounds the force on what it touches
-WORKSPACE = ((-0.2, -0.2, 0.03), (0.2, 0.2, 0.4))  # m: where the base's target may go
+WORKSPACE = ((-0.2, -0.2, 0.05), (0.2, 0.2, 0.4))  # m: where the base's target may go
 SMOOTHING = 0.4  # share of the way to its goal that a finger's target moves in one action
 _PALM_TO_FOREARM = 0.36  # m along the forearm, from its origin to the tool point at the root of the fingers
 
-# the joint angles of action 0, rad: open fingers, thumb in opposition to them
-REST = {"FFJ2": 0.35, "MFJ2": 0.35, "RFJ2": 0.35, "LFJ2": 0.35, "FFJ1": 0.3, "MFJ1": 0.3, "RFJ1": 0.3, "LFJ1": 0.3,
-        "THJ4": 0.9, "THJ3": 0.7, "THJ0": -0.25}
+# the joint angles of action 0, rad: open fingers, thumb in opposition, all clear of an object 6.5 cm high
+REST = {f"{finger}J2": 0.2 for finger in ("FF", "MF", "RF", "LF")}
+REST |= {f"{finger}J1": 0.1 for finger in ("FF", "MF", "RF", "LF")}
+REST |= {"THJ4": 0.9, "THJ3": 0.3, "THJ0": -0.1}
 
 
 class ShadowHand(ToolRobot):
@@ -162,8 +162,16 @@ def _model() -> mujoco.MjSpec:
             hand.delete(sensor)
     forearm = hand.body("robot0:forearm")
     forearm.mass, forearm.ipos, forearm.inertia = 0.1, [0, 0, 0.25], [1e-3] * 3
-    forearm.add_geom(name="robot0:arm", type=mujoco.mjtGeom.mjGEOM_CAPSULE, fromto=[0, 0, 0.16, 0, 0, 0.24],
-                     size=[0.027, 0, 0], mass=0.0, contype=0, conaffinity=0, rgba=[0.3, 0.32, 0.36, 1])
+    forearm.add_geom(
+        name="robot0:arm",
+        type=mujoco.mjtGeom.mjGEOM_CAPSULE,
+        fromto=[0, 0, 0.16, 0, 0, 0.24],
+        size=[0.027, 0, 0],
+        mass=0.0,
+        contype=0,
+        conaffinity=0,
+        rgba=[0.3, 0.32, 0.36, 1],
+    )
     return hand
 
 
