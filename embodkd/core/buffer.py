@@ -53,8 +53,7 @@ class Buffer:
         """The rows at `index` (int64) as tensors, with their numbers as `sample_id`."""
         rows = torch.from_numpy(index)
         batch = {
-            name: torch.from_numpy(column[: self.rows]).index_select(0, rows)
-            for name, column in self._columns.items()
+            name: torch.from_numpy(column[: self.rows]).index_select(0, rows) for name, column in self._columns.items()
         }
         return Signals(batch, sample_id=rows)
 

@@ -34,12 +34,12 @@ def rng_state(**generators: np.random.Generator) -> tuple[dict[str, Tensor | np.
     if torch.cuda.is_available():
         for index, state in enumerate(torch.cuda.get_rng_state_all()):
             tensors[f"rng.cuda.{index}"] = state
-    state = {
+    rest = {
         "numpy": [kind, int(position), int(has_gauss), float(gauss)],
         "python": [version, gauss_next],
         "generators": {name: generator_state(g) for name, g in generators.items()},
     }
-    return tensors, state
+    return tensors, rest
 
 
 def set_rng_state(

@@ -1,9 +1,9 @@
 """The run folder: config, manifest, metrics and checkpoints of one run, safe against kills and full disks.
 
-    runs/<name>/config.yaml      what was asked for (resolved)
-                manifest.json    git commit, versions, seed, device, command, minutes
-                metrics.jsonl    one line per `log`, plus tensorboard/ with the same numbers
-                checkpoints/step_N/   tensors.safetensors + state.json, whole or absent
+runs/<name>/config.yaml      what was asked for (resolved)
+            manifest.json    git commit, versions, seed, device, command, minutes
+            metrics.jsonl    one line per `log`, plus tensorboard/ with the same numbers
+            checkpoints/step_N/   tensors.safetensors + state.json, whole or absent
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ from embodkd.core.manifest import git_commit, now, versions
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
+
+    from embodkd.core.rng import rng_state, set_rng_state
 
 __all__ = ["Checkpoint", "RunFolder", "atomic_folder", "rng_state", "set_rng_state"]
 
@@ -99,7 +101,8 @@ class RunFolder:
         row.update({k: _finite(v) for k, v in scalars.items()})
         with clear_os_error(self.path / "metrics.jsonl"):
             if self._metrics is None:
-                self._metrics = open(self.path / "metrics.jsonl", "a", encoding="utf-8")
+                # Open as long as the run is: a line per update must not cost an open and a close.
+                self._metrics = open(self.path / "metrics.jsonl", "a", encoding="utf-8")  # noqa: SIM115
             self._metrics.write(json.dumps(row) + "\n")
             self._metrics.flush()
         self._log_to_board(int(step), row)
@@ -110,9 +113,7 @@ class RunFolder:
         lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
         return [json.loads(line) for line in lines]
 
-    def save_checkpoint(
-        self, step: int, tensors: Mapping[str, Tensor | np.ndarray], state: Mapping[str, Any]
-    ) -> Path:
+    def save_checkpoint(self, step: int, tensors: Mapping[str, Tensor | np.ndarray], state: Mapping[str, Any]) -> Path:
         """Write checkpoints/step_N whole or not at all; the last two are kept. A failed save leaves the former one."""
         path = self.path / "checkpoints" / f"step_{int(step)}"
         metrics = self.path / "metrics.jsonl"

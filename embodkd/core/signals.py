@@ -38,7 +38,9 @@ class Signals(Mapping[str, Tensor]):
         value = self._tensors[key]
         if suffix and value.ndim != len(suffix[1]):
             shape = tuple(value.shape)
-            raise AttributeError(f"signal {key!r} has shape {shape}, but it was read as {name!r}: {len(suffix[1])} axes")
+            raise AttributeError(
+                f"signal {key!r} has shape {shape}, but it was read as {name!r}: {len(suffix[1])} axes"
+            )
         return value
 
     def __getitem__(self, name: str) -> Tensor:

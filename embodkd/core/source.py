@@ -65,9 +65,7 @@ class TensorData(Source):
     id) only, from which a view can rebuild the same augmentation at any time, in any order and batch size.
     """
 
-    def __init__(
-        self, fields: Mapping[str, Tensor | np.ndarray], *, replay: str | None = None, seed: int = 0
-    ) -> None:
+    def __init__(self, fields: Mapping[str, Tensor | np.ndarray], *, replay: str | None = None, seed: int = 0) -> None:
         self._fields = {name: torch.as_tensor(value) for name, value in fields.items()}
         lengths = {name: len(value) for name, value in self._fields.items()}
         if not lengths or len(set(lengths.values())) != 1 or 0 in lengths.values():

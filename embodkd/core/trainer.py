@@ -30,7 +30,6 @@ from embodkd.core.progress import Progress, progress
 from embodkd.core.recipe import Context, Recipe, Stage
 from embodkd.core.rng import rng_state, seed_everything, set_rng_state
 from embodkd.core.run import Checkpoint, RunFolder
-from embodkd.core.signals import Signals
 from embodkd.core.source import shuffled
 from embodkd.core.states import distinct, pack_modules, pack_optimisers, unpack_modules, unpack_optimisers
 from embodkd.core.update import BadLoss, Learner, update
@@ -92,7 +91,7 @@ class Trainer:
     def fit(self, recipe: Recipe) -> Summary:
         """Train in place until the recipe's end, from the newest checkpoint if the run has one.
 
-        Raises FloatingPointError naming the term when a loss is not finite (the batch is saved, that player has not moved).
+        Raises FloatingPointError naming the term when a loss is not finite; the batch is saved, that player has not moved.
         """
         start = time.monotonic()
         seed_everything(self.seed)
@@ -270,7 +269,7 @@ class Trainer:
 
 
 def learning_modules(recipe: Recipe) -> list[nn.Module]:
-    """The modules that the recipe changes, each once, in a fixed order: what a checkpoint holds. No teacher is in it."""
+    """The modules that the recipe changes, each once, in a fixed order: what a checkpoint holds (no teacher)."""
     players = [p for stage in recipe.stages if isinstance(stage, Stage) for p in stage.players]
     return distinct([recipe.product, *(module for player in players for module in player.learning_modules())])
 

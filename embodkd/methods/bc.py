@@ -27,9 +27,7 @@ from embodkd.core.terms import smooth_l1
 from embodkd.methods import METHODS
 
 
-@METHODS.register(
-    "bc", domain="robot", family="imitation", paper="Pomerleau 1988 (ALVINN)", title="Behaviour cloning"
-)
+@METHODS.register("bc", domain="robot", family="imitation", paper="Pomerleau 1988 (ALVINN)", title="Behaviour cloning")
 @dataclass(frozen=True)
 class BC:
     """Hyper-parameters.
@@ -48,9 +46,7 @@ class BC:
     max_grad_norm: float = 1.0
     allow_privileged: bool = False
 
-    def recipe(
-        self, student: Any, teacher: Any, task: Any, *, seed: int = 0, finetune: Step | None = None
-    ) -> Recipe:
+    def recipe(self, student: Any, teacher: Any, task: Any, *, seed: int = 0, finetune: Step | None = None) -> Recipe:
         """One collection and `epochs` passes, then `finetune` if given (a step such as PPO on the student)."""
         per_environment = -(-self.episodes // task.num_envs)
         data = Rollout(

@@ -59,9 +59,7 @@ class DAgger:
     aggregate: bool = True
     allow_privileged: bool = False
 
-    def recipe(
-        self, student: Any, teacher: Any, task: Any, *, seed: int = 0, finetune: Step | None = None
-    ) -> Recipe:
+    def recipe(self, student: Any, teacher: Any, task: Any, *, seed: int = 0, finetune: Step | None = None) -> Recipe:
         """The rounds, then `finetune` if given (a step such as PPO on the student, for DAgger -> PPO)."""
         data = Rollout(
             task,
@@ -83,7 +81,5 @@ class DAgger:
             terms,
             optimiser=Optimiser("adam", rate, max_grad_norm=self.max_grad_norm),
         )
-        recipe = fit(
-            player, data, rounds=self.rounds, epochs=self.epochs, batch_size=self.batch_size, name="dagger"
-        )
+        recipe = fit(player, data, rounds=self.rounds, epochs=self.epochs, batch_size=self.batch_size, name="dagger")
         return recipe if finetune is None else recipe.then(finetune)

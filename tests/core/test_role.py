@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from toy import fingerprint
 from torch import nn
+from toy import fingerprint
 
 from embodkd.core.role import Role
 from embodkd.core.signals import Signals

@@ -81,9 +81,14 @@ def test_tensorboard_has_the_same_scalars(tmp_path):
 def test_checkpoint_round_trip_keeps_kinds_dtypes_and_values(tmp_path):
     tied = torch.arange(4.0)
     tensors = {
-        "weight": tied, "tied": tied, "half": torch.ones(2, dtype=torch.bfloat16), "transposed": torch.rand(3, 2).T,
-        "image": np.arange(6, dtype=np.uint8).reshape(2, 3)[:, ::2], "words": np.arange(3, dtype=np.uint32),
-        "scalar": np.array(2.5), "empty": np.zeros((0, 3), np.float32),
+        "weight": tied,
+        "tied": tied,
+        "half": torch.ones(2, dtype=torch.bfloat16),
+        "transposed": torch.rand(3, 2).T,
+        "image": np.arange(6, dtype=np.uint8).reshape(2, 3)[:, ::2],
+        "words": np.arange(3, dtype=np.uint32),
+        "scalar": np.array(2.5),
+        "empty": np.zeros((0, 3), np.float32),
     }
     with RunFolder.open(tmp_path / "a", {}) as run:
         run.save_checkpoint(7, tensors, {"round": 2})

@@ -35,7 +35,9 @@ def test_stairs():
     assert [staircase(1.0, 0.1, at=(0, 3)).at(k) for k in range(5)] == [1.0, 1.0, 1.0, 0.1, 0.1]
 
 
-@given(st.sampled_from(["linear", "cosine"]), st.floats(-5, 5), st.floats(-5, 5), st.integers(0, 20), st.integers(1, 60))
+@given(
+    st.sampled_from(["linear", "cosine"]), st.floats(-5, 5), st.floats(-5, 5), st.integers(0, 20), st.integers(1, 60)
+)
 def test_curves_stay_between_their_ends_and_survive_serialisation(shape, start, end, warmup, total):
     curve = Schedule(shape, start, end, warmup)
     again = schedule(curve.to_config())

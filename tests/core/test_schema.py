@@ -38,7 +38,10 @@ def test_functions_have_schemas_too():
 @pytest.mark.parametrize(
     ("mapping", "message"),
     [
-        ({"rounds": 1, "learnin_rate": 1.0}, r"method: unknown key 'learnin_rate' for Options; did you mean 'learning_rate'"),
+        (
+            {"rounds": 1, "learnin_rate": 1.0},
+            r"method: unknown key 'learnin_rate' for Options; did you mean 'learning_rate'",
+        ),
         ({}, "method: Options needs 'rounds'"),
         ({"rounds": 1.5}, r"method.rounds: 1.5 is a float, expected int"),
         ({"rounds": True}, "method.rounds: True is a bool"),

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from toy import fingerprint
 from torch import nn
+from toy import fingerprint
 
 from embodkd.core.signals import Signals, Tap, tapped
 from embodkd.core.view import as_view, field, select
@@ -72,8 +72,9 @@ def test_hooks_are_removed_when_the_forward_pass_fails():
 
 
 def test_a_wrong_tap_name_is_answered_with_the_nearest():
-    with pytest.raises(ValueError, match=r"Sequential has no submodule '2.O': did you mean .*'2.0'"), tapped(
-        network(), {"h": "2.O"}
+    with (
+        pytest.raises(ValueError, match=r"Sequential has no submodule '2.O': did you mean .*'2.0'"),
+        tapped(network(), {"h": "2.O"}),
     ):
         pass
 

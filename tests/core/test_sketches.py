@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from toy import fingerprint
 from torch import nn
+from toy import fingerprint
 
 from embodkd.core.recipe import Player, Recipe, fit
 from embodkd.core.role import Role
@@ -69,7 +69,14 @@ def test_nkd_identity_of_its_card():
 
 def test_nkd_learns_from_its_teacher():
     teacher, student = network(1), network(0, width=4)
-    train(fit(Player(Role(teacher), lambda b, s: {"ce": cross_entropy(s.logits_NC, b.label_N)}), data(), epochs=40, batch_size=30))
+    train(
+        fit(
+            Player(Role(teacher), lambda b, s: {"ce": cross_entropy(s.logits_NC, b.label_N)}),
+            data(),
+            epochs=40,
+            batch_size=30,
+        )
+    )
     first = train(nkd(student, teacher, data(), batch_size=120)).last["student/nkd"]
     assert train(nkd(student, teacher, data(), epochs=40, batch_size=30)).last["student/nkd"] < first
 
@@ -89,7 +96,10 @@ def bdkd(small, large, source, delta=2.0, temperature=3.0, kd=True, **stage):
         return {"ce": cross_entropy(s.logits_NC, batch.label_N), "forward": forward_N, "reverse": backward_N}
 
     def teacher(batch, s, t):
-        return {"ce": cross_entropy(s.logits_NC, batch.label_N), "kl": kl(s.logits_NC, t.logits_NC, temperature=temperature)}
+        return {
+            "ce": cross_entropy(s.logits_NC, batch.label_N),
+            "kl": kl(s.logits_NC, t.logits_NC, temperature=temperature),
+        }
 
     def opposite(batch, s, t):
         return 1.0 + delta - rule(batch, s, t)
@@ -119,7 +129,9 @@ def test_bdkd_looks_at_both_networks_before_either_moves_and_keeps_their_gradien
     train(bdkd(small, large, source, delta=1.0, batch_size=7))
     batch = source.gather(torch.arange(7).numpy(), 0)
     zs, zt = (twin(batch.input) for twin in twins)
-    loss_small = cross_entropy(zs, batch.label) + kl(zs, zt, temperature=3.0) + kl(zs, zt, temperature=3.0, reverse=True)
+    loss_small = (
+        cross_entropy(zs, batch.label) + kl(zs, zt, temperature=3.0) + kl(zs, zt, temperature=3.0, reverse=True)
+    )
     loss_large = cross_entropy(zt, batch.label) + kl(zt, zs, temperature=3.0)
     for model, twin, loss in ((small, twins[0], loss_small), (large, twins[1], loss_large)):
         optimiser = torch.optim.Adam(twin.parameters(), 1e-3)

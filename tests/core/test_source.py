@@ -134,7 +134,9 @@ def test_beta_divides_whole_environments_round_by_round():
         scalars = source.refill(refill)
         assert scalars["rollout/beta"] == teachers / 8
         # The teacher is asked for labels of all 8 as well.
-        assert teacher.asked == ([8, teachers] if teachers else [8]) * 5 and student.asked == [students] * (5 * (students > 0))
+        assert teacher.asked == ([8, teachers] if teachers else [8]) * 5 and student.asked == [students] * (
+            5 * (students > 0)
+        )
         assert source.size() == (refill + 1) * 40 == source.planned_size(refill)
 
 

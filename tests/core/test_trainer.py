@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 import torch
-from toy import fingerprint
 from torch import nn
+from toy import fingerprint
 
 from embodkd.core.files import read_tensors
 from embodkd.core.recipe import Optimiser, Player, Recipe, Stage, fit
@@ -54,7 +54,8 @@ def test_one_update_equals_plain_torch():
     student, teacher, reference = network(0), network(1), network(0)
     recipe = fit(
         distillation(student, teacher, optimiser=Optimiser("sgd", 0.1, momentum=0.0), weights={"kd": 0.5}),
-        data(), batch_size=50,
+        data(),
+        batch_size=50,
     )
     train(recipe)
     batch = data().gather(np.arange(50), 0)
@@ -71,10 +72,18 @@ def test_accumulation_does_not_change_the_result(pieces):
     results = []
     for accumulate in (1, pieces):
         student = network().double()
-        source = TensorData({"input": torch.randn(50, 4, generator=torch.Generator().manual_seed(1)).double(),
-                             "label": torch.arange(50) % 3})
-        player = distillation(student, network(1).double(), weights={"kd": lambda b, s, t: b.label.double()},
-                              optimiser=Optimiser("sgd", 0.1, max_grad_norm=1.0))
+        source = TensorData(
+            {
+                "input": torch.randn(50, 4, generator=torch.Generator().manual_seed(1)).double(),
+                "label": torch.arange(50) % 3,
+            }
+        )
+        player = distillation(
+            student,
+            network(1).double(),
+            weights={"kd": lambda b, s, t: b.label.double()},
+            optimiser=Optimiser("sgd", 0.1, max_grad_norm=1.0),
+        )
         train(fit(player, source, epochs=4, batch_size=20), accumulate=accumulate)
         results.append(torch.cat([p.detach().flatten() for p in student.parameters()]))
     torch.testing.assert_close(results[0], results[1], rtol=1e-10, atol=1e-12)
@@ -87,7 +96,9 @@ def test_a_frozen_teacher_is_byte_identical_and_in_no_checkpoint():
     recipe = fit(distillation(student, teacher), data(), epochs=3, batch_size=16)
     train(recipe)
     assert fingerprint(teacher) == before
-    assert [p.requires_grad for p in teacher.parameters()] == [True] * 6 and all(p.grad is None for p in teacher.parameters())
+    assert [p.requires_grad for p in teacher.parameters()] == [True] * 6 and all(
+        p.grad is None for p in teacher.parameters()
+    )
     assert learning_modules(recipe) == [student]
 
 
@@ -210,7 +221,9 @@ class Counting(Source):
         return {}
 
     def gather(self, index, epoch):
-        return TensorData({"input": np.full((8, 4), self.refills[-1], np.float32), "label": np.zeros(8, np.int64)}).gather(index, 0)
+        return TensorData(
+            {"input": np.full((8, 4), self.refills[-1], np.float32), "label": np.zeros(8, np.int64)}
+        ).gather(index, 0)
 
 
 @pytest.mark.parametrize(("refresh", "refills"), [("never", 1), ("epoch", 3), ("step", 12)])
@@ -239,9 +252,18 @@ def test_sources_are_refreshed_as_they_say(refresh, refills):
         (lambda: Optimiser("adma"), "'adma' is not one of"),
         (lambda: Optimiser(learning_rate={"strat": 1}), "did you mean 'start'"),
         (lambda: Trainer(accumulate=0), "accumulate"),
-        (lambda: train(fit(distillation(network(), network(), weights={"kdd": 1.0}), data())), "no term 'kdd': did you mean 'kd'"),
-        (lambda: train(fit(Player(Role(network()), lambda b, s: {"x": s.logits_NC}), data())), r"one value per item is needed: \(50,\)"),
-        (lambda: train(fit(Player(Role(network()), lambda b, s: {"x": s.logits_NC.mean()}), data())), "one value per item"),
+        (
+            lambda: train(fit(distillation(network(), network(), weights={"kdd": 1.0}), data())),
+            "no term 'kdd': did you mean 'kd'",
+        ),
+        (
+            lambda: train(fit(Player(Role(network()), lambda b, s: {"x": s.logits_NC}), data())),
+            r"one value per item is needed: \(50,\)",
+        ),
+        (
+            lambda: train(fit(Player(Role(network()), lambda b, s: {"x": s.logits_NC.mean()}), data())),
+            "one value per item",
+        ),
         (lambda: train(fit(Player(Role(network()), lambda b, s: {}), data())), "terms are empty"),
         (lambda: train(fit(Player(Role(nn.Tanh()), lambda b, s: {}), data())), "nothing to train"),
     ],
@@ -258,7 +280,11 @@ def test_stairs_over_rounds_are_not_needed_to_know_the_total():
 
 def test_regression_learns():
     student, teacher = network(0), network(5)
-    player = Player(Role(student), lambda b, s, t: {"fit": squared_error(s.logits_NC, t.logits_NC)},
-                    given={"t": Role(teacher, "frozen")}, optimiser=Optimiser("adam", cosine(1e-2, 1e-4)))
+    player = Player(
+        Role(student),
+        lambda b, s, t: {"fit": squared_error(s.logits_NC, t.logits_NC)},
+        given={"t": Role(teacher, "frozen")},
+        optimiser=Optimiser("adam", cosine(1e-2, 1e-4)),
+    )
     summary = train(fit(player, data(200), epochs=60, batch_size=50))
     assert summary.last["student/fit"] < 0.02

@@ -61,7 +61,9 @@ class ToyTask:
         image = np.clip(offset[:, :, None, None] * 40 + 128, 0, 255).astype(np.uint8)
         blocks = np.concatenate([np.broadcast_to(image[:, k, None], (len(offset), 1, 8, 4)) for k in (0, 1)], axis=3)
         everything = {
-            "proprio": self.point.astype(np.float32), "privileged": offset.astype(np.float32), "wrist_depth": blocks,
+            "proprio": self.point.astype(np.float32),
+            "privileged": offset.astype(np.float32),
+            "wrist_depth": blocks,
         }
         return {name: everything[name] for name in groups}
 

@@ -9,9 +9,7 @@ from embodkd.core.terms.base import TERMS, blank, item_mean, precise, same_shape
 
 
 @TERMS.register("cross_entropy", inputs="logits, labels", minimum="none")
-def cross_entropy(
-    logits_NC: Tensor, label_N: Tensor, *, smoothing: float = 0.0, mask: Tensor | None = None
-) -> Tensor:
+def cross_entropy(logits_NC: Tensor, label_N: Tensor, *, smoothing: float = 0.0, mask: Tensor | None = None) -> Tensor:
     """-log softmax(logits) at the label; with smoothing e the target is (1 - e) one-hot + e / C.
 
     Shapes: (N, ..., C), (N, ...) -> (N,), averaged over an item's valid positions (`mask` (N, ...)). Labels are int64.

@@ -9,9 +9,7 @@ from embodkd.core.terms.base import TERMS, blank, item_mean, precise, same_shape
 
 
 @TERMS.register("squared_error", inputs="vectors", minimum="zero")
-def squared_error(
-    value: Tensor, target: Tensor, *, detach_target: bool = True, mask: Tensor | None = None
-) -> Tensor:
+def squared_error(value: Tensor, target: Tensor, *, detach_target: bool = True, mask: Tensor | None = None) -> Tensor:
     """Mean over an item's entries of (value - target)^2.
 
     Shapes: (N, ..., D), (N, ..., D) -> (N,); `mask` (N, ...) marks valid positions. Minimum 0 at equality.
