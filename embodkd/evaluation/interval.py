@@ -1,0 +1,75 @@
+"""Intervals for success rates: Wilson for one, Newcombe for the difference of two on the same seeds, exact McNemar.
+
+All counts are of episodes.  Nothing here knows a task or a policy.
+"""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+
+
+def wilson(successes: int, episodes: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The score interval of a success rate, inside [0, 1] (Wilson, 1927).
+
+    Raises ``ValueError`` without episodes, or with more successes than episodes.
+    """
+    if episodes < 1:
+        raise ValueError(f"an interval needs at least one episode, got {episodes}")
+    if not 0 <= successes <= episodes:
+        raise ValueError(f"{successes} successes in {episodes} episodes is impossible")
+    z = _z(confidence)
+    rate, weight = successes / episodes, z * z / episodes
+    centre = (rate + weight / 2) / (1 + weight)
+    half = z * math.sqrt(rate * (1 - rate) / episodes + weight / (4 * episodes)) / (1 + weight)
+    # At the ends the formula gives 0 and 1 up to rounding; say so exactly.
+    low = 0.0 if successes == 0 else max(0.0, centre - half)
+    high = 1.0 if successes == episodes else min(1.0, centre + half)
+    return low, high
+
+
+def paired_interval(
+    both: int, only_a: int, only_b: int, neither: int, confidence: float = 0.95
+) -> tuple[float, float, float]:
+    """``(difference, low, high)`` of the rates of A and B on the same episodes (Newcombe, 1998, paired, method 10).
+
+    It joins the two Wilson intervals with the correlation of the outcomes, so it keeps a sensible width where the
+    usual formula gives zero (both at 100 %).
+    """
+    episodes = both + only_a + only_b + neither
+    rate_a, rate_b = (both + only_a) / max(episodes, 1), (both + only_b) / max(episodes, 1)
+    low_a, high_a = wilson(both + only_a, episodes, confidence)
+    low_b, high_b = wilson(both + only_b, episodes, confidence)
+    phi = _correlation(both, only_a, only_b, neither)
+    difference = rate_a - rate_b
+    below = _join(rate_a - low_a, high_b - rate_b, phi)
+    above = _join(high_a - rate_a, rate_b - low_b, phi)
+    return difference, max(-1.0, difference - below), min(1.0, difference + above)
+
+
+def mcnemar(only_a: int, only_b: int) -> float:
+    """Two-sided exact p-value that A and B succeed equally often, from the episodes where they disagree."""
+    count, fewer = only_a + only_b, min(only_a, only_b)
+    tail = sum(math.comb(count, k) for k in range(fewer + 1)) / 2**count
+    return min(1.0, 2 * tail)
+
+
+def _z(confidence: float) -> float:
+    if not 0.0 < confidence < 1.0:
+        raise ValueError(f"confidence must lie strictly between 0 and 1, got {confidence}")
+    return NormalDist().inv_cdf(0.5 + confidence / 2)
+
+
+def _correlation(both: int, only_a: int, only_b: int, neither: int) -> float:
+    """Phi of the 2 x 2 table, with Newcombe's continuity correction; 0 where a margin is empty."""
+    margins = (both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)
+    if margins == 0:
+        return 0.0
+    excess: float = both * neither - only_a * only_b
+    if excess > 0:
+        excess = max(excess - (both + only_a + only_b + neither) / 2, 0.0)
+    return excess / math.sqrt(margins)
+
+
+def _join(one: float, other: float, phi: float) -> float:
+    return math.sqrt(max(0.0, one * one - 2 * phi * one * other + other * other))

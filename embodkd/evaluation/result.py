@@ -1,0 +1,114 @@
+"""An evaluation on disk and in memory: outcomes per episode, and everything needed to judge what they mean."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from embodkd.core.files import read_json, write_json
+from embodkd.evaluation.interval import wilson
+
+_KEYS = ("success_rate", "successes", "episodes", "ci95", "per_episode", "failures", "protocol", "manifest")
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One episode: its seed, whether it succeeded, the named reason if not, undiscounted return, control steps."""
+
+    seed: int
+    success: bool
+    failure: str | None
+    total_reward: float
+    steps: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Outcomes in the order of their seeds.
+
+    ``protocol`` holds what must agree before two evaluations may be compared (task, engine, options, episodes, seed);
+    ``manifest`` what should be known (versions, commit, policy folder and digest of its weights, command, minutes).
+    """
+
+    outcomes: tuple[Episode, ...]
+    protocol: dict[str, Any]
+    manifest: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def episodes(self) -> int:
+        """How many episodes were run."""
+        return len(self.outcomes)
+
+    @property
+    def successes(self) -> int:
+        """How many of them succeeded."""
+        return sum(outcome.success for outcome in self.outcomes)
+
+    @property
+    def success_rate(self) -> float:
+        """Successes over episodes."""
+        return self.successes / self.episodes
+
+    @property
+    def ci95(self) -> tuple[float, float]:
+        """Wilson's 95 % interval of the success rate."""
+        return wilson(self.successes, self.episodes)
+
+    @property
+    def failures(self) -> dict[str, int]:
+        """How often each named failure ended an episode, the most frequent first."""
+        names = Counter(outcome.failure or "unnamed" for outcome in self.outcomes if not outcome.success)
+        return dict(sorted(names.items(), key=lambda item: (-item[1], item[0])))
+
+    def __str__(self) -> str:
+        low, high = (100 * limit for limit in self.ci95)
+        return f"{100 * self.success_rate:.1f} % of {self.episodes} episodes (95 %: {low:.1f} to {high:.1f})"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The contents of evaluation.json."""
+        return {
+            "success_rate": self.success_rate,
+            "successes": self.successes,
+            "episodes": self.episodes,
+            "ci95": list(self.ci95),
+            "failures": self.failures,
+            "protocol": self.protocol,
+            "manifest": self.manifest,
+            "per_episode": [
+                {"seed": o.seed, "success": o.success, "failure": o.failure, "return": o.total_reward, "steps": o.steps}
+                for o in self.outcomes
+            ],
+        }
+
+    def save(self, path: str | Path) -> Path:
+        """Write evaluation.json whole or not at all; a folder gets a file of that name inside."""
+        path = Path(path)
+        if path.suffix != ".json":
+            path = path / "evaluation.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, self.as_dict())
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> Evaluation:
+        """Read what ``save`` wrote; ``ValueError`` if it is missing, damaged or its totals contradict its episodes."""
+        path = Path(path)
+        if path.is_dir():
+            path = path / "evaluation.json"
+        if not path.is_file():
+            raise ValueError(f"{path}: no such evaluation; run `embodkd evaluate policy=... out={path}` first")
+        stored = read_json(path)
+        missing = [key for key in _KEYS if key not in stored]
+        if missing:
+            raise ValueError(f"{path}: lacks {', '.join(missing)}: no evaluation, or an old one; run it again")
+        evaluation = cls(tuple(map(_episode, stored["per_episode"])), stored["protocol"], stored["manifest"])
+        if not evaluation.outcomes or evaluation.successes != stored["successes"]:
+            raise ValueError(f"{path}: {stored['successes']} successes do not match its list of episodes; run it again")
+        return evaluation
+
+
+def _episode(stored: Mapping[str, Any]) -> Episode:
+    return Episode(stored["seed"], stored["success"], stored["failure"], stored["return"], stored["steps"])
