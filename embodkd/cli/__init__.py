@@ -1,0 +1,86 @@
+"""The command line: `embodkd <verb> [<noun>] [overrides]`.
+
+Only the verb that runs imports what it needs: help, completion and refusals answer without torch, Hydra or MuJoCo.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+_HELP = ("--help", "-h", "help")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code is 0, 1 (the answer is no), 2 (a mistake that the user can mend) or 130."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(words)
+    except KeyboardInterrupt:
+        print("embodkd: interrupted; a training run goes on with resume=true", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Whoever read the output has seen enough; keep Python from complaining when it flushes at exit.
+        sys.stdout = None  # type: ignore[assignment]
+        return 0
+    except Exception as error:
+        from embodkd.cli.errors import show
+
+        return show(error)
+
+
+def _dispatch(words: list[str]) -> int:
+    if words[:1] == ["__complete"]:
+        from embodkd.cli.completion import candidates
+
+        print("\n".join(candidates(words[1:])))
+        return 0
+    if not words or words[0] in _HELP:
+        from embodkd.cli.help import overview
+
+        print(overview())
+        return 0 if words else 2
+    if words[0] in ("--version", "-V"):
+        import embodkd
+
+        print(f"embodkd {embodkd.__version__}")
+        return 0
+    return _verb(words)
+
+
+def _verb(words: list[str]) -> int:
+    from embodkd.cli.verbs import find
+
+    verb, rest = find(words)
+    if verb is None:
+        return _no_verb(words)
+    if rest[:1] in (["--help"], ["-h"]):
+        from embodkd.cli.help import of_verb
+
+        print(of_verb(verb, rest[1:]))
+        return 0
+    if verb.config is None:
+        module, _, name = verb.function.partition(":")
+        return int(getattr(importlib.import_module(module), name)(rest))
+    from embodkd.cli.overrides import parse
+
+    parsed = parse(verb, rest)
+    from embodkd.cli.compose import run
+
+    return run(verb, parsed)
+
+
+def _no_verb(words: list[str]) -> int:
+    from embodkd.cli.errors import Refused
+    from embodkd.cli.help import of_prefix
+    from embodkd.cli.verbs import after
+    from embodkd.core.registry import near
+
+    nouns = after(words[:1])
+    if nouns and (len(words) == 1 or words[1] in _HELP):
+        print(of_prefix(words[0]))
+        return 0 if len(words) > 1 else 2
+    if nouns:
+        raise Refused(f"{words[0]}: unknown noun {words[1]!r}: {near(words[1], nouns)}")
+    raise Refused(f"unknown verb {words[0]!r}: {near(words[0], after([]))}")

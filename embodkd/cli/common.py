@@ -1,0 +1,74 @@
+"""What several verbs share: where a policy lies, which task it is for, how many threads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def policy_folder(path: str | Path) -> Path:
+    """The policy folder meant by `path`: itself, or `policy/` inside a run folder."""
+    path = Path(path)
+    inside = path / "policy"
+    return inside if not (path / "config.json").is_file() and (inside / "config.json").is_file() else path
+
+
+def run_folder(path: str | Path) -> Path:
+    """The run folder that a policy belongs to; a policy folder that lies alone is its own."""
+    folder = policy_folder(path)
+    return folder.parent if folder.name in ("policy", "policy_last") else folder
+
+
+def task_options(
+    task: Mapping[str, Any] | None, engine: Mapping[str, Any] | None, randomise: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """The groups task, engine and randomise of a config as keywords of `make_task`, what is not chosen left out."""
+    options = {k: v for k, v in (task or {}).items() if k != "name"}
+    if engine is not None:
+        options |= {"engine": engine["name"], "threads": engine.get("threads", 0)}
+    if randomise is not None:
+        # Zeros are the default: leaving them out keeps the protocols of two evaluations equal.
+        options["randomise"] = {k: v for k, v in randomise.items() if v}
+    return options
+
+
+def task_of(
+    meta: Mapping[str, Any],
+    task: Mapping[str, Any] | None,
+    engine: Mapping[str, Any] | None,
+    randomise: Mapping[str, Any] | None,
+) -> tuple[str, dict[str, Any]]:
+    """(name, keywords of `make_task`): the task that a policy was made for, changed by what was chosen."""
+    own = meta["task"]
+    name = task["name"] if task else own["name"]
+    base = {"engine": own.get("engine", "mujoco"), **own.get("options", {})} if name == own["name"] else {}
+    return name, {**base, **task_options(task, engine, randomise)}
+
+
+def changed(meta: Mapping[str, Any], name: str, options: Mapping[str, Any]) -> str:
+    """What sets a judged task apart from the policy's own, as a part of a file name; "" if nothing does."""
+    own = {"engine": meta["task"].get("engine"), **meta["task"].get("options", {})}
+    parts = [] if name == meta["task"]["name"] else [name]
+    for key, value in options.items():
+        before = own.get(key)
+        if key != "threads" and (list(value) if isinstance(value, tuple) else value) != before:
+            parts.append(f"{key}-{value}" if isinstance(value, (str, int, float)) else key)
+    return "_".join(parts)
+
+
+def use_threads(count: int) -> None:
+    """Give torch `count` threads, 0 for one per core."""
+    import torch
+
+    if count < 0:
+        raise ValueError(f"torch_threads is {count}; give 0 for one per core, or how many")
+    torch.set_num_threads(count or len(os.sched_getaffinity(0)))
+
+
+def needed(value: Any, key: str, example: str) -> Any:
+    """`value`, or a ValueError that asks for it."""
+    if value is None:
+        raise ValueError(f"{key} is missing; for example: {example}")
+    return value

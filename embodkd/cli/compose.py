@@ -1,0 +1,80 @@
+"""From checked words to a running verb, through Hydra: composition, interpolation, multirun."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from embodkd.cli.overrides import Words
+from embodkd.cli.verbs import Verb
+
+# No folders and log files of Hydra's own: a run folder holds everything. Sweeps store what was asked for.
+_QUIET = {
+    "hydra.run.dir": ".",
+    "hydra.output_subdir": "null",
+    "hydra/job_logging": "none",
+    "hydra.sweep.dir": "runs/.multirun/${now:%Y-%m-%d_%H-%M-%S}",
+    "hydra.sweep.subdir": ".",
+}
+
+
+class _Stop(BaseException):
+    """Carries an error of the verb past Hydra, which would print its own line about it."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+
+def run(verb: Verb, words: Words) -> int:
+    """Compose the config of `verb` and call its function, once or (multirun) once per combination; the exit code."""
+    import hydra
+    from omegaconf import DictConfig, OmegaConf
+
+    from embodkd.core.schema import build
+
+    module, _, name = verb.function.partition(":")
+    codes: list[int] = []
+    typed = list(sys.argv)
+
+    @hydra.main(version_base="1.3", config_path="pkg://embodkd.configs", config_name=verb.config)
+    def job(config: DictConfig) -> None:
+        plain: Any = OmegaConf.to_container(config, resolve=True)
+        if words.multirun and plain.get("run"):
+            plain["run"] = f"{plain['run']}/{_swept(words)}"
+        # The manifest of a run stores the command as it was typed, not as Hydra needs it.
+        sys.argv = typed
+        function: Callable[..., int | None] = getattr(importlib.import_module(module), name)
+        try:
+            codes.append(build(function, plain, verb.title) or 0)
+        except Exception as error:
+            raise _Stop(error) from error
+
+    # Hydra would print errors its own way and exit with 1: with this it lets them through to us.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        own = {word.lstrip("+~").partition("=")[0] for word in words.overrides}
+        quiet = [f"{key}={value}" for key, value in _QUIET.items() if key not in own]
+        sys.argv = [f"embodkd {verb.title}", *words.flags, *words.overrides, *quiet]
+        job()
+    except _Stop as stop:
+        raise stop.error from None
+    finally:
+        sys.argv = typed
+    return max(codes, default=0)
+
+
+def _swept(words: Words) -> str:
+    """A folder name for this run of a sweep: the values that differ between its runs, `seed=1,task=peg_hole`."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    asked = OverridesParser.create().parse_overrides(words.overrides)
+    varied = {o.key_or_group for o in asked if o.is_sweep_override()}
+    now = HydraConfig.get().overrides.task
+    kept = [w.lstrip("+") for w in now if w.lstrip("+").partition("=")[0] in varied]
+    return re.sub(r"[^\w=.,+-]+", "_", ",".join(kept)) or "0"

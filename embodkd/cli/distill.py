@@ -1,0 +1,136 @@
+"""`embodkd distill student`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from embodkd.cli.common import needed, policy_folder, task_of, use_threads
+
+if TYPE_CHECKING:
+    from embodkd.core.recipe import Context
+    from embodkd.envs import BatchTask
+    from embodkd.policies import Policy
+
+Choice = Mapping[str, Any] | None
+
+
+def distill_student(
+    run: str | None,
+    seed: int,
+    resume: bool,
+    teacher: str | None,
+    num_envs: int,
+    finetune: Mapping[str, Any],
+    trainer: Mapping[str, Any],
+    episodes: int,
+    torch_threads: int,
+    quiet: bool,
+    student: Mapping[str, Any],
+    method: Mapping[str, Any],
+    task: Choice = None,
+    engine: Choice = None,
+    randomise: Choice = None,
+) -> int:
+    """Distil `teacher` into a new `student` by `method`, keep it in `run`/policy, judge it. Keys as in the config."""
+    config = {name: value for name, value in locals().items()}
+
+    from embodkd.cli.evaluate import judge
+    from embodkd.core.rng import seed_everything
+    from embodkd.core.run import RunFolder
+    from embodkd.core.schema import build
+    from embodkd.core.trainer import distill
+    from embodkd.envs import make_task
+    from embodkd.methods import get_method
+    from embodkd.policies import check_task, load_policy, make_policy, save_policy, task_record
+
+    use_threads(torch_threads)
+    source = policy_folder(needed(teacher, "teacher", "embodkd distill student teacher=runs/teacher_peg_hole"))
+    expert, meta = load_policy(source)
+    name, options = task_of(meta, task, engine, randomise)
+    recipe = build(get_method(method["name"]), _without_name(method), "method")
+    if run is None:
+        run = config["run"] = f"runs/{student['name']}_{name}"
+    with RunFolder.open(run, config, resume) as folder:
+        world = make_task(name, num_envs, **options)
+        try:
+            check_task(expert, meta, world.spec, where=f"teacher={teacher}")
+            seed_everything(seed)
+            spec = world.spec
+            learner = make_policy(student["name"], spec.groups, spec.action_size, **_without_name(student))
+            _measure(learner, expert, world)
+            extra: dict[str, Any] = {}
+            if finetune["steps"]:
+                extra["finetune"] = _ppo_step(learner, world, name, options, finetune)
+            settings = {**trainer, "quiet": quiet}
+            summary = distill(recipe, learner, expert, world, run=folder, seed=seed, trainer=settings, **extra)
+            lineage = {
+                "method": method["name"],
+                "seed": seed,
+                "teacher": {"policy": str(source), "lineage": meta["lineage"]},
+            }
+            save_policy(folder.path / "policy", learner, task=task_record(spec), lineage=lineage)
+        finally:
+            world.close()
+        print(f"{run}: {summary.updates} updates in {summary.minutes:.1f} min")
+        if episodes:
+            print(f"{run}: {judge(folder.path / 'policy', episodes=episodes, seed=0, quiet=quiet)}")
+        folder.finish(minutes=summary.minutes)
+    return 0
+
+
+def _without_name(choice: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in choice.items() if k != "name"}
+
+
+def _measure(student: Policy, teacher: Policy, world: BatchTask) -> None:
+    """Fix the student's observation statistics from one episode of the teacher per copy.
+
+    They are a function of teacher and task alone, so a resumed run finds the same ones.
+    """
+    import numpy as np
+
+    groups = tuple(dict.fromkeys((*teacher.reads, *student.vectors)))
+    # Far from the seeds of evaluations, and from those of training.
+    world.reset(np.arange(world.num_envs, dtype=np.int64) + 2_000_000_011)
+    for _ in range(world.spec.max_steps):
+        obs = world.observe(groups)
+        student.update_statistics(obs)
+        world.step(teacher.act(obs))
+    student.normaliser.freeze()
+
+
+def _ppo_step(
+    student: Policy, world: BatchTask, name: str, options: Mapping[str, Any], finetune: Mapping[str, Any]
+) -> Any:
+    """The recipe's last step: PPO goes on from the distilled student in the folder finetune/ of the run."""
+    given = dict(options)
+    engine, threads = given.pop("engine"), given.pop("threads", 0)
+
+    def step(context: Context) -> dict[str, float]:
+        from embodkd.core.run import RunFolder
+        from embodkd.policies import load_policy, save_policy, task_record
+        from embodkd.rl.train import train_teacher
+
+        where = Path(needed(context.folder, "run", "embodkd distill student run=runs/student"))
+        save_policy(where / "distilled", student, task=task_record(world.spec))
+        rate = finetune["learning_rate"]
+        with RunFolder.open(where / "finetune", dict(finetune), resume=True) as folder:
+            summary = train_teacher(
+                name,
+                folder,
+                seed=context.seed,
+                total_steps=finetune["steps"],
+                engine=engine,
+                threads=threads,
+                options=given,
+                init=where / "distilled",
+                ppo={"learning_rate": rate, "init_std": 0.1, "critic_warmup": 5},
+            )
+            folder.finish(minutes=summary.minutes)
+        better, _ = load_policy(summary.policy)
+        student.load_state_dict(better.state_dict())
+        return {"finetune/success": summary.best_success}
+
+    return step

@@ -1,0 +1,32 @@
+"""One clear line for what the user can mend, a full trace for what only we can."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+MENDABLE = (ValueError, OSError, FloatingPointError, ImportError)
+
+
+class Refused(ValueError):
+    """A mistake on the command line itself."""
+
+
+def said_on_purpose(error: BaseException) -> bool:
+    """Whether our own code raised `error`; the same class out of a library is a fault of ours, not of the user."""
+    if type(error).__module__.split(".")[0] in ("hydra", "omegaconf"):
+        return True
+    if not isinstance(error, MENDABLE) or os.environ.get("EMBODKD_TRACE") == "1":
+        return False
+    frames = list(traceback.walk_tb(error.__traceback__))
+    return bool(frames) and str(frames[-1][0].f_globals.get("__name__", "")).split(".")[0] == "embodkd"
+
+
+def show(error: BaseException) -> int:
+    """Print `error` in one line and return the exit code 2; raise it if it is not the user's to mend."""
+    if not said_on_purpose(error):
+        raise error
+    text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    print(f"embodkd: {text}", file=sys.stderr)
+    return 2

@@ -1,0 +1,153 @@
+"""The words after a verb, checked against the configs before anything heavy is imported."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from embodkd.cli.errors import Refused
+from embodkd.cli.keys import Config, options
+from embodkd.cli.verbs import Verb
+
+# Hydra's own flags that are passed on. Its --experimental-rerun reads a pickle and stays out.
+FLAGS = {"-m": 0, "--multirun": 0, "--cfg": 1, "-c": 1, "--info": 1, "-i": 1, "--resolve": 0, "--package": 1}
+FOLDER_FLAGS = ("--config-dir", "-cd")
+_WORD = re.compile(r"^(~|\+\+|\+)?([A-Za-z_][\w./@]*)(=(.*))?$", re.DOTALL)
+
+
+@dataclass
+class Words:
+    """Hydra's flags, the overrides, and the user's own config folder."""
+
+    flags: list[str] = field(default_factory=list)
+    overrides: list[str] = field(default_factory=list)
+    extra: str | None = None
+
+    @property
+    def multirun(self) -> bool:
+        """Whether several runs are asked for."""
+        return "-m" in self.flags or "--multirun" in self.flags
+
+
+def parse(verb: Verb, words: list[str]) -> Words:
+    """Sort and check the words of `verb`; Refused with the nearest right one if something is wrong."""
+    if verb.config is None:
+        raise ValueError(f"embodkd {verb.title} has no config")
+    parsed, rest = Words(), list(words)
+    while rest:
+        word = rest.pop(0)
+        flag, _, glued = word.partition("=")
+        if flag in FOLDER_FLAGS or FLAGS.get(flag) == 1:
+            value = glued if glued else (rest.pop(0) if rest else "")
+            if not value:
+                raise Refused(f"{flag} needs a value")
+            if flag in FOLDER_FLAGS:
+                parsed.extra = value
+            parsed.flags += [flag if flag != "-cd" else "--config-dir", value]
+        elif word in FLAGS:
+            parsed.flags.append(word)
+        elif word.startswith("-"):
+            hint = _hint(word, [*FLAGS, *FOLDER_FLAGS, "--help"])
+            raise Refused(f"{verb.title}: unknown option {word!r}{hint}; see embodkd {verb.title} --help")
+        else:
+            parsed.overrides.append(_with_key(verb, word, parsed.overrides))
+    _check(verb, parsed)
+    return parsed
+
+
+def _with_key(verb: Verb, word: str, former: list[str]) -> str:
+    """`runs/x` -> `policy=runs/x` for a verb that takes a bare word."""
+    if "=" in word or word.startswith("~"):
+        return word
+    taken = any(o.startswith(f"{verb.positional}=") for o in former)
+    if verb.positional is None or taken:
+        raise Refused(f"{verb.title}: {word!r} is not of the form key=value; see embodkd {verb.title} --help")
+    return f"{verb.positional}={quoted(word)}"
+
+
+def quoted(value: str) -> str:
+    """A value as Hydra's grammar takes it literally: a path may hold spaces, commas or equal signs."""
+    if re.fullmatch(r"[\w./:+~-]+", value):
+        return value
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def _check(verb: Verb, words: Words) -> None:
+    config = Config(str(verb.config), words.extra)
+    groups = config.groups()
+    chosen: dict[str, list[str]] = {}
+    plain: list[tuple[str, str]] = []
+    for word in words.overrides:
+        match = _WORD.match(word)
+        if match is None:
+            raise Refused(f"{verb.title}: {word!r} is not of the form key=value")
+        key, value = match[2].partition("@")[0], match[4]
+        if key == "hydra" or key.startswith(("hydra.", "hydra/")):
+            continue
+        if key in groups and value is not None and not value.startswith("{"):
+            chosen[key] = _chosen(verb, config, key, value)
+        else:
+            plain.append((key, word))
+    groups = config.groups({group: picks[0] for group, picks in chosen.items() if picks})
+    known = set(groups)
+    for combination in _combinations(groups, chosen):
+        known |= set(config.keys(combination))
+    for key, word in plain:
+        if key not in known:
+            raise Refused(f"{verb.title}: {_unknown(config, key, word, known, groups, chosen)}")
+    given = {key for key, word in plain if not word.startswith("~")} | set(chosen)
+    missing = [key for key in verb.needs if key not in given]
+    if missing and not any(f in words.flags for f in ("--cfg", "-c", "--info", "-i")):
+        wanted = " ".join(f"{key}=..." for key in missing)
+        raise Refused(f"{verb.title} needs {wanted}; for example: {verb.examples[0]}")
+
+
+def _chosen(verb: Verb, config: Config, group: str, value: str) -> list[str]:
+    picks = [p.strip().strip("'\"") for p in value.split(",")]
+    known = options(group, config.extra)
+    for pick in picks:
+        # Hydra's sweeps may be functions such as glob(*): those are its own to judge.
+        if pick not in known and pick not in ("null", "") and "(" not in value:
+            raise Refused(f"{verb.title}: {group} has no option {pick!r}{_hint(pick, known)}; {_all(group, known)}")
+    return [p for p in picks if p in known]
+
+
+def _combinations(groups: dict[str, str | None], chosen: dict[str, list[str]]) -> Iterable[dict[str, str | None]]:
+    """Choices that together name every key that some run of a sweep has (groups do not depend on each other)."""
+    yield {}
+    for group, picks in chosen.items():
+        for pick in picks:
+            yield {group: pick}
+
+
+def _unknown(
+    config: Config,
+    key: str,
+    word: str,
+    known: set[str],
+    groups: dict[str, str | None],
+    chosen: dict[str, list[str]],
+) -> str:
+    head, _, tail = key.partition(".")
+    spelt = key if not word.startswith("+") else f"+{key}"
+    if head in groups and tail:
+        picks = chosen.get(head) or ([groups[head]] if groups[head] else [])
+        if not picks:
+            return f"{spelt} needs a choice first: {head}={'|'.join(options(head, config.extra))}"
+        inside = sorted(k for k in known if k.startswith(f"{head}."))
+        what = f"{head}={','.join(str(p) for p in picks)}"
+        return f"unknown key {spelt!r}{_hint(key, inside)}; {_all(what, [k[len(head) + 1 :] for k in inside])}"
+    top = sorted(k for k in known if "." not in k)
+    return f"unknown key {spelt!r}{_hint(key, known)}; there are: {', '.join(top)}"
+
+
+def _hint(word: str, known: Iterable[str]) -> str:
+    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f", did you mean {matches[0]!r}?" if matches else ""
+
+
+def _all(what: str, known: Iterable[str]) -> str:
+    return f"{what} has: {', '.join(known) or 'nothing to set'}"

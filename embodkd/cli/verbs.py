@@ -1,0 +1,131 @@
+"""The verbs of the command line, as a table: importing it costs nothing, and help and completion need no more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One command.
+
+    words: what is typed after `embodkd`; config: its file in configs/ (None: the command parses its own words);
+    function: "module:name" of what runs; positional: the key that a bare word sets; needs: keys without a default.
+    """
+
+    words: tuple[str, ...]
+    summary: str
+    function: str
+    examples: tuple[str, ...]
+    config: str | None = None
+    positional: str | None = None
+    needs: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """`"train teacher"`."""
+        return " ".join(self.words)
+
+
+VERBS = (
+    Verb(
+        ("train", "teacher"),
+        "train a privileged teacher by reinforcement learning",
+        "embodkd.cli.train:train_teacher",
+        ("embodkd train teacher task=peg_hole", "embodkd train teacher -m task=hand_lift seed=0,1,2"),
+        config="train_teacher",
+    ),
+    Verb(
+        ("distill", "student"),
+        "make a student that reads only what it will have when deployed",
+        "embodkd.cli.distill:distill_student",
+        ("embodkd distill student teacher=runs/teacher_peg_hole student=depth_cnn method=dagger",),
+        config="distill_student",
+        needs=("teacher",),
+    ),
+    Verb(
+        ("evaluate",),
+        "judge a policy: success with its interval, failures, sensor ablation",
+        "embodkd.cli.evaluate:evaluate",
+        ("embodkd evaluate policy=runs/depth_cnn_peg_hole episodes=200",),
+        config="evaluate",
+        positional="policy",
+        needs=("policy",),
+    ),
+    Verb(
+        ("compare",),
+        "compare two policies on the same episodes; the answer may be: not enough to tell",
+        "embodkd.cli.compare:compare",
+        ("embodkd compare policy=runs/depth_cnn_peg_hole against=runs/teacher_peg_hole",),
+        config="compare",
+        needs=("policy", "against"),
+    ),
+    Verb(
+        ("rollout",),
+        "film episodes, with success stamped on the picture",
+        "embodkd.cli.rollout:rollout",
+        ("embodkd rollout policy=runs/depth_cnn_peg_hole beside=runs/teacher_peg_hole episodes=4",),
+        config="rollout",
+        positional="policy",
+        needs=("policy",),
+    ),
+    Verb(
+        ("report",),
+        "one HTML file with curves, intervals and videos that opens offline",
+        "embodkd.cli.report:report",
+        ("embodkd report runs/demo",),
+        config="report",
+        positional="run",
+        needs=("run",),
+    ),
+    Verb(
+        ("export",),
+        "write a policy as ONNX or torch.export, normaliser inside, and check that it acts the same",
+        "embodkd.cli.export:export",
+        ("embodkd export policy=runs/depth_cnn_peg_hole format=onnx out=student.onnx",),
+        config="export",
+        positional="policy",
+        needs=("policy",),
+    ),
+    Verb(
+        ("methods",),
+        "list the distillation methods, or show one",
+        "embodkd.cli.methods:main",
+        ("embodkd methods", "embodkd methods show dagger", "embodkd methods --json"),
+    ),
+    Verb(
+        ("demo",),
+        "the whole way in three minutes: teacher, depth student, its blind twin, report",
+        "embodkd.cli.demo:demo",
+        ("embodkd demo",),
+        config="demo",
+    ),
+    Verb(
+        ("doctor",),
+        "what this machine can do, what is missing and how to mend it",
+        "embodkd.cli.doctor:doctor",
+        ("embodkd doctor",),
+        config="doctor",
+    ),
+    Verb(
+        ("completion",),
+        "print the completion script of a shell",
+        "embodkd.cli.completion:main",
+        ('eval "$(embodkd completion bash)"', "embodkd completion fish | source"),
+    ),
+)
+
+
+def find(words: list[str]) -> tuple[Verb | None, list[str]]:
+    """The verb that `words` begin with and the words after it; (None, words) if there is none."""
+    for verb in VERBS:
+        if tuple(words[: len(verb.words)]) == verb.words:
+            return verb, words[len(verb.words) :]
+    return None, words
+
+
+def after(words: list[str]) -> tuple[str, ...]:
+    """The words that may follow `words` on the way to a verb: all first words after [], the nouns after a verb."""
+    depth = len(words)
+    fitting = [v.words for v in VERBS if len(v.words) > depth and list(v.words[:depth]) == words]
+    return tuple(dict.fromkeys(w[depth] for w in fitting))
