@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -70,6 +70,7 @@ class Rollout(Source):
     action becomes the row's `target` (N, A); groups: the observation groups that are kept for the student. Episodes
     start from seeds derived from (seed, refill), so a round boundary needs no state of the task. An episode that ends
     early is followed by another one. A privileged group among the student's is an error unless `allow_privileged`.
+    first_rows: called once with the groups kept by the first refill; a student fits its observation statistics there.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Rollout(Source):
         seed: int = 0,
         refresh: Refresh = "epoch",
         allow_privileged: bool = False,
+        first_rows: Callable[[Mapping[str, np.ndarray]], None] | None = None,
     ) -> None:
         self.task, self.actor, self.label = task, actor, label
         self.groups, self.seed, self.refresh = tuple(groups), seed, refresh
@@ -103,6 +105,7 @@ class Rollout(Source):
                 "will not have it; let it read deployable groups, or say allow_privileged=true"
             )
         self._observed = tuple(wanted)
+        self._first_rows = first_rows
 
     def size(self) -> int:
         """How many states are kept."""
@@ -139,6 +142,8 @@ class Rollout(Source):
             episodes.count(over, result.info["is_success"])
             if len(over) and step + 1 < self.steps:
                 task.reset(_draw(seeds, len(over)), over)
+        if refill == 0 and self._first_rows is not None:
+            self._first_rows({name: rows[name] for name in self.groups})
         return {"rollout/beta": self.actor.teacher_count / count, **episodes.shares()}
 
     def save(self, folder: Path) -> None:

@@ -91,7 +91,7 @@ class Trainer:
     def fit(self, recipe: Recipe) -> Summary:
         """Train in place until the recipe's end, from the newest checkpoint if the run has one.
 
-        Raises FloatingPointError naming the term when a loss is not finite; the batch is saved, that player has not moved.
+        Raises FloatingPointError naming the term when a loss is not finite (the batch is saved, nothing moved by it).
         """
         start = time.monotonic()
         seed_everything(self.seed)

@@ -5,6 +5,7 @@ Equation: student <- argmin over (s, a*) of loss(student(s), a*), with all state
 Details
 - The teacher reads its own (privileged) groups, the student its (deployable) ones; only the latter are kept.
 - Labels are the teacher's mean actions, clipped to [-1, 1]. The loss is smooth L1 with a small threshold.
+- The student's observation statistics, if it has any, are those of the collected states.
 - All episodes are collected once, before the first update; an environment plays several in a row.
 
 Deviations: none. It is DAgger with the teacher in every environment and one round; the default budget (episodes and
@@ -58,6 +59,7 @@ class BC:
             seed=seed,
             refresh="never",
             allow_privileged=self.allow_privileged,
+            first_rows=getattr(student, "update_statistics", None),
         )
 
         def terms(batch: Signals, s: Signals) -> dict[str, Tensor]:

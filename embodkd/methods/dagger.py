@@ -8,6 +8,7 @@ Details
 - The teacher reads its own (privileged) groups, the student its (deployable) ones; only the latter are kept.
 - beta mixes whole environments, not single steps: the teacher drives all of them in round 0, half in round 1.
 - Labels are the teacher's mean actions, clipped to [-1, 1]. The loss is smooth L1 with a small threshold.
+- The student's observation statistics, if it has any, are those of round 0.
 - One learning-rate curve runs over all rounds: warm-up, then a cosine. The student is never started anew.
 
 Deviations: the paper refits from scratch and picks the best of all rounds by validation; here training goes on and
@@ -70,6 +71,7 @@ class DAgger:
             steps=self.steps,
             seed=seed,
             allow_privileged=self.allow_privileged,
+            first_rows=getattr(student, "update_statistics", None),
         )
 
         def terms(batch: Signals, s: Signals) -> dict[str, Tensor]:
