@@ -6,16 +6,15 @@ from typing import Literal, NamedTuple
 
 import mujoco
 import numpy as np
-
-from embodkd.envs.geometry import matrix_from_quat, quat_from_rotvec, quat_multiply, rotate, rotvec_from_quat
+from embodkd.envs.geometry import quat_from_rotvec, quat_multiply, rotate, rotvec_from_quat
 from embodkd.envs.sim.batch_sim import BatchSim
 from embodkd.envs.sim.robots.base import ToolRobot, quat_from_matrix
 
-STIFFNESS = (1200.0, 30.0)  # N/m, Nm/rad
-DAMPING = (140.0, 4.0)  # about critical for 4 kg and 0.13 kg m^2, what the tool moves near HOME
-LIMIT = (60.0, 6.0)  # N, Nm
+STIFFNESS = (1200.0, 60.0)  # N/m, Nm/rad
+DAMPING = (100.0, 4.0)  # with POSTURE a settling time near one control period of 48 ms, no overshoot
+LIMIT = (60.0, 10.0)  # N, Nm
 HOME = (0.0, 0.15, 0.0, -2.5, 0.0, 2.65, 0.785)  # rad: hand down, low over the table half a metre ahead
-POSTURE = (0.3, 2.0)  # Nm/rad, Nm s/rad: weak springs that only settle the redundant elbow
+POSTURE = (0.1, 1.0)  # Nm/rad, Nm s/rad: weak springs that only settle the redundant elbow
 OPEN = 0.04  # m, travel of each finger
 GRIP = (1000.0, 20.0, 20.0)  # N/m, N s/m, N: each finger's position servo and its limit
 _FINGERTIP = 0.1034  # m from the hand's frame to the middle of the finger pads
@@ -36,11 +35,39 @@ _Q = np.pi / 2
 # Frames and limits: Franka's published Denavit-Hartenberg table.  Masses: Gaz et al., IEEE RA-L 2019, rounded.
 _LINKS = (
     _Link((0, 0, 0.333), 0, 4.97, (-2.897, 2.897), 87, (((0, 0, -0.19), (0, 0, -0.03), 0.056),)),
-    _Link((0, 0, 0), -_Q, 0.65, (-1.763, 1.763), 87, (((0, 0, -0.06), (0, 0, 0.06), 0.056), ((0, 0, 0), (0, -0.13, 0), 0.052))),
-    _Link((0, -0.316, 0), _Q, 3.23, (-2.897, 2.897), 87, (((0, 0, -0.17), (0, 0, -0.07), 0.05), ((0, 0, -0.06), (0.08, 0, 0), 0.05))),
-    _Link((0.0825, 0, 0), _Q, 3.59, (-3.072, -0.07), 87, (((0, 0, -0.05), (0, 0, 0.05), 0.052), ((0, 0, 0), (-0.08, 0.1, 0), 0.048))),
+    _Link(
+        (0, 0, 0),
+        -_Q,
+        0.65,
+        (-1.763, 1.763),
+        87,
+        (((0, 0, -0.06), (0, 0, 0.06), 0.056), ((0, 0, 0), (0, -0.13, 0), 0.052)),
+    ),
+    _Link(
+        (0, -0.316, 0),
+        _Q,
+        3.23,
+        (-2.897, 2.897),
+        87,
+        (((0, 0, -0.17), (0, 0, -0.07), 0.05), ((0, 0, -0.06), (0.08, 0, 0), 0.05)),
+    ),
+    _Link(
+        (0.0825, 0, 0),
+        _Q,
+        3.59,
+        (-3.072, -0.07),
+        87,
+        (((0, 0, -0.05), (0, 0, 0.05), 0.052), ((0, 0, 0), (-0.08, 0.1, 0), 0.048)),
+    ),
     _Link((-0.0825, 0.384, 0), -_Q, 1.23, (-2.897, 2.897), 12, (((0, 0, -0.27), (0, 0.02, -0.03), 0.047),)),
-    _Link((0, 0, 0), _Q, 1.67, (-0.017, 3.752), 12, (((0, 0, -0.05), (0, 0, 0.03), 0.048), ((0, 0, 0), (0.07, 0, 0), 0.045))),
+    _Link(
+        (0, 0, 0),
+        _Q,
+        1.67,
+        (-0.017, 3.752),
+        12,
+        (((0, 0, -0.05), (0, 0, 0.03), 0.048), ((0, 0, 0), (0.07, 0, 0), 0.045)),
+    ),
     _Link((0.088, 0, 0), _Q, 0.74, (-2.897, 2.897), 12, (((0, 0, -0.03), (0, 0, 0.075), 0.04),)),
 )
 
@@ -77,12 +104,21 @@ class PandaArm(ToolRobot):
         parent = foot
         for index, link in enumerate(_LINKS):
             half = link.turn / 2
-            parent = parent.add_body(name=f"link{index + 1}", pos=link.position, quat=[np.cos(half), np.sin(half), 0, 0])
+            parent = parent.add_body(
+                name=f"link{index + 1}", pos=link.position, quat=[np.cos(half), np.sin(half), 0, 0]
+            )
             parent.gravcomp = 1.0
             parent.add_joint(
-                name=f"joint{index + 1}", axis=[0, 0, 1], range=link.limit, limited=True, armature=0.1 if index < 4 else 0.05,
-                stiffness=_linear(POSTURE[0]), damping=_linear(POSTURE[1]), springref=HOME[index],
-                actfrclimited=True, actfrcrange=[-link.torque, link.torque],
+                name=f"joint{index + 1}",
+                axis=[0, 0, 1],
+                range=link.limit,
+                limited=True,
+                armature=0.1 if index < 4 else 0.05,
+                stiffness=_linear(POSTURE[0]),
+                damping=_linear(POSTURE[1]),
+                springref=HOME[index],
+                actfrclimited=True,
+                actfrcrange=[-link.torque, link.torque],
             )
             for start, end, radius in link.capsules:
                 _capsule(parent, start, end, radius, mass=link.mass / len(link.capsules))
@@ -96,7 +132,9 @@ class PandaArm(ToolRobot):
         hand = flange.add_body(name="hand", pos=[0, 0, 0.107], quat=[np.cos(half), 0, 0, np.sin(half)])
         hand.gravcomp = 1.0
         box = mujoco.mjtGeom.mjGEOM_BOX
-        hand.add_geom(name="palm", type=box, pos=[0, 0, 0.033], size=[0.022, 0.1, 0.025], mass=0.73, rgba=[0.9, 0.9, 0.92, 1])
+        hand.add_geom(
+            name="palm", type=box, pos=[0, 0, 0.033], size=[0.022, 0.1, 0.025], mass=0.73, rgba=[0.9, 0.9, 0.92, 1]
+        )
         for side in (-1, 1):
             owner = hand
             offset = [0.0, side * 0.0157, 0.0901]
@@ -104,15 +142,27 @@ class PandaArm(ToolRobot):
                 owner = hand.add_body(name=f"finger{side}", pos=[0, 0, 0.0584])
                 owner.gravcomp = 1.0
                 owner.add_joint(
-                    name=f"finger{side}", type=mujoco.mjtJoint.mjJNT_SLIDE, axis=[0, side, 0], range=[0, OPEN], limited=True,
-                    armature=0.1, damping=_linear(2.0),
+                    name=f"finger{side}",
+                    type=mujoco.mjtJoint.mjJNT_SLIDE,
+                    axis=[0, side, 0],
+                    range=[0, OPEN],
+                    limited=True,
+                    armature=0.1,
+                    damping=_linear(2.0),
                 )
                 offset = [0.0, side * 0.0075, 0.0317]
                 servo = spec.add_actuator(name=f"grip{side}")
                 servo.trntype, servo.target = mujoco.mjtTrn.mjTRN_JOINT, f"finger{side}"
                 _impedance(servo, *GRIP)
-            owner.add_geom(type=box, pos=offset, size=[0.0105, 0.0075, 0.022], mass=0.015, rgba=[0.25, 0.27, 0.3, 1],
-                           friction=[1.0, 0.02, 1e-4], condim=4)
+            owner.add_geom(
+                type=box,
+                pos=offset,
+                size=[0.0105, 0.0075, 0.022],
+                mass=0.015,
+                rgba=[0.25, 0.27, 0.3, 1],
+                friction=[1.0, 0.02, 1e-4],
+                condim=4,
+            )
         if self._grip:
             # the real fingers are coupled: a grasped thing stays in the middle of the hand
             pair = spec.add_equality(type=mujoco.mjtEq.mjEQ_JOINT, name1="finger-1", name2="finger1")
@@ -178,7 +228,7 @@ class PandaArm(ToolRobot):
         ctrl[ids, self._impedance] = np.concatenate([position_n3, rotvec_n3], axis=1)
 
     def command(self, actions: np.ndarray) -> None:
-        """Target = current pose + delta in the tool's frame, with deltas up to ``step``; fingers as documented above."""
+        """Target = current pose + delta in the tool's frame, with deltas up to ``step``; fingers as the class says."""
         pose, ctrl = self.sim.view("actuator_length")[:, self._impedance], self.sim.view("ctrl")
         actions = actions.astype(float)
         position = pose[:, :3] + rotate(self.rotation, self._step[0] * actions[:, :3])
@@ -220,8 +270,14 @@ def _capsule(
 ) -> None:
     """A link's shape: seen and weighed, but never touched (only hand and fingers collide)."""
     body.add_geom(
-        type=mujoco.mjtGeom.mjGEOM_CAPSULE, fromto=[*start, *end], size=[radius, 0, 0], mass=mass, contype=0, conaffinity=0,
-        group=1, rgba=[0.93, 0.93, 0.95, 1],
+        type=mujoco.mjtGeom.mjGEOM_CAPSULE,
+        fromto=[*start, *end],
+        size=[radius, 0, 0],
+        mass=mass,
+        contype=0,
+        conaffinity=0,
+        group=1,
+        rgba=[0.93, 0.93, 0.95, 1],
     )
 
 

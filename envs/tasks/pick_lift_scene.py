@@ -1,0 +1,162 @@
+"""The scene of PickLift in MuJoCo: a Panda over a table with one primitive object, another in each episode."""
+
+from __future__ import annotations
+
+import mujoco
+import numpy as np
+from embodkd.envs.geometry import quat_from_rotvec, quat_multiply
+from embodkd.envs.sim.camera import Camera
+from embodkd.envs.sim.randomise import Randomise
+from embodkd.envs.sim.robots.panda import PandaArm
+from embodkd.envs.sim.world import SimWorld
+
+SUBSTEPS = 12  # of 4 ms
+OBJECTS = ("box", "cylinder", "capsule", "sphere")
+STEP = (0.02, 0.1)  # m, rad: the largest deltas of one action
+_NOMINAL_MASS = 0.1  # kg
+_BOUND = 0.06  # m, no object reaches further from its own centre along an axis
+_GEOM_TYPES = np.array(
+    [
+        mujoco.mjtGeom.mjGEOM_BOX,
+        mujoco.mjtGeom.mjGEOM_CYLINDER,
+        mujoco.mjtGeom.mjGEOM_CAPSULE,
+        mujoco.mjtGeom.mjGEOM_SPHERE,
+    ],
+    int,
+)
+# smallest and largest MuJoCo sizes: half-lengths, radius and half-height, radius and half-length, radius (m)
+_SIZES = np.array(
+    [
+        [[0.014, 0.014, 0.018], [0.030, 0.022, 0.030]],
+        [[0.016, 0.020, 0.0], [0.028, 0.035, 0.0]],
+        [[0.016, 0.015, 0.0], [0.024, 0.030, 0.0]],
+        [[0.020, 0.0, 0.0], [0.030, 0.0, 0.0]],
+    ]
+)
+OVERVIEW = Camera("overview", "", (0.55, -0.55, 0.5), (-0.12, 0.0, 0.14), 0.1, 2.0, fovy=50)
+
+
+def cameras(image_size: int) -> list[Camera]:
+    """A camera on the hand, looking down between the fingers, and one across the table."""
+    return [
+        # the hand's camera cannot see the arm behind it: rays need not ask about its links
+        Camera(
+            "wrist",
+            "tool",
+            (0.075, 0.0, 0.065),
+            (0.04, 0.0, -0.02),
+            0.04,
+            0.30,
+            fovy=78,
+            size=image_size,
+            hidden_groups=(1,),
+        ),
+        Camera("front", "", (0.42, 0.0, 0.36), (0.0, 0.0, 0.06), 0.25, 0.80, fovy=45, size=image_size),
+    ]
+
+
+class PickWorld(SimWorld):
+    """Table, arm and object; which object, its size and weight are parameters of each copy."""
+
+    def __init__(self, num_envs: int, *, threads: int, image_size: int, randomise: Randomise) -> None:
+        spec = mujoco.MjSpec()
+        spec.option.timestep = 0.004
+        spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+        spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
+        box = mujoco.mjtGeom.mjGEOM_BOX
+        spec.worldbody.add_geom(
+            name="table", type=box, size=[0.65, 0.5, 0.01], pos=[-0.15, 0, -0.01], rgba=[0.76, 0.72, 0.66, 1]
+        )
+        arm = PandaArm(actions="yaw", grip=True, reach=0.0, step=STEP)
+        arm.build(spec)
+        thing = spec.worldbody.add_body(name="object", pos=[0, 0, _BOUND])
+        thing.add_freejoint(name="object")
+        # compiled at its largest, so that every bound that MuJoCo derives from it holds for each episode's own
+        thing.add_geom(
+            name="object",
+            type=box,
+            size=[_BOUND] * 3,
+            mass=_NOMINAL_MASS,
+            rgba=[0.86, 0.45, 0.16, 1],
+            condim=6,
+            friction=[1.0, 0.02, 0.002],
+        )
+        super().__init__(
+            spec, arm, cameras(image_size), OVERVIEW, num_envs, threads=threads, substeps=SUBSTEPS, randomise=randomise
+        )
+        model = self.sim.model
+        self._geom, self._body = model.geom("object").id, model.body("object").id
+        joint = model.joint("object")
+        self._qpos = slice(joint.qposadr[0], joint.qposadr[0] + 7)
+        self._qvel = slice(joint.dofadr[0], joint.dofadr[0] + 6)
+        for name in ("geom_type", "geom_size", "geom_rbound", "body_mass", "body_inertia"):
+            self.sim.parameter(name)
+
+    def place(
+        self,
+        ids: np.ndarray,
+        seeds: np.ndarray,
+        *,
+        tool: np.ndarray,
+        tool_yaw: np.ndarray,
+        kind: np.ndarray,
+        scale: np.ndarray,
+        mass: np.ndarray,
+        spot: np.ndarray,
+        yaw: np.ndarray,
+    ) -> np.ndarray:
+        """Start episodes; returns the height (n,) of the resting object's centre.
+
+        ``tool`` (n, 3) and ``tool_yaw`` (n,) are the hand's pose, ``kind`` (n,) indexes ``OBJECTS``, ``scale`` (n, 3)
+        in [0, 1] goes from the smallest to the largest size, ``mass`` (n,) in kg, ``spot`` (n, 2) and ``yaw`` (n,)
+        are the object's place on the table.  At yaw 0 fingers that close along y fit it.
+        """
+        self.start(ids, seeds)
+        size = _SIZES[kind, 0] + scale * (_SIZES[kind, 1] - _SIZES[kind, 0])
+        half = half_extents(kind, size)
+        self.sim.parameter("geom_type")[ids, self._geom] = _GEOM_TYPES[kind]
+        self.sim.parameter("geom_size")[ids, self._geom] = size
+        self.sim.parameter("geom_rbound")[ids, self._geom] = np.linalg.norm(half, axis=1)
+        # factors, because randomisation has already drawn its own; a solid box of the same extents serves for inertia
+        ratio = mass / _NOMINAL_MASS
+        self.sim.parameter("body_mass")[ids, self._body] *= ratio
+        squares = (half**2).sum(axis=1, keepdims=True) - half**2
+        self.sim.parameter("body_inertia")[ids, self._body] *= ratio[:, None] * squares / (2 * _BOUND**2)
+        lying = kind == OBJECTS.index("capsule")
+        rest = np.where(lying, size[:, 0], half[:, 2])
+        turn, tip = np.zeros((len(ids), 3)), np.zeros((len(ids), 3))
+        turn[:, 2] = yaw
+        tip[:, 1] = np.where(lying, np.pi / 2, 0.0)
+        quat = quat_multiply(quat_from_rotvec(turn), quat_from_rotvec(tip))
+        position = np.concatenate([spot, rest[:, None]], axis=1)
+        self.sim.view("qpos")[ids, self._qpos] = np.concatenate([position, quat], axis=1)
+        upright = np.zeros((len(ids), 3))
+        upright[:, 2] = tool_yaw
+        self.robot.place(ids, tool, upright)
+        self.settle(ids)
+        return rest
+
+    @property
+    def object_position(self) -> np.ndarray:
+        """Centre of the object in the world, (N, 3)."""
+        return self.sim.view("xpos")[:, self._body]
+
+    @property
+    def object_rotation(self) -> np.ndarray:
+        """Rotation of the object, (N, 3, 3); the axis of a cylinder or capsule is the third column."""
+        return self.sim.view("xmat")[:, self._body].reshape(-1, 3, 3)
+
+    @property
+    def object_velocity(self) -> np.ndarray:
+        """Linear velocity of the object in the world, (N, 3)."""
+        return self.sim.view("qvel")[:, self._qvel][:, :3]
+
+
+def half_extents(kind: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Half-lengths (n, 3) of each object's bounding box in its own frame."""
+    radius, half = size[:, 0], size[:, 1]
+    return np.select(
+        [kind[:, None] == 0, kind[:, None] == 1, kind[:, None] == 2],
+        [size, np.stack([radius, radius, half], 1), np.stack([radius, radius, half + radius], 1)],
+        default=np.stack([radius] * 3, 1),
+    )
