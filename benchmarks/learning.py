@@ -1,0 +1,159 @@
+"""The learning table of the README: teachers, students and their blind twins, one command per cell.
+
+    python -m benchmarks.learning                 # every cell that is not stored yet
+    python -m benchmarks.learning peg_hole        # those whose name contains a word
+    python -m benchmarks.learning --jobs 2        # side by side, one torch thread each
+    python -m benchmarks.learning --show          # only the table
+
+Each finished cell is written to results/learning.json at once, with its command; a second call continues.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from embodkd.core.files import read_json, write_json
+
+RESULTS = Path("results/learning.json")
+RUNS = Path("runs/learning")
+SEEDS = (0, 1, 2)
+_LOCK = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run: `name` is its key in the results, `command` what is typed, `after` the cell whose policy it needs."""
+
+    name: str
+    command: str
+    after: str | None = None
+
+    @property
+    def run(self) -> Path:
+        """The run folder."""
+        return RUNS / self.name
+
+
+TEACHERS = {
+    "peg_hole-low": "task=peg_hole task.randomness=low",
+    "peg_hole-medium": "task=peg_hole task.randomness=medium",
+    "peg_hole-high": "task=peg_hole task.randomness=high",
+    "pick_lift": "task=pick_lift",
+    "hand_lift-box": "task=hand_lift task.object=box",
+    "hand_lift-cylinder": "task=hand_lift task.object=cylinder",
+}
+STUDENTS = {
+    "peg_hole-medium": ("depth_cnn", "rgb_cnn", "pointnet", "front_depth", "blind"),
+    "peg_hole-high": ("depth_cnn", "rgb_cnn", "pointnet", "blind"),
+    "pick_lift": ("depth_cnn", "rgb_cnn", "pointnet", "blind"),
+    "hand_lift-box": ("depth_cnn", "blind"),
+}
+# the fixed camera alone, whatever it gives
+STUDENT_OPTIONS = {"front_depth": "student=depth_cnn student.cameras=[front_depth]"}
+
+
+def cells() -> list[Cell]:
+    """All cells, teachers first, the first seed before the others."""
+    listed: list[Cell] = []
+    for seed in SEEDS:
+        for task, options in TEACHERS.items():
+            name = f"teacher/{task}/{seed}"
+            listed.append(Cell(name, f"embodkd train teacher {options} seed={seed} run={RUNS / name}"))
+    for seed in SEEDS:
+        for task, students in STUDENTS.items():
+            teacher = f"teacher/{task}/{seed}"
+            for student in students:
+                name = f"student/{task}/{student}/{seed}"
+                chosen = STUDENT_OPTIONS.get(student, f"student={student}")
+                command = f"embodkd distill student {chosen} teacher={RUNS / teacher} seed={seed} run={RUNS / name}"
+                listed.append(Cell(name, command, after=teacher))
+    return listed
+
+
+def finish(cell: Cell) -> dict[str, Any]:
+    """Run a cell (resuming a half-done one) and return its row."""
+    words = shlex.split(cell.command) + ["torch_threads=1", "quiet=true"]
+    if cell.run.exists():
+        words.append("resume=true")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "embodkd.cli", *words[1:]]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{cell.command} failed:\n{done.stderr[-2000:]}")
+    evaluation = read_json(cell.run / "evaluation.json")
+    manifest = read_json(cell.run / "manifest.json")
+    keys = ("success_rate", "successes", "episodes", "ci95", "failures")
+    row = {key: evaluation[key] for key in keys}
+    return {**row, "minutes": manifest.get("minutes"), "commit": manifest.get("git_commit"), "command": cell.command}
+
+
+def store(cell: Cell, row: dict[str, Any]) -> None:
+    """Add a row to the results, whole or not at all."""
+    with _LOCK:
+        results = load()
+        results[cell.name] = row
+        RESULTS.parent.mkdir(parents=True, exist_ok=True)
+        write_json(RESULTS, dict(sorted(results.items())))
+
+
+def load() -> dict[str, Any]:
+    """The stored rows by cell."""
+    return json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+
+
+def show() -> None:
+    """Print one line per setting: successes of all seeds, minutes."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for name, row in load().items():
+        groups.setdefault(name.rsplit("/", 1)[0], []).append(row)
+    print(f"{'setting':44} {'success by seed, %':24} minutes")
+    for name, rows in groups.items():
+        shares = "  ".join(f"{100 * row['success_rate']:5.1f}" for row in rows)
+        minutes = " ".join(f"{row['minutes']:.1f}" for row in rows if row["minutes"] is not None)
+        print(f"{name:44} {shares:24} {minutes}")
+
+
+def main() -> int:
+    """Run what is missing."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("words", nargs="*", help="only cells whose name contains one of these")
+    parser.add_argument("--jobs", type=int, default=1, help="cells side by side")
+    parser.add_argument("--show", action="store_true", help="print the stored table and stop")
+    arguments = parser.parse_args()
+    if not arguments.show:
+        stored = load()
+        todo = [c for c in cells() if c.name not in stored]
+        todo = [c for c in todo if not arguments.words or any(word in c.name for word in arguments.words)]
+        failures = 0
+        for wave in ([c for c in todo if c.after is None], [c for c in todo if c.after is not None]):
+            with ThreadPoolExecutor(arguments.jobs) as pool:
+                failures += sum(pool.map(_attempt, wave))
+        if failures:
+            print(f"{failures} cells failed; call again to retry them", file=sys.stderr)
+    show()
+    return 0
+
+
+def _attempt(cell: Cell) -> int:
+    try:
+        row = finish(cell)
+    except (RuntimeError, FileNotFoundError, ValueError) as error:
+        print(f"{cell.name}: {error}", file=sys.stderr, flush=True)
+        return 1
+    store(cell, row)
+    print(f"{cell.name}: {100 * row['success_rate']:.1f} % in {row['minutes']:.1f} min", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
