@@ -133,7 +133,7 @@ def _spoiler(name: str, way: str, means: _Means) -> Alter:
         if way == "blank":
             shown = np.zeros_like(seen)
         elif way == "mean":
-            shown = np.broadcast_to(means.mean(name).astype(seen.dtype), seen.shape)
+            shown = np.repeat(means.mean(name).astype(seen.dtype)[None], len(seen), axis=0)
         elif way == "shuffle":
             shown = np.roll(seen, 1, axis=0)
         else:

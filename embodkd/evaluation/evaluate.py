@@ -89,7 +89,7 @@ def run_episodes(
     steps_N, total_N = np.zeros(count, np.int64), np.zeros(count)
     # Copies without an episode of their own only keep the batch whole; nothing of theirs is counted.
     task.reset(seeds[np.maximum(episode_N, 0)])
-    with _deterministic(policy), progress(len(seeds), f"evaluating {task.spec.name}", quiet=quiet) as bar:
+    with progress(len(seeds), f"evaluating {task.spec.name}", quiet=quiet) as bar:
         while (ids := np.flatnonzero(episode_N >= 0)).size:
             obs = task.observe(reads, None if ids.size == count else ids)
             if alter is not None:
@@ -97,7 +97,7 @@ def run_episodes(
             actions = np.zeros((count, task.spec.action_size), np.float32)
             actions[ids] = act_in_chunks(policy, obs, chunk)
             step = task.step(actions)
-            success_N, failure_N = _outcome(task, step)
+            success_N, failure_N = named_outcome(task, step)
             steps_N[ids] += 1
             total_N[ids] += step.reward[ids]
             over = ids[(step.terminated | step.truncated)[ids]]
@@ -143,7 +143,11 @@ def _refill(task: BatchTask, seeds: np.ndarray, episode_N: np.ndarray, over: np.
     return waiting + fresh.size
 
 
-def _outcome(task: BatchTask, step: Step) -> tuple[np.ndarray, list[str | None]]:
+def named_outcome(task: BatchTask, step: Step) -> tuple[np.ndarray, list[str | None]]:
+    """Success (N,) and the failure's name (None where there is none) of every copy after a step.
+
+    Raises ``ValueError`` if the task does not say whether it succeeded: that must not count as failing.
+    """
     if "is_success" not in step.info:
         raise ValueError(
             f"task {task.spec.name!r} gives no info['is_success'] (it gives: {', '.join(step.info) or 'nothing'}): "
@@ -153,21 +157,6 @@ def _outcome(task: BatchTask, step: Step) -> tuple[np.ndarray, list[str | None]]
     codes_N = step.info.get("failure", np.zeros(task.num_envs, int))
     names = (None, *task.spec.failures[1:])
     return success_N, [None if ok else names[code] for ok, code in zip(success_N, codes_N, strict=True)]
-
-
-class _deterministic:
-    """Evaluation mode inside (dropout off, batch statistics fixed), the former mode after."""
-
-    def __init__(self, policy: Any) -> None:
-        self._policy = policy if getattr(policy, "training", False) else None
-
-    def __enter__(self) -> None:
-        if self._policy is not None:
-            self._policy.eval()
-
-    def __exit__(self, *_: object) -> None:
-        if self._policy is not None:
-            self._policy.train()
 
 
 def _protocol(task: BatchTask, episodes: int, seed: int) -> dict[str, Any]:
