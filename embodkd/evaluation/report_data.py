@@ -1,0 +1,111 @@
+"""What a report reads: run folders and what lies in them, nothing computed yet."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from embodkd.core.files import read_json
+from embodkd.evaluation.result import Evaluation
+
+_ORDER = ("teacher", "student", "blind")
+_SIGNS = ("evaluation.json", "metrics.jsonl", "policy", "manifest.json")
+COLOURS = {"teacher": "--c0", "student": "--c1", "blind": "--c2"}
+_OTHERS = ("--c3", "--c4", "--c5")
+
+
+@dataclass
+class Member:
+    """One run: teacher, student, blind twin or any other; what is missing on disk is None or empty."""
+
+    name: str
+    folder: Path
+    colour: str
+    evaluation: Evaluation | None = None
+    manifest: dict[str, Any] = field(default_factory=dict)
+    policy: dict[str, Any] = field(default_factory=dict)
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    ablation: dict[str, Any] | None = None
+    config: str = ""
+
+    @property
+    def title(self) -> str:
+        """The name for people."""
+        return {"teacher": "Teacher", "student": "Student", "blind": "Blind twin"}.get(self.name, self.name)
+
+    @property
+    def reads(self) -> dict[str, bool]:
+        """Observation groups that the policy reads -> whether they are privileged."""
+        groups = self.policy.get("groups", {})
+        if groups:
+            return {name: bool(group["privileged"]) for name, group in groups.items()}
+        marks = self.evaluation.manifest.get("reads", {}) if self.evaluation else {}
+        return {name: mark == "privileged" for name, mark in marks.items()}
+
+    @property
+    def command(self) -> str:
+        """The command that made the run, "" if unknown."""
+        words = [str(word) for word in self.manifest.get("command", [])]
+        return shlex.join([Path(words[0]).name, *words[1:]]) if words else ""
+
+    def series(self, key: str) -> list[tuple[float, float]]:
+        """(step, value) of one logged scalar, where it was logged."""
+        return [(row["step"], row[key]) for row in self.metrics if isinstance(row.get(key), (int, float))]
+
+
+def members(run: Path) -> list[Member]:
+    """The runs in ``run``: its subfolders teacher, student, blind, ... or itself; ``ValueError`` if there is none."""
+    if not run.is_dir():
+        raise ValueError(f"{run}: no such folder; name a run folder, or a folder with several in it")
+    inside = [p for p in run.iterdir() if p.is_dir() and p.name not in ("policy", "policy_last", "checkpoints")]
+    folders = [p for p in inside if any((p / sign).exists() for sign in _SIGNS)]
+    if not folders and any((run / sign).exists() for sign in _SIGNS):
+        folders = [run]
+    if not folders:
+        raise ValueError(f"{run}: neither it nor a folder in it is a run (none has {', '.join(_SIGNS)})")
+
+    def rank(folder: Path) -> tuple[int, str]:
+        return (_ORDER.index(folder.name) if folder.name in _ORDER else len(_ORDER), folder.name)
+
+    others = iter(_OTHERS * len(folders))
+    return [_member(p, COLOURS.get(p.name) or next(others)) for p in sorted(folders, key=rank)]
+
+
+def videos(run: Path, found: list[Member]) -> list[Path]:
+    """All mp4 files of the runs and of their common folder, each once, the common ones first."""
+    places = [run, *(member.folder for member in found)]
+    files = [f for p in dict.fromkeys(places) for f in (*sorted(p.glob("*.mp4")), *sorted(p.glob("videos/*.mp4")))]
+    return [f for f in dict.fromkeys(files) if not f.name.startswith(".")]
+
+
+def _member(folder: Path, colour: str) -> Member:
+    member = Member(folder.resolve().name, folder, colour)
+    if (folder / "evaluation.json").exists():
+        member.evaluation = Evaluation.load(folder)
+    if (folder / "manifest.json").exists():
+        member.manifest = read_json(folder / "manifest.json")
+    if (folder / "policy" / "config.json").exists():
+        member.policy = read_json(folder / "policy" / "config.json")
+    if (folder / "ablation.json").exists():
+        member.ablation = read_json(folder / "ablation.json")
+    if (folder / "metrics.jsonl").exists():
+        member.metrics = _metrics(folder / "metrics.jsonl")
+    if (folder / "config.yaml").exists():
+        member.config = (folder / "config.yaml").read_text(encoding="utf-8")
+    return member
+
+
+def _metrics(file: Path) -> list[dict[str, Any]]:
+    rows = []
+    lines = file.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines):
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            # A run that is still going on, or was killed, may have written half of its last line.
+            if number + 1 < len(lines):
+                raise ValueError(f"{file}: line {number + 1} is not JSON ({error}); remove it") from error
+    return rows
