@@ -75,9 +75,9 @@ def bar(
 
 
 def percent(share: float) -> str:
-    """0.985 -> "98.5 %", whole numbers without a decimal."""
+    """0.985 -> "98.5 %" (with a space that does not break), whole numbers without a decimal."""
     value = 100 * share
-    return f"{value:.0f} %" if abs(value - round(value)) < 0.05 else f"{value:.1f} %"
+    return f"{value:.0f}\u00a0%" if abs(value - round(value)) < 0.05 else f"{value:.1f}\u00a0%"
 
 
 def _thin(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -30,7 +30,8 @@ class Comparison:
     def __str__(self) -> str:
         points = f"{100 * self.difference:+.1f} points (95 %: {100 * self.low:+.1f} to {100 * self.high:+.1f})"
         flagged = f"; beware: {'; '.join(self.flags)}" if self.flags else ""
-        return f"{self.verdict}: {points} on {self.episodes} shared episodes, p = {self.p_value:.2g}{flagged}"
+        chance = f"p = {self.p_value:.2g}" if self.p_value >= 0.001 else "p < 0.001"
+        return f"{self.verdict}: {points} on {self.episodes} shared episodes, {chance}{flagged}"
 
 
 def compare(a: Evaluation, b: Evaluation, margin: float = 0.02) -> Comparison:

@@ -28,7 +28,7 @@ def cards(found: Sequence[Member]) -> str:
         spent = f"<small>{minutes:.1f} min of training</small>" if isinstance(minutes, (int, float)) else ""
         figure = '<p class="big">–</p><p class="under">not evaluated</p>'
         if member.evaluation:
-            number = charts.percent(member.evaluation.success_rate).removesuffix(" %")
+            number = charts.percent(member.evaluation.success_rate).removesuffix("\u00a0%")
             low, high = member.evaluation.ci95
             range_ = f"95 % interval {charts.percent(low)} to {charts.percent(high)}"
             figure = f'<p class="big">{number}<span>%</span></p>'
@@ -42,7 +42,7 @@ def cards(found: Sequence[Member]) -> str:
 
 
 def _chip(name: str, secret: bool) -> str:
-    mark = "privileged: " if secret else ""
+    mark = "privileged: " if secret and name != "privileged" else ""
     return f'<span class="chip{" secret" if secret else ""}">{mark}{escape(name)}</span>'
 
 

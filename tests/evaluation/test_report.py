@@ -81,7 +81,7 @@ def test_the_page_shows_rates_intervals_marks_videos_commands_and_verdicts(page:
         "Student", "Blind twin", "100 %", "96.3 % to 100 %", "privileged", "deployable", "better", "eye",
         "embodkd train teacher task=coin", "numpy " + np.__version__, "another episode", "videos/side.mp4",
     ):  # fmt: skip
-        assert expected in parsed.text, expected
+        assert expected in parsed.text.replace("\u00a0", " "), expected
     assert page.count("data:video/mp4;base64,") == 1
     assert "<b>not bold</b>" not in page
     assert "/somewhere" not in page
