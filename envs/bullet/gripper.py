@@ -1,0 +1,98 @@
+"""The floating gripper on Bullet: the same six impedances as the MuJoCo one, written out as forces."""
+
+from __future__ import annotations
+
+import numpy as np
+from embodkd.envs import draws
+from embodkd.envs.bullet.engine import Body, Box, BulletSim
+from embodkd.envs.geometry import quat_from_rotvec, quat_multiply, rotate, rotvec_from_quat, unrotate
+from embodkd.envs.sim.randomise import Randomise
+from embodkd.envs.sim.robots.gripper import INERTIA, LIMIT, MASS, STEP, STIFFNESS
+
+_GREY = (0.25, 0.27, 0.3)
+_INERTIA_6 = np.repeat([MASS, INERTIA], 3)
+_STIFFNESS_6, _LIMIT_6 = np.repeat(STIFFNESS, 3), np.repeat(LIMIT, 3)
+_DAMPING_6 = 2 * np.sqrt(_STIFFNESS_6 * _INERTIA_6)
+
+
+class BulletGripper:
+    """Commands are "current pose plus delta" in the tool's frame; all poses are of the tool's frame in the world."""
+
+    action_size = 6
+
+    @staticmethod
+    def body(held: tuple[Box, ...], friction: float) -> Body:
+        """Palm, fingers and whatever they hold."""
+        palm = Box("palm", (0, 0, 0.078), (0.012, 0.03, 0.012), _GREY)
+        fingers = [
+            Box(f"finger{side}", (0, side * 0.012, 0.053), (0.006, 0.0038, 0.013), _GREY) for side in (-1, 1)
+        ]
+        return Body("gripper", (palm, *fingers, *held), MASS, INERTIA, friction, weightless=True)
+
+    def __init__(self, sim: BulletSim, timestep: float) -> None:
+        self.sim, self._timestep = sim, timestep
+        self._body = sim.body("gripper")
+        self._target_N6 = np.zeros((sim.num_envs, 6))
+        self._gain_N6 = np.ones((sim.num_envs, 6))
+        self.force = np.zeros((sim.num_envs, 6))  # N and Nm along the world's axes, at the last substep's start
+
+    def place(self, ids: np.ndarray, position_n3: np.ndarray, rotvec_n3: np.ndarray) -> None:
+        """Start copies at rest with the tool at these poses and the controller at equilibrium (rows only)."""
+        self.sim.position_NB3[ids, self._body] = position_n3
+        self.sim.quat_NB4[ids, self._body] = quat_from_rotvec(rotvec_n3)
+        self.sim.velocity_NB6[ids, self._body] = 0.0
+        self._target_N6[ids] = np.concatenate([position_n3, rotvec_n3], axis=1)
+        self.force[ids] = 0.0
+
+    def randomise(self, how: Randomise, ids: np.ndarray, seeds: np.ndarray) -> None:
+        """Draw the controller's gains for new episodes, one factor per axis."""
+        self._gain_N6[ids] = draws.uniform(seeds, "gains", 6, low=1 - how.gains, high=1 + how.gains)
+
+    def command(self, actions: np.ndarray) -> None:
+        """Target = current pose + delta; deltas up to 1 cm and 0.05 rad per action, in the tool's frame."""
+        shift = rotate(self.rotation, STEP[0] * actions[:, :3].astype(float))
+        turned = quat_multiply(
+            self.sim.quat_NB4[:, self._body], quat_from_rotvec(STEP[1] * actions[:, 3:6].astype(float))
+        )
+        self._target_N6[:] = np.concatenate([self.position + shift, rotvec_from_quat(turned)], axis=1)
+
+    def wrench(self) -> np.ndarray:
+        """Force and torque of the impedances now, (N, 6)."""
+        velocity = self.sim.velocity_NB6[:, self._body]
+        missing = self._target_N6 - np.concatenate([self.position, self.rotvec], axis=1)
+        wanted = self._gain_N6 * (_STIFFNESS_6 * missing - _DAMPING_6 * velocity)
+        self.force = np.clip(wanted, -_LIMIT_6, _LIMIT_6)
+        # the other engine integrates damping implicitly wherever the force is not at its limit
+        inertia_N6 = _INERTIA_6 * (self.sim.mass_NB[:, self._body, None] / MASS)
+        implicit = 1.0 + self._timestep * self._gain_N6 * _DAMPING_6 / inertia_N6
+        return np.where(np.abs(wanted) < _LIMIT_6, wanted / implicit, self.force)
+
+    @property
+    def position(self) -> np.ndarray:
+        """Tool position, (N, 3)."""
+        return self.sim.position_NB3[:, self._body]
+
+    @property
+    def rotation(self) -> np.ndarray:
+        """Tool rotation, (N, 3, 3)."""
+        return self.sim.rotation(self._body)
+
+    @property
+    def rotvec(self) -> np.ndarray:
+        """Tool rotation as rotation vector, (N, 3)."""
+        return rotvec_from_quat(self.sim.quat_NB4[:, self._body])
+
+    @property
+    def twist(self) -> np.ndarray:
+        """Linear velocity in the world and angular velocity in the tool's frame, (N, 6)."""
+        velocity = self.sim.velocity_NB6[:, self._body]
+        return np.concatenate([velocity[:, :3], unrotate(self.rotation, velocity[:, 3:])], axis=1)
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Targets, gains and last forces."""
+        return {"target": self._target_N6.copy(), "gain": self._gain_N6.copy(), "force": self.force.copy()}
+
+    def load_state_dict(self, arrays: dict[str, np.ndarray]) -> None:
+        """Continue from ``state_dict``."""
+        self._target_N6[:], self._gain_N6[:] = arrays["target"], arrays["gain"]
+        self.force = arrays["force"].copy()
