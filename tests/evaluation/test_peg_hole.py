@@ -10,7 +10,9 @@ from embodkd.evaluation import probe_leak, probe_privileged
 from embodkd.evaluation.evaluate import run_episodes
 
 torch = pytest.importorskip("torch")
-OPTIONS = {"randomness": "medium", "image_size": 24}
+# Randomised too: an episode must restore the model's own numbers before it draws its changes.
+RANDOMISE = {"mass": 0.3, "friction": 0.3, "gains": 0.2, "latency": 2, "camera_position": 0.002}
+OPTIONS = {"randomness": "medium", "image_size": 24, "randomise": RANDOMISE}
 
 
 class Net(torch.nn.Module):
