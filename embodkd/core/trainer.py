@@ -82,7 +82,14 @@ class Trainer:
         if accumulate < 1:
             raise ValueError(f"trainer.accumulate: must be at least 1, got {accumulate}")
         from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
 
+        former = AcceleratorState._shared_state.get("_mixed_precision")
+        if former is not None and former != precision:
+            raise ValueError(
+                f"trainer.precision: {precision!r} after {former!r}; accelerate allows one process, one precision: "
+                "start another process"
+            )
         self.run, self.seed, self.accumulate = run, seed, accumulate
         self.checkpoint_s, self.log_every, self.quiet = checkpoint_s, log_every, quiet
         self._accelerator = Accelerator(cpu=device == "cpu", mixed_precision=precision)
@@ -120,11 +127,16 @@ class Trainer:
                 )
                 checkpoint = None
                 self._save(at, modules, [], None)
-        if self.run is not None and self._accelerator.is_main_process:
+        if self.run is not None and self.is_main_process:
             # The kept rollouts served their stages; a finished run needs its weights only.
             shutil.rmtree(self.run.path / "source", ignore_errors=True)
         summary.minutes = (time.monotonic() - start) / 60.0
         return summary
+
+    @property
+    def is_main_process(self) -> bool:
+        """Whether this process is the one that writes files and logs."""
+        return self._accelerator.is_main_process
 
     @property
     def device(self) -> torch.device:
@@ -194,6 +206,12 @@ class Trainer:
     ) -> None:
         accelerator = self._accelerator
         epoch = at.round * stage.epochs + at.epoch
+        if accelerator.num_processes > 1 and len(index) < accelerator.num_processes * self.accumulate:
+            # A process without a piece would leave the others waiting for its gradient.
+            raise ValueError(
+                f"stage {stage.name!r}: a batch of {len(index)} items is too small for {accelerator.num_processes} "
+                f"processes x accumulate={self.accumulate}; choose a batch_size that leaves a larger last batch"
+            )
         own = index[accelerator.process_index :: accelerator.num_processes]
         pieces = [p for p in np.array_split(own, self.accumulate) if len(p)]
         batches = [stage.source.gather(piece, epoch).to(self.device) for piece in pieces]
@@ -221,7 +239,7 @@ class Trainer:
 
     def _log(self, at: Position, scalars: Mapping[str, float], summary: Summary) -> None:
         summary.last.update(scalars)
-        if self.run is not None and scalars and self._accelerator.is_main_process:
+        if self.run is not None and scalars and self.is_main_process:
             self.run.log(at.updates_before + at.update, **scalars)
 
     def _save_if_due(self, at: Position, modules: list[nn.Module], learners: list[Learner], stage: Stage) -> None:
@@ -229,7 +247,7 @@ class Trainer:
             self._save(at, modules, learners, stage)
 
     def _save(self, at: Position, modules: list[nn.Module], learners: list[Learner], stage: Stage | None) -> None:
-        if self.run is None or not self._accelerator.is_main_process:
+        if self.run is None or not self.is_main_process:
             return
         folder = self._source_folder(at.stage)
         if stage is not None:
@@ -265,7 +283,7 @@ class Trainer:
         )
 
     def _is_quiet(self) -> bool:
-        return self.quiet or not self._accelerator.is_main_process
+        return self.quiet or not self.is_main_process
 
 
 def learning_modules(recipe: Recipe) -> list[nn.Module]:

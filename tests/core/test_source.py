@@ -160,6 +160,14 @@ def test_without_aggregation_only_the_newest_round_is_kept():
     assert source.size() == 20 == source.planned_size(1)
 
 
+def test_the_first_rows_are_shown_once_for_statistics():
+    shown = []
+    source, _, _ = rollout(ToyTask(4), constant(1.0), first_rows=shown.append)
+    source.refill(0)
+    source.refill(1)
+    assert len(shown) == 1 and set(shown[0]) == {"proprio"} and shown[0]["proprio"].shape == (20, 2)
+
+
 def test_success_is_counted_by_driver():
     teacher = Teacher()
     source = Rollout(ToyTask(16), mixture(teacher, Student(), constant(0.5)), teacher, ("proprio",))
