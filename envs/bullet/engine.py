@@ -16,6 +16,8 @@ from embodkd.envs.geometry import matrix_from_quat
 from embodkd.envs.sim.batch_sim import SimulationDiverged
 
 GRAVITY = 9.81  # m/s^2
+# N/m and Ns/m of each body: contacts yield by tenths of a millimetre, as MuJoCo's do; rigid ones jam a tight peg
+CONTACT = (2e4, 200.0)
 _STATIC, _MOVING = (2, ~2), (1, -1)  # Bullet's own filter group and mask for bodies that never and that may move
 _STATE = ("position_NB3", "quat_NB4", "velocity_NB6", "mass_NB", "friction_NB")
 
@@ -198,6 +200,8 @@ class BulletSim:
                 -1,
                 linearDamping=0.0,
                 angularDamping=0.0,
+                contactStiffness=CONTACT[0],
+                contactDamping=CONTACT[1],
                 activationState=p.ACTIVATION_STATE_DISABLE_SLEEPING,
                 physicsClientId=client,
             )
@@ -206,9 +210,7 @@ class BulletSim:
     def _put(self, copy: int, body: int) -> None:
         p, client = self._p, self._clients[copy]
         w, x, y, z = self.quat_NB4[copy, body]
-        p.resetBasePositionAndOrientation(
-            body, self.position_NB3[copy, body], [x, y, z, w], physicsClientId=client
-        )
+        p.resetBasePositionAndOrientation(body, self.position_NB3[copy, body], [x, y, z, w], physicsClientId=client)
         velocity = self.velocity_NB6[copy, body]
         p.resetBaseVelocity(body, velocity[:3], velocity[3:], physicsClientId=client)
         # setting the filter, even to what it is, makes Bullet forget the body's contacts

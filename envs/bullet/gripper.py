@@ -24,9 +24,7 @@ class BulletGripper:
     def body(held: tuple[Box, ...], friction: float) -> Body:
         """Palm, fingers and whatever they hold."""
         palm = Box("palm", (0, 0, 0.078), (0.012, 0.03, 0.012), _GREY)
-        fingers = [
-            Box(f"finger{side}", (0, side * 0.012, 0.053), (0.006, 0.0038, 0.013), _GREY) for side in (-1, 1)
-        ]
+        fingers = [Box(f"finger{side}", (0, side * 0.012, 0.053), (0.006, 0.0038, 0.013), _GREY) for side in (-1, 1)]
         return Body("gripper", (palm, *fingers, *held), MASS, INERTIA, friction, weightless=True)
 
     def __init__(self, sim: BulletSim, timestep: float) -> None:

@@ -84,20 +84,25 @@ class BulletPegWorld(BulletWorld):
 
     @property
     def tool_position(self) -> np.ndarray:
+        """Tool position, (N, 3)."""
         return self.robot.position
 
     @property
     def tool_rotation(self) -> np.ndarray:
+        """Tool rotation, (N, 3, 3)."""
         return self.robot.rotation
 
     @property
     def tool_rotvec(self) -> np.ndarray:
+        """Tool rotation as rotation vector, (N, 3)."""
         return self.robot.rotvec
 
     @property
     def tool_twist(self) -> np.ndarray:
+        """Linear velocity in the world and angular velocity in the tool's frame, (N, 6)."""
         return self.robot.twist
 
     @property
     def tool_force(self) -> np.ndarray:
+        """Controller forces and torques along the world's axes, (N, 6)."""
         return self.robot.force

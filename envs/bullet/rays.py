@@ -22,7 +22,7 @@ def cast(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The nearest of G boxes on each ray from ``origin_3`` along ``vector_R3``.
 
-    Box g sits at ``centre_G3[g]``, with half-size ``half_G3[g]``, in the frame of body ``body_G[g]``.  Returns distances
+    Box g sits at ``centre_G3[g]``, with half-size ``half_G3[g]``, in the frame of body ``body_G[g]``.  Gives distances
     in lengths of the vectors (R,; -1 for a miss), box ids (R,; -1) and unit normals in the world (R, 3).  A box that
     contains the origin is not seen.
     """

@@ -43,9 +43,7 @@ class BulletCamera(RayCamera):
         body_position = self._scene.position_NB3[chosen, self._body]
         return body_position + rotate(body_rotation, position), body_rotation @ rotation
 
-    def _cast(
-        self, ids: np.ndarray | None, rows: int, columns: int, *, normals: bool
-    ) -> tuple[np.ndarray, ...]:
+    def _cast(self, ids: np.ndarray | None, rows: int, columns: int, *, normals: bool) -> tuple[np.ndarray, ...]:
         del normals  # they cost next to nothing here
         origin, rotation = self.pose(ids)
         vector = self.camera.directions(rows, columns) @ np.swapaxes(rotation, 1, 2)
@@ -116,9 +114,7 @@ class BulletWorld(SimWorld):
     def load_state_dict(self, arrays: dict[str, np.ndarray]) -> None:
         """Continue from ``state_dict``."""
         super().load_state_dict(arrays)
-        self.robot.load_state_dict(
-            {k.removeprefix("robot/"): v for k, v in arrays.items() if k.startswith("robot/")}
-        )
+        self.robot.load_state_dict({k.removeprefix("robot/"): v for k, v in arrays.items() if k.startswith("robot/")})
 
     def close(self) -> None:
         """Disconnect from Bullet."""
