@@ -135,11 +135,15 @@ class HandLift(BatchTask):
         thumb, fingers = self._contacts_N6[:, 4], self._contacts_N6[:, :4].sum(axis=1)
         held = thumb * (fingers >= 2)
         touching = 0.3 * thumb + 0.15 * np.minimum(fingers, 2) + 0.4 * held
-        # steep in the first centimetres, or squeezing the object on the table would be good enough
-        lifted = 1.5 * np.tanh(np.maximum(height, 0) / 0.03) + 2.5 * np.clip(height / (1.2 * LIFT), 0, 1)
-        effort = np.square(actions).mean(axis=1)
-        gain = 0.3 * reach + 0.2 * palm + 0.5 * touching + lifted * np.maximum(held, 0.5) + 2.0 * success
-        return gain - 0.05 * effort
+        # the object's lowest point, so that tilting it on the table earns nothing; steep in the first centimetres, and
+        # a held object makes a rising palm worth something at once, or squeezing on the table would be good enough
+        clear = np.maximum(self.world.clearance, 0.0)
+        lifted = 1.5 * np.tanh(clear / 0.03) + 2.5 * np.clip(clear / (1.2 * LIFT), 0, 1)
+        rising = np.clip((self.world.palm_position[:, 2] - 0.05) / (1.2 * LIFT), 0, 1)
+        gain = (
+            0.3 * reach + 0.2 * palm + 0.5 * touching + np.maximum(held, 0.5) * lifted + held * rising + 2.0 * success
+        )
+        return gain - 0.05 * np.square(actions).mean(axis=1)
 
     def _height(self) -> np.ndarray:
         return self.world.object_position[:, 2] - self.world.rest_height

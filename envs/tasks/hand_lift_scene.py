@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mujoco
 import numpy as np
-from embodkd.envs.geometry import quat_from_rotvec
+from embodkd.envs.geometry import matrix_from_quat, quat_from_rotvec
 from embodkd.envs.sim.camera import Camera
 from embodkd.envs.sim.randomise import Randomise
 from embodkd.envs.sim.robots.hand import FINGERS, PALM_BODY, ROOTS, ShadowHand
@@ -45,6 +45,7 @@ class HandWorld(SimWorld):
             name="table", type=_GEOM.mjGEOM_BOX, size=[0.4, 0.4, 0.02], pos=[0, 0, -0.02], rgba=[0.76, 0.72, 0.66, 1]
         )
         kind, size, self.rest_height = OBJECTS[shape]
+        self._kind, self._size = kind, np.array(size)
         thing = spec.worldbody.add_body(name="object", pos=[0, 0, self.rest_height])
         thing.add_freejoint(name="object")
         # rolling friction only matters to, and is only paid for by, what can roll
@@ -129,6 +130,19 @@ class HandWorld(SimWorld):
     def object_position(self) -> np.ndarray:
         """The object's centre, (N, 3)."""
         return self.sim.view("qpos")[:, self._qpos][:, :3]
+
+    @property
+    def clearance(self) -> np.ndarray:
+        """Height of the object's lowest point above the table, (N,): tilting or rolling does not raise it."""
+        up = matrix_from_quat(self.object_quat)[:, 2]
+        if self._kind == _GEOM.mjGEOM_BOX:
+            reach = np.abs(up) @ self._size
+        elif self._kind == _GEOM.mjGEOM_CYLINDER:
+            across = np.sqrt(np.maximum(1 - up[:, 2] ** 2, 0))
+            reach = self._size[0] * across + self._size[1] * np.abs(up[:, 2])
+        else:
+            reach = self._size[0]
+        return self.object_position[:, 2] - reach
 
     @property
     def object_quat(self) -> np.ndarray:

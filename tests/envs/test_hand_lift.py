@@ -99,6 +99,25 @@ def test_dense_reward_prefers_a_near_and_a_lifted_object():
     assert reward[0] < reward[1] < reward[2] < reward[3]
 
 
+@pytest.mark.parametrize("shape", ["box", "cylinder", "sphere"])
+def test_tilting_an_object_on_the_table_lifts_nothing(shape):
+    task = started(64, object=shape)
+    world = task.world
+    np.testing.assert_allclose(world.clearance, 0.0, atol=1e-9)
+    rng = np.random.default_rng(0)
+    quat = rng.normal(size=(64, 4))
+    world.sim.view("qpos")[:, world._qpos][:, 3:] = quat / np.linalg.norm(quat, axis=1, keepdims=True)
+    world.sim.view("qpos")[:, world._qpos][:, :3] = [0.3, 0.3, 0.2]
+    world.sim.forward()
+    # a plane of rays from below finds the lowest point independently
+    x, y = np.meshgrid(np.linspace(-0.05, 0.05, 41), np.linspace(-0.05, 0.05, 41))
+    origin = np.stack([0.3 + x, 0.3 + y, np.full_like(x, 0.05)], axis=-1).reshape(1, -1, 3).repeat(64, 0)
+    up = np.zeros_like(origin) + [0.0, 0.0, 1.0]
+    distance, _, *_ = world.sim.ray(origin, up, groups=None, ids=None, normals=False)
+    lowest = 0.05 + np.where(distance < 0, np.inf, distance).min(axis=1)
+    np.testing.assert_allclose(world.clearance, lowest, atol=2.5e-3)
+
+
 def test_proprioception_does_not_know_where_the_object_is():
     task = started(2)
     before = task.observe(["proprio", "privileged"])

@@ -23,8 +23,9 @@ STIFFNESS = (1500.0, 30.0)  # N/m, Nm/rad of the base
 DAMPING = (110.0, 1.5)  # N s/m, Nm s/rad: about critical with the hand's 2 kg and 0.02 kg m^2
 LIMIT = (60.0, 6.0)  # N, Nm
 STEP = (0.012, 0.06)  # m, rad: the largest change of the base's target in one action
-LEASH = (0.03, 0.2)  # m, rad: how far the target may lead the base, which bounds the force on what it touches
+LEASH = (0.02, 0.2)  # m, rad: how far the target may lead the base, which bounds the force on what it touches
 WORKSPACE = ((-0.2, -0.2, 0.05), (0.2, 0.2, 0.4))  # m: where the base's target may go
+TURN = 0.8  # rad: how far the base's target may turn about each axis, from palm down and fingers ahead
 SMOOTHING = 0.4  # share of the way to its goal that a finger's target moves in one action
 _PALM_TO_FOREARM = 0.36  # m along the forearm, from its origin to the tool point at the root of the fingers
 
@@ -103,7 +104,7 @@ class ShadowHand(ToolRobot):
         lead = quat_multiply(turned, quat_from_rotvec(-pose[:, 3:]))
         lead = np.clip(rotvec_from_quat(lead), -LEASH[1], LEASH[1])
         turned = rotvec_from_quat(quat_multiply(quat_from_rotvec(lead), quat_from_rotvec(pose[:, 3:])))
-        ctrl[:, self._base] = np.concatenate([np.clip(moved, *WORKSPACE), turned], axis=1)
+        ctrl[:, self._base] = np.concatenate([np.clip(moved, *WORKSPACE), np.clip(turned, -TURN, TURN)], axis=1)
 
     @property
     def joints(self) -> np.ndarray:
