@@ -13,7 +13,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
-from embodkd.policies import MLP, Policy
+from embodkd.policies import MLP, Policy, RunningNormaliser
 from embodkd.rl.config import PPOConfig
 
 _HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
@@ -51,6 +51,7 @@ class ActorCritic(ActorCriticPolicy):
         actor, groups, critic_groups, config = self._parts
         self.actor = actor
         self.critic = MLP.build(groups, 1, vectors=critic_groups, head_scale=1.0)
+        self.return_statistics = RunningNormaliser(1)
         self.log_std = nn.Parameter(torch.full((actor.action_size,), math.log(config.init_std)))
         if config.orthogonal:
             _orthogonal(self.actor, 0.01)
@@ -69,12 +70,29 @@ class ActorCritic(ActorCriticPolicy):
         )
 
     def means_and_values(self, obs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Mean actions (N, A) and values (N,)."""
+        """Mean actions (N, A) and values (N,), in units of reward."""
         return self.actor(obs), self.values(obs)
 
     def values(self, obs: Mapping[str, Tensor]) -> Tensor:
-        """Values (N,)."""
+        """Values (N,), in units of reward."""
+        return self.standard_values(obs) / self.return_statistics.scale + self.return_statistics.shift
+
+    def standard_values(self, obs: Mapping[str, Tensor]) -> Tensor:
+        """Values (N,) less the mean of all returns so far, in their standard deviations: what the critic puts out."""
         return self.critic(obs).squeeze(1)
+
+    def standard_returns(self, return_N: Tensor) -> Tensor:
+        """Returns in the same units; the critic's targets."""
+        return (return_N - self.return_statistics.shift) * self.return_statistics.scale
+
+    @torch.no_grad()
+    def update_return_statistics(self, return_N: Tensor) -> None:
+        """Merge returns and change the critic's last layer so that its values stay what they were (PopArt)."""
+        statistics, head = self.return_statistics, self.critic.layers[-1]
+        shift, scale = statistics.shift.clone(), statistics.scale.clone()
+        statistics.update(return_N.unsqueeze(1))
+        head.weight.mul_(statistics.scale / scale)
+        head.bias.copy_((head.bias / scale + shift - statistics.shift) * statistics.scale)
 
     def log_prob(self, mean_NA: Tensor, action_NA: Tensor) -> Tensor:
         """Log-density of actions under the current noise, (N,)."""
@@ -111,7 +129,7 @@ class ActorCritic(ActorCriticPolicy):
 
     def predict_values(self, obs: Mapping[str, Tensor]) -> Tensor:
         """Values (N, 1)."""
-        return self.critic(obs)
+        return self.values(obs).unsqueeze(1)
 
 
 def _orthogonal(policy: Policy, head_gain: float) -> None:

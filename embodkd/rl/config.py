@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class PPOConfig:
     """One iteration is `num_envs` * `n_steps` control steps, then `epochs` passes in minibatches.
 
-    Steps are counted over all copies. `STOCK` below has the six differences switched off.
+    Steps are counted over all copies. `STOCK` below has the seven differences switched off.
     """
 
     num_envs: int = 256
@@ -34,7 +34,9 @@ class PPOConfig:
     max_grad_norm: float = 1.0
     # 5. Advantages are normalised over the whole batch, or in each minibatch.
     batch_advantages: bool = True
-    # 6. Weight of the value loss, and Adam's epsilon.
+    # 6. The critic predicts standardised returns (van Hasselt et al. 2016), or returns as they are.
+    normalise_values: bool = True
+    # 7. Weight of the value loss, and Adam's epsilon.
     value_weight: float = 1.0
     adam_eps: float = 1e-8
     # Iterations at the start that train only the critic (for an actor that already knows something).
@@ -58,6 +60,7 @@ STOCK = {
     "split_clip": False,
     "max_grad_norm": 0.5,
     "batch_advantages": False,
+    "normalise_values": False,
     "value_weight": 0.5,
     "adam_eps": 1e-5,
 }

@@ -129,10 +129,13 @@ class PPO(StockPPO):
         """One iteration of updates, then the observation statistics, then the actor's rate."""
         buffer, net, config = self.rollout_buffer, self.policy, self.config
         advantage_TN = _standard(buffer.advantage_TN) if config.batch_advantages else buffer.advantage_TN
+        if config.normalise_values:
+            net.update_return_statistics(buffer.return_TN.flatten())
+        standard_return_TN = net.standard_returns(buffer.return_TN)
         losses = torch.zeros(3)
         count = 0
         for _ in range(self.n_epochs):
-            for batch in buffer.minibatches(self.batch_size, advantage_TN):
+            for batch in buffer.minibatches(self.batch_size, advantage_TN, standard_return_TN):
                 losses += self._step(batch)
                 count += 1
         with torch.no_grad():
@@ -157,7 +160,7 @@ class PPO(StockPPO):
         """One gradient step; returns (policy loss, value loss, clipped fraction), detached."""
         net, config = self.policy, self.config
         advantage_N = batch.advantage_N if config.batch_advantages else _standard(batch.advantage_N)
-        mean_NA, value_N = net.means_and_values(batch.obs)
+        mean_NA, value_N = net.actor(batch.obs), net.standard_values(batch.obs)
         ratio_N = (net.log_prob(mean_NA, batch.action_NA) - batch.log_prob_N).exp()
         bounded_N = ratio_N.clamp(1.0 - config.clip, 1.0 + config.clip)
         policy_loss = -torch.minimum(advantage_N * ratio_N, advantage_N * bounded_N).mean()

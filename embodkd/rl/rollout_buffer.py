@@ -71,13 +71,13 @@ class RolloutTensors:
             next_value_N = self.value_TN[t]
         torch.add(self.advantage_TN, self.value_TN, out=self.return_TN)
 
-    def minibatches(self, size: int, advantage_TN: Tensor) -> Iterator[Minibatch]:
+    def minibatches(self, size: int, advantage_TN: Tensor, return_TN: Tensor) -> Iterator[Minibatch]:
         """All rows once, shuffled: one gather per epoch, then views of it."""
         columns: Mapping[str, Tensor] = self.flat_obs
         order = torch.randperm(self.reward_TN.numel())
         obs = {name: value.index_select(0, order) for name, value in columns.items()}
         action_NA = self.action_TNA.flatten(0, 1).index_select(0, order)
-        scalars_KN = torch.stack([self.log_prob_TN, advantage_TN, self.return_TN]).flatten(1).index_select(1, order)
+        scalars_KN = torch.stack([self.log_prob_TN, advantage_TN, return_TN]).flatten(1).index_select(1, order)
         for start in range(0, len(order), size):
             span = slice(start, start + size)
             yield Minibatch({n: v[span] for n, v in obs.items()}, action_NA[span], *scalars_KN[:, span])
