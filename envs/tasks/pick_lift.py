@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from embodkd.envs.geometry import unrotate
@@ -38,7 +38,7 @@ class PickLift(BatchTask):
         reward: Literal["dense", "sparse"] = "dense",
         objects: tuple[str, ...] = OBJECTS,
         image_size: int = 48,
-        randomise: dict[str, float] | None = None,
+        randomise: dict[str, Any] | None = None,
     ) -> None:
         if engine != "mujoco":
             raise ValueError(f"task pick_lift has no engine {engine!r}; choose mujoco")

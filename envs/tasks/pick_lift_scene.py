@@ -58,6 +58,8 @@ def cameras(image_size: int) -> list[Camera]:
 class PickWorld(SimWorld):
     """Table, arm and object; which object, its size and weight are parameters of each copy."""
 
+    robot: PandaArm
+
     def __init__(self, num_envs: int, *, threads: int, image_size: int, randomise: Randomise) -> None:
         spec = mujoco.MjSpec()
         spec.option.timestep = 0.004

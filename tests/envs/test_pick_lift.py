@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from embodkd.envs import make_task
 from embodkd.envs.sim.batch_sim import BatchSim
-from embodkd.envs.sim.robots.panda import OPEN, STIFFNESS, PandaArm
+from embodkd.envs.sim.robots.panda import STIFFNESS, PandaArm
+from embodkd.envs.sim.robots.panda_model import OPEN
 from embodkd.envs.tasks.pick_lift_scene import OBJECTS, STEP, half_extents
 
 
