@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from embodkd.policies.base import POLICIES, Input, Policy
+from embodkd.policies.card import model_card
 
 from embodkd.core.files import atomic_folder, read_json, read_tensors, write_json, write_tensors
 from embodkd.core.registry import near
-from embodkd.policies.base import POLICIES, Input, Policy
-from embodkd.policies.card import model_card
 
 FORMAT = 1
 GOLDEN_ROWS, GOLDEN_TOLERANCE = 4, 1e-3

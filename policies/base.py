@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from embodkd.policies.normaliser import RunningNormaliser
 from torch import Tensor, nn
 
 from embodkd.core.registry import Registry, near
 from embodkd.core.schema import build, parameters
-from embodkd.policies.normaliser import RunningNormaliser
 
 POLICIES = Registry("policy")
 

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-
 from embodkd.policies.base import POLICIES, Policy, dense
+from torch import Tensor, nn
 
 
 @POLICIES.register("pointnet", modality="points")
