@@ -10,6 +10,7 @@ from embodkd.envs import draws
 from embodkd.envs.geometry import look_at, matrix_from_quat, quat_from_rotvec
 from embodkd.envs.sim.batch_sim import BatchSim
 from embodkd.envs.sim.randomise import Randomise
+from embodkd.envs.sim.sight import Sight
 
 SKY = np.array([0.55, 0.65, 0.75])
 AMBIENT, DIFFUSE = 0.35, 0.65  # how much of a colour is seen in the dark, and how much more in full light
@@ -47,8 +48,10 @@ class RayCamera:
         self.sim, self.camera = sim, camera
         self._body = sim.model.body(camera.body or "world").id
         self._rotation = look_at(np.array(camera.position), np.array(camera.target))
-        self._groups = np.ones(mujoco.mjNGROUP, np.uint8)
-        self._groups[list(camera.hidden_groups)] = 0
+        groups = np.ones(mujoco.mjNGROUP, np.uint8)
+        groups[list(camera.hidden_groups)] = 0
+        self._sight = Sight(sim.model, groups, float(np.tan(np.radians(camera.fovy) / 2)))
+        self._directions: dict[tuple[int, int], np.ndarray] = {}
         count = sim.num_envs
         self._randomise = randomise
         self._shift_N3 = np.zeros((count, 3))
@@ -88,8 +91,11 @@ class RayCamera:
         """Depth along the optical axis as bytes, (n, 1, H, W)."""
         size = self.camera.size
         distance, _, _ = self._cast(ids, size, size, normals=False)
-        scaled = (self._metres(distance) - self.camera.near) * (255.0 / (self.camera.far - self.camera.near))
-        return np.clip(scaled, 0, 255).astype(np.uint8).reshape(-1, 1, size, size)
+        # MuJoCo measures along the given vector in its own units: with unit depth that is the depth itself
+        scaled = distance - self.camera.near
+        scaled *= 255.0 / (self.camera.far - self.camera.near)
+        scaled[distance < 0] = 255.0
+        return np.clip(scaled, 0, 255, out=scaled).astype(np.uint8).reshape(-1, 1, size, size)
 
     def segmentation(self, ids: np.ndarray | None = None) -> np.ndarray:
         """Geom id plus one as bytes (0 where a ray hits nothing), (n, 1, H, W)."""
@@ -110,7 +116,7 @@ class RayCamera:
     def points(self, ids: np.ndarray | None = None, rows: int = 16, columns: int = 32) -> np.ndarray:
         """A cloud of rows * columns points in the camera's frame, metres, float32 (n, P, 3); misses lie at ``far``."""
         distance, _, _ = self._cast(ids, rows, columns, normals=False)
-        depth = np.minimum(self._metres(distance), self.camera.far)
+        depth = np.where(distance < 0, self.camera.far, np.minimum(distance, self.camera.far))
         return (depth[..., None] * self.camera.directions(rows, columns)).astype(np.float32)
 
     def state_dict(self) -> dict[str, np.ndarray]:
@@ -125,13 +131,14 @@ class RayCamera:
 
     def _cast(self, ids: np.ndarray | None, rows: int, columns: int, *, normals: bool) -> tuple[np.ndarray, ...]:
         origin, rotation = self.pose(ids)
-        vector = self.camera.directions(rows, columns) @ np.swapaxes(rotation, 1, 2)
-        hits = self.sim.ray(origin[:, None], vector, groups=self._groups, ids=ids, normals=normals)
+        if (rows, columns) not in self._directions:
+            self._directions[rows, columns] = self.camera.directions(rows, columns)
+        vector = self._directions[rows, columns] @ np.swapaxes(rotation, 1, 2)
+        chosen = slice(None) if ids is None else ids
+        xpos, xmat = self.sim.view("xpos")[chosen], self.sim.view("xmat")[chosen]
+        groups = self._sight.groups(origin, rotation, xpos, xmat, self.sim.parameters)
+        hits = self.sim.ray(origin[:, None], vector, groups=groups, ids=ids, normals=normals)
         return hits if normals else (*hits, np.empty(0))
-
-    def _metres(self, distance: np.ndarray) -> np.ndarray:
-        # MuJoCo measures along the given vector in its own units: with unit depth that is the depth itself
-        return np.where(distance < 0, np.inf, distance)
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from embodkd.envs import make_task
 from embodkd.envs.sim.render import ADVICE, probe
 
 # OpenGL's platform is chosen when mujoco is first imported, so the pictures are taken in a child process
@@ -92,3 +93,23 @@ def test_opengl_without_a_platform_says_what_to_set():
     )
     assert child.returncode != 0
     assert "set it to egl or osmesa before Python starts" in child.stderr and ADVICE in child.stderr
+
+
+@pytest.mark.parametrize("task_name", ["peg_hole", "hand_lift"])
+def test_skipping_groups_out_of_sight_changes_no_pixel(task_name):
+    # cameras turned by large random angles, so that groups come and go
+    task = make_task(task_name, 4, image_size=24, randomise={"camera_rotation": 0.6, "camera_position": 0.02})
+    skipped = 0
+    for start in range(5):
+        task.reset(np.arange(4) + 4 * start)
+        for eye in task.world.cameras.values():
+            for copy_id in range(4):
+                ids = np.array([copy_id])
+                origin, rotation = eye.pose(ids)
+                directions = eye.camera.directions(24, 24) @ np.swapaxes(rotation, 1, 2)
+                groups = np.ones(6, np.uint8)
+                _, geom = task.world.sim.ray(origin[:, None], directions, groups=groups, ids=ids, normals=False)
+                np.testing.assert_array_equal(eye.segmentation(ids).ravel(), (geom + 1).ravel().astype(np.uint8))
+                xpos, xmat = task.world.sim.view("xpos")[ids], task.world.sim.view("xmat")[ids]
+                skipped += (eye._sight.groups(origin, rotation, xpos, xmat, {}) < groups).any()
+    assert skipped or task_name != "peg_hole"

@@ -31,7 +31,8 @@ class FloatingGripper(ToolRobot):
         body.add_site(name=self.tool_site)
         spec.worldbody.add_site(name="origin")
         box = mujoco.mjtGeom.mjGEOM_BOX
-        look = {"rgba": [0.25, 0.27, 0.3, 1.0], "mass": 0.0, "type": box}
+        # a group of its own, which cameras may skip when it is out of their sight
+        look = {"rgba": [0.25, 0.27, 0.3, 1.0], "mass": 0.0, "type": box, "group": 1}
         body.add_geom(name="palm", pos=[0, 0, 0.078], size=[0.012, 0.03, 0.012], **look)
         for side in (-1, 1):
             body.add_geom(name=f"finger{side}", pos=[0, side * 0.012, 0.053], size=[0.006, 0.0038, 0.013], **look)

@@ -1,0 +1,79 @@
+"""Measure, print the table, store it in results/benchmarks.json; lines that are not measured now stay as they are."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+SUBJECTS = ("step", "camera", "cli", "ppo")
+
+
+def main() -> None:
+    """Run the subjects named on the command line, all of them by default."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help=f"some of {', '.join(SUBJECTS)}; default: all")
+    parser.add_argument("--out", type=Path, default=Path("results/benchmarks.json"), help="where the table is kept")
+    arguments = parser.parse_args()
+    unknown = set(arguments.subjects) - set(SUBJECTS)
+    if unknown:
+        parser.error(f"unknown subject {', '.join(sorted(unknown))}; choose from {', '.join(SUBJECTS)}")
+    # one thread per library call: the contenders are compared per CPU-second, and oversubscription would favour one
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    stored: dict[str, Any] = {}
+    if arguments.out.exists():
+        stored = {line["name"]: line for line in json.loads(arguments.out.read_text())["lines"]}
+    for subject in arguments.subjects or SUBJECTS:
+        for line in importlib.import_module(f"benchmarks.{subject}").lines():
+            stored[line.name] = line.record() | {"manifest": _manifest()}
+        _write(arguments.out, list(stored.values()))
+    _print(list(stored.values()))
+
+
+def _manifest() -> dict[str, Any]:
+    from embodkd.core.manifest import git_commit, now, versions
+
+    return {
+        "git_commit": git_commit(),
+        "time": now(),
+        "versions": versions(),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cpu_count": os.cpu_count(),
+    }
+
+
+def _write(path: Path, lines: list[dict[str, Any]]) -> None:
+    from embodkd.core.files import write_atomic
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, json.dumps({"lines": lines}, indent=1) + "\n")
+
+
+def _print(lines: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="benchmarks (median, 95 % interval)")
+    for column in ("what", "measured", "interval", "target", "reached", "repeats"):
+        table.add_column(column, justify="left" if column == "what" else "right")
+    for line in lines:
+        digits = 0 if line["value"] >= 100 else 2
+        low, high = line["interval"]
+        table.add_row(
+            line["name"],
+            f"{line['value']:.{digits}f} {line['unit']}",
+            f"{low:.{digits}f} to {high:.{digits}f}",
+            f"{line['sense']} {line['target']:g}",
+            "[green]yes[/]" if line["reached"] else "[red]no[/]",
+            str(line["details"]["repeats"]),
+        )
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
