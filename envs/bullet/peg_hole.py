@@ -44,8 +44,8 @@ class BulletPegWorld(BulletWorld):
         del threads  # Bullet steps one copy after the other
         table = Box("table", (0, 0, -0.01), (0.3, 0.3, 0.01), (0.76, 0.72, 0.66))
         walls = tuple(
-            Box(f"wall{index}", tuple(centre), tuple(half), (0.2, 0.42, 0.66))
-            for index, (centre, half) in enumerate(socket_walls(clearance))
+            Box(f"wall{index}", (x, y, z), (dx, dy, dz), (0.2, 0.42, 0.66))
+            for index, ((x, y, z), (dx, dy, dz)) in enumerate(socket_walls(clearance))
         )
         half = PEG_LENGTH / 2
         peg = Box("peg", (0, 0, half), (PEG_HALF_WIDTH, PEG_HALF_WIDTH, half), (0.86, 0.45, 0.16))

@@ -53,6 +53,10 @@ class BulletCamera(RayCamera):
 class BulletWorld(SimWorld):
     """N copies of a scene; see ``SimWorld`` for what its methods promise."""
 
+    # they stand in for MuJoCo's wherever the inherited methods use them
+    sim: BulletSim  # type: ignore[assignment]
+    robot: BulletGripper  # type: ignore[assignment]
+
     def __init__(
         self,
         bodies: Sequence[Body],
