@@ -1,5 +1,7 @@
 """Three cards written in the core's words, to show that the words are enough: NKD, BD-KD and a stored teacher."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -232,3 +234,37 @@ def test_each_sketch_is_repeatable(recipe):
         return fingerprint(student)
 
     assert once() == once()
+
+
+def test_an_adversary_and_a_generator_share_a_critic_without_mixing_gradients():
+    """The generator learns through the critic that another player trains: one update equals plain torch."""
+    maker, critic = network(2).double(), nn.Linear(C, 1, dtype=torch.float64)
+    twins = copy.deepcopy(maker), copy.deepcopy(critic)
+    x = torch.randn(7, 6, dtype=torch.float64)
+    source = TensorData({"input": x, "real": torch.randn(7, C, dtype=torch.float64)})
+
+    def judge(batch, s, fake):
+        assert not fake.logits.requires_grad
+        return {"gap": (critic(fake.logits_NC) - s.score_NS).squeeze(1)}
+
+    role = Role(maker)
+
+    def fool(batch, s):
+        through = Role(critic, "passthrough", view="made", output="score")
+        return {"score": through.signals(batch.merge(made=s.logits_NC)).score_NS.squeeze(1)}
+
+    players = [
+        Player(Role(critic, view="real", output="score"), judge, given={"fake": role}, name="critic"),
+        Player(role, fool, ascent=True, name="maker"),
+    ]
+    train(fit(players, source, batch_size=7))
+    made = twins[0](x)
+    gap = (twins[1](made.detach()) - twins[1](source.gather(torch.arange(7).numpy(), 0).real)).mean()
+    pairs = [(critic, twins[1], gap), (maker, twins[0], -twins[1](made).mean())]
+    slopes = [torch.autograd.grad(loss, list(twin.parameters()), retain_graph=True) for _, twin, loss in pairs]
+    for (model, twin, _), gradient in zip(pairs, slopes, strict=True):
+        for parameter, slope in zip(twin.parameters(), gradient, strict=True):
+            parameter.grad = slope
+        torch.optim.Adam(twin.parameters(), 1e-3).step()
+        for moved, expected in zip(model.parameters(), twin.parameters(), strict=True):
+            torch.testing.assert_close(moved, expected, rtol=1e-9, atol=1e-12)
