@@ -15,6 +15,10 @@ _HELP = ("--help", "-h", "help")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0, 1 (the answer is no), 2 (a mistake that the user can mend) or 130."""
     words = list(sys.argv[1:] if argv is None else argv)
+    former = sys.argv
+    if argv is not None:
+        # A command called from Python: what it stores as its own command is this, not that of the caller.
+        sys.argv = ["embodkd", *words]
     try:
         return _dispatch(words)
     except KeyboardInterrupt:
@@ -28,6 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         from embodkd.cli.errors import show
 
         return show(error)
+    finally:
+        sys.argv = former
 
 
 def _dispatch(words: list[str]) -> int:

@@ -17,6 +17,7 @@ _QUIET = {
     "hydra.run.dir": ".",
     "hydra.output_subdir": "null",
     "hydra/job_logging": "none",
+    "hydra/hydra_logging": "none",
     "hydra.sweep.dir": "runs/.multirun/${now:%Y-%m-%d_%H-%M-%S}",
     "hydra.sweep.subdir": ".",
 }
@@ -44,8 +45,11 @@ def run(verb: Verb, words: Words) -> int:
     @hydra.main(version_base="1.3", config_path="pkg://embodkd.configs", config_name=verb.config)
     def job(config: DictConfig) -> None:
         plain: Any = OmegaConf.to_container(config, resolve=True)
-        if words.multirun and plain.get("run"):
-            plain["run"] = f"{plain['run']}/{_swept(words)}"
+        if words.multirun:
+            swept = _swept(words)
+            print(f"\n[{swept}]", flush=True)
+            if "run" in plain:
+                plain["run"] = f"{plain['run'] or f'runs/{verb.words[-1]}'}/{swept}"
         # The manifest of a run stores the command as it was typed, not as Hydra needs it.
         sys.argv = typed
         function: Callable[..., int | None] = getattr(importlib.import_module(module), name)

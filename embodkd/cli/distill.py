@@ -59,7 +59,6 @@ def distill_student(
             seed_everything(seed)
             spec = world.spec
             learner = make_policy(student["name"], spec.groups, spec.action_size, **_without_name(student))
-            _measure(learner, expert, world)
             extra: dict[str, Any] = {}
             if finetune["steps"]:
                 extra["finetune"] = _ppo_step(learner, world, name, options, finetune)
@@ -82,23 +81,6 @@ def distill_student(
 
 def _without_name(choice: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in choice.items() if k != "name"}
-
-
-def _measure(student: Policy, teacher: Policy, world: BatchTask) -> None:
-    """Fix the student's observation statistics from one episode of the teacher per copy.
-
-    They are a function of teacher and task alone, so a resumed run finds the same ones.
-    """
-    import numpy as np
-
-    groups = tuple(dict.fromkeys((*teacher.reads, *student.vectors)))
-    # Far from the seeds of evaluations, and from those of training.
-    world.reset(np.arange(world.num_envs, dtype=np.int64) + 2_000_000_011)
-    for _ in range(world.spec.max_steps):
-        obs = world.observe(groups)
-        student.update_statistics(obs)
-        world.step(teacher.act(obs))
-    student.normaliser.freeze()
 
 
 def _ppo_step(

@@ -1,0 +1,41 @@
+# Two commands: `make demo` does the main job, `make test` proves that it still works.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+EXTRAS := dev,export,hand,gl,bullet
+STAMP := $(VENV)/.installed
+
+.PHONY: install demo test lint smoke bench table clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml setup.py constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[$(EXTRAS)]"
+	touch $(STAMP)
+
+demo: install
+	$(BIN)/embodkd demo
+
+test: install
+	$(BIN)/pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy -p embodkd
+
+# every command for every task, with budgets too small to learn
+smoke: install
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/smoke.sh
+
+# speed, side by side with others: some minutes
+bench: install
+	$(BIN)/python -m benchmarks
+
+# the learning table: hours; each finished cell is stored, a second call continues
+table: install
+	$(BIN)/python -m benchmarks.learning --jobs 2
+
+clean:
+	rm -rf $(VENV) runs

@@ -1,0 +1,52 @@
+"""`embodkd demo`: the whole way in five commands, each printed as it could be typed, and what came out of them."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from pathlib import Path
+
+
+def demo(run: str, seed: int, steps: int, num_envs: int, rounds: int, episodes: int, filmed: int, fresh: bool) -> int:
+    """Teacher, depth student, blind twin with the same budget, video, report; an interrupted demo goes on."""
+    from embodkd.core.files import remove_folder
+
+    start = time.monotonic()
+    if fresh and Path(run).exists():
+        remove_folder(Path(run))
+    for command in _commands(run, seed, steps, num_envs, rounds, episodes, filmed):
+        code = _carry_out(command)
+        if code:
+            return code
+    _summary(run, (time.monotonic() - start) / 60)
+    return 0
+
+
+def _commands(
+    run: str, seed: int, steps: int, num_envs: int, rounds: int, episodes: int, filmed: int
+) -> list[list[str]]:
+    judged = [f"seed={seed}", f"episodes={episodes}", "resume=true"]
+    budget = [f"teacher={run}/teacher", "method=dagger", f"method.rounds={rounds}", f"num_envs={num_envs}", *judged]
+    return [
+        ["train", "teacher", "task=peg_hole", f"steps={steps}", *judged, f"run={run}/teacher"],
+        ["distill", "student", "student=depth_cnn", *budget, f"run={run}/student"],
+        ["distill", "student", "student=blind", *budget, f"run={run}/blind"],
+        ["rollout", f"policy={run}/student", f"beside={run}/teacher", f"episodes={filmed}", f"out={run}/videos"],
+        ["report", run],
+    ]
+
+
+def _carry_out(command: list[str]) -> int:
+    from embodkd.cli import main
+
+    print(f"\n$ {shlex.join(['embodkd', *command])}", flush=True)
+    return main(command)
+
+
+def _summary(run: str, minutes: float) -> None:
+    from embodkd.evaluation import Evaluation
+
+    print()
+    for name, what in (("teacher", "knows the socket"), ("student", "depth camera"), ("blind", "no camera")):
+        print(f"{name:<8} {what:<17} {Evaluation.load(Path(run) / name)}")
+    print(f"\nreport: {run}/report.html   ({minutes:.1f} min)")

@@ -1,0 +1,127 @@
+"""What the house promises about its own source: who imports whom, how long files are, what is never called."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+# package -> where its source lies; the order is the direction: each may import from those named.
+PLACES = {
+    "core": "embodkd/core",
+    "envs": "envs",
+    "policies": "policies",
+    "methods": "embodkd/methods",
+    "rl": "embodkd/rl",
+    "evaluation": "embodkd/evaluation",
+    "cli": "embodkd/cli",
+    "configs": "configs",
+}
+ALLOWED = {
+    "core": set(),
+    "envs": {"core"},
+    "policies": {"core"},
+    "methods": {"core", "envs", "policies"},
+    "rl": {"core", "envs", "policies"},
+    "evaluation": {"core", "envs", "policies"},
+    "cli": {"core", "envs", "policies", "methods", "rl", "evaluation", "configs"},
+    "configs": set(),
+}
+
+
+def sources() -> list[Path]:
+    folders = ("embodkd", "envs", "policies", "configs", "tests", "benchmarks")
+    return sorted(p for folder in folders for p in (ROOT / folder).rglob("*.py"))
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Dotted names of everything imported anywhere in a file, inside functions too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative import: its direction cannot be read off"
+            yield str(node.module)
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("package", PLACES)
+def test_imports_go_down_only(package: str) -> None:
+    wrong = []
+    for file in sorted((ROOT / PLACES[package]).rglob("*.py")):
+        for name in imported(ast.parse(file.read_text())):
+            top, target = (*name.split("."), "")[:2]
+            if top == "embodkd" and target in PLACES and target not in {package, *ALLOWED[package]}:
+                wrong.append(f"{file.relative_to(ROOT)} imports {name}")
+    assert not wrong
+
+
+def test_methods_do_not_import_methods() -> None:
+    for file in sorted((ROOT / "embodkd/methods").glob("*.py")):
+        names = set(imported(ast.parse(file.read_text())))
+        others = {p.stem for p in (ROOT / "embodkd/methods").glob("*.py")} - {"__init__"}
+        assert not {n for n in names if n.startswith("embodkd.methods.") and n.split(".")[2] in others}, file
+
+
+def test_the_direction_has_no_circle() -> None:
+    done: set[str] = set()
+    while len(done) < len(ALLOWED):
+        ready = {p for p, below in ALLOWED.items() if p not in done and below <= done}
+        assert ready, f"a circle among {set(ALLOWED) - done}"
+        done |= ready
+
+
+def test_no_file_is_longer_than_400_lines() -> None:
+    long = {str(p.relative_to(ROOT)): n for p in sources() if (n := len(p.read_text().splitlines())) > 400}
+    assert not long
+
+
+def test_nothing_unpickles_or_evaluates() -> None:
+    wrong = []
+    for file in sources():
+        if file.relative_to(ROOT).parts[0] in ("tests", "benchmarks"):
+            continue
+        tree = ast.parse(file.read_text())
+        names = {n.split(".")[0] for n in imported(tree)}
+        if names & {"pickle", "cloudpickle", "dill", "joblib", "shelve"}:
+            wrong.append(f"{file}: imports a pickler")
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Call):
+                continue
+            called = ast.unparse(node.func)
+            allows = any(k.arg == "allow_pickle" for k in node.keywords)
+            if called in ("eval", "exec", "torch.load", "torch.save", "np.load", "numpy.load") or allows:
+                wrong.append(f"{file}:{node.lineno}: {called}")
+    assert not wrong
+
+
+def test_nothing_swallows_errors() -> None:
+    wrong = []
+    for file in sources():
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ExceptHandler) and [type(n) for n in node.body] == [ast.Pass]:
+                broad = node.type is None or ast.unparse(node.type) in ("Exception", "BaseException")
+                if broad:
+                    wrong.append(f"{file}:{node.lineno}")
+    assert not wrong
+
+
+def test_every_folder_with_code_is_installed() -> None:
+    import importlib.util
+
+    for folder in ("embodkd", "envs", "policies", "configs"):
+        for init in (ROOT / folder).rglob("__init__.py"):
+            parts = init.parent.relative_to(ROOT).parts
+            name = ".".join(parts if parts[0] == "embodkd" else ("embodkd", *parts))
+            assert importlib.util.find_spec(name) is not None, f"{name} is not importable where it is installed"
+    for folder in ("embodkd", "envs", "policies"):
+        for file in (ROOT / folder).rglob("*.py"):
+            assert (file.parent / "__init__.py").exists(), f"{file.parent} has code but no __init__.py"
+
+
+def test_mujoco_is_the_pinned_release() -> None:
+    assert metadata.version("mujoco") == "4.0.0"
