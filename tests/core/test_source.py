@@ -153,6 +153,27 @@ def test_episode_seeds_are_fresh_each_round_and_repeatable():
     assert not set(other.seeds_used) & set(first.seeds_used)
 
 
+class Hazard(ToyTask):
+    """Every other environment fails in its second step."""
+
+    def step(self, actions):
+        result = super().step(actions)
+        return result._replace(terminated=(np.arange(self.num_envs) % 2 == 1) & (self.clock == 2))
+
+
+def test_an_episode_that_ends_early_is_followed_by_another_while_the_others_go_on():
+    task = Hazard(4)
+    source, _, _ = rollout(task, constant(1.0))
+    source.refill(0)
+    # Four at the start; the two failing ones start anew after steps 2 and 4.
+    assert len(task.seeds_used) == 4 + 2 + 2 == len(set(task.seeds_used))
+    visited = source.gather(np.arange(20), 0).proprio_ND.numpy().reshape(5, 4, 2)
+    moves = np.diff(visited, axis=0)
+    np.testing.assert_allclose(moves[:, ::2], 0.25, atol=1e-6)
+    jumps = np.abs(moves[:, 1::2] - 0.25).max(axis=2) > 1e-3
+    assert jumps.tolist() == [[False] * 2, [True] * 2, [False] * 2, [True] * 2]
+
+
 def test_without_aggregation_only_the_newest_round_is_kept():
     source, _, _ = rollout(ToyTask(4), constant(1.0), keep=Buffer(aggregate=False))
     source.refill(0)

@@ -288,3 +288,15 @@ def test_regression_learns():
     )
     summary = train(fit(player, data(200), epochs=60, batch_size=50))
     assert summary.last["student/fit"] < 0.02
+
+
+def test_every_pass_over_the_data_has_its_own_order():
+    orders = []
+
+    def terms(batch, s):
+        orders.append(tuple(batch.sample_id_N.tolist()))
+        return {"ce": cross_entropy(s.logits_NC, batch.label_N)}
+
+    recipe = fit(Player(Role(network()), terms), data(), rounds=2, epochs=2, batch_size=50)
+    train(Recipe(recipe.stages * 2, recipe.product))
+    assert len(orders) == len(set(orders)) == 8 and all(sorted(order) == list(range(50)) for order in orders)
