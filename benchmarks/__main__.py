@@ -58,9 +58,9 @@ def _print(lines: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title="benchmarks (median, 95 % interval)")
-    for column in ("what", "measured", "interval", "target", "reached", "repeats"):
-        table.add_column(column, justify="left" if column == "what" else "right")
+    table = Table(title="benchmarks: medians, all processes counted")
+    for column in ("what", "measured", "95 % interval", "target", "reached"):
+        table.add_column(column, justify="left" if column == "what" else "right", no_wrap=True)
     for line in lines:
         digits = 0 if line["value"] >= 100 else 2
         low, high = line["interval"]
@@ -70,7 +70,6 @@ def _print(lines: list[dict[str, Any]]) -> None:
             f"{low:.{digits}f} to {high:.{digits}f}",
             f"{line['sense']} {line['target']:g}",
             "[green]yes[/]" if line["reached"] else "[red]no[/]",
-            str(line["details"]["repeats"]),
         )
     Console().print(table)
 

@@ -7,46 +7,48 @@ import numpy as np
 
 def quat_from_rotvec(rotvec_N3: np.ndarray) -> np.ndarray:
     """Unit quaternions (N, 4) of rotation vectors."""
-    angle_N1 = np.linalg.norm(rotvec_N3, axis=-1, keepdims=True)
+    angle_N1 = np.sqrt((rotvec_N3 * rotvec_N3).sum(axis=-1, keepdims=True))
     half = 0.5 * angle_N1
     # sin(x/2)/x, by its series near zero
     scale = np.where(angle_N1 > 1e-6, np.sin(half) / np.maximum(angle_N1, 1e-12), 0.5 - angle_N1**2 / 48.0)
-    return np.concatenate([np.cos(half), scale * rotvec_N3], axis=-1)
+    return np.concatenate((np.cos(half), scale * rotvec_N3), axis=-1)
 
 
 def rotvec_from_quat(quat_N4: np.ndarray) -> np.ndarray:
     """Rotation vectors (N, 3) with angle in [0, pi]."""
-    quat_N4 = np.where(quat_N4[..., :1] < 0, -quat_N4, quat_N4)
-    vector = quat_N4[..., 1:]
-    sine = np.linalg.norm(vector, axis=-1, keepdims=True)
-    angle = 2.0 * np.arctan2(sine, quat_N4[..., :1])
+    cosine, vector = quat_N4[..., :1], quat_N4[..., 1:]
+    vector = np.where(cosine < 0, -vector, vector)
+    sine = np.sqrt((vector * vector).sum(axis=-1, keepdims=True))
+    angle = 2.0 * np.arctan2(sine, np.abs(cosine))
     return vector * np.where(sine > 1e-9, angle / np.maximum(sine, 1e-12), 2.0)
 
 
 def quat_multiply(a_N4: np.ndarray, b_N4: np.ndarray) -> np.ndarray:
     """The rotation ``b`` followed by ``a``."""
-    aw, ax, ay, az = np.moveaxis(a_N4, -1, 0)
-    bw, bx, by, bz = np.moveaxis(b_N4, -1, 0)
-    return np.stack(
-        [
-            aw * bw - ax * bx - ay * by - az * bz,
-            aw * bx + ax * bw + ay * bz - az * by,
-            aw * by - ax * bz + ay * bw + az * bx,
-            aw * bz + ax * by - ay * bx + az * bw,
-        ],
-        axis=-1,
-    )
+    aw, ax, ay, az = (a_N4[..., i] for i in range(4))
+    bw, bx, by, bz = (b_N4[..., i] for i in range(4))
+    product = np.empty(np.broadcast_shapes(a_N4.shape, b_N4.shape))
+    product[..., 0] = aw * bw - ax * bx - ay * by - az * bz
+    product[..., 1] = aw * bx + ax * bw + ay * bz - az * by
+    product[..., 2] = aw * by - ax * bz + ay * bw + az * bx
+    product[..., 3] = aw * bz + ax * by - ay * bx + az * bw
+    return product
 
 
 def matrix_from_quat(quat_N4: np.ndarray) -> np.ndarray:
     """Rotation matrices (N, 3, 3)."""
-    w, x, y, z = np.moveaxis(quat_N4, -1, 0)
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ]
-    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+    w, x, y, z = (quat_N4[..., i] for i in range(4))
+    matrix = np.empty((*quat_N4.shape[:-1], 3, 3))
+    matrix[..., 0, 0] = 1 - 2 * (y * y + z * z)
+    matrix[..., 0, 1] = 2 * (x * y - w * z)
+    matrix[..., 0, 2] = 2 * (x * z + w * y)
+    matrix[..., 1, 0] = 2 * (x * y + w * z)
+    matrix[..., 1, 1] = 1 - 2 * (x * x + z * z)
+    matrix[..., 1, 2] = 2 * (y * z - w * x)
+    matrix[..., 2, 0] = 2 * (x * z - w * y)
+    matrix[..., 2, 1] = 2 * (y * z + w * x)
+    matrix[..., 2, 2] = 1 - 2 * (x * x + y * y)
+    return matrix
 
 
 def rotate(matrix_N33: np.ndarray, vector_N3: np.ndarray) -> np.ndarray:

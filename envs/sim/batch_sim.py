@@ -47,6 +47,7 @@ class BatchSim:
         self.num_envs = num_envs
         self._dump_dir = Path(dump_dir)
         self._batch = mujoco.batch.Batch(model, num_envs, nthread=threads, persistent=True)
+        self._views: dict[str, np.ndarray] = {}
         self._parameters: dict[str, np.ndarray] = {}
         self._last_state = self._batch.state.copy()
 
@@ -62,7 +63,9 @@ class BatchSim:
 
     def view(self, name: str) -> np.ndarray:
         """Live (N, ...) array of a data field; state fields may be written, derived ones are read-only."""
-        return self._batch.bind(name)
+        if name not in self._views:
+            self._views[name] = self._batch.bind(name)
+        return self._views[name]
 
     def parameter(self, name: str) -> np.ndarray:
         """Live per-copy values of a model field (``opt.gravity`` for options), (N, ...)."""

@@ -109,14 +109,12 @@ class PegHole(BatchTask):
 
     def _advance(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         self.world.advance(actions)
-        offset = self._offset()
-        sideways = np.linalg.norm(offset[:, :2], axis=1)
-        depth = DEPTH - self.world.tool_position[:, 2]
-        turn = self._rotation_error()
-        tilt, yaw = np.linalg.norm(turn[:, :2], axis=1), np.abs(turn[:, 2])
+        offset, turn = self._offset(), self._rotation_error()
+        sideways, tilt = np.hypot(offset[:, 0], offset[:, 1]), np.hypot(turn[:, 0], turn[:, 1])
+        yaw, depth = np.abs(turn[:, 2]), DEPTH - self.world.tool_position[:, 2]
         at_socket, aligned, deep = sideways <= 0.002, tilt <= np.radians(5), depth >= 0.8 * DEPTH
         success = at_socket & aligned & deep
-        failure = np.select([success, ~at_socket, ~aligned], [0, 1, 2], default=3)
+        failure = np.where(success, 0, np.where(at_socket, np.where(aligned, 3, 2), 1))
         if not self._dense:
             return success.astype(float), failure, success
         near = np.exp(-sideways / 0.01) + np.exp(-sideways / 0.002)
@@ -131,12 +129,14 @@ class PegHole(BatchTask):
     def _rotation_error(self) -> np.ndarray:
         """Tilt (x, y) and yaw from the tool to the nearest of the socket's four equal orientations, rad, (N, 3)."""
         rotation = self.world.tool_rotation
+        error = np.empty((len(rotation), 3))
+        # the tool's axis should be (0, 0, 1); its cross product with that, (y, -x, 0), is the rotation that is missing
+        x, y = rotation[:, 0, 2], rotation[:, 1, 2]
+        error[:, 0] = rotation[:, 0, 0] * y - rotation[:, 1, 0] * x
+        error[:, 1] = rotation[:, 0, 1] * y - rotation[:, 1, 1] * x
         yaw = self._yaw_N - np.arctan2(rotation[:, 1, 0], rotation[:, 0, 0])
-        yaw = (yaw + np.pi / 4) % (np.pi / 2) - np.pi / 4
-        # the tool's axis should be (0, 0, 1); its cross product with that is the small rotation that is missing
-        missing = np.cross(rotation[:, :, 2], [0.0, 0.0, 1.0])
-        tilt = unrotate(rotation, missing)
-        return np.stack([tilt[:, 0], tilt[:, 1], yaw], axis=1)
+        error[:, 2] = (yaw + np.pi / 4) % (np.pi / 2) - np.pi / 4
+        return error
 
     def _proprio(self, ids: np.ndarray | None) -> np.ndarray:
         rows = slice(None) if ids is None else ids

@@ -67,12 +67,18 @@ class ToolRobot(ABC):
 def quat_from_matrix(matrix_N33: np.ndarray) -> np.ndarray:
     """Unit quaternions (N, 4) of rotation matrices, by Shepperd's choice of the largest component."""
     m = matrix_N33
-    trace = m[:, 0, 0] + m[:, 1, 1] + m[:, 2, 2]
-    squares = np.stack([1 + trace, *(1 + 2 * m[:, i, i] - trace for i in range(3))], axis=1)
-    best = np.argmax(squares, axis=1)
-    w = np.stack([squares[:, 0], m[:, 2, 1] - m[:, 1, 2], m[:, 0, 2] - m[:, 2, 0], m[:, 1, 0] - m[:, 0, 1]], 1)
-    x = np.stack([w[:, 1], squares[:, 1], m[:, 0, 1] + m[:, 1, 0], m[:, 0, 2] + m[:, 2, 0]], 1)
-    y = np.stack([w[:, 2], x[:, 2], squares[:, 2], m[:, 1, 2] + m[:, 2, 1]], 1)
-    z = np.stack([w[:, 3], x[:, 3], y[:, 3], squares[:, 3]], 1)
-    quat = np.stack([w, x, y, z], axis=1)[np.arange(len(m)), best]
-    return quat / np.linalg.norm(quat, axis=1, keepdims=True)
+    squares = np.empty((len(m), 4))
+    squares[:, 0] = 1 + m[:, 0, 0] + m[:, 1, 1] + m[:, 2, 2]
+    for i in range(3):
+        squares[:, 1 + i] = 2 + 2 * m[:, i, i] - squares[:, 0]
+    # row k of the table is the quaternion times four times its component k: the largest divides best
+    table = np.empty((len(m), 4, 4))
+    table[:, range(4), range(4)] = squares
+    table[:, 0, 1] = table[:, 1, 0] = m[:, 2, 1] - m[:, 1, 2]
+    table[:, 0, 2] = table[:, 2, 0] = m[:, 0, 2] - m[:, 2, 0]
+    table[:, 0, 3] = table[:, 3, 0] = m[:, 1, 0] - m[:, 0, 1]
+    table[:, 1, 2] = table[:, 2, 1] = m[:, 0, 1] + m[:, 1, 0]
+    table[:, 1, 3] = table[:, 3, 1] = m[:, 0, 2] + m[:, 2, 0]
+    table[:, 2, 3] = table[:, 3, 2] = m[:, 1, 2] + m[:, 2, 1]
+    quat = table[np.arange(len(m)), np.argmax(squares, axis=1)]
+    return quat / np.sqrt((quat * quat).sum(axis=1, keepdims=True))

@@ -69,12 +69,16 @@ class FloatingGripper(ToolRobot):
 
     def command(self, actions: np.ndarray) -> None:
         """Target = current pose + delta; deltas up to 1 cm and 0.05 rad per action, in the tool's frame."""
-        pose = self.sim.view("actuator_length")[:, self._actuators]
-        shift = rotate(self.rotation, STEP[0] * actions[:, :3].astype(float))
-        turned = quat_multiply(quat_from_rotvec(pose[:, 3:]), quat_from_rotvec(STEP[1] * actions[:, 3:6].astype(float)))
-        self.sim.view("ctrl")[:, self._actuators] = np.concatenate(
-            [pose[:, :3] + shift, rotvec_from_quat(turned)], axis=1
-        )
+        pose, target = self.sim.view("qpos")[:, self._qpos], self.sim.view("ctrl")[:, self._actuators]
+        actions = actions.astype(float)
+        target[:, :3] = pose[:, :3] + rotate(self.rotation, STEP[0] * actions[:, :3])
+        turned = quat_multiply(pose[:, 3:], quat_from_rotvec(STEP[1] * actions[:, 3:6]))
+        target[:, 3:] = rotvec_from_quat(turned)
+
+    @property
+    def rotvec(self) -> np.ndarray:
+        """Tool rotation as rotation vector, (N, 3); the tool is the free body itself."""
+        return rotvec_from_quat(self.sim.view("qpos")[:, self._qpos][:, 3:])
 
     @property
     def twist(self) -> np.ndarray:
