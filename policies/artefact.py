@@ -90,8 +90,8 @@ def load_policy(folder: str | Path) -> tuple[Policy, dict[str, Any]]:
     worst = np.abs(_golden_action(policy) - np.asarray(meta["golden_action"], np.float32)).max()
     if not worst <= GOLDEN_TOLERANCE:
         raise ValueError(
-            f"{folder}: the loaded policy acts differently from the saved one (by {worst:.3g} on the golden input): "
-            "the weights or the policy's code changed since; save it anew with this version, or use the version of then"
+            f"{folder}: the loaded policy acts differently from the saved one (by {worst:.3g} on a fixed input): "
+            "the weights or the policy's code changed since; save it anew, or use the version that wrote it"
         )
     return policy.eval(), meta
 

@@ -93,7 +93,9 @@ class Policy(nn.Module):
         rows = [torch.as_tensor(obs[name]).flatten(0, -2) for name in self.vectors]
         self.normaliser.update(torch.cat(rows, dim=1))
 
-    def _read(self, groups: Mapping[str, Any], vectors: Sequence[str], others: Sequence[str] = (), rank: int = 1) -> None:
+    def _read(
+        self, groups: Mapping[str, Any], vectors: Sequence[str], others: Sequence[str] = (), rank: int = 1
+    ) -> None:
         """Note the groups read; ValueError if one is missing or has another rank than asked for."""
         for name, dims in [*((v, 1) for v in vectors), *((o, rank) for o in others)]:
             if name not in groups:

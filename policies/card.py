@@ -27,7 +27,8 @@ def model_card(title: str, config: Mapping[str, Any]) -> str:
     for name, group in config["groups"].items():
         known = "**no (privileged)**" if group["privileged"] else "yes"
         lines.append(f"| `{name}` | {tuple(group['shape'])} | {group['unit']} | {known} |")
-    for heading, facts in (("Task options", task.get("options")), ("Lineage", config["lineage"]), ("Facts", config["extra"])):
+    sections = {"Task options": task.get("options"), "Lineage": config["lineage"], "Facts": config["extra"]}
+    for heading, facts in sections.items():
         if facts:
             lines += ["", f"## {heading}", "", *(f"- {key}: `{value}`" for key, value in facts.items())]
     lines += [

@@ -42,7 +42,7 @@ class RunningNormaliser(nn.Module):
         mean_D = x_ND.mean(0)
         if not torch.isfinite(mean_D).all():
             bad = (~torch.isfinite(mean_D)).nonzero().flatten().tolist()
-            raise ValueError(f"observations {bad[:8]} are not finite: statistics unchanged; look at the simulator's state")
+            raise ValueError(f"observations {bad[:8]} are not finite: statistics unchanged; look at the simulator")
         count = float(len(x_ND))
         total = self.count + count
         delta_D = mean_D - self.mean

@@ -1,4 +1,4 @@
-"""Everything that PPO needs to go on bit for bit: weights, optimiser, statistics, random numbers, the running episodes."""
+"""All that PPO needs to go on bit for bit: weights, optimiser, statistics, random numbers, running episodes."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ def save(run: RunFolder, learner: PPO, record: Any) -> None:
     tensors, rng = rng_state()
     tensors |= {f"net.{name}": value for name, value in learner.policy.state_dict().items()}
     tensors |= {f"stream.{name}": np.asarray(value) for name, value in learner.stream.state_dict().items()}
+    # Kept although the stream could observe again: a quantity of the engine's last step need not come back by itself.
+    tensors |= {f"obs.{name}": value for name, value in learner._last_obs.items()}
     tensors["running_return"] = learner.running_return_N
     optimiser = learner.policy.optimizer.state_dict()
     for index, slots in optimiser["state"].items():
@@ -50,7 +52,8 @@ def restore(run: RunFolder, learner: PPO, record: Callable[..., Record]) -> Reco
     for group, rate in zip(optimiser["param_groups"], state["rates"], strict=True):
         group["lr"] = rate
     learner.policy.optimizer.load_state_dict(optimiser)
-    learner._last_obs = learner.stream.load_state_dict(_under(tensors, "stream."))
+    learner.stream.load_state_dict(_under(tensors, "stream."))
+    learner._last_obs = _under(tensors, "obs.")
     learner.running_return_N[:] = tensors["running_return"]
     learner.num_timesteps = checkpoint.step
     learner.iteration, learner.primed = state["iteration"], state["primed"]

@@ -19,6 +19,8 @@ from embodkd.rl.rollout_buffer import Minibatch, RolloutTensors
 
 RATE_RANGE = (1e-5, 1e-2)
 RATE_STEP = 1.5
+# (step, copies, their last observations)
+Cut = tuple[int, Tensor, dict[str, Tensor]]
 
 
 class PPO(StockPPO):
@@ -36,7 +38,8 @@ class PPO(StockPPO):
         self, env: TaskVecEnv, actor: Policy, critic_groups: tuple[str, ...], config: PPOConfig, seed: int = 0
     ) -> None:
         if not isinstance(env, TaskVecEnv):
-            raise ValueError(f"this PPO collects from a TaskVecEnv, got {type(env).__name__}; use stable-baselines3's PPO")
+            found = type(env).__name__
+            raise ValueError(f"this PPO collects from a TaskVecEnv, got {found}; for others use stable-baselines3's")
         self.config, self.stream = config, env.stream
         self.primed = False
         self.iteration = 0
@@ -93,9 +96,10 @@ class PPO(StockPPO):
         callback.on_rollout_end()
         return True
 
-    def _run(self, callback: BaseCallback, buffer: RolloutTensors) -> list[tuple[int, Tensor, dict[str, Tensor]]] | None:
-        """Act for the buffer's length; returns (step, copies, last observations) of the episodes cut off by time."""
-        net, cut = self.policy, []
+    def _run(self, callback: BaseCallback, buffer: RolloutTensors) -> list[Cut] | None:
+        """Act for the buffer's length; returns the episodes cut off by time, None if the callback stopped it."""
+        net = self.policy
+        cut: list[Cut] = []
         buffer.log_std_A = net.log_std.detach().clone()
         noise_TNA = torch.randn_like(buffer.action_TNA) * net.log_std.exp()
         returns, successes = [], []
@@ -176,7 +180,8 @@ class PPO(StockPPO):
             torch.nn.utils.clip_grad_norm_(net.actor_parameters, self.max_grad_norm, foreach=True)
             torch.nn.utils.clip_grad_norm_(net.critic_parameters, self.max_grad_norm, foreach=True)
         else:
-            torch.nn.utils.clip_grad_norm_([*net.actor_parameters, *net.critic_parameters], self.max_grad_norm, foreach=True)
+            both = [*net.actor_parameters, *net.critic_parameters]
+            torch.nn.utils.clip_grad_norm_(both, self.max_grad_norm, foreach=True)
         net.optimizer.step()
         return torch.stack([policy_loss, value_loss, (bounded_N != ratio_N).float().mean()]).detach()
 
@@ -191,10 +196,11 @@ class PPO(StockPPO):
 
     def _adapt(self, kl: float) -> None:
         """Move the actor's rate (and the critic's, if it has none of its own) so that KL stays near its target."""
-        if self.config.kl_target is None or self.iteration < self.config.critic_warmup:
+        target = self.config.kl_target
+        if target is None or self.iteration < self.config.critic_warmup or 0.5 * target <= kl <= 2.0 * target:
             return
-        factor = 1.0 / RATE_STEP if kl > 2.0 * self.config.kl_target else RATE_STEP if kl < 0.5 * self.config.kl_target else 1.0
-        rate = min(max(self.rate * factor, RATE_RANGE[0]), RATE_RANGE[1])
+        rate = self.rate / RATE_STEP if kl > target else self.rate * RATE_STEP
+        rate = min(max(rate, RATE_RANGE[0]), RATE_RANGE[1])
         groups = self.policy.optimizer.param_groups
         for group in groups if self.config.critic_rate is None else groups[:1]:
             group["lr"] = rate

@@ -1,4 +1,4 @@
-"""Train a teacher (or improve a student) by PPO in a run folder: evaluated on the way, best and last kept, resumable."""
+"""Train a teacher (or improve a student) by PPO in a run folder: evaluated, best and last kept, resumable."""
 
 from __future__ import annotations
 

@@ -1,0 +1,168 @@
+"""Training in a run folder: killed at any instant it ends in the same bits; what it keeps; what it refuses."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from embodkd.envs import make_task
+from embodkd.policies import load_policy, make_policy, save_policy, task_record
+from line_task import Line
+
+from embodkd.core.run import RunFolder
+from embodkd.rl import train
+from embodkd.rl.train import train_teacher
+
+PPO = {"num_envs": 32, "n_steps": 8, "minibatch": 128}
+SMALL = {
+    "total_steps": 3072,
+    "ppo": PPO,
+    "policy_options": {"hidden": [16]},
+    "evaluate_every": 1024,
+    "evaluate_episodes": 4,
+    "checkpoint_every": 512,
+    "threads": 1,
+    "quiet": True,
+}
+LINE = {**SMALL, "total_steps": 4096, "ppo": {**PPO, "learning_rate": 3e-3}, "evaluate_episodes": 16}
+
+CHILD = """
+import json, sys
+from embodkd.core.run import RunFolder
+from embodkd.rl.train import train_teacher
+settings = json.loads(sys.argv[2])
+with RunFolder.open(sys.argv[1], settings, resume=True) as run:
+    train_teacher("peg_hole", run, seed=3, **settings)
+"""
+
+
+@pytest.fixture
+def line(monkeypatch):
+    """Lets train_teacher train on the toy task."""
+    monkeypatch.setattr(train, "make_task", lambda name, num_envs, **_: Line(num_envs))
+
+
+def child(folder):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-W", "ignore", "-c", CHILD, str(folder), json.dumps(SMALL)]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
+
+
+def files(folder):
+    return {p: (folder / p).read_bytes() for p in ("policy/model.safetensors", "policy_last/model.safetensors")}
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_it_ends_in_the_same_bits(tmp_path):
+    whole = child(tmp_path / "whole")
+    _, complaints = whole.communicate(timeout=150)
+    assert whole.returncode == 0, complaints.decode()
+    rng = np.random.default_rng(0)
+    killed = 0
+    for goal in (1, 3):
+        # Kill after the goal-th checkpoint exists, at a random instant of what follows.
+        process = child(tmp_path / "killed")
+        while process.poll() is None and len(_steps(tmp_path / "killed")) < min(goal, 2):
+            time.sleep(0.005)
+        time.sleep(rng.uniform(0, 0.15))
+        process.send_signal(signal.SIGKILL)
+        killed += process.wait() == -signal.SIGKILL
+        process.stderr.close()
+    assert killed >= 1, "the child finished before it was killed"
+    last = child(tmp_path / "killed")
+    _, complaints = last.communicate(timeout=150)
+    assert last.returncode == 0, complaints.decode()
+    assert files(tmp_path / "killed") == files(tmp_path / "whole")
+    lines = [_metrics(tmp_path / name) for name in ("killed", "whole")]
+    assert lines[0] == lines[1]
+
+
+def _steps(folder):
+    return list((folder / "checkpoints").glob("step_*"))
+
+
+def _metrics(folder):
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k != "time_s"} for row in rows]
+
+
+def test_keeps_best_and_last_and_says_what_happened(tmp_path, line):
+    with RunFolder.open(tmp_path / "run", {}) as run:
+        summary = train_teacher("line", run, **LINE)
+        rows = run.metrics()
+    assert summary.steps == 4096
+    evaluations = [r["evaluation/success"] for r in rows if "evaluation/success" in r]
+    assert len(evaluations) == 4
+    assert summary.best_success == max(evaluations)
+    assert summary.success == evaluations[-1]
+    best, meta = load_policy(summary.policy)
+    assert meta["lineage"]["method"] == "ppo" and meta["task"]["name"] == "line"
+    assert train.success_and_return(best, Line(16))[0] == summary.best_success
+    last, meta = load_policy(tmp_path / "run" / "policy_last")
+    assert meta["extra"]["steps"] == 4096
+    assert train.success_and_return(last, Line(16))[0] == summary.success
+    assert {"train/kl", "train/learning_rate", "rollout/success_rate", "rollout/ep_rew_mean"} <= set().union(*rows)
+
+
+def test_stops_after_two_good_evaluations_in_a_row_and_stays_stopped(tmp_path, line):
+    settings = {**LINE, "target": 0.0}
+    with RunFolder.open(tmp_path / "run", {}) as run:
+        summary = train_teacher("line", run, **settings)
+    assert summary.stopped_early and summary.steps == 2048
+    before = files(tmp_path / "run")
+    with RunFolder.open(tmp_path / "run", {}, resume=True) as run:
+        again = train_teacher("line", run, **settings)
+    assert again.steps == 2048
+    assert files(tmp_path / "run") == before
+
+
+def test_a_student_is_improved_from_its_folder_with_its_own_statistics(tmp_path, line):
+    task = Line(8)
+    student = make_policy("blind", task.spec.groups, 2, hidden=(16,))
+    task.reset(np.arange(8))
+    student.update_statistics(task.observe(student.reads))
+    folder = save_policy(tmp_path / "student", student, task=task_record(task.spec), lineage={"method": "dagger"})
+    with RunFolder.open(tmp_path / "run", {}) as run:
+        train_teacher("line", run, init=folder, **LINE)
+    tuned, meta = load_policy(tmp_path / "run" / "policy_last")
+    assert tuned.reads == ("proprio",)
+    assert (tuned.normaliser.mean == student.normaliser.mean).all()
+    assert (tuned.head[0].weight != student.head[0].weight).any()
+    assert meta["lineage"]["init"]["lineage"] == {"method": "dagger"}
+
+
+def test_a_policy_of_another_task_or_none_at_all_is_refused(tmp_path, line):
+    peg = make_task("peg_hole", 1)
+    policy = make_policy("mlp", peg.spec.groups, 6)
+    folder = save_policy(tmp_path / "peg", policy, task=task_record(peg.spec))
+    peg.close()
+    with RunFolder.open(tmp_path / "run", {}) as run:
+        with pytest.raises(ValueError, match=r"init=.*was made for task 'peg_hole', not for 'line'"):
+            train_teacher("line", run, init=folder, **LINE)
+        with pytest.raises(ValueError, match="no such policy folder"):
+            train_teacher("line", run, init=tmp_path / "nothing", **LINE)
+
+
+def test_wrong_settings_are_named(tmp_path, line):
+    with RunFolder.open(tmp_path / "run", {}) as run:
+        with pytest.raises(ValueError, match="did you mean 'epochs'"):
+            train_teacher("line", run, **{**LINE, "ppo": {"epoch": 3}})
+        with pytest.raises(ValueError, match="did you mean privileged"):
+            train_teacher("line", run, critic_groups=("priviledged",), **LINE)
+        with pytest.raises(ValueError, match="did you mean 'hidden'"):
+            train_teacher("line", run, **{**LINE, "policy_options": {"hiden": [8]}})
+
+
+def test_evaluation_ends_with_each_episode():
+    task = Line(64, wall=True)
+    policy = make_policy("mlp", task.spec.groups, 2, head_scale=1.0, hidden=(8,))
+    policy.layers[-1].bias.data[0] = 9.0
+    # Always full speed to the right: over the wall in step 4, never back.
+    success, mean_return = train.success_and_return(policy, task)
+    assert success == 0.0
+    expected = -sum(abs(0.5 * t - task.goal_N) for t in range(1, 5)).mean()
+    assert mean_return == pytest.approx(expected, abs=1e-6)
