@@ -59,13 +59,12 @@ def test_same_seed_gives_the_same_weights(uninterrupted, tmp_path):
     assert fingerprint(run_dagger(tmp_path / "again")) == uninterrupted
 
 
-@pytest.mark.parametrize("trial", range(2))
-def test_kill_nine_then_resume_gives_identical_weights(uninterrupted, tmp_path, trial):
+def test_kill_nine_then_resume_gives_identical_weights(uninterrupted, tmp_path):
     """Killed again and again, each time a little later after the start, until a run gets through."""
-    delays = np.random.default_rng(trial).uniform(0.05, 0.6, 50)
+    delays = np.random.default_rng(0).uniform(0.05, 0.6, 3)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(HERE)])}
     kills = 0
-    for delay in delays[:3]:
+    for delay in delays:
         command = [sys.executable, "-c", CHILD, str(tmp_path / "run"), str(HERE)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as child:
             assert child.stdout.readline() == b"ready\n"
