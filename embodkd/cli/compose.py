@@ -40,6 +40,7 @@ def run(verb: Verb, words: Words) -> int:
 
     module, _, name = verb.function.partition(":")
     codes: list[int] = []
+    single: list[dict[str, Any]] = []
     typed = list(sys.argv)
 
     @hydra.main(version_base="1.3", config_path="pkg://embodkd.configs", config_name=verb.config)
@@ -50,13 +51,20 @@ def run(verb: Verb, words: Words) -> int:
             print(f"\n[{swept}]", flush=True)
             if "run" in plain:
                 plain["run"] = f"{plain['run'] or f'runs/{verb.words[-1]}'}/{swept}"
+        if not words.multirun:
+            # Run it when Hydra is done: a verb may call others.
+            single.append(plain)
+            return
+        try:
+            carry_out(plain)
+        except Exception as error:
+            raise _Stop(error) from error
+
+    def carry_out(plain: dict[str, Any]) -> None:
         # The manifest of a run stores the command as it was typed, not as Hydra needs it.
         sys.argv = typed
         function: Callable[..., int | None] = getattr(importlib.import_module(module), name)
-        try:
-            codes.append(build(function, plain, verb.title) or 0)
-        except Exception as error:
-            raise _Stop(error) from error
+        codes.append(build(function, plain, verb.title) or 0)
 
     # Hydra would print errors its own way and exit with 1: with this it lets them through to us.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -69,6 +77,8 @@ def run(verb: Verb, words: Words) -> int:
         raise stop.error from None
     finally:
         sys.argv = typed
+    for plain in single:
+        carry_out(plain)
     return max(codes, default=0)
 
 

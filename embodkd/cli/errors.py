@@ -28,5 +28,8 @@ def show(error: BaseException) -> int:
     if not said_on_purpose(error):
         raise error
     text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    # Hydra's parser says what it did not like, and keeps to itself where.
+    override = getattr(error, "override", None)
+    text = f"{override!r}: {text.partition(' See http')[0]}" if override else text
     print(f"embodkd: {text}", file=sys.stderr)
     return 2

@@ -91,10 +91,13 @@ def _check(verb: Verb, words: Words) -> None:
             chosen[key] = _chosen(verb, config, key, value)
         else:
             plain.append((key, word))
-    groups = config.groups({group: picks[0] for group, picks in chosen.items() if picks})
-    known = set(groups)
-    for combination in _combinations(groups, chosen):
-        known |= set(config.keys(combination))
+    first = {group: picks[0] for group, picks in chosen.items() if picks}
+    groups = config.groups(first)
+    known = {*groups, *config.keys(first)}
+    # Of a sweep: every key that some run has.
+    for group, picks in chosen.items():
+        for pick in picks[1:]:
+            known |= set(config.keys({**first, group: pick}))
     for key, word in plain:
         if key not in known:
             raise Refused(f"{verb.title}: {_unknown(config, key, word, known, groups, chosen)}")
@@ -113,14 +116,6 @@ def _chosen(verb: Verb, config: Config, group: str, value: str) -> list[str]:
         if pick not in known and pick not in ("null", "") and "(" not in value:
             raise Refused(f"{verb.title}: {group} has no option {pick!r}{_hint(pick, known)}; {_all(group, known)}")
     return [p for p in picks if p in known]
-
-
-def _combinations(groups: dict[str, str | None], chosen: dict[str, list[str]]) -> Iterable[dict[str, str | None]]:
-    """Choices that together name every key that some run of a sweep has (groups do not depend on each other)."""
-    yield {}
-    for group, picks in chosen.items():
-        for pick in picks:
-            yield {group: pick}
 
 
 def _unknown(

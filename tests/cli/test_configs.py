@@ -1,0 +1,103 @@
+"""The YAML files and the code that they configure say the same: every key, every default, every choice."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+from typing import Any
+
+import pytest
+from embodkd.envs import TASKS, task_names
+from embodkd.policies import POLICIES
+
+from embodkd.cli.keys import Config, options
+from embodkd.cli.verbs import VERBS
+from embodkd.core.schema import parameters
+from embodkd.methods import get_method, method_names
+from embodkd.rl.config import STOCK, PPOConfig
+
+ANY = Config("train_teacher")
+
+
+def content(group: str, option: str) -> dict[str, Any]:
+    found = dict(ANY.option(group, option))
+    assert found.pop("name", option) == option
+    return found
+
+
+def plain(value: Any) -> Any:
+    if hasattr(value, "to_config"):
+        return {k: v for k, v in value.to_config().items() if k in ("shape", "values")}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def test_there_is_one_file_per_member() -> None:
+    assert options("task") == tuple(sorted(task_names()))
+    assert options("method") == method_names()
+    assert options("student") == POLICIES.names()
+    assert set(options("ppo")) == {*task_names(), "stock"}
+
+
+@pytest.mark.parametrize("name", method_names())
+def test_method_files_hold_the_dataclass_and_its_defaults(name: str) -> None:
+    fields = {f.name: plain(f.default) for f in dataclasses.fields(get_method(name))}
+    assert content("method", name) == fields
+
+
+@pytest.mark.parametrize("name", POLICIES.names())
+def test_student_files_hold_the_constructor_and_its_defaults(name: str) -> None:
+    known = parameters(POLICIES.get(name))
+    defaults = {k: plain(p.default) for k, p in known.items() if k not in ("groups", "action_size")}
+    given = content("student", name)
+    if name == "mlp":
+        # As a student it reads what a robot has; its own default is the teacher's.
+        assert given.pop("vectors") == ["proprio"] and defaults.pop("vectors") == ["proprio", "privileged"]
+    assert given == defaults
+
+
+@pytest.mark.parametrize("name", task_names())
+def test_task_files_hold_the_constructor_and_its_defaults(name: str) -> None:
+    module, attribute = TASKS[name]
+    known = parameters(getattr(importlib.import_module(module), attribute))
+    own = ("num_envs", "engine", "threads", "randomise")
+    assert content("task", name) == {k: plain(p.default) for k, p in known.items() if k not in own}
+
+
+def test_randomise_files_hold_the_dataclass() -> None:
+    from embodkd.envs.sim.randomise import Randomise
+
+    for option in options("randomise"):
+        Randomise(**content("randomise", option))
+        assert set(content("randomise", option)) == {f.name for f in dataclasses.fields(Randomise)}
+    assert Randomise(**content("randomise", "none")) == Randomise()
+
+
+def test_ppo_files_hold_the_dataclass_and_stock_is_stock() -> None:
+    fields = {f.name: f.default for f in dataclasses.fields(PPOConfig)}
+    for option in options("ppo"):
+        assert set(content("ppo", option)) == set(fields)
+        PPOConfig(**content("ppo", option))
+    assert content("ppo", "stock") == {**fields, **STOCK}
+
+
+@pytest.mark.parametrize("verb", [v for v in VERBS if v.config], ids=lambda v: v.title)
+def test_a_verb_takes_exactly_the_keys_of_its_file(verb) -> None:
+    module, _, name = verb.function.partition(":")
+    function = getattr(importlib.import_module(module), name)
+    config = Config(verb.config)
+    assert set(inspect.signature(function).parameters) == {*config.top(), *config.groups()}
+    assert verb.positional is None or verb.positional in config.top()
+    assert set(verb.needs) <= set(config.top())
+
+
+@pytest.mark.parametrize("verb", [v for v in VERBS if v.config], ids=lambda v: v.title)
+def test_hydra_composes_what_completion_reads(verb) -> None:
+    from hydra import compose, initialize_config_module
+    from omegaconf import OmegaConf
+
+    with initialize_config_module("embodkd.configs", version_base="1.3"):
+        composed = OmegaConf.to_container(compose(verb.config))
+    config = Config(verb.config)
+    chosen = {g: o for g, o in config.groups().items() if o is not None}
+    assert composed == {**config.top(), **{g: dict(config.option(g, o)) for g, o in chosen.items()}}

@@ -1,0 +1,40 @@
+"""What all tests share: one thread per library, and the command line called in this process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+# Before numpy and torch start their pools: the tests run side by side on few cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Exit code and texts of one command."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def embodkd(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Answer]:
+    """`embodkd("evaluate", "policy=x")` runs the command in an empty folder and returns its answer."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words: str) -> Answer:
+        from embodkd.cli import main
+
+        capsys.readouterr()
+        code = main(words)
+        said = capsys.readouterr()
+        return Answer(code, said.out, said.err)
+
+    return call
