@@ -1,0 +1,41 @@
+"""A tiny teacher and its students, made once by the command line itself."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Budgets that only show that nothing breaks.
+SMALL = {
+    "train teacher": ["steps=1024", "ppo.num_envs=32", "ppo.minibatch=256", "evaluate_episodes=4", "episodes=4"],
+    "distill student": ["num_envs=4", "method.rounds=1", "method.steps=6", "episodes=4", "torch_threads=1"],
+    "evaluate": ["episodes=4", "torch_threads=1"],
+    "compare": ["episodes=4", "torch_threads=1"],
+    "rollout": ["episodes=1"],
+    "demo": ["steps=1024", "num_envs=4", "rounds=1", "episodes=4", "filmed=1"],
+    "doctor": ["seconds=0.05"],
+}
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with runs/teacher_peg_hole and runs/depth_cnn_peg_hole."""
+    from embodkd.cli import main
+
+    folder, before = tmp_path_factory.mktemp("made"), Path.cwd()
+    os.chdir(folder)
+    try:
+        assert main(["train", "teacher", *SMALL["train teacher"], "quiet=true"]) == 0
+        student = ["teacher=runs/teacher_peg_hole", *SMALL["distill student"], "quiet=true"]
+        assert main(["distill", "student", *student]) == 0
+    finally:
+        os.chdir(before)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small() -> dict[str, list[str]]:
+    """Verb -> overrides that make it tiny."""
+    return SMALL

@@ -1,0 +1,154 @@
+"""Each verb, with tiny budgets: what it leaves on disk, what it answers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+
+@pytest.fixture
+def here(made: Path, tmp_path: Path) -> Path:
+    """The working folder of `embodkd(...)`, with the runs in it."""
+    shutil.copytree(made / "runs", tmp_path / "runs")
+    return tmp_path
+
+
+def evaluation(folder: Path) -> dict:
+    return json.loads((folder / "evaluation.json").read_text())
+
+
+def test_runs_hold_what_the_house_promises(made: Path) -> None:
+    for name in ("teacher_peg_hole", "depth_cnn_peg_hole"):
+        run = made / "runs" / name
+        for file in ("config.yaml", "manifest.json", "metrics.jsonl", "evaluation.json", "policy/model.safetensors"):
+            assert (run / file).stat().st_size > 0, file
+        assert evaluation(run)["episodes"] == 4
+    command = json.loads((made / "runs/depth_cnn_peg_hole/manifest.json").read_text())["command"]
+    assert command[:3] == ["embodkd", "distill", "student"] and "num_envs=4" in command
+
+
+def test_a_student_names_its_teacher(made: Path) -> None:
+    policy = json.loads((made / "runs/depth_cnn_peg_hole/policy/config.json").read_text())
+    assert policy["lineage"]["teacher"]["policy"] == "runs/teacher_peg_hole/policy"
+    assert policy["lineage"]["method"] == "dagger"
+
+
+def test_evaluate_writes_the_result_where_asked(embodkd, here: Path, small) -> None:
+    answer = embodkd("evaluate", "runs/teacher_peg_hole", *small["evaluate"], "seed=7", "out=there.json")
+    assert answer.code == 0 and "of 4 episodes" in answer.out
+    seeds = [e["seed"] for e in json.loads((here / "there.json").read_text())["per_episode"]]
+    assert seeds == [7, 8, 9, 10]
+
+
+def test_judging_on_another_task_does_not_overwrite_the_own_result(embodkd, here: Path, small) -> None:
+    before = (here / "runs/teacher_peg_hole/evaluation.json").read_bytes()
+    words = ["policy=runs/teacher_peg_hole", "task=peg_hole", "task.randomness=high", "quiet=true"]
+    assert embodkd("evaluate", *words, *small["evaluate"]).code == 0
+    assert (here / "runs/teacher_peg_hole/evaluation.json").read_bytes() == before
+    other = json.loads((here / "runs/teacher_peg_hole/evaluation_randomness-high.json").read_text())
+    assert other["protocol"]["options"]["randomness"] == "high"
+
+
+def test_multirun_runs_every_combination_in_its_own_folder(embodkd, here: Path, small) -> None:
+    words = [*small["distill student"], "student=blind", "episodes=0", "quiet=true", "teacher=runs/teacher_peg_hole"]
+    assert embodkd("distill", "student", "-m", "seed=0,1", "run=runs/twins", *words).code == 0
+    configs = [yaml.safe_load((here / f"runs/twins/seed={s}/config.yaml").read_text()) for s in (0, 1)]
+    assert [c["seed"] for c in configs] == [0, 1]
+    weights = [(here / f"runs/twins/seed={s}/policy/model.safetensors").read_bytes() for s in (0, 1)]
+    assert weights[0] != weights[1]
+
+
+def test_a_run_is_not_overwritten_but_goes_on_with_resume(embodkd, here: Path, small) -> None:
+    words = ["teacher=runs/teacher_peg_hole", *small["distill student"], "quiet=true"]
+    weights = here / "runs/depth_cnn_peg_hole/policy/model.safetensors"
+    before = weights.read_bytes()
+    refused = embodkd("distill", "student", *words)
+    assert refused.code == 2 and "resume=true" in refused.err
+    assert embodkd("distill", "student", *words, "resume=true").code == 0
+    assert weights.read_bytes() == before
+
+
+def test_a_teacher_of_another_task_is_refused(embodkd, here: Path, small) -> None:
+    words = ["teacher=runs/teacher_peg_hole", "task=pick_lift", "run=runs/x", *small["distill student"]]
+    answer = embodkd("distill", "student", *words)
+    assert answer.code == 2 and "peg_hole" in answer.err and "pick_lift" in answer.err
+
+
+def test_a_student_may_not_read_privileged_groups_unasked(embodkd, here: Path, small) -> None:
+    words = ["teacher=runs/teacher_peg_hole", "student=mlp", "student.vectors=[privileged]", "run=runs/x"]
+    answer = embodkd("distill", "student", *words, *small["distill student"])
+    assert answer.code == 2 and "privileged" in answer.err
+
+
+def test_dagger_goes_on_with_ppo_by_config(embodkd, here: Path, small) -> None:
+    words = ["teacher=runs/teacher_peg_hole", "student=blind", "run=runs/tuned", "quiet=true"]
+    assert embodkd("distill", "student", *words, *small["distill student"], "finetune.steps=4096").code == 0
+    assert (here / "runs/tuned/finetune/policy/model.safetensors").exists()
+    tuned = (here / "runs/tuned/policy/model.safetensors").read_bytes()
+    assert tuned == (here / "runs/tuned/finetune/policy/model.safetensors").read_bytes()
+
+
+def test_compare_answers_in_words(embodkd, here: Path, small) -> None:
+    words = ["policy=runs/depth_cnn_peg_hole", "against=runs/teacher_peg_hole/evaluation.json", "quiet=true"]
+    answer = embodkd("compare", *words, *small["compare"])
+    assert answer.code == 0 and "shared episodes" in answer.out
+
+
+@pytest.mark.parametrize("format", ["onnx", "torch"])
+@pytest.mark.parametrize("run", ["teacher_peg_hole", "depth_cnn_peg_hole"])
+def test_export_acts_like_the_policy_and_says_so(embodkd, here: Path, run: str, format: str) -> None:
+    answer = embodkd("export", f"policy=runs/{run}", f"format={format}", "out=out.bin")
+    assert answer.code == 0, answer.err
+    assert "acts like the policy within" in answer.out and (here / "out.bin").stat().st_size > 1000
+
+
+def test_an_onnx_file_carries_its_contract(embodkd, here: Path) -> None:
+    import onnx
+
+    assert embodkd("export", "runs/depth_cnn_peg_hole", "out=student.onnx").code == 0
+    model = onnx.load(here / "student.onnx")
+    facts = {p.key: p.value for p in model.metadata_props}
+    assert [i.name for i in model.graph.input] == [i["name"] for i in json.loads(facts["inputs"])]
+    assert all(not i["privileged"] and i["unit"] for i in json.loads(facts["inputs"]))
+    assert float(facts["control_hz"]) == pytest.approx(1 / 0.048)
+    assert json.loads(facts["output"])["low"] == -1
+
+
+def test_an_export_that_acts_differently_is_not_kept(embodkd, here: Path) -> None:
+    answer = embodkd("export", "runs/depth_cnn_peg_hole", "tolerance=-1.0", "out=bad.onnx")
+    assert answer.code == 2 and "acts differently" in answer.err
+    assert not (here / "bad.onnx").exists()
+
+
+def test_methods_are_listed_and_shown(embodkd) -> None:
+    assert "dagger" in embodkd("methods").out
+    shown = embodkd("methods", "show", "dagger").out
+    assert "1011.0686" in shown or "Ross" in shown
+    assert "method.rounds=6" in shown
+    facts = json.loads(embodkd("methods", "show", "dagger", "--json").out)
+    assert facts["slug"] == "dagger" and facts["keys"]["rounds"] == 6
+
+
+def test_doctor_judges_every_part(embodkd, small) -> None:
+    answer = embodkd("doctor", *small["doctor"])
+    assert answer.code == 0, answer.out
+    for part in ("torch", "threads", "disk", "engine mujoco", "renderer rays", "renderer opengl", "engine bullet"):
+        line = next(line for line in answer.out.splitlines() if f" {part} " in line)
+        assert line.split()[0] in ("ok", "slow", "missing")
+        assert line.startswith("ok") or "->" in line or "opengl" in line
+
+
+def test_doctor_says_when_the_core_is_broken(embodkd, monkeypatch) -> None:
+    import embodkd.cli.doctor as clinic
+
+    def broken(seconds: float):
+        raise RuntimeError("no such engine")
+        yield
+
+    monkeypatch.setattr(clinic, "_mujoco", broken)
+    answer = embodkd("doctor", "seconds=0.05")
+    assert answer.code == 1 and "no such engine" in answer.out
