@@ -24,7 +24,7 @@ def curve(series: Mapping[str, Points], *, colour: str, x_label: str, share: boo
         return ""
     xs = [x for points in drawn.values() for x, _ in points]
     ys = [y for points in drawn.values() for _, y in points]
-    y_ticks = [0.0, 0.25, 0.5, 0.75, 1.0] if share else _ticks(min(ys), max(ys))
+    y_ticks = [0.0, 0.25, 0.5, 0.75, 1.0] if share else _ticks(min(0.0, *ys), max(ys))
     x_low, x_high = min(0.0, min(xs)), max(xs)
     y_low, y_high = min(y_ticks[0], min(ys)), max(y_ticks[-1], max(ys))
 

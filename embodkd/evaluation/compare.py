@@ -78,13 +78,17 @@ def _verdict(low: float, high: float, p_value: float, margin: float) -> Verdict:
 def _software_differences(a: Evaluation, b: Evaluation) -> tuple[str, ...]:
     def facts(evaluation: Evaluation) -> dict[str, Any]:
         manifest = evaluation.manifest
-        own = {"renderer": manifest.get("renderer"), "code": manifest.get("git_commit")}
+        own = {"renderer": manifest.get("renderer"), "code": _short(manifest.get("git_commit"))}
         return {**manifest.get("versions", {}), **own}
 
     one, other = facts(a), facts(b)
     # A policy without eyes has no renderer: that is no difference in the software.
     keys = [k for k in one if k in other and one[k] != other[k] and None not in (one[k], other[k])]
     return tuple(f"{key} {one[key]} and {other[key]}" for key in keys)
+
+
+def _short(commit: str | None) -> str | None:
+    return commit and commit[:10] + ("-dirty" if commit.endswith("-dirty") else "")
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

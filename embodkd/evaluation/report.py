@@ -80,8 +80,7 @@ def _lead(found: Sequence[Member]) -> str:
     if student:
         said.append(f"The student reads only {_names(student)} and succeeds in <b>{_rate(student)}</b> of its episodes")
     if teacher:
-        knows = [name for name, secret in teacher.reads.items() if secret]
-        what = f", which may also read {escape(', '.join(knows))}," if knows else ""
+        what = ", which also reads privileged state," if any(teacher.reads.values()) else ""
         said.append(f"{'its' if student else 'The'} teacher{what} in <b>{_rate(teacher)}</b>")
     if blind:
         whose = "its" if student else "The"

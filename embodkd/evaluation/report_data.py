@@ -49,7 +49,11 @@ class Member:
     def command(self) -> str:
         """The command that made the run, "" if unknown."""
         words = [str(word) for word in self.manifest.get("command", [])]
-        return shlex.join([Path(words[0]).name, *words[1:]]) if words else ""
+        if not words:
+            return ""
+        # Started as `python -m embodkd.cli`, the program calls itself by its file.
+        program = Path(words[0]).name
+        return shlex.join(["embodkd" if program == "__main__.py" else program, *words[1:]])
 
     def series(self, key: str) -> list[tuple[float, float]]:
         """(step, value) of one logged scalar, where it was logged."""

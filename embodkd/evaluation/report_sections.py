@@ -149,21 +149,30 @@ def curves(found: Sequence[Member]) -> str:
     """Curves of metrics.jsonl: the telling ones in front, all others folded."""
     shown, rest = [], []
     for member in found:
-        keys = list(dict.fromkeys(k for row in member.metrics for k in row if k not in ("step", "time_s")))
-        success = [key for key in keys if "success" in key]
-        steps = "control steps" if member.policy.get("lineage", {}).get("teacher") is None else "updates"
+        x_label = "updates" if member.policy.get("lineage", {}).get("teacher") else "control steps"
+        success, single, others = _telling(member)
         if success:
-            shown.append(_plot(member, success[:2], steps, "success while learning", share=True))
-        losses = [key for key in keys if "loss" in key and key not in success]
-        returns = [key for key in keys if "return" in key or "rew" in key]
-        shown += [_plot(member, [key], steps, key) for key in (*returns[:1], *losses[:1])]
-        told = {*success[:2], *returns[:1], *losses[:1]}
-        rest += [_plot(member, [key], steps, key) for key in keys if key not in told]
+            shown.append(_plot(member, success, x_label, "success while learning", share=True))
+        shown += [_plot(member, [key], x_label, key) for key in single]
+        rest += [_plot(member, [key], x_label, key) for key in others]
     body = f'<div class="grid wide">{"".join(filter(None, shown))}</div>' if any(shown) else ""
     if any(rest):
         more = "".join(filter(None, rest))
         body += f'<details><summary>All other curves</summary><div class="grid wide more">{more}</div></details>'
     return _section("Learning", "As logged in metrics.jsonl.", body)
+
+
+def _telling(member: Member) -> tuple[list[str], list[str], list[str]]:
+    """Logged keys: up to two success shares for one plot, up to two more for plots of their own, and the others."""
+    keys = list(dict.fromkeys(k for row in member.metrics for k in row if k not in ("step", "time_s")))
+    success = sorted(
+        (key for key in keys if "success" in key), key=lambda key: ("evaluation" not in key, "student" not in key)
+    )[:2]
+    # A policy gradient's own loss says nothing about learning; the value's and the imitation's do.
+    losses = [k for k in keys if "value_loss" in k or (k.startswith("student/") and not k.endswith("grad_norm"))]
+    returns = [key for key in keys if "return" in key or "rew" in key]
+    single = [*returns[:1], *(losses or [key for key in keys if "loss" in key])[:1]]
+    return success, single, [key for key in keys if key not in success and key not in single]
 
 
 def _plot(member: Member, keys: Sequence[str], x_label: str, title: str, share: bool = False) -> str:
@@ -206,7 +215,7 @@ def making(found: Sequence[Member]) -> str:
         versions = {k: v for k, v in manifest.get("versions", {}).items() if v}
         facts = {
             "Seed": manifest.get("seed"),
-            "Minutes": manifest.get("minutes"),
+            "Minutes": f"{minutes:.2f}" if isinstance(minutes := manifest.get("minutes"), (int, float)) else None,
             "Code": manifest.get("git_commit"),
             "Device": manifest.get("device"),
             "Renderer": judged.get("renderer"),

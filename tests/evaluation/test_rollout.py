@@ -9,7 +9,7 @@ import pytest
 from coin import Coin, Fixed, guesser, knower, seer
 from embodkd.envs import Group, make_task
 
-from embodkd.evaluation import pictures
+from embodkd.evaluation import evaluate, pictures
 from embodkd.evaluation.rollout import HEADER, PANEL, rollout
 from embodkd.evaluation.video import VideoWriter
 
@@ -66,6 +66,13 @@ def test_a_policy_that_ends_early_waits_for_the_others(tmp_path: Path) -> None:
     task._place = lambda ids, seeds: (place(ids, seeds), task.length.__setitem__(1, 2))[0]  # type: ignore[method-assign]
     film = rollout({"a": knower(), "b": guesser()}, task, episodes=1, seed=3, out=tmp_path / "b.mp4")
     assert film.frames == 6 + 10
+
+
+def test_a_film_shows_the_outcomes_that_an_evaluation_counts(tmp_path: Path) -> None:
+    film = rollout({"student": guesser()}, Coin(1), episodes=6, seed=9, out=tmp_path)
+    judged = evaluate(guesser(), Coin(4), episodes=6, seed=9, quiet=True)
+    assert [won["student"] for won in film.successes] == [o.success for o in judged.outcomes]
+    assert 0 < judged.successes < 6
 
 
 def test_the_real_task_films(tmp_path: Path) -> None:
