@@ -18,6 +18,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help=f"some of {', '.join(SUBJECTS)}; default: all")
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks.json"), help="where the table is kept")
+    parser.add_argument("--seeds", type=int, default=7, metavar="N", help="trainings of each contender (ppo)")
     arguments = parser.parse_args()
     unknown = set(arguments.subjects) - set(SUBJECTS)
     if unknown:
@@ -28,7 +29,8 @@ def main() -> None:
     if arguments.out.exists():
         stored = {line["name"]: line for line in json.loads(arguments.out.read_text())["lines"]}
     for subject in arguments.subjects or SUBJECTS:
-        for line in importlib.import_module(f"benchmarks.{subject}").lines():
+        options = {"seeds": range(arguments.seeds)} if subject == "ppo" else {}
+        for line in importlib.import_module(f"benchmarks.{subject}").lines(**options):
             stored[line.name] = line.record() | {"manifest": _manifest()}
         _write(arguments.out, list(stored.values()))
     _print(list(stored.values()))

@@ -67,9 +67,9 @@ def take_turns(contenders: dict[str, Contender], repeats: int = REPEATS) -> dict
 
 def timed(contender: Contender) -> Sample:
     """Time one call."""
-    cpu, wall = _cpu_seconds(contender.workers), time.perf_counter()
+    cpu, wall = cpu_seconds(contender.workers), time.perf_counter()
     contender.run()
-    return Sample(_cpu_seconds(contender.workers) - cpu, time.perf_counter() - wall)
+    return Sample(cpu_seconds(contender.workers) - cpu, time.perf_counter() - wall)
 
 
 def median_interval(values: Sequence[float]) -> tuple[float, tuple[float, float]]:
@@ -102,7 +102,8 @@ def summary(samples: dict[str, list[Sample]], work: float) -> dict[str, Any]:
     }
 
 
-def _cpu_seconds(workers: Sequence[int]) -> float:
+def cpu_seconds(workers: Sequence[int] = ()) -> float:
+    """CPU time so far of this process, its ended children and these living ones."""
     own = os.times()  # coarse (10 ms), but the only one that knows ended children
     total = time.process_time() + own.children_user + own.children_system
     for pid in workers:

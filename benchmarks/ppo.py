@@ -1,0 +1,130 @@
+"""PPO from nothing to 90 % on PegHole: our teacher training against stable-baselines3's PPO as shipped.
+
+The opponent runs on its own SubprocVecEnv of the same task with VecNormalize, with the batch size, network, rate,
+discount and initial noise of ours (with its own defaults it learns slower); its workers start before its clock does.
+Both are judged alike, every ``EVERY`` steps by the same 64 episodes until two in a row say 90 %, on their clocks.  An
+opponent that is not there after ``PATIENCE`` times our time is stopped, and the ratio is an upper bound.  Each run is a
+process of its own: `python -m benchmarks.ppo NAME SEED SECONDS` prints one.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import Line, Sample, cpu_seconds, median_interval, ratios, summary
+
+COMMAND = "python -m benchmarks ppo"
+TASK, GROUPS = "peg_hole", ("proprio", "privileged")
+GOAL, EVERY, MOST = 0.9, 8192, 500_000  # success share; control steps between evaluations and in all
+SEEDS = range(7)
+PATIENCE = 3.0
+WORKERS, BATCH = 16, 4096
+
+
+def lines(seeds: Sequence[int] = SEEDS) -> list[Line]:
+    """One line: the ratio of wall times, seed by seed."""
+    samples: dict[str, list[Sample]] = {"embodkd": [], "sb3 PPO": []}
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in samples}
+    for seed in seeds:
+        seconds = float("inf")
+        for name in samples:
+            run = _in_a_process(name, seed, seconds)
+            seconds = PATIENCE * run["wall"]
+            samples[name].append(Sample(run["cpu"], run["wall"]))
+            runs[name].append(run)
+    value, interval = median_interval(ratios(samples["embodkd"], samples["sb3 PPO"], "wall"))
+    cpu, _ = median_interval(ratios(samples["embodkd"], samples["sb3 PPO"]))
+    details = summary(samples, 1.0) | {"unit_of_rates": "trainings", "cpu_ratio": cpu, "seeds": list(seeds)}
+    details |= {
+        "steps": {name: [run["steps"] for run in all_runs] for name, all_runs in runs.items()},
+        "reached": {name: [run["reached"] for run in all_runs] for name, all_runs in runs.items()},
+    }
+    return [Line("PPO to 90 % vs SB3 PPO, wall", value, interval, "x", "<=", 0.6, COMMAND, details)]
+
+
+def _in_a_process(name: str, seed: int, seconds: float) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.ppo", name, str(seed), str(seconds)]
+    child = subprocess.run(command, capture_output=True, text=True)
+    if child.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{child.stderr}")
+    return json.loads(child.stdout.splitlines()[-1])
+
+
+def _ours(seed: int, _: float) -> dict[str, Any]:
+    from embodkd.core.run import RunFolder
+    from embodkd.rl.train import train_teacher
+
+    with tempfile.TemporaryDirectory() as folder:
+        cpu, wall = cpu_seconds(), time.perf_counter()
+        with RunFolder.open(Path(folder) / "run", {"seed": seed}, resume=False) as run:
+            end = train_teacher(TASK, run, seed=seed, total_steps=MOST, target=GOAL, evaluate_every=EVERY, quiet=True)
+        spent = {"cpu": cpu_seconds() - cpu, "wall": time.perf_counter() - wall}
+    return spent | {"steps": end.steps, "reached": end.stopped_early}
+
+
+def _theirs(seed: int, seconds: float) -> dict[str, Any]:
+    import numpy as np
+    import torch
+    from embodkd.envs import make_task
+    from embodkd.envs.doors.gym import TaskEnv
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.callbacks import BaseCallback
+    from stable_baselines3.common.vec_env import SubprocVecEnv, VecNormalize
+
+    from embodkd.rl.config import PPOConfig
+    from embodkd.rl.train import EVALUATION_SEED
+
+    torch.set_num_threads(1)
+    workers = SubprocVecEnv([lambda: TaskEnv(TASK, groups=GROUPS, threads=1)] * WORKERS, start_method="fork")
+    pids = [process.pid for process in workers.processes]
+    cpu, wall = cpu_seconds(pids), time.perf_counter()
+    same = PPOConfig()
+    env = VecNormalize(workers, gamma=same.gamma)
+    judge = make_task(TASK, 64)
+
+    class Judge(BaseCallback):
+        hits, evaluations = 0, 0
+
+        def _on_step(self) -> bool:
+            if time.perf_counter() - wall > seconds:
+                return False
+            if self.num_timesteps // EVERY == self.evaluations:
+                return True
+            self.evaluations = self.num_timesteps // EVERY
+            judge.reset(np.arange(64) + EVALUATION_SEED)
+            for _ in range(judge.spec.max_steps):
+                obs = env.normalize_obs(judge.observe(GROUPS))
+                step = judge.step(self.model.predict(obs, deterministic=True)[0])
+            self.hits = self.hits + 1 if step.info["is_success"].mean() >= GOAL else 0
+            return self.hits < 2
+
+    network = {"pi": [128, 128], "vf": [128, 128]}
+    model = PPO(
+        "MultiInputPolicy",
+        env,
+        n_steps=BATCH // WORKERS,
+        batch_size=same.minibatch,
+        n_epochs=same.epochs,
+        gamma=same.gamma,
+        gae_lambda=same.gae_lambda,
+        learning_rate=same.learning_rate,
+        policy_kwargs={"net_arch": network, "activation_fn": torch.nn.ELU, "log_std_init": np.log(same.init_std)},
+        seed=seed,
+        device="cpu",
+    )
+    callback = Judge()
+    model.learn(MOST, callback=callback)
+    spent = {"cpu": cpu_seconds(pids) - cpu, "wall": time.perf_counter() - wall}
+    workers.close()
+    return spent | {"steps": model.num_timesteps, "reached": callback.hits >= 2}
+
+
+if __name__ == "__main__":
+    print(json.dumps({"embodkd": _ours, "sb3 PPO": _theirs}[sys.argv[1]](int(sys.argv[2]), float(sys.argv[3]))))
