@@ -25,12 +25,13 @@ def rollout(
     """Film one policy, or two side by side on the same episodes."""
     folder = policy_folder(needed(policy, "policy", "embodkd rollout policy=runs/depth_cnn_peg_hole"))
 
+    from embodkd.evaluation import Actor
     from embodkd.evaluation.rollout import rollout as film
     from embodkd.policies import check_task, load_policy
 
     actor, meta = load_policy(folder)
     name, options = task_of(meta, task, engine, randomise)
-    actors = {run_folder(folder).resolve().name: actor}
+    actors: dict[str, Actor] = {run_folder(folder).resolve().name: actor}
     if beside is not None:
         other = policy_folder(beside)
         second, record = load_policy(other)

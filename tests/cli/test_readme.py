@@ -36,10 +36,9 @@ def test_the_commands_work_one_after_the_other(embodkd, small) -> None:
             words = shlex.split(command)[1:]
             verb, rest = find(words)
             assert verb is not None, command
-            tiny = [
-                w for w in small.get(verb.title, []) if w.partition("=")[0] not in {r.partition("=")[0] for r in rest}
-            ]
-            answer = embodkd(*[w for w in words if not w.startswith("episodes=")], *tiny)
+            given = {word.partition("=")[0] for word in rest}
+            tiny = [w for w in small.get(verb.title, []) if w.partition("=")[0] not in given]
+            answer = embodkd(*words, *tiny)
             assert answer.code == 0, f"{command}: {answer.err}"
 
 
