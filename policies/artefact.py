@@ -129,7 +129,7 @@ def check_task(policy: Policy, meta: Mapping[str, Any], spec: Any, where: str = 
         raise ValueError(f"{where}: was made for task {meta['task'].get('name')!r}, not for {spec.name!r}")
     for name, seen in policy.inputs.items():
         if name not in spec.groups:
-            raise ValueError(f"{where}: reads group {name!r}, which task {spec.name!r} lacks: {near(name, spec.groups)}")
+            raise ValueError(f"{where}: reads group {name!r}, task {spec.name!r} lacks it: {near(name, spec.groups)}")
         if tuple(spec.groups[name].shape) != seen.shape:
             found = tuple(spec.groups[name].shape)
             raise ValueError(f"{where}: reads group {name!r} of shape {seen.shape}, task {spec.name!r} gives {found}")
