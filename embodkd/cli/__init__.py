@@ -6,6 +6,7 @@ Only the verb that runs imports what it needs: help, completion and refusals ans
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -26,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         # Whoever read the output has seen enough; keep Python from complaining when it flushes at exit.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (it stays open until the end)
         return 0
     except Exception as error:
         from embodkd.cli.errors import show

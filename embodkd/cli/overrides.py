@@ -129,11 +129,12 @@ def _unknown(
     head, _, tail = key.partition(".")
     spelt = key if not word.startswith("+") else f"+{key}"
     if head in groups and tail:
-        picks = chosen.get(head) or ([groups[head]] if groups[head] else [])
+        standing = groups[head]
+        picks = chosen.get(head) or ([standing] if standing else [])
         if not picks:
             return f"{spelt} needs a choice first: {head}={'|'.join(options(head, config.extra))}"
         inside = sorted(k for k in known if k.startswith(f"{head}."))
-        what = f"{head}={','.join(str(p) for p in picks)}"
+        what = f"{head}={','.join(picks)}"
         return f"unknown key {spelt!r}{_hint(key, inside)}; {_all(what, [k[len(head) + 1 :] for k in inside])}"
     top = sorted(k for k in known if "." not in k)
     return f"unknown key {spelt!r}{_hint(key, known)}; there are: {', '.join(top)}"

@@ -47,7 +47,7 @@ def train_teacher(
             policy_options=network,
             critic_groups=critic,
             init=None if init is None else policy_folder(init),
-            ppo=ppo,
+            ppo={k: v for k, v in ppo.items() if k != "steps"},
             evaluate_every=evaluate_every,
             evaluate_episodes=evaluate_episodes,
             target=target,

@@ -76,9 +76,12 @@ def test_randomise_files_hold_the_dataclass() -> None:
 def test_ppo_files_hold_the_dataclass_and_stock_is_stock() -> None:
     fields = {f.name: f.default for f in dataclasses.fields(PPOConfig)}
     for option in options("ppo"):
-        assert set(content("ppo", option)) == set(fields)
-        PPOConfig(**content("ppo", option))
-    assert content("ppo", "stock") == {**fields, **STOCK}
+        given = content("ppo", option)
+        assert given.pop("steps") > 0
+        assert set(given) == set(fields)
+        PPOConfig(**given)
+        if option == "stock":
+            assert given == {**fields, **STOCK}
 
 
 @pytest.mark.parametrize("verb", [v for v in VERBS if v.config], ids=lambda v: v.title)
@@ -97,7 +100,7 @@ def test_hydra_composes_what_completion_reads(verb) -> None:
     from omegaconf import OmegaConf
 
     with initialize_config_module("embodkd.configs", version_base="1.3"):
-        composed = OmegaConf.to_container(compose(verb.config))
+        composed = OmegaConf.to_container(compose(verb.config), resolve=False)
     config = Config(verb.config)
     chosen = {g: o for g, o in config.groups().items() if o is not None}
     assert composed == {**config.top(), **{g: dict(config.option(g, o)) for g, o in chosen.items()}}
