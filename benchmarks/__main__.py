@@ -57,20 +57,22 @@ def _write(path: Path, lines: list[dict[str, Any]]) -> None:
 
 
 def _print(lines: list[dict[str, Any]]) -> None:
+    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title="benchmarks: medians, all processes counted")
-    for column in ("what", "measured", "95 % interval", "target", "reached"):
-        table.add_column(column, justify="left" if column == "what" else "right", no_wrap=True)
+    table = Table(title="medians with 95 % intervals; the CPU time of all processes counts", box=SIMPLE)
+    for column in ("what", "median", "95 %", "target", "unit", "ok"):
+        table.add_column(column, justify="left" if column in ("what", "unit") else "right", no_wrap=True)
     for line in lines:
         digits = 0 if line["value"] >= 100 else 2
         low, high = line["interval"]
         table.add_row(
             line["name"],
-            f"{line['value']:.{digits}f} {line['unit']}",
-            f"{low:.{digits}f} to {high:.{digits}f}",
+            f"{line['value']:.{digits}f}",
+            f"{low:.{digits}f}..{high:.{digits}f}",
             f"{line['sense']} {line['target']:g}",
+            line["unit"],
             "[green]yes[/]" if line["reached"] else "[red]no[/]",
         )
     Console().print(table)

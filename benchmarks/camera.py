@@ -29,5 +29,5 @@ def lines() -> list[Line]:
     for group, (name, target) in TARGETS.items():
         value, interval = median_interval([CALLS * COPIES / sample.cpu for sample in samples[group]])
         details = summary({group: samples[group]}, CALLS * COPIES) | {"unit_of_rates": "frames", "copies": COPIES}
-        found.append(Line(name, value, interval, "frames/CPU-s", ">=", target, COMMAND, details))
+        found.append(Line(name, value, interval, "per CPU-s", ">=", target, COMMAND, details))
     return found

@@ -50,9 +50,9 @@ def lines() -> list[Line]:
         {"embodkd": Contender(partial(_stream, stream, actions)), "raw mj_step": Contender(replay.run)}
     )
     return [
-        _line("env step / raw mj_step", physics, ("embodkd", "raw mj_step"), "<=", 1.25),
-        _line("env step vs SB3 SubprocVecEnv", doors, ("sb3 SubprocVecEnv", "embodkd"), ">=", 3.0),
-        _line("env step vs SB3 DummyVecEnv", doors, ("sb3 DummyVecEnv", "embodkd"), ">=", 2.0),
+        _line("step / raw mj_step", physics, ("embodkd", "raw mj_step"), "<=", 1.25),
+        _line("step vs SubprocVecEnv", doors, ("sb3 SubprocVecEnv", "embodkd"), ">=", 3.0),
+        _line("step vs DummyVecEnv", doors, ("sb3 DummyVecEnv", "embodkd"), ">=", 2.0),
     ]
 
 
@@ -93,7 +93,7 @@ def _line(name: str, samples: dict[str, list[Sample]], pair: tuple[str, str], se
     wall, _ = median_interval(ratios(samples[pair[0]], samples[pair[1]], "wall"))
     details = summary(samples, STEPS * COPIES) | {"unit_of_rates": "environment steps", "wall_ratio": wall}
     details |= {"task": TASK, "copies": COPIES, "groups": list(GROUPS)}
-    return Line(name, value, interval, "x", sense, target, COMMAND, details)  # type: ignore[arg-type]
+    return Line(name, value, interval, "x CPU", sense, target, COMMAND, details)  # type: ignore[arg-type]
 
 
 def _single() -> TaskEnv:
