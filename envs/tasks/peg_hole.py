@@ -13,6 +13,8 @@ from embodkd.envs.spec import Group, TaskSpec
 from embodkd.envs.task import BatchTask
 from embodkd.envs.tasks.peg_hole_scene import DEPTH, MujocoPegWorld, PegWorld
 
+from embodkd.core.schema import build
+
 # socket offset (m), socket yaw (rad), steps of an episode
 RANDOMNESS = {
     "low": (0.01, np.radians(15), 40),
@@ -47,14 +49,13 @@ class PegHole(BatchTask):
             raise ValueError(f"task peg_hole.clearance is {clearance} m; choose 0.0003 to 0.001 m per side")
         if randomness not in RANDOMNESS:
             raise ValueError(f"task peg_hole.randomness is {randomness!r}; choose one of {', '.join(RANDOMNESS)}")
-        build = _world_of(engine)
-        self.world = build(
+        self.world = _world_of(engine)(
             num_envs,
             threads=threads,
             robot=robot,
             clearance=clearance,
             image_size=image_size,
-            randomise=Randomise(**(randomise or {})),
+            randomise=build(Randomise, randomise, "task.randomise"),
         )
         super().__init__(num_envs, action_size=6)
         self._dense = reward == "dense"

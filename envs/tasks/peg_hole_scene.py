@@ -25,11 +25,31 @@ class PegWorld(Protocol):
     """What PegHole needs of an engine; poses in the world, metres and radians, arrays (N, ...)."""
 
     camera_groups: list[Group]
-    tool_position: np.ndarray
-    tool_rotation: np.ndarray
-    tool_rotvec: np.ndarray
-    tool_twist: np.ndarray
-    tool_force: np.ndarray
+
+    @property
+    def tool_position(self) -> np.ndarray:
+        """Tool position, (N, 3)."""
+        ...
+
+    @property
+    def tool_rotation(self) -> np.ndarray:
+        """Tool rotation, (N, 3, 3)."""
+        ...
+
+    @property
+    def tool_rotvec(self) -> np.ndarray:
+        """Tool rotation as rotation vector, (N, 3)."""
+        ...
+
+    @property
+    def tool_twist(self) -> np.ndarray:
+        """Linear velocity in the world, angular in the tool's frame, (N, 6)."""
+        ...
+
+    @property
+    def tool_force(self) -> np.ndarray:
+        """Controller forces and torques along the world's axes, (N, 6)."""
+        ...
 
     def place(
         self,
@@ -41,24 +61,31 @@ class PegWorld(Protocol):
         yaw: np.ndarray,
     ) -> None:
         """Start episodes: tool pose, socket position (n, 3) and yaw (n,)."""
+        ...
 
     def advance(self, actions: np.ndarray) -> None:
         """One control period with actions (N, 6)."""
+        ...
 
     def look(self, group: str, ids: np.ndarray | None) -> np.ndarray:
         """Fresh images or points of one camera group."""
+        ...
 
     def render(self, ids: np.ndarray | None, size: tuple[int, int], camera: str) -> np.ndarray:
         """Pictures for people, uint8 (n, H, W, 3)."""
+        ...
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Everything needed to continue bit for bit."""
+        ...
 
     def load_state_dict(self, arrays: dict[str, np.ndarray]) -> None:
         """Continue from ``state_dict``."""
+        ...
 
     def close(self) -> None:
         """Free the engine."""
+        ...
 
 
 def cameras(tool_body: str, image_size: int) -> list[Camera]:

@@ -12,6 +12,8 @@ from embodkd.envs.spec import Group, TaskSpec
 from embodkd.envs.task import BatchTask
 from embodkd.envs.tasks.pick_lift_scene import OBJECTS, PickWorld
 
+from embodkd.core.schema import build
+
 # object's place (m) and yaw (rad), each drawn uniformly from minus to plus this
 RANDOMNESS = {"low": (0.03, np.radians(15)), "medium": (0.08, np.radians(45)), "high": (0.12, np.radians(90))}
 LIFT = 0.20  # m above rest
@@ -48,7 +50,7 @@ class PickLift(BatchTask):
         if unknown or not objects:
             raise ValueError(f"task pick_lift.objects is {tuple(objects)}; choose one or more of {', '.join(OBJECTS)}")
         self.world = PickWorld(
-            num_envs, threads=threads, image_size=image_size, randomise=Randomise(**(randomise or {}))
+            num_envs, threads=threads, image_size=image_size, randomise=build(Randomise, randomise, "task.randomise")
         )
         super().__init__(num_envs, action_size=self.world.robot.action_size)
         self._dense = reward == "dense"
