@@ -124,6 +124,8 @@ class PickWorld(SimWorld):
         self.sim.parameter("body_mass")[ids, self._body] *= ratio
         squares = (half**2).sum(axis=1, keepdims=True) - half**2
         self.sim.parameter("body_inertia")[ids, self._body] *= ratio[:, None] * squares / (2 * _BOUND**2)
+        # centres of mass follow from masses: without this the arithmetic of a free body is about a wrong point
+        self.sim.constants(ids)
         lying = kind == OBJECTS.index("capsule")
         rest = np.where(lying, size[:, 0], half[:, 2])
         turn, tip = np.zeros((len(ids), 3)), np.zeros((len(ids), 3))
@@ -137,6 +139,12 @@ class PickWorld(SimWorld):
         self.robot.place(ids, tool, upright)
         self.settle(ids)
         return rest
+
+    def load_state_dict(self, arrays: dict[str, np.ndarray]) -> None:
+        """Continue from ``state_dict``."""
+        super().load_state_dict(arrays)
+        self.sim.constants()  # they follow from the loaded masses
+        self.sim.forward()
 
     @property
     def object_position(self) -> np.ndarray:

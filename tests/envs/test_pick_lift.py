@@ -122,6 +122,28 @@ def test_each_copy_has_its_own_object_in_the_engine():
     assert len(set(masses)) == 6
 
 
+def test_the_engine_knows_where_the_mass_of_each_object_is():
+    task, other = make_task("pick_lift", 4), make_task("pick_lift", 4)
+    task.reset(np.arange(4))
+    other.reset(np.arange(4) + 9)
+    other.load_state_dict(task.state_dict())
+    for world in (task.world, other.world):
+        np.testing.assert_allclose(world.sim.view("subtree_com")[:, world._body], world.object_position, atol=1e-12)
+
+
+def test_a_spinning_object_in_free_fall_stays_physical():
+    task = make_task("pick_lift", 32)
+    task.reset(np.arange(32))
+    sim, world = task.world.sim, task.world
+    sim.view("qpos")[:, world._qpos.start + 2] = 5.0
+    sim.view("qvel")[:, world._qvel] = [1.0, 0.0, 0.0, 40.0, 10.0, -30.0]
+    sim.forward()
+    seconds = 0.5
+    sim.step(round(seconds / 0.004))
+    np.testing.assert_allclose(world.object_velocity, np.tile([1.0, 0.0, -9.81 * seconds], (32, 1)), atol=1e-3)
+    assert np.linalg.norm(sim.view("qvel")[:, world._qvel][:, 3:], axis=1).max() < 80
+
+
 def test_proprioception_does_not_know_the_object():
     task = make_task("pick_lift", 2)
     task.reset(np.array([1, 2]))
