@@ -21,7 +21,7 @@ class PPOConfig:
     clip: float = 0.2
     entropy: float = 0.0
     # Standard deviation of the exploration noise at the start; it is learned.
-    init_std: float = 0.5
+    init_std: float = 0.8
     learning_rate: float = 5e-4
     # 1. The actor's rate follows the KL divergence that an iteration caused; None: it stays.
     kl_target: float | None = 0.015
