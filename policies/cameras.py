@@ -22,7 +22,7 @@ class Trunk(nn.Sequential):
             before = after
         super().__init__(*layers, nn.Flatten())
         # Channels last is the layout of the CPU's fast convolutions.
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub forgets this keyword
         with torch.no_grad():
             self.features = self(torch.zeros(1, *shape, dtype=torch.uint8)).shape[1]
 
@@ -48,8 +48,9 @@ class CameraPolicy(Policy):
         super().__init__(action_size)
         self._read(groups, vectors, cameras, rank=3)
         self.cameras = tuple(cameras)
-        self.trunks = nn.ModuleList(Trunk(self.inputs[c].shape, channels) for c in self.cameras)
-        width = sum(t.features for t in self.trunks) + len(self.normaliser.mean)
+        trunks = [Trunk(self.inputs[c].shape, channels) for c in self.cameras]
+        self.trunks = nn.ModuleList(trunks)
+        width = sum(t.features for t in trunks) + len(self.normaliser.mean)
         self.head = dense([width, *hidden, action_size], nn.ReLU)
 
     def forward(self, obs: Mapping[str, Tensor]) -> Tensor:

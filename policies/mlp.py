@@ -30,6 +30,7 @@ class MLP(Policy):
         self._read(groups, vectors)
         self.layers = dense([len(self.normaliser.mean), *hidden, action_size], nn.ELU)
         head = self.layers[-1]
+        assert isinstance(head, nn.Linear)
         with torch.no_grad():
             head.weight.mul_(head_scale)
             head.bias.mul_(head_scale)

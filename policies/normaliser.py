@@ -14,6 +14,12 @@ class RunningNormaliser(nn.Module):
     it is the identity (with the clip).
     """
 
+    count: Tensor
+    mean: Tensor
+    squares: Tensor
+    shift: Tensor
+    scale: Tensor
+
     def __init__(self, size: int, clip: float = 5.0, eps: float = 1e-5) -> None:
         super().__init__()
         self.clip, self.eps = clip, eps

@@ -27,7 +27,7 @@ class ActorCritic(ActorCriticPolicy):
     """
 
     actor: Policy
-    critic: Policy
+    critic: MLP
     log_std: nn.Parameter
 
     def __init__(
@@ -50,7 +50,9 @@ class ActorCritic(ActorCriticPolicy):
     def _build(self, lr_schedule: Schedule) -> None:
         actor, groups, critic_groups, config = self._parts
         self.actor = actor
-        self.critic = MLP.build(groups, 1, vectors=critic_groups, head_scale=1.0)
+        critic = MLP.build(groups, 1, vectors=critic_groups, head_scale=1.0)
+        assert isinstance(critic, MLP)
+        self.critic = critic
         self.return_statistics = RunningNormaliser(1)
         self.log_std = nn.Parameter(torch.full((actor.action_size,), math.log(config.init_std)))
         if config.orthogonal:
@@ -89,6 +91,7 @@ class ActorCritic(ActorCriticPolicy):
     def update_return_statistics(self, return_N: Tensor) -> None:
         """Merge returns and change the critic's last layer so that its values stay what they were (PopArt)."""
         statistics, head = self.return_statistics, self.critic.layers[-1]
+        assert isinstance(head, nn.Linear)
         shift, scale = statistics.shift.clone(), statistics.scale.clone()
         statistics.update(return_N.unsqueeze(1))
         head.weight.mul_(statistics.scale / scale)
@@ -108,26 +111,30 @@ class ActorCritic(ActorCriticPolicy):
         self.actor.update_statistics(obs)
         self.critic.update_statistics(obs)
 
-    # What follows is stable-baselines3's interface.
+    # What follows is stable-baselines3's interface; observations are always dictionaries here.
 
-    def forward(self, obs: Mapping[str, Tensor], deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(  # type: ignore[override]
+        self, obs: Mapping[str, Tensor], deterministic: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Actions, values (N, 1) and log-probabilities."""
         mean_NA, value_N = self.means_and_values(obs)
         distribution = self.action_dist.proba_distribution(mean_NA, self.log_std)
         action_NA = distribution.get_actions(deterministic=deterministic)
         return action_NA, value_N.unsqueeze(1), self.log_prob(mean_NA, action_NA)
 
-    def evaluate_actions(self, obs: Mapping[str, Tensor], actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def evaluate_actions(  # type: ignore[override]
+        self, obs: Mapping[str, Tensor], actions: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Values (N, 1), log-probabilities and entropies of given actions."""
         mean_NA, value_N = self.means_and_values(obs)
         return value_N.unsqueeze(1), self.log_prob(mean_NA, actions), self.entropy().expand(len(value_N))
 
-    def get_distribution(self, obs: Mapping[str, Tensor]) -> Distribution:
+    def get_distribution(self, obs: Mapping[str, Tensor]) -> Distribution:  # type: ignore[override]
         """The Gaussian over actions."""
         assert isinstance(self.action_dist, DiagGaussianDistribution)
         return self.action_dist.proba_distribution(self.actor(obs), self.log_std)
 
-    def predict_values(self, obs: Mapping[str, Tensor]) -> Tensor:
+    def predict_values(self, obs: Mapping[str, Tensor]) -> Tensor:  # type: ignore[override]
         """Values (N, 1)."""
         return self.values(obs).unsqueeze(1)
 
@@ -136,4 +143,5 @@ def _orthogonal(policy: Policy, head_gain: float) -> None:
     layers = [m for m in policy.modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
     for layer in layers:
         nn.init.orthogonal_(layer.weight, head_gain if layer is layers[-1] else math.sqrt(2.0))
-        nn.init.zeros_(layer.bias)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)

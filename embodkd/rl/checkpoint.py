@@ -21,6 +21,7 @@ def save(run: RunFolder, learner: PPO, record: Any) -> None:
     tensors, rng = rng_state()
     tensors |= {f"net.{name}": value for name, value in learner.policy.state_dict().items()}
     tensors |= {f"stream.{name}": np.asarray(value) for name, value in learner.stream.state_dict().items()}
+    assert isinstance(learner._last_obs, dict), "a checkpoint is taken between iterations"
     # Kept although the stream could observe again: a quantity of the engine's last step need not come back by itself.
     tensors |= {f"obs.{name}": value for name, value in learner._last_obs.items()}
     tensors["running_return"] = learner.running_return_N

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 from stable_baselines3 import PPO as StockPPO
+from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from embodkd.envs.doors.sb3 import TaskVecEnv
@@ -74,9 +76,10 @@ class PPO(StockPPO):
 
     @torch.no_grad()
     def collect_rollouts(
-        self, env: TaskVecEnv, callback: BaseCallback, rollout_buffer: RolloutTensors, n_rollout_steps: int
+        self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
     ) -> bool:
         """Fill the buffer; False if the callback asks to stop."""
+        assert isinstance(rollout_buffer, RolloutTensors)
         buffer, net = rollout_buffer, self.policy
         net.set_training_mode(False)
         if not self.primed:

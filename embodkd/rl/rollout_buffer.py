@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from gymnasium import spaces
+from stable_baselines3.common.buffers import RolloutBuffer
 from torch import Tensor
 
 
@@ -20,8 +21,8 @@ class Minibatch(NamedTuple):
     return_N: Tensor
 
 
-class RolloutTensors:
-    """T steps of N copies; allocated once. Built by stable-baselines3 in the place of its RolloutBuffer.
+class RolloutTensors(RolloutBuffer):
+    """T steps of N copies; allocated once. Stands where stable-baselines3 has arrays and `add`.
 
     An episode that was cut off by the time limit goes on in the value of its last observation, which is added to the
     reward of its last step; after any end the recursion of the advantages stops.
@@ -36,12 +37,13 @@ class RolloutTensors:
         gae_lambda: float = 0.95,
         gamma: float = 0.97,
         n_envs: int = 1,
-        **_: Any,
     ) -> None:
+        # Past RolloutBuffer's own constructor, which would allocate its arrays.
+        super(RolloutBuffer, self).__init__(buffer_size, observation_space, action_space, device, n_envs)
         self.gae_lambda, self.gamma = gae_lambda, gamma
         rows = (buffer_size, n_envs)
         self.obs = {
-            name: torch.zeros(*rows, *space.shape, dtype=torch.uint8 if space.dtype == "uint8" else torch.float32)
+            name: torch.zeros((*rows, *(space.shape or ())), dtype=torch.uint8 if space.dtype == "uint8" else torch.float32)
             for name, space in observation_space.spaces.items()
         }
         self.action_TNA = torch.zeros(*rows, *action_space.shape, device=device)

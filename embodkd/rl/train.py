@@ -98,10 +98,12 @@ def train_teacher(
             save_policy(run.path / folder, actor, task=task_record(world.spec), lineage=lineage, extra=facts)
 
         stopped = _is_reached(record, target)
+        steps = learner.n_steps * learner.n_envs
         with progress(total_steps, f"teacher {task}", done=learner.num_timesteps, quiet=quiet) as bar:
             while learner.num_timesteps < total_steps and not stopped:
                 before = learner.num_timesteps
-                learner.learn(learner.n_steps * learner.n_envs, log_interval=None, reset_num_timesteps=False)
+                # None: stable-baselines3 shall not print; its annotation forgets that it accepts it.
+                learner.learn(steps, log_interval=None, reset_num_timesteps=False)  # type: ignore[arg-type]
                 scalars = dict(learner.logger.name_to_value)
                 learner.logger.dump()
                 over = learner.num_timesteps >= total_steps
