@@ -43,7 +43,9 @@ class RolloutTensors(RolloutBuffer):
         self.gae_lambda, self.gamma = gae_lambda, gamma
         rows = (buffer_size, n_envs)
         self.obs = {
-            name: torch.zeros((*rows, *(space.shape or ())), dtype=torch.uint8 if space.dtype == "uint8" else torch.float32)
+            name: torch.zeros(
+                (*rows, *(space.shape or ())), dtype=torch.uint8 if space.dtype == "uint8" else torch.float32
+            )
             for name, space in observation_space.spaces.items()
         }
         self.action_TNA = torch.zeros(*rows, *action_space.shape, device=device)
