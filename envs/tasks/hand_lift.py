@@ -11,6 +11,8 @@ from embodkd.envs.sim.randomise import Randomise
 from embodkd.envs.spec import Group, TaskSpec
 from embodkd.envs.task import BatchTask
 
+from embodkd.core.schema import build
+
 # object offset (m), object yaw (rad)
 RANDOMNESS = {"low": (0.01, np.radians(30)), "medium": (0.04, np.pi), "high": (0.08, np.pi)}
 MAX_STEPS = 75
@@ -54,7 +56,11 @@ class HandLift(BatchTask):
             if value not in choices:
                 raise ValueError(f"task hand_lift.{option} is {value!r}; choose one of {', '.join(choices)}")
         self.world = HandWorld(
-            num_envs, threads=threads, shape=object, image_size=image_size, randomise=Randomise(**(randomise or {}))
+            num_envs,
+            threads=threads,
+            shape=object,
+            image_size=image_size,
+            randomise=build(Randomise, randomise, "task.randomise"),
         )
         hand = self.world.robot
         super().__init__(num_envs, hand.action_size)
@@ -103,7 +109,7 @@ class HandLift(BatchTask):
     def _place(self, ids: np.ndarray, seeds: np.ndarray) -> None:
         draw = self.uniform(seeds, "object", 3)
         thing = np.zeros((len(ids), 3))
-        thing[:, :2] = self._reach * draw[:, :2] + [0.02, 0.0]
+        thing[:, :2] = self._reach * draw[:, :2] + [0.03, 0.01]
         thing[:, 2] = self.world.rest_height
         start = self.uniform(seeds, "start", 6)
         position = np.array([0.0, 0.0, PALM_HEIGHT]) + 0.005 * start[:, :3]
@@ -131,15 +137,16 @@ class HandLift(BatchTask):
         away = np.maximum(np.linalg.norm(self._to_object(), axis=2) - REACHED, 0.0)
         # the thumb counts as much as the four fingers together: without it nothing is held
         reach = 0.5 * np.exp(-10 * away[:, 4]) + 0.5 * np.exp(-10 * away[:, :4]).mean(axis=1)
-        palm = np.exp(-10 * np.maximum(np.linalg.norm(self._palm_offset(), axis=1) - 0.05, 0.0))
+        palm = np.exp(-15 * np.linalg.norm(self._palm_offset(), axis=1))
         thumb, fingers = self._contacts_N6[:, 4], self._contacts_N6[:, :4].sum(axis=1)
         held = thumb * (fingers >= 2)
         touching = 0.3 * thumb + 0.15 * np.minimum(fingers, 2) + 0.4 * held
-        # the object's lowest point, so that tilting it on the table earns nothing; steep in the first centimetres, and
-        # a held object makes a rising palm worth something at once, or squeezing on the table would be good enough
+        # the object's lowest point, so that tilting it on the table earns nothing; steep in the first centimetres
         clear = np.maximum(self.world.clearance, 0.0)
         lifted = 1.5 * np.tanh(clear / 0.03) + 2.5 * np.clip(clear / (1.2 * LIFT), 0, 1)
-        rising = np.clip((self.world.palm_position[:, 2] - 0.05) / (1.2 * LIFT), 0, 1)
+        # with an object in hand the wish to go up is paid at once: while the policy still comes down, a small rise is
+        # undone in the next step and would teach nothing
+        rising = np.clip((self.world.robot.position[:, 2] - 0.05) / (1.2 * LIFT), 0, 1) + 0.3 * actions[:, 22]
         gain = (
             0.3 * reach + 0.2 * palm + 0.5 * touching + np.maximum(held, 0.5) * lifted + held * rising + 2.0 * success
         )

@@ -40,6 +40,8 @@ class HandWorld(SimWorld):
         spec = mujoco.MjSpec()
         spec.option.timestep = TIMESTEP
         spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+        # without these a grasped object creeps out of the fingers within seconds
+        spec.option.cone, spec.option.impratio = mujoco.mjtCone.mjCONE_ELLIPTIC, 10.0
         spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
         spec.worldbody.add_geom(
             name="table", type=_GEOM.mjGEOM_BOX, size=[0.4, 0.4, 0.02], pos=[0, 0, -0.02], rgba=[0.76, 0.72, 0.66, 1]
@@ -60,7 +62,7 @@ class HandWorld(SimWorld):
         )
         hand = ShadowHand()
         base = hand.build(spec)
-        spec.body(PALM_BODY).add_site(name="palm", pos=[0.0, -0.011, 0.07], quat=[0.5, -0.5, -0.5, -0.5])
+        spec.body(PALM_BODY).add_site(name="palm", pos=[0.013, -0.046, 0.1], quat=[0.5, -0.5, -0.5, -0.5])
         for name in FINGERS:
             _contact_sensor(spec, f"on_{name}", mujoco.mjtObj.mjOBJ_XBODY, ROOTS[name])
         _contact_sensor(spec, "on_palm", mujoco.mjtObj.mjOBJ_BODY, PALM_BODY)
@@ -103,7 +105,7 @@ class HandWorld(SimWorld):
 
     @property
     def palm_position(self) -> np.ndarray:
-        """The middle of the palm's surface at the root of the fingers, (N, 3)."""
+        """Where a grasped object's middle would be: before the palm at the root of the fingers, (N, 3)."""
         return self.sim.view("site_xpos")[:, self._palm]
 
     @property

@@ -5,7 +5,7 @@ import importlib.util
 import numpy as np
 import pytest
 from embodkd.envs import make_task
-from embodkd.envs.sim.robots.hand import LEASH, SMOOTHING, STIFFNESS
+from embodkd.envs.sim.robots.hand import SMOOTHING, STEP, STIFFNESS
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("gymnasium_robotics") is None, reason="the hand's model needs embodkd[hand]"
@@ -156,11 +156,10 @@ def test_pushing_down_is_bounded_and_felt():
     action[:, 22] = -1.0
     for _ in range(40):
         task.step(action)
-    # the controls lead the base by the leash at most, whatever was asked for
     assert (task.world.robot.position[:, 2] > 0.02).all()
     force = task.observe(["proprio"])["proprio"][:, 80:86]
     assert (force[:, 2] < -1.0).all()
-    assert (np.abs(force[:, 2]) < 1.5 * STIFFNESS[0] * LEASH[0]).all()
+    assert (np.abs(force[:, 2]) < 1.5 * STIFFNESS[0] * STEP[0]).all()
 
 
 def test_forces_and_contacts_survive_a_saved_state():

@@ -22,10 +22,9 @@ JOINTS = 24  # two per finger are coupled by a tendon, so 20 actuators move them
 STIFFNESS = (1500.0, 30.0)  # N/m, Nm/rad of the base
 DAMPING = (110.0, 1.5)  # N s/m, Nm s/rad: about critical with the hand's 2 kg and 0.02 kg m^2
 LIMIT = (60.0, 6.0)  # N, Nm
-STEP = (0.012, 0.06)  # m, rad: the largest change of the base's target in one action
-LEASH = (0.02, 0.2)  # m, rad: how far the target may lead the base, which bounds the force on what it touches
+STEP = (0.02, 0.04)  # m, rad: how far one action may put the base's target from its pose, which bounds its forces
 WORKSPACE = ((-0.2, -0.2, 0.05), (0.2, 0.2, 0.4))  # m: where the base's target may go
-TURN = 0.8  # rad: how far the base's target may turn about each axis, from palm down and fingers ahead
+TURN = (0.5, 0.5, 0.8)  # rad: how far the base's target may turn about x, y and z, from palm down, fingers ahead
 SMOOTHING = 0.4  # share of the way to its goal that a finger's target moves in one action
 _PALM_TO_FOREARM = 0.36  # m along the forearm, from its origin to the tool point at the root of the fingers
 
@@ -97,14 +96,11 @@ class ShadowHand(ToolRobot):
         fingers, ctrl = actions[:, :20], self.sim.view("ctrl")
         span = np.where(fingers > 0, self._high - self._rest, self._rest - self._low)
         ctrl[:, self._fingers] += SMOOTHING * (self._rest + fingers * span - ctrl[:, self._fingers])
-        pose, target = self.sim.view("actuator_length")[:, self._base], ctrl[:, self._base]
-        moved = target[:, :3] + rotate(self.rotation, STEP[0] * actions[:, 20:23])
-        moved = pose[:, :3] + np.clip(moved - pose[:, :3], -LEASH[0], LEASH[0])
-        turned = quat_multiply(quat_from_rotvec(target[:, 3:]), quat_from_rotvec(STEP[1] * actions[:, 23:]))
-        lead = quat_multiply(turned, quat_from_rotvec(-pose[:, 3:]))
-        lead = np.clip(rotvec_from_quat(lead), -LEASH[1], LEASH[1])
-        turned = rotvec_from_quat(quat_multiply(quat_from_rotvec(lead), quat_from_rotvec(pose[:, 3:])))
-        ctrl[:, self._base] = np.concatenate([np.clip(moved, *WORKSPACE), np.clip(turned, -TURN, TURN)], axis=1)
+        pose = self.sim.view("actuator_length")[:, self._base]
+        moved = pose[:, :3] + rotate(self.rotation, STEP[0] * actions[:, 20:23])
+        turned = quat_multiply(quat_from_rotvec(pose[:, 3:]), quat_from_rotvec(STEP[1] * actions[:, 23:]))
+        turned = np.clip(rotvec_from_quat(turned), np.negative(TURN), TURN)
+        ctrl[:, self._base] = np.concatenate([np.clip(moved, *WORKSPACE), turned], axis=1)
 
     @property
     def joints(self) -> np.ndarray:
