@@ -140,6 +140,8 @@ class BatchSim:
         for key, values in arrays.items():
             if key.startswith("parameter/"):
                 self.parameter(key.removeprefix("parameter/"))[:] = values
+        if self._parameters:
+            self.constants()
         self._batch.state[:] = arrays["state"]
         self.forward()
 

@@ -51,10 +51,10 @@ def test_an_episode_does_not_depend_on_what_ran_before(name):
 
 @pytest.mark.parametrize("name", TASKS)
 def test_state_dict_continues_bit_for_bit(name):
-    task = make_task(name, 2)
+    changing = {"mass": 0.3, "friction": 0.3, "gains": 0.2, "latency": 2}
+    task, other = make_task(name, 2, randomise=changing), make_task(name, 2, randomise=changing)
     roll(task, [1, 2], 7)
     saved = task.state_dict()
-    other = make_task(name, 2)
     other.reset(np.array([50, 60]))
     other.load_state_dict(saved)
     for k in range(5):
