@@ -22,8 +22,9 @@ from embodkd.rl.checkpoint import restore, save
 from embodkd.rl.config import PPOConfig
 from embodkd.rl.ppo import PPO
 
-# Episodes seen during training: far from the small seeds that final evaluations use.
+# Far from the small seeds that final evaluations use: nothing is judged on an episode that was learned from.
 EVALUATION_SEED = 1_000_000_007
+TRAINING_SEED = 2_000_000_011
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,8 @@ def train_teacher(
         groups = world.spec.check_groups(tuple(dict.fromkeys((*actor.reads, *critic_groups))))
         env = TaskVecEnv(world, groups, seed)
         learner = PPO(env, actor, tuple(critic_groups), config, seed)
+        # after stable-baselines3 has given the environments its own seed
+        env.seed(TRAINING_SEED + seed * config.num_envs)
         record = restore(run, learner, Progress)
 
         def keep(folder: str, success: float) -> None:
