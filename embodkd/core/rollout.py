@@ -18,7 +18,10 @@ from embodkd.core.source import Refresh, Source
 class Actor(Protocol):
     """What drives or labels: the observation groups that it reads, and actions (N, A) in [-1, 1] for them."""
 
-    reads: Sequence[str]
+    @property
+    def reads(self) -> Sequence[str]:
+        """Names of observation groups."""
+        ...
 
     def act(self, obs: Mapping[str, np.ndarray]) -> np.ndarray:
         """Deterministic, clipped actions, float32 (N, A)."""

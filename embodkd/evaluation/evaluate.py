@@ -22,7 +22,10 @@ CHUNK = 32
 class Actor(Protocol):
     """What can be judged: the observation groups that it reads, and actions (N, A) in [-1, 1] for them."""
 
-    reads: Sequence[str]
+    @property
+    def reads(self) -> Sequence[str]:
+        """Names of observation groups."""
+        ...
 
     def act(self, obs: dict[str, np.ndarray]) -> np.ndarray:
         """Deterministic actions, float32 (N, A)."""

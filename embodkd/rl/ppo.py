@@ -61,7 +61,10 @@ class PPO(StockPPO):
             max_grad_norm=config.max_grad_norm,
             rollout_buffer_class=RolloutTensors,
             policy_kwargs={
-                "actor": actor, "groups": env.stream.task.spec.groups, "critic_groups": critic_groups, "config": config
+                "actor": actor,
+                "groups": env.stream.task.spec.groups,
+                "critic_groups": critic_groups,
+                "config": config,
             },
             seed=seed,
             device="cpu",
@@ -158,8 +161,12 @@ class PPO(StockPPO):
         self._n_updates += self.n_epochs
         policy_loss, value_loss, clipped = (losses / count).tolist()
         for name, value in {
-            "kl": kl, "policy_loss": policy_loss, "value_loss": value_loss, "clip_fraction": clipped,
-            "std": net.log_std.exp().mean().item(), "learning_rate": self.rate,
+            "kl": kl,
+            "policy_loss": policy_loss,
+            "value_loss": value_loss,
+            "clip_fraction": clipped,
+            "std": net.log_std.exp().mean().item(),
+            "learning_rate": self.rate,
         }.items():
             self.logger.record(f"train/{name}", value)
 

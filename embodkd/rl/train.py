@@ -127,9 +127,7 @@ def train_teacher(
         world.close()
         judge.close()
     minutes = (time.monotonic() - started) / 60
-    return Summary(
-        learner.num_timesteps, record.success, record.best_success, stopped, minutes, run.path / "policy"
-    )
+    return Summary(learner.num_timesteps, record.success, record.best_success, stopped, minutes, run.path / "policy")
 
 
 def success_and_return(policy: Policy, task: BatchTask, seed: int = EVALUATION_SEED) -> tuple[float, float]:

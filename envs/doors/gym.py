@@ -10,7 +10,7 @@ from embodkd.envs import make_task
 from embodkd.envs.doors.spaces import action_space, observation_space
 
 
-class TaskEnv(gym.Env[dict[str, np.ndarray], np.ndarray]):
+class TaskEnv(gym.Env[Any, np.ndarray]):
     """One copy of a task.  Observations are a dictionary of the chosen ``groups`` (default: all vector groups).
 
     ``reset(seed=s)`` starts the episode of seed s; without a seed the episode's seed comes from Gymnasium's own
@@ -54,7 +54,7 @@ class TaskEnv(gym.Env[dict[str, np.ndarray], np.ndarray]):
             info,
         )
 
-    def render(self) -> np.ndarray | None:  # type: ignore[override]
+    def render(self) -> np.ndarray | None:
         """The scene for people, uint8 (H, W, 3)."""
         return self.task.render()[0] if self.render_mode == "rgb_array" else None
 

@@ -81,11 +81,10 @@ class SimWorld:
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Everything needed to continue bit for bit."""
-        own = {"delay": self._delay_N.copy(), "queue": self._queue_NLA.copy()}
+        own: dict[str, np.ndarray] = {"delay": self._delay_N.copy(), "queue": self._queue_NLA.copy()}
         looks = {k: v for camera in self.cameras.values() for k, v in camera.state_dict().items()}
-        return (
-            own | {f"look/{k}": v for k, v in looks.items()} | {f"sim/{k}": v for k, v in self.sim.state_dict().items()}
-        )
+        state = {f"sim/{k}": v for k, v in self.sim.state_dict().items()}
+        return {**own, **{f"look/{k}": v for k, v in looks.items()}, **state}
 
     def load_state_dict(self, arrays: dict[str, np.ndarray]) -> None:
         """Continue from ``state_dict``."""

@@ -142,12 +142,12 @@ class MujocoPegWorld(SimWorld):
             )
         arm = _robot(robot)
         holder = arm.build(spec)
-        half = PEG_LENGTH / 2
+        middle = PEG_LENGTH / 2
         holder.add_geom(
             name="peg",
             type=box,
-            pos=[0, 0, half],
-            size=[PEG_HALF_WIDTH, PEG_HALF_WIDTH, half],
+            pos=[0, 0, middle],
+            size=[PEG_HALF_WIDTH, PEG_HALF_WIDTH, middle],
             mass=0.0,
             rgba=[0.86, 0.45, 0.16, 1],
             friction=[0.3, 0.005, 1e-4],
