@@ -62,6 +62,8 @@ class PegHole(BatchTask):
         self._reach, self._turn, max_steps = RANDOMNESS[randomness]
         self._socket_N3 = np.zeros((num_envs, 3))
         self._yaw_N = np.zeros(num_envs)
+        # forces belong to the last substep and are not part of a simulator's state: kept so that a resume has them
+        self._felt_N6 = np.zeros((num_envs, 6))
         groups = [
             Group(
                 "proprio",
@@ -103,6 +105,7 @@ class PegHole(BatchTask):
         socket = self.uniform(seeds, "socket", 3)
         self._socket_N3[ids, :2] = self._reach * socket[:, :2]
         self._yaw_N[ids] = self._turn * socket[:, 2]
+        self._felt_N6[ids] = 0.0
         start = self.uniform(seeds, "start", 6)
         position = np.array([0.0, 0.0, DEPTH + 0.025]) + 0.01 * start[:, :3]
         rotvec = start[:, 3:] * [0.03, 0.03, np.radians(8)]
@@ -110,6 +113,7 @@ class PegHole(BatchTask):
 
     def _advance(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         self.world.advance(actions)
+        self._felt_N6[:] = self.world.tool_force
         offset, turn = self._offset(), self._rotation_error()
         sideways, tilt = np.hypot(offset[:, 0], offset[:, 1]), np.hypot(turn[:, 0], turn[:, 1])
         yaw, depth = np.abs(turn[:, 2]), DEPTH - self.world.tool_position[:, 2]
@@ -142,7 +146,7 @@ class PegHole(BatchTask):
     def _proprio(self, ids: np.ndarray | None) -> np.ndarray:
         rows = slice(None) if ids is None else ids
         world = self.world
-        parts = (world.tool_position, world.tool_rotvec, world.tool_twist, world.tool_force, self.last_action)
+        parts = (world.tool_position, world.tool_rotvec, world.tool_twist, self._felt_N6, self.last_action)
         return np.concatenate([part[rows] for part in parts], axis=1).astype(np.float32)
 
     def _privileged(self, ids: np.ndarray | None) -> np.ndarray:
@@ -159,13 +163,13 @@ class PegHole(BatchTask):
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Everything needed to continue bit for bit."""
-        own = {"socket": self._socket_N3.copy(), "yaw": self._yaw_N.copy()}
+        own = {"socket": self._socket_N3.copy(), "yaw": self._yaw_N.copy(), "felt": self._felt_N6.copy()}
         return super().state_dict() | own | {f"world/{k}": v for k, v in self.world.state_dict().items()}
 
     def load_state_dict(self, arrays: dict[str, np.ndarray]) -> None:
         """Continue from ``state_dict``."""
         super().load_state_dict(arrays)
-        self._socket_N3[:], self._yaw_N[:] = arrays["socket"], arrays["yaw"]
+        self._socket_N3[:], self._yaw_N[:], self._felt_N6[:] = arrays["socket"], arrays["yaw"], arrays["felt"]
         self.world.load_state_dict({k.removeprefix("world/"): v for k, v in arrays.items() if k.startswith("world/")})
 
     def close(self) -> None:

@@ -57,6 +57,8 @@ def test_state_dict_continues_bit_for_bit(name):
     saved = task.state_dict()
     other.reset(np.array([50, 60]))
     other.load_state_dict(saved)
+    for group, values in task.observe(list(task.spec.groups)).items():
+        np.testing.assert_array_equal(values, other.observe([group])[group])
     for k in range(5):
         actions = np.full((2, task.spec.action_size), np.cos(k), np.float32)
         np.testing.assert_array_equal(task.step(actions).reward, other.step(actions).reward)
