@@ -133,7 +133,7 @@ class HandLift(BatchTask):
         return self._dense_reward(actions, height, success), failure, success
 
     def _dense_reward(self, actions: np.ndarray, height: np.ndarray, success: np.ndarray) -> np.ndarray:
-        """Fingertips and palm near the object, thumb and two fingers on it, object off the table."""
+        """About 1 at best: fingertips and palm near the object, thumb and two fingers on it, object off the table."""
         away = np.maximum(np.linalg.norm(self._to_object(), axis=2) - REACHED, 0.0)
         # the thumb counts as much as the four fingers together: without it nothing is held
         reach = 0.5 * np.exp(-10 * away[:, 4]) + 0.5 * np.exp(-10 * away[:, :4]).mean(axis=1)
@@ -150,7 +150,7 @@ class HandLift(BatchTask):
         gain = (
             0.3 * reach + 0.2 * palm + 0.5 * touching + np.maximum(held, 0.5) * lifted + held * rising + 2.0 * success
         )
-        return gain - 0.05 * np.square(actions).mean(axis=1)
+        return (gain - 0.05 * np.square(actions).mean(axis=1)) / 8
 
     def _height(self) -> np.ndarray:
         return self.world.object_position[:, 2] - self.world.rest_height

@@ -46,6 +46,9 @@ class HandWorld(SimWorld):
         spec.worldbody.add_geom(
             name="table", type=_GEOM.mjGEOM_BOX, size=[0.4, 0.4, 0.02], pos=[0, 0, -0.02], rgba=[0.76, 0.72, 0.66, 1]
         )
+        spec.worldbody.add_light(
+            name="sun", pos=[0.3, -0.4, 1.5], dir=[-0.3, 0.4, -1.5], type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL
+        )
         kind, size, self.rest_height = OBJECTS[shape]
         self._kind, self._size = kind, np.array(size)
         thing = spec.worldbody.add_body(name="object", pos=[0, 0, self.rest_height])

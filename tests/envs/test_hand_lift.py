@@ -81,7 +81,7 @@ def test_a_blind_scripted_grasp_lifts_some_objects_and_sparse_reward_says_which(
     task = started(32, reward="sparse")
     step = grasp_and_lift(task)
     lifted = step.info["is_success"]
-    assert 2 <= lifted.sum() < 32
+    assert 6 <= lifted.sum() < 32, "with creeping friction most would slip out before the end"
     np.testing.assert_array_equal(step.reward, lifted.astype(np.float32))
     # what is lifted is held by something, and only what is held is lifted
     assert task.world.contacts[lifted].any(axis=1).all()
