@@ -14,6 +14,7 @@ resumed ends with the same bits.
 
 from __future__ import annotations
 
+import atexit
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -93,6 +94,9 @@ class Trainer:
         self.run, self.seed, self.accumulate = run, seed, accumulate
         self.checkpoint_s, self.log_every, self.quiet = checkpoint_s, log_every, quiet
         self._accelerator = Accelerator(cpu=device == "cpu", mixed_precision=precision)
+        if self._accelerator.num_processes > 1:
+            # A process group still open when Python ends may abort the process after all work is done.
+            atexit.register(self._accelerator.end_training)
         self._saved_at = 0.0
 
     def fit(self, recipe: Recipe) -> Summary:
