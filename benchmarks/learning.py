@@ -1,4 +1,4 @@
-"""The learning table of the README: teachers, students and their blind twins, one command per cell.
+"""The learning table of the README: teachers, students, blind twins and spoiled sensors, one command per cell.
 
     python -m benchmarks.learning                 # every cell that is not stored yet
     python -m benchmarks.learning peg_hole        # those whose name contains a word
@@ -32,16 +32,16 @@ _LOCK = threading.Lock()
 
 @dataclass(frozen=True)
 class Cell:
-    """One run: `name` is its key in the results, `command` what is typed, `after` the cell whose policy it needs."""
+    """One command: `name` is its key in the results, `after` the cell whose policy it needs.
+
+    A cell trains a policy in the folder `run`, or spoils the sensors of one that is there (`sensors`).
+    """
 
     name: str
     command: str
+    run: Path
     after: str | None = None
-
-    @property
-    def run(self) -> Path:
-        """The run folder."""
-        return RUNS / self.name
+    sensors: bool = False
 
 
 TEACHERS = {
@@ -68,28 +68,37 @@ def cells() -> list[Cell]:
     for seed in SEEDS:
         for task, options in TEACHERS.items():
             name = f"teacher/{task}/{seed}"
-            listed.append(Cell(name, f"embodkd train teacher {options} seed={seed} run={RUNS / name}"))
+            run = RUNS / name
+            listed.append(Cell(name, f"embodkd train teacher {options} seed={seed} run={run}", run))
     for seed in SEEDS:
         for task, students in STUDENTS.items():
             teacher = f"teacher/{task}/{seed}"
             for student in students:
                 name = f"student/{task}/{student}/{seed}"
+                run = RUNS / name
                 chosen = STUDENT_OPTIONS.get(student, f"student={student}")
-                command = f"embodkd distill student {chosen} teacher={RUNS / teacher} seed={seed} run={RUNS / name}"
-                listed.append(Cell(name, command, after=teacher))
+                command = f"embodkd distill student {chosen} teacher={RUNS / teacher} seed={seed} run={run}"
+                listed.append(Cell(name, command, run, after=teacher))
+                if student != "blind" and seed == SEEDS[0]:
+                    command = f"embodkd evaluate policy={run} ablate=true probe=true episodes=100 out={run}/intact.json"
+                    listed.append(Cell(f"sensors/{task}/{student}/{seed}", command, run, after=name, sensors=True))
     return listed
 
 
 def finish(cell: Cell) -> dict[str, Any]:
     """Run a cell (resuming a half-done one) and return its row."""
     words = shlex.split(cell.command) + ["torch_threads=1", "quiet=true"]
-    if cell.run.exists():
+    if cell.run.exists() and not cell.sensors:
         words.append("resume=true")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "embodkd.cli", *words[1:]]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{cell.command} failed:\n{done.stderr[-2000:]}")
+    if cell.sensors:
+        ablation = read_json(cell.run / "ablation.json")
+        commit = ablation.pop("manifest")["git_commit"]
+        return {**ablation, "leak": False, "commit": commit, "command": cell.command}
     evaluation = read_json(cell.run / "evaluation.json")
     manifest = read_json(cell.run / "manifest.json")
     keys = ("success_rate", "successes", "episodes", "ci95", "failures")
@@ -112,15 +121,23 @@ def load() -> dict[str, Any]:
 
 
 def show() -> None:
-    """Print one line per setting: successes of all seeds, minutes."""
+    """Print one line per setting: successes of all seeds, minutes; then what each student loses with a sensor."""
     groups: dict[str, list[dict[str, Any]]] = {}
-    for name, row in load().items():
+    results = load()
+    spoiled = {name: row for name, row in results.items() if "rows" in row}
+    for name, row in results.items():
+        if name in spoiled:
+            continue
         groups.setdefault(name.rsplit("/", 1)[0], []).append(row)
     print(f"{'setting':44} {'success by seed, %':24} minutes")
     for name, rows in groups.items():
         shares = "  ".join(f"{100 * row['success_rate']:5.1f}" for row in rows)
         minutes = " ".join(f"{row['minutes']:.1f}" for row in rows if row["minutes"] is not None)
         print(f"{name:44} {shares:24} {minutes}")
+    for name, row in spoiled.items():
+        print(f"{name}: {100 * row['intact']['success_rate']:.0f} % with all sensors")
+        for spoilt in row["rows"]:
+            print(f"  {spoilt['group']} {spoilt['way']}: {100 * spoilt['success_rate']:.0f} %  {spoilt['verdict']}")
 
 
 def main() -> int:
@@ -134,8 +151,15 @@ def main() -> int:
         stored = load()
         todo = [c for c in cells() if c.name not in stored]
         todo = [c for c in todo if not arguments.words or any(word in c.name for word in arguments.words)]
+        known = {c.name: c for c in cells()}
+        for cell in todo:  # grows while it is read
+            # a stored teacher whose run folder is gone (another checkout) is trained again
+            before = known.get(cell.after or "")
+            if before is not None and before not in todo and not (before.run / "policy").exists():
+                todo.append(before)
         failures = 0
-        for wave in ([c for c in todo if c.after is None], [c for c in todo if c.after is not None]):
+        for kind in ("teacher/", "student/", "sensors/"):
+            wave = [c for c in todo if c.name.startswith(kind)]
             with ThreadPoolExecutor(arguments.jobs) as pool:
                 failures += sum(pool.map(_attempt, wave))
         if failures:
@@ -151,7 +175,10 @@ def _attempt(cell: Cell) -> int:
         print(f"{cell.name}: {error}", file=sys.stderr, flush=True)
         return 1
     store(cell, row)
-    print(f"{cell.name}: {100 * row['success_rate']:.1f} % in {row['minutes']:.1f} min", flush=True)
+    said = (
+        "sensors spoiled in turn" if cell.sensors else f"{100 * row['success_rate']:.1f} % in {row['minutes']:.1f} min"
+    )
+    print(f"{cell.name}: {said}", flush=True)
     return 0
 
 

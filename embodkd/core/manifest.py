@@ -22,14 +22,26 @@ def versions() -> dict[str, str | None]:
 
 
 def git_commit() -> str | None:
-    """The commit that the code was run from, "-dirty" if it had changes; None outside a checkout."""
-    here = Path(__file__).resolve().parent
-    ask = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        answer = subprocess.run(ask, capture_output=True, text=True, timeout=10, check=False)
-    except (FileNotFoundError, subprocess.TimeoutExpired):
+    """The commit that the code was run from, "-dirty" if it had changes; None outside a checkout.
+
+    Changes below results/ do not count: a table that is being filled is an outcome of the code, not a part of it.
+    """
+    commit = _git("rev-parse", "HEAD")
+    if not commit:
         return None
-    return answer.stdout.strip() or None
+    changes = _git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)results")
+    return f"{commit}-dirty" if changes else commit
+
+
+def _git(*words: str) -> str:
+    here = Path(__file__).resolve().parent
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(here), *words], capture_output=True, text=True, timeout=10, check=False
+        )
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return ""
+    return answer.stdout.strip()
 
 
 def now() -> str:
