@@ -59,12 +59,15 @@ def changed(meta: Mapping[str, Any], name: str, options: Mapping[str, Any]) -> s
 
 
 def use_threads(count: int) -> None:
-    """Give torch `count` threads, 0 for one per core."""
+    """Give torch `count` threads, 0 for one per core, and let the process keep its memory."""
     import torch
+
+    from embodkd.core.memory import keep_freed_memory
 
     if count < 0:
         raise ValueError(f"torch_threads is {count}; give 0 for one per core, or how many")
     torch.set_num_threads(count or len(os.sched_getaffinity(0)))
+    keep_freed_memory()
 
 
 def needed(value: Any, key: str, example: str) -> Any:

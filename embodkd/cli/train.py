@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from embodkd.cli.common import policy_folder, task_options
+from embodkd.cli.common import policy_folder, task_options, use_threads
 
 
 def train_teacher(
@@ -34,6 +34,7 @@ def train_teacher(
     from embodkd.core.run import RunFolder
     from embodkd.rl.train import train_teacher as train
 
+    use_threads(torch_threads)
     options = task_options(task, engine, randomise)
     with RunFolder.open(run, config, resume) as folder:
         summary = train(
