@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from types import ModuleType
 
 import numpy as np
-from embodkd.envs.bullet.scene import KINDS, Body, Shape
+from embodkd.envs.bullet.scene import KINDS, Body
 
 # N/m and Ns/m of each body: contacts yield by tenths of a millimetre, as MuJoCo's do; rigid ones jam a tight peg
 CONTACT = (2e4, 200.0)
@@ -42,10 +43,10 @@ class Client:
         self._last = [(int(kind_G[-1]), tuple(size_G3[-1]))]
         body = self._bodies[-1]
         (old,) = body.shapes
-        new = Shape(old.name, old.centre, self._last[0][1], old.rgb, KINDS[self._last[0][0]], old.quat)
+        new = replace(old, kind=KINDS[self._last[0][0]], size=self._last[0][1])
         number, _ = self.at.pop()
         self._p.removeBody(number, physicsClientId=self.id)
-        self._add(len(self._bodies) - 1, [Body(**body.__dict__ | {"shapes": (new,)})])
+        self._add(len(self._bodies) - 1, [replace(body, shapes=(new,))])
 
     def parameters(self, mass_B: np.ndarray, inertia_B3: np.ndarray, friction_B: np.ndarray) -> None:
         """Masses (kg), inertias (kg m^2) and frictions of all bodies."""

@@ -42,7 +42,7 @@ class BulletSim:
             raise ValueError(f"num_envs is {num_envs}; engine bullet holds 1 to {limit} copies in a process")
         self.num_envs, self.bodies, self._dump_dir = num_envs, tuple(bodies), Path(dump_dir)
         self._chain = Chain(bodies)
-        self._own = np.array([index for index, body in enumerate(bodies) if body.joint is None])
+        self._own = [index for index, body in enumerate(bodies) if body.joint is None]
         self._loose = [index for index in self._own if bodies[index].mass > 0]
         self._weight_D = np.array([0.0 if bodies[b].weightless else GRAVITY for b in self._loose])
         shapes = [(index, shape) for index, body in enumerate(bodies) for shape in body.shapes]

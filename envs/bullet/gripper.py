@@ -4,35 +4,35 @@ from __future__ import annotations
 
 import numpy as np
 from embodkd.envs import draws
-from embodkd.envs.bullet.engine import Body, Box, BulletSim
+from embodkd.envs.bullet.engine import BulletSim
+from embodkd.envs.bullet.robot import TIMESTEP, BulletRobot
+from embodkd.envs.bullet.scene import Body, Shape
 from embodkd.envs.geometry import quat_from_rotvec, quat_multiply, rotate, rotvec_from_quat, unrotate
 from embodkd.envs.sim.randomise import Randomise
 from embodkd.envs.sim.robots.gripper import INERTIA, LIMIT, MASS, STEP, STIFFNESS
 
 _GREY = (0.25, 0.27, 0.3)
-_INERTIA_6 = np.repeat([MASS, INERTIA], 3)
-_STIFFNESS_6, _LIMIT_6 = np.repeat(STIFFNESS, 3), np.repeat(LIMIT, 3)
-_DAMPING_6 = 2 * np.sqrt(_STIFFNESS_6 * _INERTIA_6)
+_DAMPING = 2 * np.sqrt(np.array(STIFFNESS) * [MASS, INERTIA])
+_HELD = np.array([MASS, INERTIA]) + TIMESTEP * _DAMPING  # kg, kg m^2; see ``BulletRobot``
+_STIFFNESS_6, _DAMPING_6, _LIMIT_6 = np.repeat(STIFFNESS, 3), np.repeat(_DAMPING, 3), np.repeat(LIMIT, 3)
 
 
-class BulletGripper:
-    """Commands are "current pose plus delta" in the tool's frame; all poses are of the tool's frame in the world."""
-
-    action_size = 6
+class BulletGripper(BulletRobot):
+    """Commands are "current pose plus delta" in the tool's frame; the twist's angular part is in that frame too."""
 
     @staticmethod
-    def body(held: tuple[Box, ...], friction: float) -> Body:
+    def body(held: tuple[Shape, ...], friction: float) -> Body:
         """Palm, fingers and whatever they hold."""
-        palm = Box("palm", (0, 0, 0.078), (0.012, 0.03, 0.012), _GREY)
-        fingers = [Box(f"finger{side}", (0, side * 0.012, 0.053), (0.006, 0.0038, 0.013), _GREY) for side in (-1, 1)]
-        return Body("gripper", (palm, *fingers, *held), MASS, INERTIA, friction, weightless=True)
+        palm = Shape("palm", (0, 0, 0.078), (0.012, 0.03, 0.012), _GREY)
+        fingers = [Shape(f"finger{side}", (0, side * 0.012, 0.053), (0.006, 0.0038, 0.013), _GREY) for side in (-1, 1)]
+        return Body("gripper", (palm, *fingers, *held), _HELD[0], (_HELD[1],) * 3, friction, weightless=True)
 
-    def __init__(self, sim: BulletSim, timestep: float) -> None:
-        self.sim, self._timestep = sim, timestep
+    def __init__(self, sim: BulletSim) -> None:
+        self.sim = sim
         self._body = sim.body("gripper")
         self._target_N6 = np.zeros((sim.num_envs, 6))
         self._gain_N6 = np.ones((sim.num_envs, 6))
-        self.force = np.zeros((sim.num_envs, 6))  # N and Nm along the world's axes, at the last substep's start
+        self._force_N6 = np.zeros((sim.num_envs, 6))
 
     def place(self, ids: np.ndarray, position_n3: np.ndarray, rotvec_n3: np.ndarray) -> None:
         """Start copies at rest with the tool at these poses and the controller at equilibrium (rows only)."""
@@ -40,7 +40,7 @@ class BulletGripper:
         self.sim.quat_NB4[ids, self._body] = quat_from_rotvec(rotvec_n3)
         self.sim.velocity_NB6[ids, self._body] = 0.0
         self._target_N6[ids] = np.concatenate([position_n3, rotvec_n3], axis=1)
-        self.force[ids] = 0.0
+        self._force_N6[ids] = 0.0
 
     def randomise(self, how: Randomise, ids: np.ndarray, seeds: np.ndarray) -> None:
         """Draw the controller's gains for new episodes, one factor per axis."""
@@ -54,16 +54,13 @@ class BulletGripper:
         )
         self._target_N6[:] = np.concatenate([self.position + shift, rotvec_from_quat(turned)], axis=1)
 
-    def wrench(self) -> np.ndarray:
-        """Force and torque of the impedances now, (N, 6)."""
+    def drive(self) -> None:
+        """Let the impedances act during the next substep."""
         velocity = self.sim.velocity_NB6[:, self._body]
         missing = self._target_N6 - np.concatenate([self.position, self.rotvec], axis=1)
         wanted = self._gain_N6 * (_STIFFNESS_6 * missing - _DAMPING_6 * velocity)
-        self.force = np.clip(wanted, -_LIMIT_6, _LIMIT_6)
-        # the other engine integrates damping implicitly wherever the force is not at its limit
-        inertia_N6 = _INERTIA_6 * (self.sim.mass_NB[:, self._body, None] / MASS)
-        implicit = 1.0 + self._timestep * self._gain_N6 * _DAMPING_6 / inertia_N6
-        return np.where(np.abs(wanted) < _LIMIT_6, wanted / implicit, self.force)
+        self._force_N6[:] = np.clip(wanted, -_LIMIT_6, _LIMIT_6)
+        self.sim.wrench_NB6[:, self._body] = self._force_N6
 
     @property
     def position(self) -> np.ndarray:
@@ -73,7 +70,7 @@ class BulletGripper:
     @property
     def rotation(self) -> np.ndarray:
         """Tool rotation, (N, 3, 3)."""
-        return self.sim.rotation(self._body)
+        return self.sim.rotation_NB33[:, self._body]
 
     @property
     def rotvec(self) -> np.ndarray:
@@ -86,11 +83,16 @@ class BulletGripper:
         velocity = self.sim.velocity_NB6[:, self._body]
         return np.concatenate([velocity[:, :3], unrotate(self.rotation, velocity[:, 3:])], axis=1)
 
+    @property
+    def force(self) -> np.ndarray:
+        """Forces and torques of the impedances along the world's axes, at the last substep's start, (N, 6)."""
+        return self._force_N6
+
     def state_dict(self) -> dict[str, np.ndarray]:
         """Targets, gains and last forces."""
-        return {"target": self._target_N6.copy(), "gain": self._gain_N6.copy(), "force": self.force.copy()}
+        return {"target": self._target_N6.copy(), "gain": self._gain_N6.copy(), "force": self._force_N6.copy()}
 
     def load_state_dict(self, arrays: dict[str, np.ndarray]) -> None:
         """Continue from ``state_dict``."""
         self._target_N6[:], self._gain_N6[:] = arrays["target"], arrays["gain"]
-        self.force = arrays["force"].copy()
+        self._force_N6[:] = arrays["force"]

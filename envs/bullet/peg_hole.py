@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from embodkd.envs.bullet.engine import Body, Box
+from embodkd.envs.bullet.engine import BulletSim
 from embodkd.envs.bullet.gripper import BulletGripper
+from embodkd.envs.bullet.robot import TIMESTEP
+from embodkd.envs.bullet.scene import Body, Shape
 from embodkd.envs.bullet.world import BulletWorld
 from embodkd.envs.geometry import quat_from_rotvec
 from embodkd.envs.sim.randomise import Randomise
@@ -42,26 +44,21 @@ class BulletPegWorld(BulletWorld):
                 "engine=mujoco"
             )
         del threads  # Bullet steps one copy after the other
-        table = Box("table", (0, 0, -0.01), (0.3, 0.3, 0.01), (0.76, 0.72, 0.66))
+        table = Shape("table", (0, 0, -0.01), (0.3, 0.3, 0.01), (0.76, 0.72, 0.66))
         walls = tuple(
-            Box(f"wall{index}", (x, y, z), (dx, dy, dz), (0.2, 0.42, 0.66))
+            Shape(f"wall{index}", (x, y, z), (dx, dy, dz), (0.2, 0.42, 0.66))
             for index, ((x, y, z), (dx, dy, dz)) in enumerate(socket_walls(clearance))
         )
         half = PEG_LENGTH / 2
-        peg = Box("peg", (0, 0, half), (PEG_HALF_WIDTH, PEG_HALF_WIDTH, half), (0.86, 0.45, 0.16))
+        peg = Shape("peg", (0, 0, half), (PEG_HALF_WIDTH, PEG_HALF_WIDTH, half), (0.86, 0.45, 0.16))
         bodies = [
             Body("table", (table,), friction=_TABLE_FRICTION),
             Body("socket", walls, friction=_FRICTION),
             BulletGripper.body((peg,), _FRICTION),
         ]
-        super().__init__(
-            bodies,
-            cameras("gripper", image_size),
-            OVERVIEW,
-            num_envs,
-            substeps=SUBSTEPS,
-            randomise=randomise,
-        )
+        sim = BulletSim(bodies, num_envs, timestep=TIMESTEP)
+        eyes = cameras("gripper", image_size)
+        super().__init__(sim, BulletGripper(sim), eyes, OVERVIEW, substeps=SUBSTEPS, randomise=randomise)
         self._socket = self.sim.body("socket")
 
     def place(
@@ -81,28 +78,3 @@ class BulletPegWorld(BulletWorld):
         self.sim.quat_NB4[ids, self._socket] = quat_from_rotvec(turn)
         self.robot.place(ids, position, rotvec)
         self.settle(ids)
-
-    @property
-    def tool_position(self) -> np.ndarray:
-        """Tool position, (N, 3)."""
-        return self.robot.position
-
-    @property
-    def tool_rotation(self) -> np.ndarray:
-        """Tool rotation, (N, 3, 3)."""
-        return self.robot.rotation
-
-    @property
-    def tool_rotvec(self) -> np.ndarray:
-        """Tool rotation as rotation vector, (N, 3)."""
-        return self.robot.rotvec
-
-    @property
-    def tool_twist(self) -> np.ndarray:
-        """Linear velocity in the world and angular velocity in the tool's frame, (N, 6)."""
-        return self.robot.twist
-
-    @property
-    def tool_force(self) -> np.ndarray:
-        """Controller forces and torques along the world's axes, (N, 6)."""
-        return self.robot.force

@@ -55,8 +55,9 @@ def _box(start_3: np.ndarray, vector_3R: np.ndarray, half_3: np.ndarray) -> Entr
     inverse = 1.0 / vector_3R
     middle, reach = -start_3[:, None] * inverse, half_3[:, None] * np.abs(inverse)
     near, leave = middle - reach, (middle + reach).min(axis=0)
-    enter = near.max(axis=0)
-    normal = np.where(near == enter, -np.sign(vector_3R), 0.0)
+    enter, axis, ray = near.max(axis=0), near.argmax(axis=0), np.arange(near.shape[1])
+    normal = np.zeros_like(near)
+    normal[axis, ray] = -np.sign(vector_3R[axis, ray])
     return Entry(np.where((enter >= 0) & (enter <= leave), enter, np.inf), normal)
 
 

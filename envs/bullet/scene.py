@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import mujoco
 import numpy as np
@@ -93,8 +93,7 @@ def heavier(body: Body, mass: float, inertia_33: np.ndarray) -> Body:
     values, vectors = np.linalg.eigh(axes @ np.diag(body.inertia) @ axes.T + inertia_33)
     vectors[:, 2] *= np.sign(np.linalg.det(vectors))
     quat = quat_from_matrix(vectors[None])[0]
-    fields = body.__dict__ | {"mass": body.mass + mass, "inertia": _tuple(values), "turn": _tuple(quat)}
-    return Body(**fields)
+    return replace(body, mass=body.mass + mass, inertia=_tuple(values), turn=_tuple(quat))
 
 
 def _body(model: mujoco.MjModel, index: int) -> Body:
@@ -120,7 +119,9 @@ def _body(model: mujoco.MjModel, index: int) -> Body:
         return body
     dof, axis = model.jnt_dofadr[model.body_jntadr[index]], body.joint.axis
     rotor = float(model.dof_armature[dof] + model.opt.timestep * model.dof_damping[dof])
-    return heavier(body, rotor, np.zeros((3, 3))) if body.joint.slide else heavier(body, 0.0, rotor * np.outer(axis, axis))
+    return (
+        heavier(body, rotor, np.zeros((3, 3))) if body.joint.slide else heavier(body, 0.0, rotor * np.outer(axis, axis))
+    )
 
 
 def _shape(model: mujoco.MjModel, geom: int) -> Shape:

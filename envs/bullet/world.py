@@ -1,20 +1,17 @@
-"""A running Bullet scene with the floating gripper and its cameras: ``SimWorld`` on the second engine."""
+"""A running Bullet scene with one tool robot and its cameras: ``SimWorld`` on the second engine."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from embodkd.envs import draws
-from embodkd.envs.bullet.engine import Body, BulletSim
-from embodkd.envs.bullet.gripper import BulletGripper
+from embodkd.envs.bullet.engine import BulletSim
+from embodkd.envs.bullet.robot import BulletRobot
 from embodkd.envs.geometry import look_at, rotate
 from embodkd.envs.sim.camera import Camera, RayCamera
 from embodkd.envs.sim.randomise import Randomise
 from embodkd.envs.sim.world import SimWorld
-
-TIMESTEP = 0.004  # s
 
 
 class BulletCamera(RayCamera):
@@ -39,15 +36,16 @@ class BulletCamera(RayCamera):
         position = np.asarray(self.camera.position) + self._shift_N3[chosen]
         if self._body is None:
             return position, rotation
-        body_rotation = self._scene.rotation(self._body)[chosen]
-        body_position = self._scene.position_NB3[chosen, self._body]
+        body_rotation = self._scene.rotation_NB33[chosen, self._body]
+        body_position = self._scene.place_NB3[chosen, self._body]
         return body_position + rotate(body_rotation, position), body_rotation @ rotation
 
     def _cast(self, ids: np.ndarray | None, rows: int, columns: int, *, normals: bool) -> tuple[np.ndarray, ...]:
         del normals  # they cost next to nothing here
         origin, rotation = self.pose(ids)
         vector = self.camera.directions(rows, columns) @ np.swapaxes(rotation, 1, 2)
-        return self._scene.ray(origin, vector, np.arange(self._scene.num_envs) if ids is None else ids)
+        copies = np.arange(self._scene.num_envs) if ids is None else ids
+        return self._scene.ray(origin, vector, copies, self.camera.hidden_groups)
 
 
 class BulletWorld(SimWorld):
@@ -55,24 +53,23 @@ class BulletWorld(SimWorld):
 
     # they stand in for MuJoCo's wherever the inherited methods use them
     sim: BulletSim  # type: ignore[assignment]
-    robot: BulletGripper  # type: ignore[assignment]
+    robot: BulletRobot  # type: ignore[assignment]
 
     def __init__(
         self,
-        bodies: Sequence[Body],
+        sim: BulletSim,
+        robot: BulletRobot,
         cameras: list[Camera],
         overview: Camera,
-        num_envs: int,
         *,
         substeps: int,
         randomise: Randomise,
     ) -> None:
-        self.sim = BulletSim(bodies, num_envs, timestep=TIMESTEP)
-        self.robot = BulletGripper(self.sim, TIMESTEP)
+        self.sim, self.robot = sim, robot
         self._substeps, self._randomise, self._overview = substeps, randomise, overview
-        self._delay_N = np.zeros(num_envs, np.int64)
-        self._queue_NLA = np.zeros((num_envs, randomise.latency + 1, self.robot.action_size), np.float32)
-        self.cameras = {camera.name: BulletCamera(self.sim, camera, randomise) for camera in cameras}
+        self._delay_N = np.zeros(sim.num_envs, np.int64)
+        self._queue_NLA = np.zeros((sim.num_envs, randomise.latency + 1, robot.action_size), np.float32)
+        self.cameras = {camera.name: BulletCamera(sim, camera, randomise) for camera in cameras}
         self._looks = self._camera_looks()
         self.camera_groups = [group for group, _ in self._looks.values()]
 
@@ -80,9 +77,10 @@ class BulletWorld(SimWorld):
         """The first half of starting episodes: default rows, physics and looks drawn.  Then write rows, ``settle``."""
         how = self._randomise
         self.sim.reset(ids)
-        # column 0 belongs to the world in the other engine; keeping it keeps the draws of a seed the same
-        mass = draws.uniform(seeds, "mass", 1 + len(self.sim.bodies), low=1 - how.mass, high=1 + how.mass)
-        self.sim.mass_NB[ids] *= mass[:, 1:]
+        # the first body stands for the world, as in the other engine: the draws of a seed are then the same
+        mass = draws.uniform(seeds, "mass", len(self.sim.bodies), low=1 - how.mass, high=1 + how.mass)
+        self.sim.mass_NB[ids] *= mass
+        self.sim.inertia_NB3[ids] *= mass[:, :, None]
         friction = draws.uniform(seeds, "friction", 1, low=1 - how.friction, high=1 + how.friction)
         self.sim.friction_NB[ids] *= np.sqrt(friction)  # of a pair it is the product
         self.robot.randomise(how, ids, seeds)
@@ -100,13 +98,13 @@ class BulletWorld(SimWorld):
         self._queue_NLA[:, 1:] = self._queue_NLA[:, :-1].copy()
         self._queue_NLA[:, 0] = actions
         self.robot.command(self._queue_NLA[np.arange(len(actions)), self._delay_N])
-        self.sim.step(self._substeps, self._drive)
+        self.sim.step(self._substeps, self.robot.drive)
 
     def render(self, ids: np.ndarray | None, size: tuple[int, int], camera: str) -> np.ndarray:
         """Pictures for people, uint8 (n, H, W, 3), by shaded rays: square views, cropped to ``size``."""
         chosen = self._overview if camera == "overview" else self.cameras[camera].camera
         side = max(size)
-        eye = BulletCamera(self.sim, replace(chosen, size=side), Randomise())
+        eye = BulletCamera(self.sim, replace(chosen, size=side, hidden_groups=()), Randomise())
         pictures = np.moveaxis(eye.rgb(ids), 1, -1)
         top, left = (side - size[0]) // 2, (side - size[1]) // 2
         return np.ascontiguousarray(pictures[:, top : top + size[0], left : left + size[1]])
@@ -123,9 +121,3 @@ class BulletWorld(SimWorld):
     def close(self) -> None:
         """Disconnect from Bullet."""
         self.sim.close()
-
-    def _drive(self) -> np.ndarray:
-        """Forces on the moving bodies: the gripper comes first, the others move by themselves."""
-        wrench = np.zeros((len(self._delay_N), self.sim.moving_count, 6))
-        wrench[:, 0] = self.robot.wrench()
-        return wrench

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from embodkd.envs.geometry import unrotate
 from embodkd.envs.sim.randomise import Randomise
 from embodkd.envs.spec import Group, TaskSpec
 from embodkd.envs.task import BatchTask
-from embodkd.envs.tasks.peg_hole_scene import DEPTH, MujocoPegWorld, PegWorld
+from embodkd.envs.tasks.peg_hole_scene import DEPTH, PegWorld
 
 from embodkd.core.schema import build
+
+if TYPE_CHECKING:
+    from embodkd.envs.bullet.peg_hole import BulletPegWorld
 
 # socket offset (m), socket yaw (rad), steps of an episode
 RANDOMNESS = {
@@ -113,10 +116,10 @@ class PegHole(BatchTask):
 
     def _advance(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         self.world.advance(actions)
-        self._felt_N6[:] = self.world.tool_force
+        self._felt_N6[:] = self.world.robot.force
         offset, turn = self._offset(), self._rotation_error()
         sideways, tilt = np.hypot(offset[:, 0], offset[:, 1]), np.hypot(turn[:, 0], turn[:, 1])
-        yaw, depth = np.abs(turn[:, 2]), DEPTH - self.world.tool_position[:, 2]
+        yaw, depth = np.abs(turn[:, 2]), DEPTH - self.world.robot.position[:, 2]
         at_socket, aligned, deep = sideways <= 0.002, tilt <= np.radians(5), depth >= 0.8 * DEPTH
         success = at_socket & aligned & deep
         failure = np.where(success, 0, np.where(at_socket, np.where(aligned, 3, 2), 1))
@@ -129,11 +132,11 @@ class PegHole(BatchTask):
 
     def _offset(self) -> np.ndarray:
         """The middle of the socket's rim, seen from the tool point in world axes, (N, 3)."""
-        return self._socket_N3 + [0, 0, DEPTH] - self.world.tool_position
+        return self._socket_N3 + [0, 0, DEPTH] - self.world.robot.position
 
     def _rotation_error(self) -> np.ndarray:
         """Tilt (x, y) and yaw from the tool to the nearest of the socket's four equal orientations, rad, (N, 3)."""
-        rotation = self.world.tool_rotation
+        rotation = self.world.robot.rotation
         error = np.empty((len(rotation), 3))
         # the tool's axis should be (0, 0, 1); its cross product with that, (y, -x, 0), is the rotation that is missing
         x, y = rotation[:, 0, 2], rotation[:, 1, 2]
@@ -145,13 +148,13 @@ class PegHole(BatchTask):
 
     def _proprio(self, ids: np.ndarray | None) -> np.ndarray:
         rows = slice(None) if ids is None else ids
-        world = self.world
-        parts = (world.tool_position, world.tool_rotvec, world.tool_twist, self._felt_N6, self.last_action)
+        robot = self.world.robot
+        parts = (robot.position, robot.rotvec, robot.twist, self._felt_N6, self.last_action)
         return np.concatenate([part[rows] for part in parts], axis=1).astype(np.float32)
 
     def _privileged(self, ids: np.ndarray | None) -> np.ndarray:
         rows = slice(None) if ids is None else ids
-        offset = unrotate(self.world.tool_rotation, self._offset())
+        offset = unrotate(self.world.robot.rotation, self._offset())
         parts = (offset, np.tanh(offset / 0.002), self._rotation_error())
         return np.concatenate(parts, axis=1)[rows].astype(np.float32)
 
@@ -177,9 +180,9 @@ class PegHole(BatchTask):
         self.world.close()
 
 
-def _world_of(engine: str) -> Callable[..., PegWorld]:
+def _world_of(engine: str) -> Callable[..., PegWorld | BulletPegWorld]:
     if engine == "mujoco":
-        return MujocoPegWorld
+        return PegWorld
     if engine == "bullet":
         from embodkd.envs.bullet.peg_hole import BulletPegWorld
 

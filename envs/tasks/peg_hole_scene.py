@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import mujoco
 import numpy as np
 from embodkd.envs.geometry import quat_from_rotvec
@@ -12,80 +10,12 @@ from embodkd.envs.sim.randomise import Randomise
 from embodkd.envs.sim.robots.base import ToolRobot
 from embodkd.envs.sim.robots.gripper import FloatingGripper
 from embodkd.envs.sim.world import SimWorld
-from embodkd.envs.spec import Group
 
 DEPTH = 0.025  # m, of the socket
 PEG_HALF_WIDTH = 0.008
 PEG_LENGTH = 0.05
 WALL = 0.012
 SUBSTEPS = 12  # of 4 ms
-
-
-class PegWorld(Protocol):
-    """What PegHole needs of an engine; poses in the world, metres and radians, arrays (N, ...)."""
-
-    camera_groups: list[Group]
-
-    @property
-    def tool_position(self) -> np.ndarray:
-        """Tool position, (N, 3)."""
-        ...
-
-    @property
-    def tool_rotation(self) -> np.ndarray:
-        """Tool rotation, (N, 3, 3)."""
-        ...
-
-    @property
-    def tool_rotvec(self) -> np.ndarray:
-        """Tool rotation as rotation vector, (N, 3)."""
-        ...
-
-    @property
-    def tool_twist(self) -> np.ndarray:
-        """Linear velocity in the world, angular in the tool's frame, (N, 6)."""
-        ...
-
-    @property
-    def tool_force(self) -> np.ndarray:
-        """Controller forces and torques along the world's axes, (N, 6)."""
-        ...
-
-    def place(
-        self,
-        ids: np.ndarray,
-        seeds: np.ndarray,
-        position: np.ndarray,
-        rotvec: np.ndarray,
-        socket: np.ndarray,
-        yaw: np.ndarray,
-    ) -> None:
-        """Start episodes: tool pose, socket position (n, 3) and yaw (n,)."""
-        ...
-
-    def advance(self, actions: np.ndarray) -> None:
-        """One control period with actions (N, 6)."""
-        ...
-
-    def look(self, group: str, ids: np.ndarray | None) -> np.ndarray:
-        """Fresh images or points of one camera group."""
-        ...
-
-    def render(self, ids: np.ndarray | None, size: tuple[int, int], camera: str) -> np.ndarray:
-        """Pictures for people, uint8 (n, H, W, 3)."""
-        ...
-
-    def state_dict(self) -> dict[str, np.ndarray]:
-        """Everything needed to continue bit for bit."""
-        ...
-
-    def load_state_dict(self, arrays: dict[str, np.ndarray]) -> None:
-        """Continue from ``state_dict``."""
-        ...
-
-    def close(self) -> None:
-        """Free the engine."""
-        ...
 
 
 def cameras(tool_body: str, image_size: int) -> list[Camera]:
@@ -109,7 +39,7 @@ def socket_walls(clearance: float) -> list[tuple[list[float], list[float]]]:
     ]
 
 
-class MujocoPegWorld(SimWorld):
+class PegWorld(SimWorld):
     """The scene on the batched simulator."""
 
     def __init__(
@@ -180,31 +110,6 @@ class MujocoPegWorld(SimWorld):
         self.sim.view("mocap_quat")[ids, 0] = quat_from_rotvec(turn)
         self.robot.place(ids, position, rotvec)
         self.settle(ids)
-
-    @property
-    def tool_position(self) -> np.ndarray:
-        """Tool position, (N, 3)."""
-        return self.robot.position
-
-    @property
-    def tool_rotation(self) -> np.ndarray:
-        """Tool rotation, (N, 3, 3)."""
-        return self.robot.rotation
-
-    @property
-    def tool_rotvec(self) -> np.ndarray:
-        """Tool rotation as rotation vector, (N, 3)."""
-        return self.robot.rotvec
-
-    @property
-    def tool_twist(self) -> np.ndarray:
-        """Velocities of the tool, (N, 6)."""
-        return self.robot.twist
-
-    @property
-    def tool_force(self) -> np.ndarray:
-        """Controller forces and torques, (N, 6)."""
-        return self.robot.force
 
 
 def _robot(name: str) -> ToolRobot:

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 from embodkd.envs import make_task
+from embodkd.envs.bullet.client import pybullet
 
 ENGINES = ("mujoco", "bullet")
 ROLLED = 24
@@ -51,7 +52,7 @@ def roll(task, seeds, steps=ROLLED):
     for k in range(steps):
         reward = task.step(pressing(seeds, k)).reward
         rows.append(np.concatenate([*task.observe(["proprio", "privileged"]).values(), reward[:, None]], axis=1))
-        force = max(force, np.abs(task.world.tool_force).max())
+        force = max(force, np.abs(task.world.robot.force).max())
     assert force > 5, "the actions must bring the peg into contact, or this proves little"
     return np.stack(rows, axis=1)
 
@@ -106,7 +107,7 @@ def test_the_walls_stop_a_peg_that_is_beside_the_hole():
         action[:, 0] = (seen[:, 0] - 0.012) / 0.01
         action[:, 2] = np.where(np.abs(seen[:, 0] - 0.012) < 0.002, -1.0, np.clip((0.004 + seen[:, 2]) / 0.01, -1, 1))
         task.step(action)
-    assert (task.world.tool_position[:, 2] > 0.022).all() and (task.world.tool_force[:, 2] < -8).any()
+    assert (task.world.robot.position[:, 2] > 0.022).all() and (task.world.robot.force[:, 2] < -8).any()
 
 
 def test_batch_equals_loop_of_singles():
@@ -151,14 +152,14 @@ def test_some_copies_restart_alone():
 def test_closed_form_rays_hit_where_bullets_own_do():
     task = bullet(1)
     task.reset(np.arange(1))
-    sim, client = task.world.sim, task.world.sim._clients[0]
-    p = sim._p
+    sim, client = task.world.sim, task.world.sim._clients[0].id
+    p = pybullet()
     origin, rotation = task.world.cameras["wrist"].pose(None)
     vector = task.world.cameras["wrist"].camera.directions(20, 20) @ rotation[0].T
     distance, box, _ = (hits[0] for hits in sim.ray(origin, vector[None], np.arange(1)))
     hits = p.rayTestBatch(np.tile(origin, (400, 1)), origin + 2.0 * vector, physicsClientId=client)
     body = np.array([hit[0] for hit in hits])
-    same = body == np.where(box >= 0, sim._box_body_G[box], -1)
+    same = body == np.where(box >= 0, sim.shape_body_G[box], -1)
     assert same.mean() > 0.97 and len(np.unique(body)) == 3
     error = np.abs(2.0 * np.array([hit[2] for hit in hits]) - distance)[same]
     assert np.median(error) < 2e-4 and np.percentile(error, 95) < 3e-3

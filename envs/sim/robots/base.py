@@ -10,25 +10,13 @@ from embodkd.envs.geometry import rotvec_from_quat
 from embodkd.envs.sim.batch_sim import BatchSim
 
 
-class ToolRobot(ABC):
-    """A robot that moves one tool frame by small pose deltas.
+class Tool(ABC):
+    """A robot as a task sees it, in any engine: one tool frame that moves by small pose deltas.
 
-    ``build`` adds it to a model before compilation, ``bind`` connects it to the running copies.  All poses are of the
-    tool's frame in the world, metres and radians; arrays are (N, ...).
+    All poses are of the tool's frame in the world, metres and radians; arrays are (N, ...).
     """
 
-    sim: BatchSim
-    tool_site: str = "tool"
     action_size: int = 6
-
-    @abstractmethod
-    def build(self, spec: mujoco.MjSpec) -> mujoco.MjsBody:
-        """Add bodies and actuators; returns the body that carries the tool, for a task to attach things to."""
-
-    def bind(self, sim: BatchSim) -> None:
-        """Connect to the running copies."""
-        self.sim = sim
-        self._site = sim.model.site(self.tool_site).id
 
     @abstractmethod
     def place(self, ids: np.ndarray, position_n3: np.ndarray, rotvec_n3: np.ndarray) -> None:
@@ -36,22 +24,22 @@ class ToolRobot(ABC):
 
     @abstractmethod
     def command(self, actions: np.ndarray) -> None:
-        """Write the controls for actions (N, action_size) in [-1, 1]: deltas in the tool's own frame."""
+        """Take actions (N, action_size) in [-1, 1] for the next control period: deltas in the tool's own frame."""
 
     @property
+    @abstractmethod
     def position(self) -> np.ndarray:
         """Tool position, (N, 3)."""
-        return self.sim.view("site_xpos")[:, self._site]
 
     @property
+    @abstractmethod
     def rotation(self) -> np.ndarray:
         """Tool rotation, (N, 3, 3)."""
-        return self.sim.view("site_xmat")[:, self._site].reshape(-1, 3, 3)
 
     @property
     @abstractmethod
     def twist(self) -> np.ndarray:
-        """Linear and angular velocity of the tool in the world, (N, 6)."""
+        """Linear velocity in the world and angular velocity of the tool, in axes that its class names, (N, 6)."""
 
     @property
     @abstractmethod
@@ -62,6 +50,32 @@ class ToolRobot(ABC):
     def rotvec(self) -> np.ndarray:
         """Tool rotation as rotation vector, (N, 3)."""
         return rotvec_from_quat(quat_from_matrix(self.rotation))
+
+
+class ToolRobot(Tool):
+    """A tool robot of MuJoCo: ``build`` adds it to a model before compilation, ``bind`` connects it to the copies."""
+
+    sim: BatchSim
+    tool_site: str = "tool"
+
+    @abstractmethod
+    def build(self, spec: mujoco.MjSpec) -> mujoco.MjsBody:
+        """Add bodies and actuators; returns the body that carries the tool, for a task to attach things to."""
+
+    def bind(self, sim: BatchSim) -> None:
+        """Connect to the running copies."""
+        self.sim = sim
+        self._site = sim.model.site(self.tool_site).id
+
+    @property
+    def position(self) -> np.ndarray:
+        """Tool position, (N, 3)."""
+        return self.sim.view("site_xpos")[:, self._site]
+
+    @property
+    def rotation(self) -> np.ndarray:
+        """Tool rotation, (N, 3, 3)."""
+        return self.sim.view("site_xmat")[:, self._site].reshape(-1, 3, 3)
 
 
 def quat_from_matrix(matrix_N33: np.ndarray) -> np.ndarray:
