@@ -37,8 +37,8 @@ class BC:
     whole episodes per environment); epochs: passes over them. The others as in DAgger.
     """
 
-    episodes: int = 768
-    epochs: int = 7
+    episodes: int = 1024
+    epochs: int = 13
     batch_size: int = 256
     learning_rate: float = 1e-3
     final_learning_rate: float = 1e-5

@@ -38,7 +38,7 @@ from embodkd.methods import METHODS
 )
 @dataclass(frozen=True)
 class DAgger:
-    """Hyper-parameters; the defaults fit a depth student in 6 rounds of 128 environments x 40 steps.
+    """Hyper-parameters; the defaults fit all students in 8 rounds of 128 environments x 40 steps.
 
     rounds: collections, each followed by `epochs` passes over everything kept; steps: control steps per round and
     environment (None: one episode). learning_rate climbs for `warmup` updates and falls to `final_learning_rate`
@@ -47,9 +47,9 @@ class DAgger:
     allow_privileged: let the student read privileged groups.
     """
 
-    rounds: int = 6
+    rounds: int = 8
     steps: int | None = None
-    epochs: int = 2
+    epochs: int = 3
     batch_size: int = 256
     learning_rate: float = 1e-3
     final_learning_rate: float = 1e-5

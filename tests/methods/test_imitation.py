@@ -55,7 +55,7 @@ def test_a_wrong_hyper_parameter_is_answered_with_the_nearest():
 def test_dagger_defaults_are_the_measured_recipe():
     stage = get_method("dagger")().recipe(Student(), Teacher(), ToyTask(128)).stages[0]
     rows = 128 * 5
-    assert stage.updates() == sum(2 * -(-rows * (r + 1) // 256) for r in range(6))
+    assert stage.updates() == sum(3 * -(-rows * (r + 1) // 256) for r in range(8))
     rate = stage.players[0].optimiser.rate()
     assert rate.at(99, stage.updates() + 900) == 1e-3 and stage.players[0].optimiser.max_grad_norm == 1.0
     assert [stage.source.actor.beta.at(r) for r in range(4)] == [1.0, 0.5, 0.0, 0.0]
