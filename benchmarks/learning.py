@@ -10,36 +10,26 @@ Each finished cell is written to results/learning.json at once, with its command
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import shlex
-import subprocess
 import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from embodkd.core.files import read_json, write_json
+from benchmarks import cells as table
+from benchmarks.cells import SEEDS, Table, arguments, call, judged
+from embodkd.core.files import read_json
 
-RESULTS = Path("results/learning.json")
+RESULTS = Table(Path("results/learning.json"))
 RUNS = Path("runs/learning")
-SEEDS = (0, 1, 2)
-_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One command: `name` is its key in the results, `after` the cell whose policy it needs.
+class Cell(table.Cell):
+    """`after` is the cell whose policy this one needs.
 
     A cell trains a policy in the folder `run`, or spoils the sensors of one that is there (`sensors`).
     """
 
-    name: str
-    command: str
-    run: Path
     after: str | None = None
     sensors: bool = False
 
@@ -87,43 +77,18 @@ def cells() -> list[Cell]:
 
 def finish(cell: Cell) -> dict[str, Any]:
     """Run a cell (resuming a half-done one) and return its row."""
-    words = shlex.split(cell.command) + ["torch_threads=1", "quiet=true"]
-    if cell.run.exists() and not cell.sensors:
-        words.append("resume=true")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "embodkd.cli", *words[1:]]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{cell.command} failed:\n{done.stderr[-2000:]}")
-    if cell.sensors:
-        ablation = read_json(cell.run / "ablation.json")
-        commit = ablation.pop("manifest")["git_commit"]
-        return {**ablation, "leak": False, "commit": commit, "command": cell.command}
-    evaluation = read_json(cell.run / "evaluation.json")
-    manifest = read_json(cell.run / "manifest.json")
-    keys = ("success_rate", "successes", "episodes", "ci95", "failures")
-    row = {key: evaluation[key] for key in keys}
-    return {**row, "minutes": manifest.get("minutes"), "commit": manifest.get("git_commit"), "command": cell.command}
-
-
-def store(cell: Cell, row: dict[str, Any]) -> None:
-    """Add a row to the results, whole or not at all."""
-    with _LOCK:
-        results = load()
-        results[cell.name] = row
-        RESULTS.parent.mkdir(parents=True, exist_ok=True)
-        write_json(RESULTS, dict(sorted(results.items())))
-
-
-def load() -> dict[str, Any]:
-    """The stored rows by cell."""
-    return json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    call(cell, resume=not cell.sensors)
+    if not cell.sensors:
+        return judged(cell)
+    ablation = read_json(cell.run / "ablation.json")
+    commit = ablation.pop("manifest")["git_commit"]
+    return {**ablation, "leak": False, "commit": commit, "command": cell.command}
 
 
 def show() -> None:
     """Print one line per setting: successes of all seeds, minutes; then what each student loses with a sensor."""
     groups: dict[str, list[dict[str, Any]]] = {}
-    results = load()
+    results = RESULTS.load()
     spoiled = {name: row for name, row in results.items() if "rows" in row}
     for name, row in results.items():
         if name in spoiled:
@@ -142,15 +107,9 @@ def show() -> None:
 
 def main() -> int:
     """Run what is missing."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("words", nargs="*", help="only cells whose name contains one of these")
-    parser.add_argument("--jobs", type=int, default=1, help="cells side by side")
-    parser.add_argument("--show", action="store_true", help="print the stored table and stop")
-    arguments = parser.parse_args()
-    if not arguments.show:
-        stored = load()
-        todo = [c for c in cells() if c.name not in stored]
-        todo = [c for c in todo if not arguments.words or any(word in c.name for word in arguments.words)]
+    options = arguments(__doc__)
+    if not options.show:
+        todo = RESULTS.missing(cells(), options.words)
         known = {c.name: c for c in cells()}
         for cell in todo:  # grows while it is read
             # a stored teacher whose run folder is gone (another checkout) is trained again
@@ -159,26 +118,10 @@ def main() -> int:
                 todo.append(before)
         failures = 0
         for kind in ("teacher/", "student/", "sensors/"):
-            wave = [c for c in todo if c.name.startswith(kind)]
-            with ThreadPoolExecutor(arguments.jobs) as pool:
-                failures += sum(pool.map(_attempt, wave))
+            failures += RESULTS.fill([c for c in todo if c.name.startswith(kind)], finish, options.jobs)
         if failures:
             print(f"{failures} cells failed; call again to retry them", file=sys.stderr)
     show()
-    return 0
-
-
-def _attempt(cell: Cell) -> int:
-    try:
-        row = finish(cell)
-    except (RuntimeError, FileNotFoundError, ValueError) as error:
-        print(f"{cell.name}: {error}", file=sys.stderr, flush=True)
-        return 1
-    store(cell, row)
-    said = (
-        "sensors spoiled in turn" if cell.sensors else f"{100 * row['success_rate']:.1f} % in {row['minutes']:.1f} min"
-    )
-    print(f"{cell.name}: {said}", flush=True)
     return 0
 
 
