@@ -15,6 +15,8 @@ PLACES = {
     "core": "embodkd/core",
     "envs": "envs",
     "policies": "policies",
+    "data": "embodkd/data",
+    "models": "embodkd/models",
     "methods": "embodkd/methods",
     "rl": "embodkd/rl",
     "evaluation": "embodkd/evaluation",
@@ -25,10 +27,12 @@ ALLOWED = {
     "core": set(),
     "envs": {"core"},
     "policies": {"core"},
+    "data": {"core"},
+    "models": {"core"},
     "methods": {"core", "envs", "policies"},
     "rl": {"core", "envs", "policies"},
     "evaluation": {"core", "envs", "policies"},
-    "cli": {"core", "envs", "policies", "methods", "rl", "evaluation", "configs"},
+    "cli": {"core", "envs", "policies", "data", "models", "methods", "rl", "evaluation", "configs"},
     "configs": set(),
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -61,8 +62,9 @@ class Source(ABC):
 class TensorData(Source):
     """A data set in memory: named tensors or arrays with the same number of rows.
 
-    With `replay="augment_seed"` each batch has that field: a number per item that depends on (seed, epoch, sample
-    id) only, from which a view can rebuild the same augmentation at any time, in any order and batch size.
+    A field `sample_id` (N,) int64 is kept; without one, items are numbered from 0. With `replay="augment_seed"` each
+    batch has that field: a number per item that depends on (seed, epoch, sample id) only, from which a view can
+    rebuild the same augmentation at any time, in any order and batch size.
     """
 
     def __init__(self, fields: Mapping[str, Tensor | np.ndarray], *, replay: str | None = None, seed: int = 0) -> None:
@@ -71,19 +73,27 @@ class TensorData(Source):
         if not lengths or len(set(lengths.values())) != 1 or 0 in lengths.values():
             raise ValueError(f"a data set needs fields of one length, at least 1 row; got {lengths}")
         self._size = next(iter(lengths.values()))
+        self._fields.setdefault("sample_id", torch.arange(self._size))
+        ids = self._fields["sample_id"]
+        if ids.dtype != torch.int64 or ids.ndim != 1:
+            raise ValueError(f"sample_id must be int64 of shape (N,), got {ids.dtype} {tuple(ids.shape)}")
         self._replay, self._seed = replay, seed
 
     def size(self) -> int:
         """How many rows there are."""
         return self._size
 
+    @property
+    def fields(self) -> Mapping[str, Tensor]:
+        """All rows of every field, `sample_id` included (read-only)."""
+        return MappingProxyType(self._fields)
+
     def gather(self, index: np.ndarray, epoch: int) -> Signals:
         """The rows at `index`."""
         rows = torch.from_numpy(index)
         batch = {name: value.index_select(0, rows) for name, value in self._fields.items()}
-        batch["sample_id"] = rows
         if self._replay is not None:
-            batch[self._replay] = torch.from_numpy(item_seeds(self._seed, epoch, index))
+            batch[self._replay] = torch.from_numpy(item_seeds(self._seed, epoch, batch["sample_id"].numpy()))
         return Signals(batch)
 
 

@@ -1,0 +1,68 @@
+"""A data set for learning: what is trained on, what chooses, what judges, and further pools and tests by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+
+from embodkd.core.registry import near
+from embodkd.core.source import TensorData
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Three labelled parts and any number of extra ones.
+
+    Every part has the fields `input` (N, *shape) float32 and `sample_id` (N,) int64, the three splits and every
+    labelled extra also `label` (N,) int64 in 0..classes-1; more fields (domain, subclass, ...) are free. A sample id
+    belongs to one item of one part: nothing that is trained on can be judged by. ValueError if any of this fails.
+
+    extra: unlabelled pools, shifted or corrupted tests, by name.
+    """
+
+    train: TensorData
+    validation: TensorData
+    test: TensorData
+    classes: int
+    shape: tuple[int, ...]
+    extra: Mapping[str, TensorData] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        parts = self.parts()
+        for name, data in parts.items():
+            self._check(name, data, labelled=name not in self.extra)
+        ids = torch.cat([data.fields["sample_id"] for data in parts.values()])
+        if len(ids.unique()) != len(ids):
+            raise ValueError(
+                f"{len(ids) - len(ids.unique())} sample ids occur more than once in {', '.join(parts)}: "
+                "give each item of the data set its own"
+            )
+
+    def parts(self) -> dict[str, TensorData]:
+        """All parts by name: train, validation, test and the extra ones."""
+        return {"train": self.train, "validation": self.validation, "test": self.test, **self.extra}
+
+    def part(self, name: str) -> TensorData:
+        """The part called `name`; ValueError with the nearest names otherwise."""
+        parts = self.parts()
+        if name not in parts:
+            raise ValueError(f"this data set has no part {name!r}: {near(name, parts)}")
+        return parts[name]
+
+    def _check(self, name: str, data: TensorData, labelled: bool) -> None:
+        fields = data.fields
+        missing = [n for n in ("input", "sample_id", *(["label"] if labelled else [])) if n not in fields]
+        if missing:
+            raise ValueError(f"{name}: lacks the field {' and '.join(missing)}; it has {', '.join(fields)}")
+        inputs = fields["input"]
+        if tuple(inputs.shape[1:]) != tuple(self.shape) or inputs.dtype != torch.float32:
+            found = f"{tuple(inputs.shape[1:])} {inputs.dtype}"
+            raise ValueError(f"{name}: inputs are {found}, expected {tuple(self.shape)} torch.float32")
+        label = fields.get("label")
+        if label is None:
+            return
+        if label.dtype != torch.int64 or label.ndim != 1 or label.min() < 0 or label.max() >= self.classes:
+            found = f"{label.dtype} of shape {tuple(label.shape)} in {label.min()}..{label.max()}"
+            raise ValueError(f"{name}: labels are {found}, expected int64 (N,) in 0..{self.classes - 1}")
