@@ -74,8 +74,9 @@ class BulletSim:
         return [body.name for body in self.bodies].index(name)
 
     def reset(self, ids: np.ndarray) -> None:
-        """Copies ``ids`` take the bodies' own parameters, at the origin and at rest; then ``forward``."""
-        self.position_NB3[ids], self.velocity_NB6[ids] = 0.0, 0.0
+        """Copies ``ids`` take the bodies' own parameters and places, at rest; then ``forward``."""
+        self.position_NB3[ids] = [body.place for body in self.bodies]
+        self.velocity_NB6[ids] = 0.0
         self.quat_NB4[ids] = [1.0, 0, 0, 0]
         self.joint_NJ[ids], self.speed_NJ[ids] = 0.0, 0.0
         self.mass_NB[ids] = [body.mass for body in self.bodies]

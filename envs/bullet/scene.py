@@ -58,7 +58,7 @@ class Joint:
 
 @dataclass(frozen=True)
 class Body:
-    """A rigid body; without a ``joint`` it is loose, or never moves if its ``mass`` (kg) is zero.
+    """A rigid body; without a ``joint`` it starts at ``place`` (m) and is loose, or stays if its ``mass`` (kg) is zero.
 
     ``inertia`` (kg m^2) is about the principal axes ``turn`` through the centre of mass ``centre``, both in the body's
     frame; a loose body has them at its origin.  Bullet multiplies the ``friction`` of two touching bodies; ``spin`` and
@@ -76,6 +76,7 @@ class Body:
     joint: Joint | None = None
     spin: float = 0.0
     roll: float = 0.0
+    place: Triple = (0.0, 0.0, 0.0)
 
 
 def bodies_of(model: mujoco.MjModel) -> list[Body]:
@@ -114,6 +115,7 @@ def _body(model: mujoco.MjModel, index: int) -> Body:
         _joint(model, index) if hangs else None,
         float(spins) if resists else 0.0,
         float(rolls) if resists else 0.0,
+        _tuple(model.body_pos[index]),
     )
     if body.joint is None or body.joint.axis is None:
         return body

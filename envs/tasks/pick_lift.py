@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from embodkd.envs.geometry import unrotate
@@ -13,6 +14,9 @@ from embodkd.envs.task import BatchTask
 from embodkd.envs.tasks.pick_lift_scene import OBJECTS, PickWorld
 
 from embodkd.core.schema import build
+
+if TYPE_CHECKING:
+    from embodkd.envs.bullet.pick_lift import BulletPickWorld
 
 # object's place (m) and yaw (rad), each drawn uniformly from minus to plus this
 RANDOMNESS = {"low": (0.03, np.radians(15)), "medium": (0.08, np.radians(45)), "high": (0.12, np.radians(90))}
@@ -42,14 +46,12 @@ class PickLift(BatchTask):
         image_size: int = 48,
         randomise: dict[str, Any] | None = None,
     ) -> None:
-        if engine != "mujoco":
-            raise ValueError(f"task pick_lift has no engine {engine!r}; choose mujoco")
         if randomness not in RANDOMNESS:
             raise ValueError(f"task pick_lift.randomness is {randomness!r}; choose one of {', '.join(RANDOMNESS)}")
         unknown = [name for name in objects if name not in OBJECTS]
         if unknown or not objects:
             raise ValueError(f"task pick_lift.objects is {tuple(objects)}; choose one or more of {', '.join(OBJECTS)}")
-        self.world = PickWorld(
+        self.world = _world_of(engine)(
             num_envs, threads=threads, image_size=image_size, randomise=build(Randomise, randomise, "task.randomise")
         )
         super().__init__(num_envs, action_size=self.world.robot.action_size)
@@ -177,3 +179,13 @@ class PickLift(BatchTask):
     def close(self) -> None:
         """Free the engine."""
         self.world.close()
+
+
+def _world_of(engine: str) -> Callable[..., PickWorld | BulletPickWorld]:
+    if engine == "mujoco":
+        return PickWorld
+    if engine == "bullet":
+        from embodkd.envs.bullet.pick_lift import BulletPickWorld
+
+        return BulletPickWorld
+    raise ValueError(f"task pick_lift has no engine {engine!r}; choose mujoco or bullet")

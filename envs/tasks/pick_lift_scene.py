@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import mujoco
 import numpy as np
 from embodkd.envs.geometry import quat_from_rotvec, quat_multiply
@@ -55,34 +57,68 @@ def cameras(image_size: int) -> list[Camera]:
     ]
 
 
+def scene() -> tuple[mujoco.MjSpec, PandaArm]:
+    """Table, arm and object, not yet compiled."""
+    spec = mujoco.MjSpec()
+    spec.option.timestep = 0.004
+    spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+    spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
+    box = mujoco.mjtGeom.mjGEOM_BOX
+    spec.worldbody.add_geom(
+        name="table", type=box, size=[0.65, 0.5, 0.01], pos=[-0.15, 0, -0.01], rgba=[0.76, 0.72, 0.66, 1]
+    )
+    arm = PandaArm(actions="yaw", grip=True, reach=0.0, step=STEP)
+    arm.build(spec)
+    thing = spec.worldbody.add_body(name="object", pos=[0, 0, _BOUND])
+    thing.add_freejoint(name="object")
+    # compiled at its largest, so that every bound that MuJoCo derives from it holds for each episode's own
+    thing.add_geom(
+        name="object",
+        type=box,
+        size=[_BOUND] * 3,
+        mass=_NOMINAL_MASS,
+        rgba=[0.86, 0.45, 0.16, 1],
+        condim=6,
+        friction=[1.0, 0.02, 0.002],
+    )
+    return spec, arm
+
+
+class Things(NamedTuple):
+    """Objects as they lie at the start: MuJoCo's sizes (n, 3), centres (n, 3), turns (n, 4); factors of the compiled
+    object's mass (n,) and inertia (n, 3), for a solid box of the same extents; height of the centre at rest (n,)."""
+
+    size: np.ndarray
+    position: np.ndarray
+    quat: np.ndarray
+    mass: np.ndarray
+    inertia: np.ndarray
+    rest: np.ndarray
+
+
+def things(kind: np.ndarray, scale: np.ndarray, mass: np.ndarray, spot: np.ndarray, yaw: np.ndarray) -> Things:
+    """The objects that ``PickWorld.place`` describes."""
+    size = _SIZES[kind, 0] + scale * (_SIZES[kind, 1] - _SIZES[kind, 0])
+    half = half_extents(kind, size)
+    ratio = mass / _NOMINAL_MASS
+    squares = (half**2).sum(axis=1, keepdims=True) - half**2
+    lying = kind == OBJECTS.index("capsule")
+    rest = np.where(lying, size[:, 0], half[:, 2])
+    turn, tip = np.zeros((len(kind), 3)), np.zeros((len(kind), 3))
+    turn[:, 2] = yaw
+    tip[:, 1] = np.where(lying, np.pi / 2, 0.0)
+    quat = quat_multiply(quat_from_rotvec(turn), quat_from_rotvec(tip))
+    position = np.concatenate([spot, rest[:, None]], axis=1)
+    return Things(size, position, quat, ratio, ratio[:, None] * squares / (2 * _BOUND**2), rest)
+
+
 class PickWorld(SimWorld):
     """Table, arm and object; which object, its size and weight are parameters of each copy."""
 
     robot: PandaArm
 
     def __init__(self, num_envs: int, *, threads: int, image_size: int, randomise: Randomise) -> None:
-        spec = mujoco.MjSpec()
-        spec.option.timestep = 0.004
-        spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
-        spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
-        box = mujoco.mjtGeom.mjGEOM_BOX
-        spec.worldbody.add_geom(
-            name="table", type=box, size=[0.65, 0.5, 0.01], pos=[-0.15, 0, -0.01], rgba=[0.76, 0.72, 0.66, 1]
-        )
-        arm = PandaArm(actions="yaw", grip=True, reach=0.0, step=STEP)
-        arm.build(spec)
-        thing = spec.worldbody.add_body(name="object", pos=[0, 0, _BOUND])
-        thing.add_freejoint(name="object")
-        # compiled at its largest, so that every bound that MuJoCo derives from it holds for each episode's own
-        thing.add_geom(
-            name="object",
-            type=box,
-            size=[_BOUND] * 3,
-            mass=_NOMINAL_MASS,
-            rgba=[0.86, 0.45, 0.16, 1],
-            condim=6,
-            friction=[1.0, 0.02, 0.002],
-        )
+        spec, arm = scene()
         super().__init__(
             spec, arm, cameras(image_size), OVERVIEW, num_envs, threads=threads, substeps=SUBSTEPS, randomise=randomise
         )
@@ -114,31 +150,21 @@ class PickWorld(SimWorld):
         are the object's place on the table.  At yaw 0 fingers that close along y fit it.
         """
         self.start(ids, seeds)
-        size = _SIZES[kind, 0] + scale * (_SIZES[kind, 1] - _SIZES[kind, 0])
-        half = half_extents(kind, size)
+        thing = things(kind, scale, mass, spot, yaw)
         self.sim.parameter("geom_type")[ids, self._geom] = _GEOM_TYPES[kind]
-        self.sim.parameter("geom_size")[ids, self._geom] = size
-        self.sim.parameter("geom_rbound")[ids, self._geom] = np.linalg.norm(half, axis=1)
-        # factors, because randomisation has already drawn its own; a solid box of the same extents serves for inertia
-        ratio = mass / _NOMINAL_MASS
-        self.sim.parameter("body_mass")[ids, self._body] *= ratio
-        squares = (half**2).sum(axis=1, keepdims=True) - half**2
-        self.sim.parameter("body_inertia")[ids, self._body] *= ratio[:, None] * squares / (2 * _BOUND**2)
+        self.sim.parameter("geom_size")[ids, self._geom] = thing.size
+        self.sim.parameter("geom_rbound")[ids, self._geom] = np.linalg.norm(half_extents(kind, thing.size), axis=1)
+        # factors, because randomisation has already drawn its own
+        self.sim.parameter("body_mass")[ids, self._body] *= thing.mass
+        self.sim.parameter("body_inertia")[ids, self._body] *= thing.inertia
         # centres of mass follow from masses: without this the arithmetic of a free body is about a wrong point
         self.sim.constants(ids)
-        lying = kind == OBJECTS.index("capsule")
-        rest = np.where(lying, size[:, 0], half[:, 2])
-        turn, tip = np.zeros((len(ids), 3)), np.zeros((len(ids), 3))
-        turn[:, 2] = yaw
-        tip[:, 1] = np.where(lying, np.pi / 2, 0.0)
-        quat = quat_multiply(quat_from_rotvec(turn), quat_from_rotvec(tip))
-        position = np.concatenate([spot, rest[:, None]], axis=1)
-        self.sim.view("qpos")[ids, self._qpos] = np.concatenate([position, quat], axis=1)
+        self.sim.view("qpos")[ids, self._qpos] = np.concatenate([thing.position, thing.quat], axis=1)
         upright = np.zeros((len(ids), 3))
         upright[:, 2] = tool_yaw
         self.robot.place(ids, tool, upright)
         self.settle(ids)
-        return rest
+        return thing.rest
 
     def load_state_dict(self, arrays: dict[str, np.ndarray]) -> None:
         """Continue from ``state_dict``."""

@@ -9,24 +9,26 @@ from embodkd.envs import make_task
 from embodkd.envs.bullet.client import pybullet
 
 ENGINES = ("mujoco", "bullet")
+TASKS = ("peg_hole", "pick_lift")
 ROLLED = 24
+every_task = pytest.mark.parametrize("name", TASKS)
 
 
 def need_bullet():
     pytest.importorskip("pybullet", reason="engine bullet needs the extra `bullet` (Python 3.11)")
 
 
-def pair(count, **options):
+def pair(count, name="peg_hole", **options):
     need_bullet()
-    tasks = [make_task("peg_hole", count, engine=engine, **options) for engine in ENGINES]
+    tasks = [make_task(name, count, engine=engine, **options) for engine in ENGINES]
     for task in tasks:
         task.reset(np.arange(count))
     return tasks
 
 
-def bullet(count, **options):
+def bullet(count, name="peg_hole", **options):
     need_bullet()
-    return make_task("peg_hole", count, engine="bullet", **options)
+    return make_task(name, count, engine="bullet", **options)
 
 
 def scripted(task):
@@ -39,9 +41,9 @@ def scripted(task):
     return action
 
 
-def pressing(seeds, k):
+def pressing(task, seeds, k):
     """Random actions that press down, so that contacts matter; functions of seed and step alone."""
-    actions = np.stack([np.random.default_rng([seed, k]).uniform(-1, 1, 6) for seed in seeds])
+    actions = np.stack([np.random.default_rng([seed, k]).uniform(-1, 1, task.spec.action_size) for seed in seeds])
     actions[:, 2] = -1.0
     return actions
 
@@ -50,26 +52,28 @@ def roll(task, seeds, steps=ROLLED):
     task.reset(np.asarray(seeds))
     rows, force = [], 0.0
     for k in range(steps):
-        reward = task.step(pressing(seeds, k)).reward
+        reward = task.step(pressing(task, seeds, k)).reward
         rows.append(np.concatenate([*task.observe(["proprio", "privileged"]).values(), reward[:, None]], axis=1))
         force = max(force, np.abs(task.world.robot.force).max())
-    assert force > 5, "the actions must bring the peg into contact, or this proves little"
+    assert force > 5, "the actions must bring the tool into contact, or this proves little"
     return np.stack(rows, axis=1)
 
 
-def test_both_engines_offer_the_same_task():
-    mujoco, second = pair(1)
+@every_task
+def test_both_engines_offer_the_same_task(name):
+    mujoco, second = pair(1, name)
     assert mujoco.spec.groups == second.spec.groups
-    for name in ("name", "action_size", "control_hz", "max_steps", "failures", "options"):
-        assert getattr(mujoco.spec, name) == getattr(second.spec, name)
+    for part in ("name", "action_size", "control_hz", "max_steps", "failures", "options"):
+        assert getattr(mujoco.spec, part) == getattr(second.spec, part)
     assert second.spec.engine == "bullet"
 
 
+@every_task
 @pytest.mark.parametrize(
     "randomise", [None, {"camera_position": 0.003, "camera_rotation": 0.02, "light": 1.0, "colours": 0.5}]
 )
-def test_episodes_begin_with_the_same_observations(randomise):
-    mujoco, second = (task.observe(list(task.spec.groups)) for task in pair(6, randomise=randomise))
+def test_episodes_begin_with_the_same_observations(name, randomise):
+    mujoco, second = (task.observe(list(task.spec.groups)) for task in pair(6, name, randomise=randomise))
     for group in ("proprio", "privileged", "points"):
         np.testing.assert_allclose(second[group], mujoco[group], atol=1e-5)
     for group, values in mujoco.items():
@@ -110,40 +114,44 @@ def test_the_walls_stop_a_peg_that_is_beside_the_hole():
     assert (task.world.robot.position[:, 2] > 0.022).all() and (task.world.robot.force[:, 2] < -8).any()
 
 
-def test_batch_equals_loop_of_singles():
-    batch = roll(bullet(3), [5, 9, 2])
+@every_task
+def test_batch_equals_loop_of_singles(name):
+    batch = roll(bullet(3, name), [5, 9, 2])
     for row, seed in enumerate([5, 9, 2]):
-        np.testing.assert_array_equal(batch[row], roll(bullet(1), [seed])[0])
+        np.testing.assert_array_equal(batch[row], roll(bullet(1, name), [seed])[0])
 
 
-def test_an_episode_does_not_depend_on_what_ran_before():
-    task = bullet(2)
+@every_task
+def test_an_episode_does_not_depend_on_what_ran_before(name):
+    task = bullet(2, name)
     fresh = roll(task, [3, 4])
     roll(task, [7, 8], 13)
     np.testing.assert_array_equal(roll(task, [3, 4]), fresh)
 
 
-def test_state_dict_continues_bit_for_bit_in_contact():
-    task = bullet(2, randomise={"mass": 0.2, "friction": 0.2, "gains": 0.2, "latency": 1, "colours": 1.0})
+@every_task
+def test_state_dict_continues_bit_for_bit_in_contact(name):
+    task = bullet(2, name, randomise={"mass": 0.2, "friction": 0.2, "gains": 0.2, "latency": 1, "colours": 1.0})
     roll(task, [1, 2])
-    other = bullet(2, **{"randomise": task.spec.options["randomise"]})
+    other = bullet(2, name, randomise=task.spec.options["randomise"])
     roll(other, [50, 60], 9)
     other.load_state_dict(task.state_dict())
     for k in range(12):
-        actions = pressing([1, 2], 100 + k)
+        actions = pressing(task, [1, 2], 100 + k)
         np.testing.assert_array_equal(task.step(actions).reward, other.step(actions).reward)
         for group, values in task.observe(["proprio", "wrist_rgb"]).items():
             np.testing.assert_array_equal(values, other.observe([group])[group])
 
 
-def test_some_copies_restart_alone():
-    task = bullet(3)
+@every_task
+def test_some_copies_restart_alone(name):
+    task = bullet(3, name)
     roll(task, [1, 2, 3], 8)
     before = task.observe(["proprio"])["proprio"]
     task.reset(np.array([9]), np.array([1]))
     after = task.observe(["proprio", "wrist_depth"])
     np.testing.assert_array_equal(after["proprio"][[0, 2]], before[[0, 2]])
-    fresh = bullet(1)
+    fresh = bullet(1, name)
     fresh.reset(np.array([9]))
     for group, values in fresh.observe(["proprio", "wrist_depth"]).items():
         np.testing.assert_array_equal(values[0], after[group][1])
@@ -179,8 +187,9 @@ def test_a_number_that_is_not_finite_names_the_copy(tmp_path, monkeypatch):
     assert error.value.copies == [1] and error.value.dump.exists()
 
 
-def test_pictures_for_people_are_the_same():
-    mujoco, second = (task.render(np.array([1]), size=(60, 80)) for task in pair(2))
+@every_task
+def test_pictures_for_people_are_the_same(name):
+    mujoco, second = (task.render(np.array([1]), size=(60, 80)) for task in pair(2, name))
     assert second.shape == (1, 60, 80, 3) and second.dtype == np.uint8 and second.std() > 5
     assert (np.abs(second.astype(int) - mujoco) > 2).mean() < 0.01
 

@@ -1,6 +1,7 @@
 """Promise 1 and the draws of an episode, over every task: batch equals singles, doors agree, checkers are silent."""
 
 import warnings
+from importlib.util import find_spec
 
 import embodkd.envs
 import gymnasium as gym
@@ -14,6 +15,10 @@ from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.env_checker import check_env as check_sb3
 
 TASKS = task_names()
+NEEDS_PYBULLET = pytest.mark.skipif(find_spec("pybullet") is None, reason="the extra `bullet` is not installed")
+WORLDS = [pytest.param(name, "mujoco", id=name) for name in TASKS]
+WORLDS += [pytest.param(name, "bullet", id=f"{name}-bullet", marks=NEEDS_PYBULLET) for name in TASKS[:2]]
+every_world = pytest.mark.parametrize(("name", "engine"), WORLDS)
 IDS = {name: f"embodkd/{embodkd.envs.TASKS[name][1]}-v0" for name in TASKS}
 
 
@@ -33,26 +38,26 @@ def roll(task, seeds, steps):
     return np.stack(rows, axis=1)
 
 
-@pytest.mark.parametrize("name", TASKS)
-def test_batch_equals_loop_of_singles_for_any_threads(name):
+@every_world
+def test_batch_equals_loop_of_singles_for_any_threads(name, engine):
     seeds = [5, 9, 2]
-    batch = roll(make_task(name, 3, threads=2), seeds, 12)
+    batch = roll(make_task(name, 3, engine=engine, threads=2), seeds, 12)
     for row, seed in enumerate(seeds):
-        np.testing.assert_array_equal(batch[row], roll(make_task(name, 1, threads=1), [seed], 12)[0])
+        np.testing.assert_array_equal(batch[row], roll(make_task(name, 1, engine=engine, threads=1), [seed], 12)[0])
 
 
-@pytest.mark.parametrize("name", TASKS)
-def test_an_episode_does_not_depend_on_what_ran_before(name):
-    task = make_task(name, 2)
+@every_world
+def test_an_episode_does_not_depend_on_what_ran_before(name, engine):
+    task = make_task(name, 2, engine=engine)
     fresh = roll(task, [3, 4], 8)
     roll(task, [7, 8], 5)
     np.testing.assert_array_equal(roll(task, [3, 4], 8), fresh)
 
 
-@pytest.mark.parametrize("name", TASKS)
-def test_state_dict_continues_bit_for_bit(name):
+@every_world
+def test_state_dict_continues_bit_for_bit(name, engine):
     changing = {"mass": 0.3, "friction": 0.3, "gains": 0.2, "latency": 2}
-    task, other = make_task(name, 2, randomise=changing), make_task(name, 2, randomise=changing)
+    task, other = (make_task(name, 2, engine=engine, randomise=changing) for _ in range(2))
     roll(task, [1, 2], 7)
     saved = task.state_dict()
     other.reset(np.array([50, 60]))
@@ -66,9 +71,9 @@ def test_state_dict_continues_bit_for_bit(name):
         np.testing.assert_array_equal(values, other.observe([group])[group])
 
 
-@pytest.mark.parametrize("name", TASKS)
-def test_groups_are_what_the_spec_says(name):
-    task = make_task(name, 2)
+@every_world
+def test_groups_are_what_the_spec_says(name, engine):
+    task = make_task(name, 2, engine=engine)
     task.reset(np.arange(2))
     assert any(g.privileged for g in task.spec.groups.values())
     assert any(g.deployable and g.is_image for g in task.spec.groups.values())
@@ -78,19 +83,19 @@ def test_groups_are_what_the_spec_says(name):
         assert np.isfinite(values).all()
 
 
-@pytest.mark.parametrize("name", TASKS)
-def test_checkers_are_silent(name):
+@every_world
+def test_checkers_are_silent(name, engine):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        env = gym.make(IDS[name], render_mode="rgb_array")
+        env = gym.make(IDS[name], engine=engine, render_mode="rgb_array")
         check_env(env.unwrapped)
         check_sb3(env)
 
 
-@pytest.mark.parametrize("name", TASKS)
-def test_vector_and_sb3_doors_give_the_same_numbers(name):
-    single, vector = gym.make(IDS[name]), gym.make_vec(IDS[name], num_envs=2)
-    sb3 = TaskVecEnv(make_task(name, 2), vector.unwrapped.groups)
+@every_world
+def test_vector_and_sb3_doors_give_the_same_numbers(name, engine):
+    single, vector = gym.make(IDS[name], engine=engine), gym.make_vec(IDS[name], num_envs=2, engine=engine)
+    sb3 = TaskVecEnv(make_task(name, 2, engine=engine), vector.unwrapped.groups)
     sb3.seed(11)
     first, (many, _), batch = single.reset(seed=11)[0], vector.reset(seed=11), sb3.reset()
     action = np.full((2, vector.single_action_space.shape[0]), 0.3, np.float32)
@@ -101,10 +106,10 @@ def test_vector_and_sb3_doors_give_the_same_numbers(name):
     assert reward == many_reward[0] == batch_reward[0] and many_reward[1] == batch_reward[1]
 
 
-@pytest.mark.parametrize("name", TASKS)
-def test_autoreset_modes_tell_the_same_story(name):
-    length = make_task(name).spec.max_steps
-    envs = {mode: TaskVectorEnv(name, 2, autoreset_mode=mode) for mode in AutoresetMode}
+@every_world
+def test_autoreset_modes_tell_the_same_story(name, engine):
+    length = make_task(name, engine=engine).spec.max_steps
+    envs = {mode: TaskVectorEnv(name, 2, autoreset_mode=mode, engine=engine) for mode in AutoresetMode}
     action = np.zeros(envs[AutoresetMode.DISABLED].action_space.shape, np.float32)
     last = {}
     for mode, env in envs.items():
@@ -124,9 +129,9 @@ def test_autoreset_modes_tell_the_same_story(name):
         envs[AutoresetMode.DISABLED].step(action)
 
 
-@pytest.mark.parametrize("name", TASKS)
-def test_stream_keeps_terminal_observations(name):
-    stream = Stream(make_task(name, 2), ["proprio"], seed=4)
+@every_world
+def test_stream_keeps_terminal_observations(name, engine):
+    stream = Stream(make_task(name, 2, engine=engine), ["proprio"], seed=4)
     stream.reset()
     action = np.zeros((2, stream.task.spec.action_size), np.float32)
     for _ in range(stream.task.spec.max_steps):
@@ -135,9 +140,9 @@ def test_stream_keeps_terminal_observations(name):
     assert not np.array_equal(step.final_obs["proprio"], step.obs["proprio"])
 
 
-@pytest.mark.parametrize("name", TASKS)
-def test_pictures_for_people_show_something(name):
-    task = make_task(name, 1)
+@every_world
+def test_pictures_for_people_show_something(name, engine):
+    task = make_task(name, 1, engine=engine)
     task.reset(np.arange(1))
     picture = task.render(size=(60, 80))
     assert picture.shape == (1, 60, 80, 3) and picture.dtype == np.uint8 and picture.std() > 5

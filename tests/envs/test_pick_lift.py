@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from embodkd.envs import make_task
 from embodkd.envs.sim.batch_sim import BatchSim
-from embodkd.envs.sim.robots.panda import STIFFNESS, PandaArm
+from embodkd.envs.sim.robots.panda import PandaArm
+from embodkd.envs.sim.robots.panda_control import STIFFNESS
 from embodkd.envs.sim.robots.panda_model import OPEN
 from embodkd.envs.tasks.pick_lift_scene import OBJECTS, STEP, half_extents
 
@@ -210,7 +211,7 @@ def test_randomised_mass_multiplies_the_drawn_one():
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"objects": ("cube",)}, "cube"), ({"objects": ()}, "one or more"), ({"engine": "bullet"}, "choose mujoco")],
+    [({"objects": ("cube",)}, "cube"), ({"objects": ()}, "one or more"), ({"engine": "bulet"}, "or bullet")],
 )
 def test_wrong_options_say_what_to_choose(options, message):
     with pytest.raises(ValueError, match=message):

@@ -6,14 +6,10 @@ from typing import Literal
 
 import mujoco
 import numpy as np
-from embodkd.envs.geometry import quat_from_rotvec, quat_multiply, rotate, rotvec_from_quat
 from embodkd.envs.sim.batch_sim import BatchSim
-from embodkd.envs.sim.robots.base import ToolRobot, quat_from_matrix
-from embodkd.envs.sim.robots.panda_model import GRIP, HOME, LINKS, OPEN, add_arm, add_hand, add_impedance
-
-STIFFNESS = (1200.0, 60.0)  # N/m, Nm/rad
-DAMPING = (100.0, 4.0)  # with POSTURE a settling time near one control period of 48 ms, no overshoot
-LIMIT = (60.0, 10.0)  # N, Nm
+from embodkd.envs.sim.robots.base import ToolRobot
+from embodkd.envs.sim.robots.panda_control import DAMPING, LIMIT, STIFFNESS, reach, squeeze, target
+from embodkd.envs.sim.robots.panda_model import OPEN, add_arm, add_hand, add_impedance
 
 
 class PandaArm(ToolRobot):
@@ -59,7 +55,6 @@ class PandaArm(ToolRobot):
         joints = [model.joint(f"joint{index + 1}") for index in range(7)]
         self._qpos = np.array([joint.qposadr[0] for joint in joints])
         self._qvel = np.array([joint.dofadr[0] for joint in joints])
-        self._limits = np.array([link.limit for link in LINKS])
         first = model.actuator("impedance0").id
         self._impedance = slice(first, first + 6)
         self._body = model.body("tool").id
@@ -71,31 +66,20 @@ class PandaArm(ToolRobot):
             sim.view(field)
 
     def place(self, ids: np.ndarray, position_n3: np.ndarray, rotvec_n3: np.ndarray) -> None:
-        """Start copies at rest with the tool at these poses, fingers open, controller at equilibrium.
-
-        Inverse kinematics by damped least squares from one fixed posture, so that a pose alone decides the joints.
-        """
+        """Start copies at rest with the tool at these poses, fingers open, controller at equilibrium."""
         qpos, ctrl = self.sim.view("qpos"), self.sim.view("ctrl")
         rows = ids[:, None]
-        qpos[rows, self._qpos] = HOME
         if self._grip:
             qpos[rows, self._finger_qpos] = OPEN
             ctrl[rows, self._servos] = OPEN
-        target_n4 = quat_from_rotvec(rotvec_n3)
-        for _ in range(10):
+
+        def kinematics(joints_n7: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            qpos[rows, self._qpos] = joints_n7
             self.sim.forward(ids)
-            error = np.concatenate(
-                [
-                    position_n3 - self.position[ids],
-                    rotvec_from_quat(quat_multiply(target_n4, _conjugate(quat_from_matrix(self.rotation[ids])))),
-                ],
-                axis=1,
-            )
-            jacobian = np.concatenate(self.sim.jacobian(self._body, self.position[ids], ids), axis=1)[:, :, self._qvel]
-            square = jacobian @ np.swapaxes(jacobian, 1, 2) + 1e-4 * np.eye(6)
-            change = np.einsum("nij,ni->nj", jacobian, np.linalg.solve(square, error[..., None])[..., 0])
-            moved = qpos[rows, self._qpos] + np.clip(change, -0.3, 0.3)
-            qpos[rows, self._qpos] = np.clip(moved, self._limits[:, 0], self._limits[:, 1])
+            jacobian = np.concatenate(self.sim.jacobian(self._body, self.position[ids], ids), axis=1)
+            return self.position[ids], self.rotation[ids], jacobian[:, :, self._qvel]
+
+        qpos[rows, self._qpos] = reach(kinematics, position_n3, rotvec_n3)
         self.sim.view("qvel")[rows, self._qvel] = 0.0
         ctrl[ids, self._impedance] = np.concatenate([position_n3, rotvec_n3], axis=1)
 
@@ -103,14 +87,7 @@ class PandaArm(ToolRobot):
         """Target = current pose + delta in the tool's frame, with deltas up to ``step``; fingers as the class says."""
         pose, ctrl = self.sim.view("actuator_length")[:, self._impedance], self.sim.view("ctrl")
         actions = actions.astype(float)
-        position = pose[:, :3] + rotate(self.rotation, self._step[0] * actions[:, :3])
-        if self._upright:
-            turned = np.zeros_like(position)
-            turned[:, 2] = np.clip(pose[:, 5] + self._step[1] * actions[:, 3], -3.0, 3.0)
-        else:
-            delta = quat_from_rotvec(self._step[1] * actions[:, 3:6])
-            turned = rotvec_from_quat(quat_multiply(quat_from_rotvec(pose[:, 3:]), delta))
-        ctrl[:, self._impedance] = np.concatenate([position, turned], axis=1)
+        ctrl[:, self._impedance] = target(pose, self.rotation, actions, self._step, upright=self._upright)
         if self._grip:
             ctrl[:, self._servos] = 0.5 * OPEN * (1.0 + actions[:, self._deltas :])
 
@@ -132,10 +109,6 @@ class PandaArm(ToolRobot):
     @property
     def squeeze(self) -> np.ndarray:
         """Closing force (N) of each finger's servo as its position, speed and command give it, (N, 2)."""
-        lag = self.fingers - self.sim.view("ctrl")[:, self._servos]
-        force = GRIP[0] * lag + GRIP[1] * self.sim.view("qvel")[:, self._finger_qvel]
-        return np.clip(force, -GRIP[2], GRIP[2])
-
-
-def _conjugate(quat_N4: np.ndarray) -> np.ndarray:
-    return quat_N4 * [1.0, -1.0, -1.0, -1.0]
+        return squeeze(
+            self.fingers, self.sim.view("qvel")[:, self._finger_qvel], self.sim.view("ctrl")[:, self._servos]
+        )

@@ -11,6 +11,7 @@ HOME = (0.0, 0.15, 0.0, -2.5, 0.0, 2.65, 0.785)  # rad: hand down, low over the 
 POSTURE = (0.1, 1.0)  # Nm/rad, Nm s/rad: weak springs that only settle the redundant elbow
 OPEN = 0.04  # m, travel of each finger
 GRIP = (1000.0, 20.0, 20.0)  # N/m, N s/m, N: each finger's position servo and its limit
+FINGER_DAMPING = 2.0  # N s/m
 _FINGERTIP = 0.1034  # m from the hand's frame to the middle of the finger pads
 
 
@@ -118,7 +119,7 @@ def add_hand(
                 range=[0, OPEN],
                 limited=True,
                 armature=0.1,
-                damping=_linear(2.0),
+                damping=_linear(FINGER_DAMPING),
             )
             offset = [0.0, side * 0.0075, 0.0317]
             servo = spec.add_actuator(name=f"grip{side}")
