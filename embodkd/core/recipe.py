@@ -14,9 +14,10 @@ from embodkd.core.role import Role
 from embodkd.core.schedule import Schedule, schedule
 from embodkd.core.signals import Signals
 from embodkd.core.source import Source
-from embodkd.core.weight import Weight, as_weight
+from embodkd.core.weight import Controller, Weight, as_weight
 
 Terms = Callable[..., Mapping[str, Tensor]]
+Prepare = Callable[[Signals], Mapping[str, Tensor]]
 
 
 class Answers(Protocol):
@@ -24,6 +25,14 @@ class Answers(Protocol):
 
     def signals(self, batch: Signals) -> Signals:
         """The signals for `batch`."""
+        ...
+
+
+class Through(Protocol):
+    """Another objective in the place of a player's own forward pass: what `meta.Unroll` is."""
+
+    def signals(self, batch: Signals, step: int, total: int) -> tuple[Signals, Signals]:
+        """The batch and the signals that the player's terms are to judge, differentiable in its parameters."""
         ...
 
 
@@ -68,20 +77,23 @@ class Player:
 
     terms: `terms(batch, s, **given)` -> {name: one value per item, (N,)}, where s are the signals of `train` and each
     entry of `given` the signals of that role, bank or other answerer. A given role that learns in another player is
-    seen without gradient.
-    weights: term name -> number, schedule, or function of the same arguments that gives one weight per item.
+    seen without gradient; one with this player's own model (a second view of the same student) with it.
+    weights: term name -> number, schedule, or function of the same arguments that gives one weight per item; or a
+    Controller that sees what the terms come to.
     helpers: trainable modules that only training needs (projectors, heads); they learn with the role and are dropped.
     every: play in each k-th update only; ascent: climb instead of descend.
+    through: learn by the effect on another player's next step (see meta.Unroll) instead of on the batch itself.
     """
 
     train: Role
     terms: Terms
     given: Mapping[str, Answers] = field(default_factory=dict)
-    weights: Mapping[str, float | Mapping[str, Any] | Weight] = field(default_factory=dict)
+    weights: Mapping[str, float | Mapping[str, Any] | Weight] | Controller = field(default_factory=dict)
     helpers: Mapping[str, nn.Module] = field(default_factory=dict)
     optimiser: Optimiser = field(default_factory=Optimiser)
     every: int = 1
     ascent: bool = False
+    through: Through | None = None
     name: str = "student"
 
     def __post_init__(self) -> None:
@@ -92,7 +104,9 @@ class Player:
         self.ready_weights()
 
     def ready_weights(self) -> dict[str, Weight]:
-        """The weights, short forms resolved."""
+        """The weights of single terms, short forms resolved."""
+        if isinstance(self.weights, Controller):
+            return {}
         return {name: as_weight(value, f"weights.{name}") for name, value in self.weights.items()}
 
     def parameters(self) -> list[nn.Parameter]:
@@ -104,9 +118,11 @@ class Player:
         """The modules whose state training changes: the role, running averages among the given, the helpers."""
         yield self.train.model
         for answerer in self.given.values():
-            if isinstance(answerer, Role) and answerer.part in ("train", "ema"):
+            if isinstance(answerer, Role) and answerer.part in ("train", "ema", "snapshot"):
                 yield answerer.model
         yield from self.helpers.values()
+        if isinstance(self.weights, Controller):
+            yield self.weights
 
 
 @dataclass(frozen=True)
@@ -116,6 +132,8 @@ class Stage:
     A round is: refill the source if its `refresh` says so, then `epochs` passes over all items in random order.
     `updates_per_round` replaces the passes by a fixed number of updates; a source refreshed at every step needs it.
     in_turn: each player looks at what the former just changed, instead of all looking at the same weights.
+    prepare: functions of the batch that give new fields (adversarial inputs, mixes, noise), called once per batch in
+    this order, each seeing the former's fields; all players and roles then see the same ones.
     """
 
     players: Sequence[Player]
@@ -125,6 +143,7 @@ class Stage:
     batch_size: int = 256
     updates_per_round: int | None = None
     in_turn: bool = False
+    prepare: Sequence[Prepare] = ()
     name: str = "fit"
 
     def __post_init__(self) -> None:
@@ -161,6 +180,8 @@ class Context:
 
 
 Step = Callable[[Context], Mapping[str, float] | None]
+"""A stage without gradients. One that has a method `restore(context)` gets that call instead when a resumed run is
+already past it: it reads back what it left in the folder."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +198,30 @@ class Recipe:
     def then(self, step: Stage | Step) -> Recipe:
         """This recipe with one more stage."""
         return Recipe((*self.stages, step), self.product)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long and how fast a model is trained: what all arms of a comparison have in common.
+
+    epochs passes over the data in batches of batch_size; `updates`, if given, counts updates instead of passes.
+    """
+
+    epochs: int = 30
+    batch_size: int = 64
+    updates: int | None = None
+    optimiser: Optimiser = field(default_factory=Optimiser)
+
+    def stage(self, players: Player | Sequence[Player], source: Source, **stage: Any) -> Stage:
+        """A stage of this length; `stage`: fields of Stage that it overrides or adds."""
+        length = {"epochs": self.epochs, "updates_per_round": self.updates, "batch_size": self.batch_size}
+        several = (players,) if isinstance(players, Player) else tuple(players)
+        return Stage(several, source, **{**length, **stage})
+
+    def fit(self, players: Player | Sequence[Player], source: Source, **stage: Any) -> Recipe:
+        """The recipe of that one stage; its product is the first player's model."""
+        only = self.stage(players, source, **stage)
+        return Recipe((only,), only.players[0].train.model)
 
 
 def fit(players: Player | Sequence[Player], source: Source, **stage: Any) -> Recipe:

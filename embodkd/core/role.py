@@ -8,12 +8,13 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from embodkd.core.signals import Signals, Tap, tapped
 from embodkd.core.view import View, as_view
 
-Part = Literal["train", "frozen", "passthrough", "ema"]
-_PARTS = ("train", "frozen", "passthrough", "ema")
+Part = Literal["train", "frozen", "passthrough", "ema", "snapshot"]
+_PARTS = ("train", "frozen", "passthrough", "ema", "snapshot")
 
 
 class Role:
@@ -21,7 +22,8 @@ class Role:
 
     part: "train" (parameters learn), "frozen" (evaluation mode, no gradient at all), "passthrough" (evaluation mode,
     parameters fixed, gradient flows through to the input), "ema" (a running average of `follow`, moved by the trainer
-    after each update: average = decay * average + (1 - decay) * followed).
+    after each update: average = decay * average + (1 - decay) * followed), "snapshot" (answers like "frozen", but a
+    step of the recipe writes its weights, so they are checkpointed with the run: an earlier self, a pruned copy).
     view: what the model is called with, see `view.as_view`; by default the groups that the model `reads`, or the
     field "input".
     output: the name of the signal when the model returns one tensor; a model that returns a mapping names its own.
@@ -70,15 +72,22 @@ class Role:
         """What an optimiser may move: nothing unless the part is "train"."""
         return [p for p in self.model.parameters() if p.requires_grad] if self.trains else []
 
-    def signals(self, batch: Signals) -> Signals:
-        """Run the model on its view of `batch`; the signals it gives, taps included."""
+    def signals(self, batch: Signals, parameters: Mapping[str, Tensor] | None = None) -> Signals:
+        """Run the model on its view of `batch`; the signals it gives, taps included.
+
+        With `parameters` (by name) it runs as if it had these, and its buffers, such as running statistics, stay.
+        """
         training = self.trains and self.mode == "train"
         # Two roles may share one model (a critic that learns and judges): each forward pass sets its own mode.
         if self.model.training != training:
             self.model.train(training)
-        context = torch.no_grad() if self.part in ("frozen", "ema") else nullcontext()
+        context = torch.no_grad() if self.part in ("frozen", "ema", "snapshot") else nullcontext()
         with context, tapped(self.model, self.taps) as captured:
-            answer = self.runner(self.view(batch))
+            if parameters is None:
+                answer = self.runner(self.view(batch))
+            else:
+                buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
+                answer = functional_call(self.model, {**buffers, **parameters}, (self.view(batch),))
         named: dict[str, Any] = {self.output: answer} if isinstance(answer, Tensor) else dict(answer)
         if self.temperature != 1.0 and "logits" in named:
             named["logits"] = named["logits"] / self.temperature

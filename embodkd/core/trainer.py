@@ -17,7 +17,7 @@ from __future__ import annotations
 import atexit
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -28,9 +28,10 @@ from torch import Tensor, nn
 
 from embodkd.core.files import atomic_folder, write_json, write_tensors
 from embodkd.core.progress import Progress, progress
-from embodkd.core.recipe import Context, Recipe, Stage
+from embodkd.core.recipe import Context, Prepare, Recipe, Stage
 from embodkd.core.rng import rng_state, seed_everything, set_rng_state
 from embodkd.core.run import Checkpoint, RunFolder
+from embodkd.core.signals import Signals
 from embodkd.core.source import shuffled
 from embodkd.core.states import distinct, pack_modules, pack_optimisers, unpack_modules, unpack_optimisers
 from embodkd.core.update import BadLoss, Learner, update
@@ -111,6 +112,9 @@ class Trainer:
         at = Position()
         if checkpoint is not None:
             at = Position(**checkpoint.state["position"])
+            for done in recipe.stages[: at.stage]:
+                if hasattr(done, "restore"):
+                    done.restore(self._context())
             unpack_modules(modules, checkpoint.tensors)
             set_rng_state(checkpoint.tensors, checkpoint.state["rng"])
         self._saved_at = time.monotonic()
@@ -122,8 +126,7 @@ class Trainer:
                 if isinstance(stage, Stage):
                     self._stage(stage, at, modules, checkpoint, summary, shown)
                 else:
-                    context = Context(self.run.path if self.run else None, self.seed, self.device)
-                    self._log(at, stage(context) or {}, summary)
+                    self._log(at, stage(self._context()) or {}, summary)
                 at = Position(
                     stage=number + 1,
                     trained_stages=at.trained_stages + isinstance(stage, Stage),
@@ -146,6 +149,9 @@ class Trainer:
     def device(self) -> torch.device:
         """Where models and batches are put."""
         return self._accelerator.device
+
+    def _context(self) -> Context:
+        return Context(self.run.path if self.run else None, self.seed, self.device)
 
     def _stage(
         self,
@@ -218,7 +224,7 @@ class Trainer:
             )
         own = index[accelerator.process_index :: accelerator.num_processes]
         pieces = [p for p in np.array_split(own, self.accumulate) if len(p)]
-        batches = [stage.source.gather(piece, epoch).to(self.device) for piece in pieces]
+        batches = [prepared(stage.source.gather(piece, epoch).to(self.device), stage.prepare) for piece in pieces]
         playing = [learner for learner in learners if at.update % learner.player.every == 0]
         report: dict[str, Tensor] = {}
         try:
@@ -288,6 +294,13 @@ class Trainer:
 
     def _is_quiet(self) -> bool:
         return self.quiet or not self.is_main_process
+
+
+def prepared(batch: Signals, functions: Sequence[Prepare]) -> Signals:
+    """The batch with the fields that `functions` make of it, one after the other."""
+    for function in functions:
+        batch = batch.merge(**function(batch))
+    return batch
 
 
 def learning_modules(recipe: Recipe) -> list[nn.Module]:

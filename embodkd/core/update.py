@@ -7,13 +7,12 @@ from contextlib import ExitStack
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from embodkd.core.objective import objective
 from embodkd.core.recipe import Player
-from embodkd.core.registry import near
 from embodkd.core.role import Role
 from embodkd.core.signals import Signals
-from embodkd.core.weight import weigh
 
 
 class BadLoss(FloatingPointError):
@@ -41,12 +40,14 @@ class Learner:
             raise ValueError(f"player {player.name!r} has no parameters that require a gradient: nothing to train")
         if accelerator.num_processes > 1 and player.train.runner is player.train.model:
             player.train.runner = accelerator.prepare_model(player.train.model)
+        for role in player.given.values():
+            if isinstance(role, Role) and role.trains and role.model is player.train.model:
+                role.runner = player.train.runner
         self.optimiser = player.optimiser.build(self.parameters)
         # accelerate's wrapper serves the loss scaler of fp16 only, and costs 0.3 ms per update.
         scaled = accelerator.scaler is not None
         self._stepper = accelerator.prepare_optimizer(self.optimiser) if scaled else self.optimiser
         self._rate = player.optimiser.rate()
-        self._weights = player.ready_weights()
         self._averages = [r for r in player.given.values() if isinstance(r, Role) and r.part == "ema"]
 
     def start(self, step: int) -> None:
@@ -68,9 +69,15 @@ class Learner:
             if not sync:
                 stack.enter_context(accelerator.no_sync(player.train.runner))
             with accelerator.autocast():
-                s = _signals(player.train, batch, cache)
-                given = {name: _answer(answerer, batch, cache) for name, answerer in player.given.items()}
-            sums, loss = self._loss(batch, s, given, step)
+                if player.through is not None:
+                    judged, s = player.through.signals(batch, step, self.total)
+                else:
+                    judged, s = batch, _signals(player.train, batch, cache)
+                own = player.train.model
+                given = {name: _answer(answerer, judged, cache, own) for name, answerer in player.given.items()}
+            sums, loss = objective(player, judged, s, given, step, self.total)
+            # the validation batch of a meta player need not have the size of the batch that it came with
+            share = share * batch.items_count / judged.items_count
             if not torch.isfinite(loss):
                 raise BadLoss(player.name, _culprit(sums), batch)
             scale = -share if player.ascent else share
@@ -94,30 +101,6 @@ class Learner:
         self._stepper.step()
         for role in self._averages:
             role.follow_step()
-
-    def _loss(
-        self, batch: Signals, s: Signals, given: Mapping[str, Signals], step: int
-    ) -> tuple[dict[str, Tensor], Tensor]:
-        terms = dict(self.player.terms(batch, s, **given))
-        for name in self._weights:
-            if name not in terms:
-                raise ValueError(f"weights: player {self.player.name!r} has no term {name!r}: {near(name, terms)}")
-        sums: dict[str, Tensor] = {}
-        parts = []
-        for name, values_N in terms.items():
-            if values_N.shape != (batch.items_count,):
-                raise ValueError(
-                    f"term {name!r} of player {self.player.name!r} gives shape {tuple(values_N.shape)}; "
-                    f"one value per item is needed: ({batch.items_count},)"
-                )
-            sums[name] = values_N.detach().sum()
-            weight = self._weights.get(name)
-            if weight is not None:
-                values_N = weigh(name, values_N, weight, step, self.total, batch, s, given)
-            parts.append(values_N.sum())
-        if not parts:
-            raise ValueError(f"player {self.player.name!r}: its terms are empty, there is nothing to learn from")
-        return sums, torch.stack(parts).sum() if len(parts) > 1 else parts[0]
 
 
 def update(
@@ -155,9 +138,10 @@ def _signals(role: Role, batch: Signals, cache: dict[int, Signals]) -> Signals:
     return cache[id(role)]
 
 
-def _answer(answerer: Any, batch: Signals, cache: dict[int, Signals]) -> Signals:
+def _answer(answerer: Any, batch: Signals, cache: dict[int, Signals], own: nn.Module) -> Signals:
     if isinstance(answerer, Role) and answerer.trains:
-        return _signals(answerer, batch, cache).map(torch.Tensor.detach)
+        signals = _signals(answerer, batch, cache)
+        return signals if answerer.model is own else signals.map(torch.Tensor.detach)
     return answerer.signals(batch)
 
 

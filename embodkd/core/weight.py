@@ -5,13 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from embodkd.core.schedule import Schedule, schedule
 from embodkd.core.signals import Signals
 
 PerItem = Callable[..., Tensor]
 Weight = Schedule | PerItem
+
+
+class Controller(nn.Module):
+    """Weights that follow what the terms come to: `forward({term: mean of this update})` -> {term: weight}.
+
+    Given as `Player.weights`. It is called once per piece of a batch, before the backward pass, with detached means,
+    and keeps what it remembers in buffers, so that a resumed run goes on with it. Terms that it does not name weigh 1.
+    """
+
+    def forward(self, means: Mapping[str, Tensor]) -> Mapping[str, float | Tensor]:
+        """The weights of this update."""
+        raise NotImplementedError
 
 
 def as_weight(value: float | Mapping[str, Any] | Weight, where: str = "weight") -> Weight:

@@ -1,0 +1,70 @@
+"""A source that shows a part of another one, chosen anew at each refill: queries, thresholds, curricula."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from embodkd.core.files import atomic_folder, read_tensors, write_tensors
+from embodkd.core.signals import Signals
+from embodkd.core.source import Refresh, Source
+
+
+class Selected(Source):
+    """The items of `source` at the places that `choose(refill)` names, an int64 array without repetition.
+
+    Sample ids stay those of `source`, so banks and per-item weights go on to fit. `size_after(refill)` is how many
+    items there will be, where that is known; otherwise the stage needs `updates_per_round`, since schedules must know
+    the number of updates in advance. The chosen places are kept with the checkpoints.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        choose: Callable[[int], np.ndarray],
+        *,
+        size_after: Callable[[int], int] | None = None,
+        refresh: Refresh = "epoch",
+    ) -> None:
+        self.source, self.refresh = source, refresh
+        self._choose, self._size_after = choose, size_after
+        self.places = np.arange(source.size())
+
+    def size(self) -> int:
+        """How many items are chosen now."""
+        return len(self.places)
+
+    def planned_size(self, refill: int) -> int:
+        """What `size_after` says; ValueError without it."""
+        if self._size_after is None:
+            raise ValueError(
+                "how many items will be selected is not known in advance: give the stage updates_per_round"
+            )
+        return self._size_after(refill)
+
+    def gather(self, index: np.ndarray, epoch: int) -> Signals:
+        """The chosen items at `index`."""
+        return self.source.gather(self.places[index], epoch)
+
+    def refill(self, refill: int) -> dict[str, float]:
+        """Choose again; ValueError if nothing is chosen or a place does not exist."""
+        places = np.asarray(self._choose(refill), dtype=np.int64)
+        size = self.source.size()
+        if len(places) == 0:
+            raise ValueError(f"the selector chose none of {size} items at refill {refill}; loosen its threshold")
+        if places.min() < 0 or places.max() >= size or len(np.unique(places)) != len(places):
+            raise ValueError(f"the selector must choose distinct places in 0..{size - 1}")
+        self.places = places
+        return {"selected/share": len(places) / size}
+
+    def save(self, folder: Path) -> None:
+        """Write the chosen places."""
+        with atomic_folder(folder / "selected") as aside:
+            write_tensors(aside / "places.safetensors", {"places": self.places})
+
+    def restore(self, folder: Path, refills: int) -> None:
+        """Read the chosen places."""
+        if refills:
+            self.places = np.asarray(read_tensors(folder / "selected" / "places.safetensors")["places"])
