@@ -1,7 +1,7 @@
 """A policy as one file for deployment, normaliser inside, and proof that it still acts the same.
 
-ONNX runs in onnxruntime, on robots without Python too. A `.pt2` is torch's own portable program; its container holds,
-beside weights and graph, one example input in torch's format, which this project never reads back from others.
+ONNX runs in onnxruntime, on robots without Python too. A `.pt2` is torch's own portable program: a zip of raw weights
+and a graph in JSON.
 """
 
 from __future__ import annotations
@@ -159,7 +159,9 @@ def _onnx_runner(path: Path, policy: Policy) -> Runner:
 
 
 def _write_torch(policy: Policy, path: Path, facts: Mapping[str, Any]) -> None:
-    torch.export.save(_program(policy), path, extra_files={"embodkd.json": json.dumps(facts, indent=2)})
+    program = _program(policy)
+    program.example_inputs = None  # the one part of the container that torch would pickle
+    torch.export.save(program, path, extra_files={"embodkd.json": json.dumps(facts, indent=2)})
 
 
 def _torch_runner(path: Path, policy: Policy) -> Runner:
