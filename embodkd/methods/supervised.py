@@ -1,0 +1,37 @@
+"""Supervised learning: cross-entropy on the labels, the arm that every other method is compared with.
+
+Equation: loss = -log softmax(logits)[label], with the label smoothed over all classes if asked (Szegedy et al. 2016,
+section 7).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from embodkd.core.recipe import Budget, Player, Recipe
+from embodkd.core.role import Role
+from embodkd.core.signals import Signals
+from embodkd.core.splits import Splits
+from embodkd.core.teachers import Teachers
+from embodkd.core.terms import cross_entropy
+from embodkd.methods import METHODS
+
+
+@METHODS.register(
+    "supervised", domain="vision", family="logits", paper="arXiv:1512.00567", title="Supervised learning on labels"
+)
+@dataclass(frozen=True)
+class Supervised:
+    """label_smoothing: the share of the target that is spread evenly over all classes."""
+
+    label_smoothing: float = 0.0
+
+    def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
+        """One stage; a teacher, if there is one, is not asked."""
+
+        def terms(batch: Signals, s: Signals) -> dict[str, Tensor]:
+            return {"ce": cross_entropy(s.logits_NC, batch.label_N, smoothing=self.label_smoothing)}
+
+        return budget.fit(Player(Role(student), terms, optimiser=budget.optimiser), data.train)

@@ -1,0 +1,105 @@
+"""One row per vision method: how to try it on something tiny, and the plain recipe that it contains.
+
+ROWS["nkd"] = Row(plain={...}, against="supervised") is enough for most; the properties that every row must have are
+in test_every_method.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from embodkd.core.recipe import Budget, Optimiser
+from embodkd.core.source import TensorData
+from embodkd.core.splits import Splits
+from embodkd.models import make_model
+
+C, D = 3, 6
+IMAGE = (1, 8, 8)
+Model = Callable[..., nn.Module]
+
+
+def blobs(shape: tuple[int, ...] = (D,), n: int = 48, **extra: int) -> Splits:
+    """Three overlapping blobs, `n` items to train on, 24 to choose by and to test; `extra`: name=size of further
+    (unlabelled) pools. Sample ids do not start at 0, are not contiguous and not sorted: a place is no id."""
+    generator = torch.Generator().manual_seed(7)
+    sizes = {"train": n, "validation": 24, "test": 24, **extra}
+    ids = 5 + 2 * torch.randperm(sum(sizes.values()), generator=generator)
+    means_CD = 2.0 * torch.randn(C, *shape, generator=generator)
+    parts: dict[str, TensorData] = {}
+    for name, size in sizes.items():
+        label = torch.arange(size) % C
+        x = means_CD[label] + torch.randn(size, *shape, generator=generator)
+        own, ids = ids[:size], ids[size:]
+        fields = {"input": x, "sample_id": own}
+        parts[name] = TensorData(fields if name in extra else {**fields, "label": label})
+    more = {name: parts[name] for name in extra}
+    return Splits(parts["train"], parts["validation"], parts["test"], classes=C, shape=shape, extra=more)
+
+
+def images(n: int = 48, **extra: int) -> Splits:
+    """`blobs` of images (1, 8, 8)."""
+    return blobs(IMAGE, n, **extra)
+
+
+def small(classes: int = C) -> nn.Module:
+    """The default student: 6 -> 8 -> 8 -> classes."""
+    return make_model("mlp", (D,), classes, hidden=(8, 8))
+
+
+def large(classes: int = C) -> nn.Module:
+    """The default teacher: 6 -> 16 -> 16 -> classes."""
+    return make_model("mlp", (D,), classes, hidden=(16, 16))
+
+
+def small_cnn(classes: int = C) -> nn.Module:
+    """A convolutional student without batch statistics, for `images`."""
+    return make_model("cnn", IMAGE, classes, widths=(4, 8), batch_norm=False)
+
+
+def large_cnn(classes: int = C) -> nn.Module:
+    """A convolutional teacher for `images`; its map has the student's size."""
+    return make_model("cnn", IMAGE, classes, widths=(8, 16))
+
+
+def budget(epochs: int = 2, **keys: Any) -> Budget:
+    """Six updates, unless told otherwise."""
+    return Budget(**{"epochs": epochs, "batch_size": 16, "optimiser": Optimiser("adam", 0.01), **keys})
+
+
+@dataclass(frozen=True)
+class Row:
+    """How the properties of test_every_method.py are tried on a method.
+
+    arguments: its hyper-parameters in these tests, where the defaults do not suit data this small.
+    plain: hyper-parameters (besides `arguments`) that switch its novel part off; it must then equal the method
+    `against`, called with `against_arguments`, bit for bit. None: nothing plain is contained in it.
+    student, teachers: functions `classes -> model`; teachers by name, empty for a method without any. A single one
+    called "teacher" is handed over as a model, otherwise the mapping is. learns: the teachers that the method trains.
+    data: what it learns from. relational: an item's value depends on the others in its batch, so that the pieces of
+    a batch do not add up. by_place: the method draws at random by place in the data, so their order matters.
+    ignores_classes: a teacher with other classes is as good (it teaches features or reads another label space).
+    """
+
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    plain: Mapping[str, Any] | None = None
+    against: str = "supervised"
+    against_arguments: Mapping[str, Any] = field(default_factory=dict)
+    student: Model = small
+    teachers: Mapping[str, Model] = field(default_factory=lambda: {"teacher": large})
+    learns: frozenset[str] = frozenset()
+    data: Callable[[], Splits] = blobs
+    budget: Callable[..., Budget] = budget
+    relational: bool = False
+    by_place: bool = False
+    ignores_classes: bool = False
+
+
+ROWS: dict[str, Row] = {
+    "supervised": Row(teachers={}),
+    "kd": Row(plain={"alpha": 0.0}, against="supervised"),
+}
