@@ -56,8 +56,12 @@ def transfer(
     seed: int = 0,
     copies: int = 64,
     quiet: bool = False,
+    folders: Mapping[str, str | Path] | None = None,
 ) -> Transfer:
-    """Judge every one of ``policies`` (label -> policy, e.g. "teacher from mujoco") on ``task`` in every engine."""
+    """Judge every one of ``policies`` (label -> policy, e.g. "teacher from mujoco") on ``task`` in every engine.
+
+    ``folders`` says by label where policies were loaded from, for the manifests.
+    """
     if not policies:
         raise ValueError("transfer: no policy given")
     cells = {}
@@ -65,6 +69,13 @@ def transfer(
         for engine in engines:
             settings = {**(options or {}), "engine": engine}
             cells[label, engine] = evaluate(
-                policy, task, settings, episodes=episodes, seed=seed, copies=copies, quiet=quiet
+                policy,
+                task,
+                settings,
+                episodes=episodes,
+                seed=seed,
+                copies=copies,
+                policy_folder=(folders or {}).get(label),
+                quiet=quiet,
             )
     return Transfer(cells)

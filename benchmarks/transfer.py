@@ -1,0 +1,109 @@
+"""The cross-engine matrix: policies judged in the engine that they were trained in and in the other one.
+
+    python -m benchmarks.transfer                # our own teachers and a student: those that are missing are trained
+    python -m benchmarks.transfer RUN RUN        # any run folders
+    python -m benchmarks.transfer --show         # only the table
+
+Each judged policy is written to results/transfer.json at once: one row per policy and engine, with its commands.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cells import Cell, Table, call
+from embodkd.core.files import read_json
+
+RESULTS, RUNS = Path("results/transfer.json"), Path("runs/transfer")
+ENGINES = ("mujoco", "bullet")
+COMMANDS = {
+    f"{task}-{engine}": f"embodkd train teacher task={task} engine={engine}"
+    for task in ("peg_hole", "pick_lift")
+    for engine in ENGINES
+}
+COMMANDS |= {
+    f"peg_hole-{engine}-depth": f"embodkd distill student student=depth_cnn teacher={RUNS}/peg_hole-{engine}"
+    for engine in ENGINES
+}
+
+
+def cells() -> list[Cell]:
+    """Our own policies, teachers before their students."""
+    return [Cell(name, f"{words} seed=0 run={RUNS / name}", RUNS / name) for name, words in COMMANDS.items()]
+
+
+def judge(run: Path, episodes: int) -> dict[str, dict[str, Any]]:
+    """One row per engine, by name."""
+    from embodkd.policies import load_policy
+
+    from embodkd.cli.common import policy_folder, task_of
+    from embodkd.evaluation import transfer
+
+    folder = policy_folder(run)
+    policy, meta = load_policy(folder)
+    task, options = task_of(meta, None, None, None)
+    home = options.pop("engine")
+    trained = read_json(run / "manifest.json")["command"]
+    matrix = transfer(
+        {str(run): policy}, task, options, engines=ENGINES, episodes=episodes, quiet=True, folders={str(run): folder}
+    )
+    rows = {}
+    for (_, engine), cell in matrix.cells.items():
+        found = {key: value for key, value in cell.as_dict().items() if key != "per_episode"}
+        rows[f"{run.name} in {engine}"] = {
+            "policy": str(run),
+            "task": task,
+            "trained_in": home,
+            "judged_in": engine,
+            "trained_by": shlex.join(["embodkd", *trained[1:]]),
+            "command": f"embodkd evaluate policy={run} engine={engine} episodes={episodes}",
+            **found,
+        }
+    return rows
+
+
+def show(table: Table) -> None:
+    """Print the stored matrix: a line per policy, its own engine starred."""
+    rows: dict[str, dict[str, Any]] = {}
+    for row in table.load().values():
+        rows.setdefault(row["policy"], {})[row["judged_in"]] = row
+    print(f"{'policy (* where it was trained)':40}" + "".join(f"{'judged in ' + engine:>28}" for engine in ENGINES))
+    for policy, judged in rows.items():
+        line = f"{policy:40}"
+        for engine in ENGINES:
+            row = judged[engine]
+            low, high = (100 * limit for limit in row["ci95"])
+            star = "*" if row["trained_in"] == engine else " "
+            share = f"{100 * row['success_rate']:.1f} % ({low:.1f} to {high:.1f}){star}"
+            line += f"{share:>28}"
+        print(line)
+
+
+def main() -> int:
+    """Train what is missing, judge, store, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="run folders; default: our own policies")
+    parser.add_argument("--episodes", type=int, default=200, help="of each cell, on seeds 0 and up")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="where the matrix is kept")
+    parser.add_argument("--show", action="store_true", help="print the stored matrix and stop")
+    arguments = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    table = Table(arguments.out)
+    if not arguments.show:
+        own = {} if arguments.runs else {cell.run: cell for cell in cells()}
+        for run in arguments.runs or own:
+            if run in own and not (run / "evaluation.json").exists():
+                call(own[run])
+            for name, row in judge(run, arguments.episodes).items():
+                table.store(name, row)
+    show(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
