@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := dev,export,hand,gl,bullet
+EXTRAS := dev,export,hand,gl,bullet,vision
 STAMP := $(VENV)/.installed
 
 .PHONY: install demo test lint smoke bench table clean

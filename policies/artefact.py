@@ -16,12 +16,10 @@ import torch
 from embodkd.policies.base import POLICIES, Input, Policy
 from embodkd.policies.card import model_card
 
-from embodkd.core.files import atomic_folder, read_json, read_tensors, write_json, write_tensors
+from embodkd.core.artefact import golden_unit, load_weights, read_config, write_artefact
 from embodkd.core.registry import near
 
-FORMAT = 1
 GOLDEN_ROWS, GOLDEN_TOLERANCE = 4, 1e-3
-_PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".zip", ".bin", ".ckpt")
 
 
 def task_record(spec: Any) -> dict[str, Any]:
@@ -50,7 +48,6 @@ def save_policy(
     if not np.isfinite(golden).all():
         raise ValueError(f"{folder}: the policy's action on the golden input is not finite; its weights are broken")
     config = {
-        "format": FORMAT,
         "policy": POLICIES.name_of(type(policy)),
         "arguments": {k: list(v) if isinstance(v, tuple) else v for k, v in policy.arguments.items()},
         "groups": {
@@ -65,11 +62,7 @@ def save_policy(
         "golden_action": golden.tolist(),
     }
     folder = Path(folder)
-    with atomic_folder(folder) as aside:
-        write_tensors(aside / "model.safetensors", policy.state_dict())
-        write_json(aside / "config.json", config)
-        (aside / "README.md").write_text(model_card(folder.name, config), encoding="utf-8")
-    return folder
+    return write_artefact(folder, policy.state_dict(), config, model_card(folder.name, config))
 
 
 def load_policy(folder: str | Path) -> tuple[Policy, dict[str, Any]]:
@@ -80,13 +73,7 @@ def load_policy(folder: str | Path) -> tuple[Policy, dict[str, Any]]:
     # Building draws initial weights that are overwritten at once: the caller's random stream must not notice.
     with torch.random.fork_rng(devices=[]):
         policy = POLICIES.get(meta["policy"]).build(inputs, meta["action"]["size"], **meta["arguments"])
-    tensors = read_tensors(folder / "model.safetensors")
-    wanted = policy.state_dict()
-    odd = sorted(wanted.keys() ^ tensors.keys())
-    odd += sorted(n for n in wanted.keys() & tensors.keys() if wanted[n].shape != tensors[n].shape)
-    if odd:
-        raise ValueError(f"{folder}: model.safetensors and config.json do not belong together (tensors {odd[:4]})")
-    policy.load_state_dict(tensors)
+    load_weights(policy, folder)
     worst = np.abs(_golden_action(policy) - np.asarray(meta["golden_action"], np.float32)).max()
     if not worst <= GOLDEN_TOLERANCE:
         raise ValueError(
@@ -98,29 +85,7 @@ def load_policy(folder: str | Path) -> tuple[Policy, dict[str, Any]]:
 
 def read_meta(folder: str | Path) -> dict[str, Any]:
     """config.json of a policy folder, without building it; ValueError if the folder is not one."""
-    folder = Path(folder)
-    if folder.suffix in _PICKLES:
-        raise ValueError(
-            f"{folder}: looks like a pickle of another program, which could run any code when opened; it is not read. "
-            "Give a policy folder (model.safetensors + config.json) as written by save_policy"
-        )
-    if not folder.is_dir():
-        beside = [p.name for p in folder.parent.iterdir()] if folder.parent.is_dir() else []
-        raise ValueError(f"{folder}: no such policy folder; in {folder.parent}: {near(folder.name, beside)}")
-    missing = [n for n in ("config.json", "model.safetensors") if not (folder / n).is_file()]
-    if missing:
-        hint = f"; did you mean {folder / 'policy'}?" if (folder / "policy" / "config.json").exists() else ""
-        pickles = [p.name for p in folder.iterdir() if p.suffix in _PICKLES]
-        hint += f"; {pickles[0]} may be a pickle, which is never read" if pickles else ""
-        raise ValueError(f"{folder}: not a whole policy folder, {' and '.join(missing)} missing{hint}")
-    meta = read_json(folder / "config.json")
-    keys = ("format", "policy", "arguments", "groups", "action", "task", "golden_action")
-    absent = [k for k in keys if k not in meta] if isinstance(meta, dict) else list(keys)
-    if absent:
-        raise ValueError(f"{folder / 'config.json'}: lacks {', '.join(absent)}: not written by save_policy")
-    if meta["format"] > FORMAT:
-        raise ValueError(f"{folder}: has format {meta['format']}, this version reads up to {FORMAT}; upgrade embodkd")
-    return meta
+    return read_config(folder, "policy", ("policy", "arguments", "groups", "action", "task", "golden_action"))
 
 
 def check_task(policy: Policy, meta: Mapping[str, Any], spec: Any, where: str = "policy") -> None:
@@ -144,11 +109,9 @@ def _golden_action(policy: Policy) -> np.ndarray:
     device = policy.normaliser.mean.device
     obs = {}
     for name, seen in policy.inputs.items():
-        count = GOLDEN_ROWS * int(np.prod(seen.shape))
-        # Weyl's sequence: arithmetic instead of a generator, whose stream might change with numpy's version.
-        unit = (np.arange(1, count + 1) * 0.6180339887498949) % 1.0
+        unit = golden_unit((GOLDEN_ROWS, *seen.shape))
         values = unit * 255 if seen.dtype == "uint8" else unit - 0.5
-        obs[name] = torch.from_numpy(values.astype(seen.dtype).reshape(GOLDEN_ROWS, *seen.shape)).to(device)
+        obs[name] = torch.from_numpy(values.astype(seen.dtype)).to(device)
     with torch.no_grad():
         action_NA = policy(obs).cpu().numpy()
     policy.train(was_training)

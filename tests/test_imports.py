@@ -84,6 +84,10 @@ def test_no_file_is_longer_than_400_lines() -> None:
     assert not long
 
 
+# Published weights that exist only as a pickle: a known hash, and tensors only.
+READS_FOREIGN_TENSORS = {"embodkd/models/efficientnet.py"}
+
+
 def test_nothing_unpickles_or_evaluates() -> None:
     wrong = []
     for file in sources():
@@ -98,6 +102,9 @@ def test_nothing_unpickles_or_evaluates() -> None:
                 continue
             called = ast.unparse(node.func)
             allows = any(k.arg == "allow_pickle" for k in node.keywords)
+            tensors_only = any(ast.unparse(k) == "weights_only=True" for k in node.keywords)
+            if called == "torch.load" and tensors_only and str(file.relative_to(ROOT)) in READS_FOREIGN_TENSORS:
+                continue
             if called in ("eval", "exec", "torch.load", "torch.save", "np.load", "numpy.load") or allows:
                 wrong.append(f"{file}:{node.lineno}: {called}")
     assert not wrong

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from embodkd.core.schema import build, parameters
-from embodkd.models import cnn, mlp  # noqa: F401 (each file enters its class into MODELS)
+from embodkd.models import cnn, efficientnet, mlp, resnet, vit  # noqa: F401 (each enters its class into MODELS)
+from embodkd.models.artefact import load_model, save_model
 from embodkd.models.base import MODELS, Classifier
 
-__all__ = ["MODELS", "Classifier", "make_model", "model_names"]
+__all__ = ["MODELS", "Classifier", "load_model", "make_model", "model_names", "save_model"]
 
 
 def make_model(name: str, shape: Sequence[int], classes: int, **options: Any) -> Classifier:

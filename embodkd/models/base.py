@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,3 +46,13 @@ def image_shape(shape: Sequence[int], model: str) -> tuple[int, int, int]:
         raise ValueError(f"model {model}: reads images (channels, height, width), got inputs of shape {tuple(shape)}")
     channels, height, width = shape
     return channels, height, width
+
+
+def library(module: str, model: str) -> Any:
+    """A module of the extra `vision`, imported now; ValueError that says how to install it."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        raise ValueError(f"model {model}: needs {module}, which is missing: pip install 'embodkd[vision]'") from error
