@@ -75,6 +75,8 @@ class RunFolder:
         self._metrics: Any = None
         self._board: Any = None
         self._start = time.monotonic()
+        self._minutes_before = 0.0
+        self._minutes_in_all: float | None = None
         self._purge_step: int | None = None
 
     @classmethod
@@ -95,9 +97,23 @@ class RunFolder:
             raise
         return run
 
+    @property
+    def minutes(self) -> float:
+        """Minutes that the run has taken: this process since it opened the folder, and all before it.
+
+        Of a process that was killed, the time to the checkpoint that the next one went on from. A run whose manifest
+        says its `minutes` is finished and takes no more.
+        """
+        if self._minutes_in_all is not None:
+            return self._minutes_in_all
+        return self._minutes_before + (time.monotonic() - self._start) / 60
+
     def log(self, step: int, **scalars: float) -> None:
-        """Append one line of scalars at `step` to metrics.jsonl and TensorBoard; None or NaN is written as null."""
-        row = {"step": int(step), "time_s": round(time.monotonic() - self._start, 3)}
+        """Append one line of scalars at `step` to metrics.jsonl and TensorBoard; None or NaN is written as null.
+
+        Its time_s are seconds of the whole run, as in `minutes`.
+        """
+        row = {"step": int(step), "time_s": round(60 * self.minutes, 3)}
         row.update({k: _finite(v) for k, v in scalars.items()})
         with clear_os_error(self.path / "metrics.jsonl"):
             if self._metrics is None:
@@ -122,6 +138,7 @@ class RunFolder:
             facts = {
                 "step": int(step),
                 "state": dict(state),
+                "minutes": self.minutes,
                 "crc32": _crc32(aside / "tensors.safetensors"),
                 "metrics_bytes": metrics.stat().st_size if metrics.exists() else 0,
             }
@@ -158,7 +175,7 @@ class RunFolder:
         return read_json(self.path / "manifest.json")
 
     def finish(self, **facts: Any) -> None:
-        """Mark the run as finished in the manifest, with facts such as `minutes=`; then close it."""
+        """Mark the run as finished in the manifest, with facts such as its `minutes=`; then close it."""
         self.note(finished=now(), **facts)
         self.close()
 
@@ -203,20 +220,21 @@ class RunFolder:
             sweep_leftovers(self.path / "checkpoints")
         if (self.path / "manifest.json").exists():
             former = self.manifest()
+            self._minutes_in_all = former.get("minutes")
             self.note(resumed=[*former.get("resumed", []), now()])
         else:
             write_json(self.path / "manifest.json", _manifest(config))
-        self._rewind_metrics()
+        self._rewind()
 
-    def _rewind_metrics(self) -> None:
-        """Drop the lines after the newest checkpoint: that work is about to be repeated."""
-        file = self.path / "metrics.jsonl"
-        if not file.exists():
-            return
+    def _rewind(self) -> None:
+        """Put clock and metrics where the newest checkpoint was: what came after it is about to be repeated."""
         newest = self.latest_checkpoint()
-        size = json.loads((newest.path / "state.json").read_text())["metrics_bytes"] if newest else 0
-        self._purge_step = newest.step + 1 if newest else 0
-        os.truncate(file, min(size, file.stat().st_size))
+        facts = read_json(newest.path / "state.json") if newest else {}
+        self._minutes_before = facts.get("minutes", 0.0)  # checkpoints did not always tell
+        file = self.path / "metrics.jsonl"
+        if file.exists():
+            self._purge_step = newest.step + 1 if newest else 0
+            os.truncate(file, min(facts.get("metrics_bytes", 0), file.stat().st_size))
 
     def _checkpoint_folders(self) -> list[Path]:
         folders = [p for p in (self.path / "checkpoints").glob("step_*") if p.name[5:].isdigit()]

@@ -39,7 +39,7 @@ from embodkd.core.update import BadLoss, Learner, update
 
 @dataclass
 class Summary:
-    """What a training run came to: updates made, minutes spent in this process, the last logged numbers."""
+    """What a training run came to: updates made, minutes (of the run folder, if any), the last logged numbers."""
 
     updates: int
     minutes: float
@@ -137,7 +137,7 @@ class Trainer:
         if self.run is not None and self.is_main_process:
             # The kept rollouts served their stages; a finished run needs its weights only.
             shutil.rmtree(self.run.path / "source", ignore_errors=True)
-        summary.minutes = (time.monotonic() - start) / 60.0
+        summary.minutes = self.run.minutes if self.run is not None else (time.monotonic() - start) / 60
         return summary
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,7 +28,7 @@ TRAINING_SEED = 2_000_000_011
 
 @dataclass(frozen=True)
 class Summary:
-    """How a training ended. Successes are shares of the fixed evaluation episodes; minutes are of this process."""
+    """How a training ended. Successes are shares of the fixed evaluation episodes; minutes as in RunFolder."""
 
     steps: int
     success: float
@@ -80,7 +79,6 @@ def train_teacher(
     run that was killed goes on from its last checkpoint and ends in the same bits. ValueError for wrong settings or an
     `init` that does not fit the task.
     """
-    started = time.monotonic()
     config = build(PPOConfig, ppo, "ppo")
     torch.set_num_threads(torch_threads)
     seed_everything(seed)
@@ -126,8 +124,9 @@ def train_teacher(
     finally:
         world.close()
         judge.close()
-    minutes = (time.monotonic() - started) / 60
-    return Summary(learner.num_timesteps, record.success, record.best_success, stopped, minutes, run.path / "policy")
+    return Summary(
+        learner.num_timesteps, record.success, record.best_success, stopped, run.minutes, run.path / "policy"
+    )
 
 
 def success_and_return(policy: Policy, task: BatchTask, seed: int = EVALUATION_SEED) -> tuple[float, float]:

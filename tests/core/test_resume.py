@@ -1,5 +1,6 @@
 """Killed at any instant and resumed, a distillation ends with the same weights, bit for bit (CPU)."""
 
+import json
 import os
 import signal
 import subprocess
@@ -127,11 +128,24 @@ def test_a_finished_run_resumes_to_its_weights_at_once(tmp_path):
     student = torch.nn.Linear(3, 2)
     teacher = torch.nn.Linear(3, 2)
     with RunFolder.open(tmp_path / "run", {}) as run:
-        Trainer(run, quiet=True).fit(imitation(student, teacher))
+        minutes = Trainer(run, quiet=True).fit(imitation(student, teacher)).minutes
+        run.finish(minutes=minutes)
     fresh = torch.nn.Linear(3, 2)
     with RunFolder.open(tmp_path / "run", {}, resume=True) as run:
         summary = Trainer(run, quiet=True).fit(imitation(fresh, teacher))
     assert summary.updates == 3 * 4 and fingerprint(fresh) == fingerprint(student)
+    assert summary.minutes == minutes > 0
+
+
+def test_minutes_of_a_resumed_training_hold_those_before(tmp_path):
+    teacher = torch.nn.Linear(3, 2)
+    with RunFolder.open(tmp_path / "run", {}) as run:
+        Trainer(run, quiet=True).fit(imitation(torch.nn.Linear(3, 2), teacher))
+    state = tmp_path / "run" / "checkpoints" / "step_12" / "state.json"
+    state.write_text(json.dumps({**json.loads(state.read_text()), "minutes": 90.0}))
+    with RunFolder.open(tmp_path / "run", {}, resume=True) as run:
+        summary = Trainer(run, quiet=True).fit(imitation(torch.nn.Linear(3, 2), teacher))
+    assert 90 < summary.minutes < 91
 
 
 def test_resume_with_another_student_is_refused(tmp_path):

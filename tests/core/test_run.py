@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -31,6 +32,46 @@ def test_finish_records_facts(tmp_path):
     RunFolder.open(tmp_path / "a", CONFIG).finish(minutes=1.5)
     manifest = json.loads((tmp_path / "a" / "manifest.json").read_text())
     assert manifest["minutes"] == 1.5 and manifest["finished"]
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Seconds that the run folder believes have passed."""
+    seconds = [1000.0]
+    monkeypatch.setattr("embodkd.core.run.time", SimpleNamespace(monotonic=lambda: seconds[0]))
+    return seconds
+
+
+def test_minutes_are_those_of_all_processes_and_work_done_twice_counts_once(tmp_path, clock):
+    with RunFolder.open(tmp_path / "a", {}) as run:
+        clock[0] += 60
+        run.save_checkpoint(1, {}, {})
+        clock[0] += 600
+        run.log(2, loss=1.0)
+    for process, repeated in enumerate((True, False), start=2):
+        clock[0] += 5000  # between processes
+        with RunFolder.open(tmp_path / "a", {}, resume=True) as run:
+            assert run.minutes == process - 1
+            clock[0] += 60
+            run.log(process, loss=1.0)
+            assert run.metrics()[-1]["time_s"] == 60 * process and run.minutes == process
+            if repeated:
+                run.save_checkpoint(process, {}, {})
+    assert [row["step"] for row in run.metrics()] == [2, 3]
+
+
+def test_a_finished_run_that_is_called_again_keeps_its_minutes(tmp_path, clock):
+    with RunFolder.open(tmp_path / "a", {}) as run:
+        clock[0] += 60
+        run.save_checkpoint(1, {}, {})
+        clock[0] += 30
+        run.finish(minutes=run.minutes)
+    for _ in range(2):
+        with RunFolder.open(tmp_path / "a", {}, resume=True) as run:
+            clock[0] += 600
+            assert run.minutes == 1.5
+            run.finish(minutes=run.minutes)
+    assert run.manifest()["minutes"] == 1.5
 
 
 def test_existing_run_is_refused_unless_resumed_with_the_same_config(tmp_path):

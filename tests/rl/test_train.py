@@ -112,12 +112,22 @@ def test_stops_after_two_good_evaluations_in_a_row_and_stays_stopped(tmp_path, l
     settings = {**LINE, "target": 0.0}
     with RunFolder.open(tmp_path / "run", {}) as run:
         summary = train_teacher("line", run, **settings)
+        run.finish(minutes=summary.minutes)
     assert summary.stopped_early and summary.steps == 2048
     before = files(tmp_path / "run")
     with RunFolder.open(tmp_path / "run", {}, resume=True) as run:
         again = train_teacher("line", run, **settings)
-    assert again.steps == 2048
+    assert again.steps == 2048 and again.minutes == summary.minutes > 0
     assert files(tmp_path / "run") == before
+
+
+def test_minutes_are_those_of_all_processes(tmp_path, line):
+    with RunFolder.open(tmp_path / "run", {}) as run:
+        train_teacher("line", run, **LINE)
+    state = tmp_path / "run" / "checkpoints" / "step_4096" / "state.json"
+    state.write_text(json.dumps({**json.loads(state.read_text()), "minutes": 90.0}))
+    with RunFolder.open(tmp_path / "run", {}, resume=True) as run:
+        assert 90 < train_teacher("line", run, **LINE).minutes < 92
 
 
 def test_a_student_is_improved_from_its_folder_with_its_own_statistics(tmp_path, line):
