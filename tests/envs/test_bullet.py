@@ -83,6 +83,27 @@ def test_episodes_begin_with_the_same_observations(name, randomise):
             assert values.std() > 0
 
 
+@every_task
+def test_a_seed_draws_the_same_physics_in_both(name):
+    how = {"mass": 0.3, "friction": 0.3, "gains": 0.2, "latency": 2}
+    plain, drawn = pair(5, name), pair(5, name, randomise=how)
+    ours, theirs = (task.world for task in drawn)
+    model = ours.sim.model
+    # what is placed after the draw multiplies it, the same with and without
+    weighs = [model.body(body.name).id for body in theirs.sim.bodies if body.name in ("gripper", "link3", "object")]
+    mass = ours.sim.parameter("body_mass") / (plain[0].world.sim.parameter("body_mass") + 1e-12)
+    found = theirs.sim.mass_NB / np.maximum(plain[1].world.sim.mass_NB, 1e-12)
+    same = [theirs.sim.body(model.body(index).name) for index in weighs]
+    np.testing.assert_allclose(found[:, same], mass[:, weighs], rtol=1e-9)
+    assert np.ptp(mass[:, weighs]) > 0.1
+    factor = ours.sim.parameter("geom_friction")[:, 0, 0] / model.geom_friction[0, 0]
+    squared = (theirs.sim.friction_NB / plain[1].world.sim.friction_NB) ** 2
+    np.testing.assert_allclose(squared, np.repeat(factor[:, None], squared.shape[1], axis=1), rtol=1e-9)
+    gains = ours.sim.parameter("actuator_gainprm")[..., 0] / model.actuator_gainprm[:, 0]
+    np.testing.assert_allclose(theirs.robot.state_dict()["gain"], gains, rtol=1e-9)
+    np.testing.assert_array_equal(theirs._delay_N, ours._delay_N)
+
+
 def test_free_motion_is_the_same():
     tasks = pair(4)
     for k in range(6):
