@@ -12,7 +12,8 @@ import torch
 from embodkd.core.terms import TERMS
 
 N, T, C = 5, 4, 7
-NAMES = TERMS.names()
+# Terms whose value for an item depends on the others of its batch are in test_relational_terms.py.
+NAMES = [name for name in TERMS.names() if not TERMS.metadata(name).get("relational")]
 
 
 def probabilities(row):
@@ -39,6 +40,31 @@ def slow_cross_entropy(s, label, smoothing=0.0):
     return -(1 - smoothing) * logs[label] - smoothing * sum(logs) / len(logs)
 
 
+def slow_norm_direction(s, t, e, form="joint"):
+    size_s, size_t, size_e = (math.sqrt(sum(v * v for v in x)) for x in (s, t, e))
+    along = sum(a * b for a, b in zip(s, e, strict=True)) / size_e
+    joint, direction, norm = along / max(size_s, size_t), along / size_s, size_s / max(size_s, size_t)
+    return 1 - {"joint": joint, "direction": direction, "norm": norm}[form]
+
+
+def slow_decoupled_kl(s, t, label, alpha=1.0, beta=8.0, temperature=4.0):
+    p, q = probabilities([v / temperature for v in t]), probabilities([v / temperature for v in s])
+    rest_p, rest_q = 1 - p[label], 1 - q[label]
+    target = p[label] * math.log(p[label] / q[label]) + rest_p * math.log(rest_p / rest_q)
+    pairs = [(a / rest_p, b / rest_q) for k, (a, b) in enumerate(zip(p, q, strict=True)) if k != label]
+    return temperature**2 * (alpha * target + beta * sum(a * math.log(a / b) for a, b in pairs))
+
+
+def slow_class_mean_kl(s, t):
+    p, q = probabilities(s), probabilities(t)
+    return sum(b * (math.log(b) - math.log(a)) for a, b in zip(p, q, strict=True)) / len(s)
+
+
+def slow_nontarget_cross_entropy(s, t, label, temperature=1.0):
+    rest_s, rest_t = (probabilities([v / temperature for k, v in enumerate(z) if k != label]) for z in (s, t))
+    return -(temperature**2) * sum(a * math.log(b) for a, b in zip(rest_t, rest_s, strict=True))
+
+
 # Plain Python floats (float64), one item or position at a time.
 SLOW = {
     "squared_error": lambda s, t: sum((a - b) ** 2 for a, b in zip(s, t, strict=True)) / len(s),
@@ -46,11 +72,21 @@ SLOW = {
     "cross_entropy": slow_cross_entropy,
     "soft_cross_entropy": lambda s, t: -sum(a * math.log(b) for a, b in zip(t, probabilities(s), strict=True)),
     "kl": slow_kl,
+    "norm_direction": slow_norm_direction,
+    "decoupled_kl": slow_decoupled_kl,
+    "class_mean_kl": slow_class_mean_kl,
+    "offset_entropy": lambda s, offset=1e-5: -sum(p * math.log(p + offset) for p in probabilities(s)) / len(s),
+    "nontarget_cross_entropy": slow_nontarget_cross_entropy,
+    "label_probability": lambda s, label: probabilities(s)[label],
     "entropy": lambda s: -sum(p * math.log(p) for p in probabilities(s)),
 }
 OPTIONS = {
     "smooth_l1": [{"beta": 0.1}],
     "cross_entropy": [{"smoothing": 0.2}],
+    "offset_entropy": [{"offset": 0.01}],
+    "decoupled_kl": [{"alpha": 2.5, "beta": 0.5, "temperature": 1.0}],
+    "nontarget_cross_entropy": [{"temperature": 3.0}],
+    "norm_direction": [{"form": "direction"}, {"form": "norm"}],
     "kl": [{"temperature": 3.0}, {"temperature": 2.0, "scale_by_t2": False}, {"reverse": True, "temperature": 4.0}],
 }
 CASES = [(name, options) for name in NAMES for options in [{}, *OPTIONS.get(name, [])]]
@@ -64,7 +100,9 @@ def draw(name, *shape, seed=0, dtype=torch.float64):
     kind = TERMS.metadata(name)["inputs"]
     return {
         "vectors": (student, other),
+        "vectors, vectors, vectors": (student, other, student.roll(1, -1) - 2.0 * other),
         "logits, logits": (student, other),
+        "logits, logits, labels": (student, other, torch.randint(C, shape, generator=generator)),
         "logits, probabilities": (student, other.softmax(-1)),
         "logits, labels": (student, torch.randint(C, shape, generator=generator)),
         "logits": (student,),
@@ -92,7 +130,7 @@ def test_stated_minimum_at_student_equal_to_target(name, options):
     assert minimum in ("zero", "entropy", "none")
     if minimum == "none":
         return
-    student, target = draw(name, N)
+    student, target, *rest = draw(name, N)
     function = TERMS.get(name)
     if minimum == "zero":
         equal = target.clone().requires_grad_()
@@ -100,11 +138,11 @@ def test_stated_minimum_at_student_equal_to_target(name, options):
     else:
         equal = target.log().requires_grad_()
         expected = TERMS.get("entropy")(target.log())
-    value = function(equal, target, **options)
+    value = function(equal, target, *rest, **options)
     torch.testing.assert_close(value, expected, atol=1e-12, rtol=1e-12)
     (slope,) = torch.autograd.grad(value.sum(), equal)
     torch.testing.assert_close(slope, torch.zeros_like(slope), atol=1e-9, rtol=0)
-    assert (function(student, target, **options) > value.detach() + 1e-6).all()
+    assert (function(student, target, *rest, **options) > value.detach() + 1e-6).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -116,8 +154,8 @@ def test_extreme_inputs_have_finite_values_and_gradients(name, options, dtype):
     student[1] = torch.tensor([1e4] + [-1e4] * (C - 1)).to(dtype)
     student.requires_grad_()
     rest = arguments[1:]
-    if TERMS.metadata(name)["inputs"] in ("logits, logits", "vectors"):
-        rest = ((-arguments[1] * 1e4).to(dtype),)
+    if TERMS.metadata(name)["inputs"] not in ("logits", "logits, labels", "logits, probabilities"):
+        rest = ((-arguments[1] * 1e4).to(dtype), *rest[1:])
     value = TERMS.get(name)(student, *rest, **options)
     value.sum().backward()
     assert value.dtype == torch.float32 and torch.isfinite(value).all() and torch.isfinite(student.grad).all()
@@ -184,12 +222,12 @@ def test_gradient_reaches_the_target_only_when_asked(name):
     if not takes(name, "detach_target"):
         assert TERMS.metadata(name)["inputs"] in ("logits, labels", "logits")
         return
-    student, target = draw(name, N)
+    student, target, *rest = draw(name, N)
     student.requires_grad_()
     target.requires_grad_()
     function = TERMS.get(name)
-    assert torch.autograd.grad(function(student, target).sum(), target, allow_unused=True) == (None,)
-    (slope,) = torch.autograd.grad(function(student, target, detach_target=False).sum(), target)
+    assert torch.autograd.grad(function(student, target, *rest).sum(), target, allow_unused=True) == (None,)
+    (slope,) = torch.autograd.grad(function(student, target, *rest, detach_target=False).sum(), target)
     assert slope.any()
 
 
@@ -199,7 +237,7 @@ def test_shapes_that_do_not_agree_are_an_error_not_a_broadcast(name):
     if len(arguments) == 1:
         return
     with pytest.raises(ValueError, match="shape"):
-        TERMS.get(name)(arguments[0], arguments[1][:1])
+        TERMS.get(name)(arguments[0], arguments[1][:1], *arguments[2:])
 
 
 def test_kl_gradients_are_the_analytic_ones():

@@ -1,15 +1,24 @@
 """Terms: pure functions of signals that give one value per item; every reduction over items is the trainer's."""
 
 from embodkd.core.terms.base import TERMS, item_mean
+from embodkd.core.terms.correlation import correlation
+from embodkd.core.terms.decoupled import decoupled_kl
+from embodkd.core.terms.direction import norm_direction
 from embodkd.core.terms.logits import cross_entropy, entropy, kl, soft_cross_entropy
+from embodkd.core.terms.nontarget import label_probability, nontarget_cross_entropy
 from embodkd.core.terms.regression import smooth_l1, squared_error
 
 __all__ = [
     "TERMS",
+    "correlation",
     "cross_entropy",
+    "decoupled_kl",
     "entropy",
     "item_mean",
     "kl",
+    "label_probability",
+    "nontarget_cross_entropy",
+    "norm_direction",
     "smooth_l1",
     "soft_cross_entropy",
     "squared_error",

@@ -42,6 +42,12 @@ def precise(values: Tensor) -> Tensor:
     return values if values.dtype in (torch.float32, torch.float64) else values.float()
 
 
+def unit(values: Tensor) -> Tensor:
+    """Rows of length 1 along the last axis; a zero row stays zero, and its gradient finite."""
+    size = torch.linalg.vector_norm(values, dim=-1, keepdim=True)
+    return values / torch.where(size > 0, size, 1.0)
+
+
 def same_shape(a: Tensor, b: Tensor, what: str) -> None:
     """ValueError when two tensors that are compared differ in shape (no silent broadcasting)."""
     if a.shape != b.shape:

@@ -1,0 +1,113 @@
+"""Promise 5 for terms whose value for an item depends on the others of its batch.
+
+A new one is tested as soon as it is registered with `relational=True`; it must add its slow formula to SLOW.
+"""
+
+import inspect
+import math
+
+import pytest
+import torch
+from test_conformance import probabilities
+
+from embodkd.core.terms import TERMS
+
+N, R, C = 6, 3, 5
+NAMES = [name for name in TERMS.names() if TERMS.metadata(name).get("relational")]
+
+
+def pearson(a, b):
+    a, b = ([v - sum(x) / len(x) for v in x] for x in (a, b))
+    return sum(u * v for u, v in zip(a, b, strict=True)) / math.sqrt(sum(u * u for u in a) * sum(v * v for v in b))
+
+
+def slow_correlation(s, t, inter=1.0, intra=1.0, temperature=1.0, scale_by_t2=True):
+    s, t = ([probabilities([v / temperature for v in row]) for row in rows] for rows in (s, t))
+    columns = [pearson(a, b) for a, b in zip(zip(*s, strict=True), zip(*t, strict=True), strict=True)]
+    of_batch = intra * (1 - sum(columns) / len(columns))
+    values = [inter * (1 - pearson(a, b)) + of_batch for a, b in zip(s, t, strict=True)]
+    return [v * temperature**2 if scale_by_t2 else v for v in values]
+
+
+# Plain Python floats (float64), the whole batch at once: nested lists -> one number per item.
+SLOW = {
+    "correlation": slow_correlation,
+}
+OPTIONS = {
+    "correlation": [{"temperature": 3.0, "inter": 2.0}, {"temperature": 2.0, "intra": 0.0, "scale_by_t2": False}],
+}
+CASES = [(name, options) for name in NAMES for options in [{}, *OPTIONS.get(name, [])]]
+
+
+def draw(name, seed=0, dtype=torch.float64):
+    """(student, target) for a term."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = {"logits, logits": (N, C), "vectors": (N, C), "tokens": (N, R, C)}[TERMS.metadata(name)["inputs"]]
+    student, target = (torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype) for _ in range(2))
+    return student, target
+
+
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_equals_the_slow_formula(name, options):
+    student, target = draw(name)
+    expected = torch.tensor(SLOW[name](student.tolist(), target.tolist(), **options), dtype=torch.float64)
+    torch.testing.assert_close(TERMS.get(name)(student, target, **options), expected)
+
+
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_stated_minimum_at_student_equal_to_target(name, options):
+    if TERMS.metadata(name)["minimum"] == "none":
+        return
+    student, target = draw(name)
+    equal = target.clone().requires_grad_()
+    value = TERMS.get(name)(equal, target, **options)
+    torch.testing.assert_close(value, torch.zeros(N, dtype=torch.float64), atol=1e-12, rtol=0)
+    (slope,) = torch.autograd.grad(value.sum(), equal)
+    torch.testing.assert_close(slope, torch.zeros_like(slope), atol=1e-9, rtol=0)
+    assert TERMS.get(name)(student, target, **options).mean() > 1e-6
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_extreme_inputs_have_finite_values_and_gradients(name, options, dtype):
+    student, target = (x.to(dtype) for x in draw(name, dtype=torch.float32))
+    student, target = student * 1e4, -target * 1e4
+    student[0] = 0
+    student[1] = student[2]
+    target[2] = 0
+    student.requires_grad_()
+    value = TERMS.get(name)(student, target, **options)
+    value.sum().backward()
+    assert value.dtype == torch.float32 and torch.isfinite(value).all() and torch.isfinite(student.grad).all()
+
+
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_values_follow_their_items_when_the_batch_is_reordered(name, options):
+    student, target = draw(name)
+    order = torch.tensor([3, 1, 5, 4, 0, 2])
+    whole = TERMS.get(name)(student, target, **options)
+    torch.testing.assert_close(TERMS.get(name)(student[order], target[order], **options), whole[order])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gradient_reaches_the_target_only_when_asked(name):
+    function = TERMS.get(name)
+    assert "detach_target" in inspect.signature(function).parameters
+    student, target = (x.requires_grad_() for x in draw(name))
+    assert torch.autograd.grad(function(student, target).sum(), target, allow_unused=True) == (None,)
+    (slope,) = torch.autograd.grad(function(student, target, detach_target=False).sum(), target)
+    assert slope.any()
+
+
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_gradient_is_that_of_finite_differences(name, options):
+    student, target = draw(name, seed=3)
+    student.requires_grad_()
+    assert torch.autograd.gradcheck(lambda s: TERMS.get(name)(s, target, **options), student)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shapes_that_do_not_agree_are_an_error_not_a_broadcast(name):
+    student, target = draw(name)
+    with pytest.raises(ValueError, match="shape"):
+        TERMS.get(name)(student, target[:1])
