@@ -88,10 +88,30 @@ VERBS = (
         needs=("policy",),
     ),
     Verb(
+        ("reproduce",),
+        "fill a method's table: baselines and ablations beside it, several seeds, its claims checked",
+        "embodkd.cli.reproduce:reproduce",
+        ("embodkd reproduce", "embodkd reproduce nkd_uskd jobs=2", "embodkd reproduce nkd_uskd seeds=[0] arms=[kd]"),
+        config="reproduce",
+        positional="slug",
+    ),
+    Verb(
         ("methods",),
         "list the distillation methods, or show one",
         "embodkd.cli.methods:main",
         ("embodkd methods", "embodkd methods show dagger", "embodkd methods --json"),
+    ),
+    Verb(
+        ("data", "list"),
+        "list the data sets, and what is missing to use each",
+        "embodkd.cli.data:show",
+        ("embodkd data list",),
+    ),
+    Verb(
+        ("data", "get"),
+        "fetch a data set that no Python package carries into your cache",
+        "embodkd.cli.data:get",
+        ("embodkd data get emoji", "embodkd data get fashion_mnist"),
     ),
     Verb(
         ("demo",),

@@ -16,7 +16,10 @@ from embodkd.core.splits import Splits
 __all__ = ["DATA", "Splits", "data_names", "make_data"]
 
 DATA = Registry("data set")
-"""Factories `(*, seed, **options) -> Splits`, with `title=`, `licence=`, `needs=` beside each."""
+"""Factories `(*, seed, **options) -> Splits`, with `title=` and `licence=` beside each.
+
+`module=` is a package of the extra `vision`, `asset=` what `embodkd data get` must have fetched.
+"""
 
 
 def make_data(name: str, seed: int = 0, **options: Any) -> Splits:
@@ -30,4 +33,4 @@ def data_names() -> tuple[str, ...]:
 
 
 # Each file enters its factory into the table above.
-from embodkd.data import digits  # noqa: E402, F401
+from embodkd.data import digits, digits_web, emoji, fashion_mnist, mnist5k, photos  # noqa: E402, F401

@@ -24,7 +24,7 @@ def load_digits() -> tuple[Tensor, Tensor]:
     )
 
 
-@DATA.register("digits", title="handwritten digits, 8 x 8, 10 classes", licence="CC BY 4.0", needs="nothing")
+@DATA.register("digits", title="handwritten digits, 8 x 8, 10 classes", licence="CC BY 4.0")
 def digits(
     *,
     seed: int = 0,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -129,3 +131,16 @@ def split(
         shape=tuple(fields["input"].shape[1:]),
         extra=extra | corrupted(judged, corruptions or {}, seed, total),
     )
+
+
+def from_package(module: str, name: str) -> Any:
+    """A module that carries the data set `name`, imported now; ValueError that says how to install it."""
+    top = module.partition(".")[0]
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name not in (module, top):
+            raise
+        raise ValueError(
+            f"data {name}: needs the package {top}, which is missing: pip install 'embodkd[vision]'"
+        ) from error

@@ -1,0 +1,53 @@
+"""`embodkd data list` and `embodkd data get NAME`."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from typing import Any
+
+from embodkd.cli.errors import Refused
+
+
+def show(words: list[str]) -> int:
+    """One line per data set: its name, whether it can be used now or what it lacks, what it holds."""
+    if words:
+        raise Refused(f"data list: takes no word, got {words[0]!r}")
+    from embodkd.data import DATA
+
+    rows = [(name, _state(DATA.metadata(name)), DATA.metadata(name)["title"]) for name in DATA]
+    widths = [max(len(row[i]) for row in rows) for i in (0, 1)]
+    for name, state, title in rows:
+        print(f"{name:<{widths[0]}}  {state:<{widths[1]}}  {title}")
+    return 0
+
+
+def get(words: list[str]) -> int:
+    """Fetch a data set that no Python package carries into the user's cache, and say where it lies."""
+    from embodkd.core.registry import near
+    from embodkd.data import DATA
+    from embodkd.data.assets import ASSETS, present
+    from embodkd.data.assets import get as fetch
+
+    if len(words) != 1:
+        raise Refused(f"data get: name one data set, for example: embodkd data get {ASSETS.names()[0]}")
+    name = words[0]
+    if name not in ASSETS:
+        if name in DATA:
+            print(f"{name}: nothing to fetch, {_state(DATA.metadata(name))}")
+            return 0
+        raise Refused(f"data get: unknown data set {name!r}: {near(name, ASSETS)}")
+    if not present(name):
+        print(f"{name}: fetching {ASSETS.metadata(name)['size']}", flush=True)
+    print(f"{name}: {fetch(name)}")
+    return 0
+
+
+def _state(metadata: Mapping[str, Any]) -> str:
+    from embodkd.data.assets import present
+
+    if "asset" in metadata:
+        return "ready" if present(metadata["asset"]) else f"embodkd data get {metadata['asset']}"
+    if "module" in metadata and importlib.util.find_spec(metadata["module"]) is None:
+        return "pip install 'embodkd[vision]'"
+    return "ready"

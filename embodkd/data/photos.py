@@ -1,0 +1,92 @@
+"""Crops of ten real colour photographs, from the wheels of scikit-image and scikit-learn.
+
+Real pixels without end for a teacher with ImageNet weights; the label is which photograph a crop comes from. The
+splits come from strips of their own: no pixel is both trained on and judged by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from embodkd.core.source import TensorData
+from embodkd.core.splits import Splits
+from embodkd.data import DATA
+from embodkd.data.partition import corrupted, from_package
+
+FROM_SKIMAGE = ("astronaut", "chelsea", "coffee", "hubble_deep_field", "immunohistochemistry", "retina", "rocket")
+FROM_SKLEARN = ("china.jpg", "flower.jpg")
+STRIPS = {"train": (0.0, 0.6), "validation": (0.6, 0.8), "test": (0.8, 1.0)}
+
+
+@cache
+def photographs() -> dict[str, np.ndarray]:
+    """name -> (H, W, 3) uint8."""
+    from sklearn.datasets import load_sample_image
+
+    data = from_package("skimage.data", "photos")
+    images = {name: getattr(data, name)() for name in FROM_SKIMAGE}
+    images["motorcycle"] = data.stereo_motorcycle()[0]
+    return images | {name.removesuffix(".jpg"): load_sample_image(name) for name in FROM_SKLEARN}
+
+
+@DATA.register("photos", title="crops of ten colour photographs", licence="BSD-3, see the packages", module="skimage")
+def photos(
+    *,
+    seed: int = 0,
+    size: int = 48,
+    train: int = 2000,
+    validation: int = 400,
+    test: int = 1000,
+    unlabelled: int = 0,
+    corruptions: Mapping[str, int] | None = None,
+) -> Splits:
+    """Splits with inputs (3, size, size) in [0, 1], 10 classes in equal numbers (up to one).
+
+    A crop is a square of `size` to 2 * `size` pixels a side, as far as its strip allows, drawn uniformly, then
+    resized. Strips: 60 % of each photograph's width for train and unlabelled, 20 % for each of the others.
+    """
+    names = list(photographs())
+    counts = {"train": train, "validation": validation, "test": test, "unlabelled": unlabelled}
+    parts: dict[str, TensorData] = {}
+    first = 0
+    for number, (part, count) in enumerate(counts.items()):
+        if count < (part != "unlabelled"):
+            raise ValueError(f"data photos: {part}={count} leaves this part empty; give at least 1")
+        if count:
+            rng = np.random.default_rng((seed, number))
+            label_N = rng.permutation(np.arange(count) % len(names))
+            crops = [
+                _crop(names[label], STRIPS["train" if part == "unlabelled" else part], size, rng) for label in label_N
+            ]
+            fields = {"input": torch.stack(crops), "label": torch.from_numpy(label_N)}
+            parts[part] = TensorData({**fields, "sample_id": first + torch.arange(count)})
+        first += count
+    extra = {"unlabelled": parts["unlabelled"]} if unlabelled else {}
+    return Splits(
+        train=parts["train"],
+        validation=parts["validation"],
+        test=parts["test"],
+        classes=len(names),
+        shape=(3, size, size),
+        extra=extra | corrupted(parts["test"], corruptions or {}, seed, first),
+    )
+
+
+def _crop(name: str, strip: tuple[float, float], size: int, rng: np.random.Generator) -> Tensor:
+    image_HWC = photographs()[name]
+    height, width, _ = image_HWC.shape
+    left, right = round(strip[0] * width), round(strip[1] * width)
+    largest = min(2 * size, right - left, height)
+    if size < 8 or largest < size:
+        raise ValueError(f"data photos: size={size}; give 8..{min(right - left, height)}, {name} has no larger crops")
+    side = int(rng.integers(size, largest + 1))
+    y, x = int(rng.integers(0, height - side + 1)), int(rng.integers(left, right - side + 1))
+    crop_CHW = torch.from_numpy(image_HWC[y : y + side, x : x + side].copy()).permute(2, 0, 1).float() / 255.0
+    resized = functional.interpolate(crop_CHW[None], size=(size, size), mode="bilinear", antialias=True)
+    return resized[0].clamp(0.0, 1.0)
