@@ -99,7 +99,23 @@ class Row:
     ignores_classes: bool = False
 
 
+# `blobs` are no images: wider than 0..1.
+ATTACK = {"epsilon": 0.2, "step_size": 0.1, "steps": 2, "value_range": (-20.0, 20.0)}
+
 ROWS: dict[str, Row] = {
     "supervised": Row(teachers={}),
     "kd": Row(plain={"alpha": 0.0}, against="supervised"),
+    "nkd": Row(plain={"gamma": 0.0, "target": 0.0}),
+    "uskd": Row(teachers={}, plain={"alpha": 0.0, "beta": 0.0, "mu": 0.0}, relational=True),
+    # one virtual step on a batch is not the mean of one on each of its pieces
+    "tgeo_kd": Row(plain={"alpha": 0.5, "temperature": 4.0}, against="kd", relational=True),
+    "adversarial": Row(arguments=ATTACK, plain={"epsilon": 0.0}, against="supervised", teachers={}, relational=True),
+    "mtard": Row(arguments=ATTACK, teachers={"clean": large, "robust": large}, relational=True),
+    # its projector normalises over the batch
+    "nd": Row(
+        arguments={"warmup_epochs": 1},
+        plain={"ce_weight": 0.5, "kd_weight": 0.5, "nd_weight": 0.0, "warmup_epochs": 0},
+        against="kd",
+        relational=True,
+    ),
 }
