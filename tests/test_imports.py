@@ -31,7 +31,7 @@ ALLOWED = {
     "models": {"core"},
     "methods": {"core", "envs", "policies"},
     "rl": {"core", "envs", "policies"},
-    "evaluation": {"core", "envs", "policies"},
+    "evaluation": {"core", "envs", "policies", "data", "models", "methods"},
     "cli": {"core", "envs", "policies", "data", "models", "methods", "rl", "evaluation", "configs"},
     "configs": set(),
 }

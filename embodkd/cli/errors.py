@@ -31,5 +31,6 @@ def show(error: BaseException) -> int:
     # Hydra's parser says what it did not like, and keeps to itself where.
     override = getattr(error, "override", None)
     text = f"{override!r}: {text.partition(' See http')[0]}" if override else text
+    text = "; ".join([text, *getattr(error, "__notes__", [])])
     print(f"embodkd: {text}", file=sys.stderr)
     return 2

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
+import platform
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,6 +44,25 @@ def _git(*words: str) -> str:
     except (FileNotFoundError, subprocess.TimeoutExpired):
         return ""
     return answer.stdout.strip()
+
+
+def hardware() -> dict[str, str | int | None]:
+    """The machine that a number came from: processor, its cores, operating system, graphics card if torch sees one."""
+    import torch
+
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "platform": platform.platform(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def _processor() -> str:
+    facts = Path("/proc/cpuinfo")
+    lines = facts.read_text(encoding="utf-8").splitlines() if facts.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()
 
 
 def now() -> str:

@@ -1,4 +1,5 @@
-"""Intervals for success rates: Wilson for one, Newcombe for the difference of two on the same seeds, exact McNemar.
+"""Intervals for success rates: Wilson for one, Newcombe for the difference of two on the same seeds, exact McNemar;
+and Student's t for the mean of a few numbers, one per training seed.
 
 All counts are of episodes.  Nothing here knows a task or a policy.
 """
@@ -6,7 +7,8 @@ All counts are of episodes.  Nothing here knows a task or a policy.
 from __future__ import annotations
 
 import math
-from statistics import NormalDist
+from collections.abc import Sequence
+from statistics import NormalDist, fmean, stdev
 
 
 def wilson(successes: int, episodes: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -52,6 +54,25 @@ def mcnemar(only_a: int, only_b: int) -> float:
     count, fewer = only_a + only_b, min(only_a, only_b)
     tail = sum(math.comb(count, k) for k in range(fewer + 1)) / 2**count
     return min(1.0, 2 * tail)
+
+
+def t_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
+    """``(mean, low, high)``: Student's interval of the mean of independent numbers, infinitely wide for a single one.
+
+    Given the differences of two arms seed by seed, it is the interval of the paired difference.  Raises ``ValueError``
+    without any number.
+    """
+    if not values:
+        raise ValueError("an interval needs at least one value")
+    mean = fmean(values)
+    if len(values) == 1:
+        return mean, -math.inf, math.inf
+    from scipy.special import stdtrit
+
+    # _z refuses a confidence outside (0, 1)
+    _z(confidence)
+    half = float(stdtrit(len(values) - 1, 0.5 + confidence / 2)) * stdev(values) / math.sqrt(len(values))
+    return mean, mean - half, mean + half
 
 
 def _z(confidence: float) -> float:

@@ -1,0 +1,84 @@
+"""Which code a result came from: a digest of the source files that a training reaches by its imports.
+
+A commit would say too much and too little: it changes when a README does, and does not when an edit is not committed.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+_TRAINS_AND_MEASURES = "embodkd.evaluation.reproduce.cells"
+_known: dict[str, str] = {}
+
+
+def code_digest(methods: Iterable[str]) -> str:
+    """The digest of all our modules that these methods and the training of a cell import, directly or not.
+
+    It is computed once per process: files that are edited later do not change what is running.
+    """
+    key = " ".join(sorted(set(methods)))
+    if key not in _known:
+        digest = hashlib.sha256()
+        for name in sorted(reached([_TRAINS_AND_MEASURES, *(f"embodkd.methods.{method}" for method in key.split())])):
+            digest.update(name.encode())
+            digest.update(_file(name).read_bytes())
+        _known[key] = digest.hexdigest()
+    return _known[key]
+
+
+def known_digests() -> dict[str, str]:
+    """What this process has computed so far, for `share` in a process that helps it."""
+    return dict(_known)
+
+
+def share(digests: dict[str, str]) -> None:
+    """Take over the digests of the process that this one works for."""
+    _known.update(digests)
+
+
+def reached(modules: Iterable[str]) -> set[str]:
+    """Names of our modules that `modules` import by name, themselves and those that these import included."""
+    found, waiting = set[str](), list(modules)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += [other for other in _imports(name) if other not in found]
+    return found
+
+
+@cache
+def _imports(module: str) -> tuple[str, ...]:
+    tree = ast.parse(_file(module).read_text(encoding="utf-8"))
+    return tuple(name for name in dict.fromkeys(_named(tree)) if name.startswith("embodkd.") and _exists(name))
+
+
+def _named(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@cache
+def _exists(name: str) -> bool:
+    parent, _, _ = name.rpartition(".")
+    try:
+        return importlib.util.find_spec(parent) is not None and importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        # `from a.module import a_class` names no module
+        return False
+
+
+def _file(module: str) -> Path:
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        raise ValueError(f"{module}: its source file cannot be found, so results cannot be told apart from older ones")
+    return Path(spec.origin)

@@ -1,0 +1,45 @@
+"""A result as text: one line per arm, comparisons beside it, claims below."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def as_text(result: Mapping[str, Any]) -> str:
+    """The table of results/SLUG.json for people."""
+    head = f"{result['slug']}: {result['title']}" if result["title"] else str(result["slug"])
+    count = len(result["seeds"])
+    lines = [head, f"{result['metric']} over {count} seed{'s' * (count > 1)}, mean (95 % interval)", ""]
+    names = [*result["arms"], *result["teachers"]]
+    width = max(map(len, names))
+    for name in names:
+        arm = result["arms"].get(name) or result["teachers"][name]
+        role = arm.get("role", "teacher")
+        told = [_against(one) for one in result["comparisons"] if one["against"] == name]
+        line = f"  {name:<{width}}  {role:<13}  {_number(arm):<26}  {'; '.join(told)}"
+        lines.append(line.rstrip())
+    if result["checks"]:
+        lines += ["", "claims"]
+    for check in result["checks"]:
+        sides = f"{_list(check['left'])} {check['relation']} {_list(check['right'])}"
+        lines.append(f"  {'holds' if check['passed'] else 'FAILS'}  {check['claim']}: {sides} ({check['over']})")
+    return "\n".join([*lines, "", f"{result['minutes']:.1f} minutes"])
+
+
+def _number(arm: Mapping[str, Any]) -> str:
+    interval = "" if arm["ci95"] is None else f" ({_short(arm['ci95'][0])} to {_short(arm['ci95'][1])})"
+    return f"{_short(arm['mean'])}{interval}"
+
+
+def _against(one: Mapping[str, Any]) -> str:
+    interval = "" if one["ci95"] is None else f" ({one['ci95'][0]:+.3g} to {one['ci95'][1]:+.3g})"
+    return f"{one['arm']} {one['mean']:+.3g}{interval}: {one['verdict'].replace('_', ' ')}"
+
+
+def _list(values: list[float]) -> str:
+    return ", ".join(map(_short, values))
+
+
+def _short(value: float) -> str:
+    return f"{value:.2f}" if 0.1 <= abs(value) < 1000 else f"{value:.3g}"

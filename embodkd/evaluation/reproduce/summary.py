@@ -1,0 +1,121 @@
+"""What a table's cells come to: means with intervals, paired comparisons with verdicts, and the claims."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from embodkd.core.registry import near
+from embodkd.evaluation.interval import t_interval
+from embodkd.evaluation.reproduce.spec import Check, Table
+
+Verdict = Literal["gain", "loss", "no_gain", "undecided"]
+Rows = Mapping[str, Mapping[int, Mapping[str, Any]]]
+"""Arm or teacher -> seed -> its stored row."""
+
+
+def verdict(differences: Sequence[float], margin: float, better: str = "higher") -> Verdict:
+    """What the paired differences (method - other, one per seed) say, by their 95 % t-interval.
+
+    "gain" if the whole interval lies on the better side of 0, "loss" if on the worse side; otherwise "no_gain" if it
+    lies within +-`margin`, and "undecided": more seeds are needed.
+    """
+    _, low, high = t_interval(differences)
+    if better == "lower":
+        low, high = -high, -low
+    if low > 0:
+        return "gain"
+    if high < 0:
+        return "loss"
+    return "no_gain" if -margin <= low and high <= margin else "undecided"
+
+
+def summarise(table: Table, rows: Rows, seeds: Sequence[int], arms: Sequence[str]) -> dict[str, Any]:
+    """The contents of results/SLUG.json but for the manifest, from the cells of `arms` and of the table's teachers."""
+    shown = {name: _shown(table, rows[name], seeds, role=table.arms[name].role) for name in arms}
+    teachers = {name: _shown(table, rows[name], seeds) for name in table.teachers}
+    methods = [name for name in table.methods() if name in arms]
+    everything = {**teachers, **shown}
+    checks = [check for check in table.checks if all(name in everything for name in check.names())]
+    return {
+        "slug": table.slug,
+        "title": table.title,
+        "metric": table.metric,
+        "better": table.better,
+        "margin": table.margin,
+        "seeds": list(seeds),
+        "arms": shown,
+        "teachers": teachers,
+        "comparisons": [
+            _compared(table, one, other, shown) for one in methods for other in arms if other not in methods
+        ],
+        "checks": [judged(check, everything) for check in checks],
+        "minutes": math.fsum(row["minutes"] for name in everything for row in rows[name].values()),
+    }
+
+
+def _shown(table: Table, of_seed: Mapping[int, Mapping[str, Any]], seeds: Sequence[int], **more: Any) -> dict[str, Any]:
+    """One arm: its metric over the seeds with an interval, and every measure."""
+    names = of_seed[seeds[0]]["measures"]
+    if table.metric not in names:
+        raise ValueError(f"metric {table.metric!r} is not measured: {near(table.metric, names)}")
+    measures = {name: [of_seed[seed]["measures"][name] for seed in seeds] for name in names}
+    mean, *interval = t_interval(measures[table.metric])
+    return {
+        **more,
+        "seeds": list(seeds),
+        "values": measures[table.metric],
+        "mean": mean,
+        "ci95": _finite(interval),
+        "measures": measures,
+        "minutes": math.fsum(of_seed[seed]["minutes"] for seed in seeds),
+    }
+
+
+def _compared(table: Table, one: str, other: str, shown: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    differences = [a - b for a, b in zip(shown[one]["values"], shown[other]["values"], strict=True)]
+    mean, *interval = t_interval(differences)
+    return {
+        "arm": one,
+        "against": other,
+        "differences": differences,
+        "mean": mean,
+        "ci95": _finite(interval),
+        "verdict": verdict(differences, table.margin, table.better),
+    }
+
+
+def judged(check: Check, shown: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """A claim with the numbers that it is about, `left` and `right` (factor and margin applied), and whether it holds.
+
+    ValueError if an arm has no such measure.
+    """
+    left = _values(check.left, shown, check.claim)
+    right = _values(check.right, shown, check.claim) if isinstance(check.right, str) else [check.right] * len(left)
+    if check.over == "mean":
+        left, right = [math.fsum(left) / len(left)], [math.fsum(right) / len(right)]
+    bound = [check.factor * value + check.margin for value in right]
+    holds = operator.lt if check.above is None else operator.gt
+    return {
+        "claim": check.claim,
+        "over": check.over,
+        "left": left,
+        "relation": "below" if check.above is None else "above",
+        "right": bound,
+        "passed": all(holds(a, b) for a, b in zip(left, bound, strict=True)),
+    }
+
+
+def _values(reference: str, shown: Mapping[str, Mapping[str, Any]], claim: str) -> list[float]:
+    name, _, measure = reference.partition(".")
+    measures = shown[name]["measures"]
+    if measure not in measures:
+        raise ValueError(f"check {claim!r}: {name} has no measure {measure!r}: {near(measure, measures)}")
+    return list(measures[measure])
+
+
+def _finite(interval: Sequence[float]) -> list[float] | None:
+    """The interval as JSON has it; None for the infinite one of a single seed."""
+    return list(interval) if all(map(math.isfinite, interval)) else None

@@ -1,0 +1,108 @@
+"""From a Training to a trained model: data, models and recipe built from one seed, and what identifies the result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from torch import nn
+
+from embodkd.core.manifest import versions
+from embodkd.core.recipe import Recipe
+from embodkd.core.rng import seed_everything
+from embodkd.core.splits import Splits
+from embodkd.core.teachers import Teachers
+from embodkd.data import make_data
+from embodkd.evaluation.reproduce.code import code_digest
+from embodkd.evaluation.reproduce.spec import Config, Training
+from embodkd.models import make_model
+
+
+@dataclass
+class Assembled:
+    """A training ready to go: its data, its method, whom it learns from, and what is to be done."""
+
+    data: Splits
+    method: Any
+    teachers: Teachers
+    recipe: Recipe
+
+
+def assemble(training: Training, seed: int, teacher: Callable[[Training], nn.Module]) -> Assembled:
+    """Build data, model and recipe of `training`; `teacher(t)` gives each model that it learns from.
+
+    The initial weights depend on the seed alone: arms with the same student start alike.
+    """
+    data, given = data_of(training.data, seed), teachers_of(training, teacher)
+    own = own_seed(training, seed)
+    seed_everything(own)
+    model = make_model(_name(training.model, training.name), data.shape, data.classes, **_options(training.model))
+    method = training.build_method()
+    if method is None:
+        return Assembled(data, None, given, Recipe((), model))
+    return Assembled(data, method, given, method.recipe(model, given, data, seed=own, budget=training.build_budget()))
+
+
+def teachers_of(training: Training, teacher: Callable[[Training], nn.Module]) -> Teachers:
+    """Whom `training` learns from, as its method wants it: one model, several by name, or None."""
+    found = {name: teacher(other) for name, other in training.teachers.items()}
+    return next(iter(found.values())) if len(found) == 1 else (found or None)
+
+
+def untrained(training: Training, seed: int) -> Assembled:
+    """`training` with untrained teachers: all that can go wrong before a first update goes wrong here."""
+    return assemble(training, seed, lambda teacher: untrained(teacher, seed).recipe.product)
+
+
+def data_of(config: Config, seed: int) -> Splits:
+    """The data set of `config`, drawn with `seed` unless the config fixes one."""
+    return _data(json.dumps({"seed": seed, **config}, sort_keys=True))
+
+
+# One table reads few data sets, and each is asked for by many trainings.
+@lru_cache(maxsize=2)
+def _data(config: str) -> Splits:
+    options = json.loads(config)
+    return make_data(_name(options, "data"), **_options(options))
+
+
+def own_seed(training: Training, seed: int) -> int:
+    """The seed of a training: that of the run for an arm; for a teacher another one, told apart by its name.
+
+    A teacher of the student's own architecture must not start from the student's weights.
+    """
+    return zlib.crc32(f"{training.name.rpartition('.')[2]}/{seed}".encode()) if training.teaches else seed
+
+
+def fingerprint(training: Training, seed: int, judges: tuple[Training, ...] = ()) -> str:
+    """A digest of all that the outcome depends on: config, seed, source code, versions, and who measures it."""
+    facts = {
+        "config": training.config(),
+        "seed": seed,
+        "judges": [judge.config() for judge in judges],
+        "code": code_digest(name for one in (training, *judges) for name in _methods(one)),
+        "versions": {name: versions()[name] for name in ("torch", "numpy", "accelerate")},
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=list).encode()).hexdigest()[:32]
+
+
+def _methods(training: Training) -> Iterator[str]:
+    if training.method is not None:
+        yield training.method["name"]
+    for teacher in training.teachers.values():
+        yield from _methods(teacher)
+
+
+def _name(config: Mapping[str, Any], where: str) -> str:
+    if "name" not in config:
+        raise ValueError(f"{where}: {dict(config)} lacks its name")
+    return str(config["name"])
+
+
+def _options(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key != "name"}
