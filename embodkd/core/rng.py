@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,17 @@ def seed_everything(seed: int) -> np.random.Generator:
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
     return np.random.default_rng(seed)
+
+
+@contextmanager
+def seeded(*key: int) -> Iterator[None]:
+    """Inside, torch's CPU generator starts from `key`; afterwards it is where it was.
+
+    For the weights of a recipe's own modules: the same in a resumed run, whatever was drawn before.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(np.random.SeedSequence([k % 2**64 for k in key]).generate_state(1, np.uint64)[0]))
+        yield
 
 
 def rng_state(**generators: np.random.Generator) -> tuple[dict[str, Tensor | np.ndarray], dict[str, Any]]:
