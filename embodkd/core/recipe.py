@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -211,6 +211,16 @@ class Budget:
     batch_size: int = 64
     updates: int | None = None
     optimiser: Optimiser = field(default_factory=Optimiser)
+
+    def split(self, share: float) -> tuple[Budget, Budget]:
+        """Two budgets that are this one together: `share` of its epochs (or updates) and the rest, at least 1 each."""
+        whole = self.epochs if self.updates is None else self.updates
+        if not 0.0 < share < 1.0 or whole < 2:
+            raise ValueError(f"budget: cannot split {whole} epochs (or updates) at {share}: each part needs at least 1")
+        first = min(max(1, round(share * whole)), whole - 1)
+        if self.updates is None:
+            return replace(self, epochs=first), replace(self, epochs=whole - first)
+        return replace(self, updates=first), replace(self, updates=whole - first)
 
     def stage(self, players: Player | Sequence[Player], source: Source, **stage: Any) -> Stage:
         """A stage of this length; `stage`: fields of Stage that it overrides or adds."""

@@ -13,6 +13,7 @@ from embodkd.policies import POLICIES
 
 from embodkd.cli.keys import Config, options
 from embodkd.cli.verbs import VERBS
+from embodkd.core.schedule import Schedule
 from embodkd.core.schema import parameters
 from embodkd.methods import get_method, method_names
 from embodkd.rl.config import STOCK, PPOConfig
@@ -28,7 +29,8 @@ def content(group: str, option: str) -> dict[str, Any]:
 
 def plain(value: Any) -> Any:
     if hasattr(value, "to_config"):
-        return {k: v for k, v in value.to_config().items() if k in ("shape", "values")}
+        usual = Schedule().to_config()
+        return {k: v for k, v in value.to_config().items() if k == "shape" or v != usual[k]}
     return list(value) if isinstance(value, tuple) else value
 
 

@@ -29,9 +29,38 @@ def slow_correlation(s, t, inter=1.0, intra=1.0, temperature=1.0, scale_by_t2=Tr
     return [v * temperature**2 if scale_by_t2 else v for v in values]
 
 
+def smooth_l1(a, b):
+    return (a - b) ** 2 / 2 if abs(a - b) < 1 else abs(a - b) - 0.5
+
+
+def slow_distance_relation(s, t):
+    tables = []
+    for rows in (s, t):
+        table = [[math.dist(a, b) for b in rows] for a in rows]
+        mean = sum(map(sum, table)) / (len(rows) * (len(rows) - 1))
+        tables.append([[d / mean for d in row] for row in table])
+    return [sum(smooth_l1(a, b) for a, b in zip(u, v, strict=True)) / len(u) for u, v in zip(*tables, strict=True)]
+
+
+def slow_angle_relation(s, t):
+    def cosine(rows, i, j, k):
+        if i in (j, k):
+            return 0.0
+        u, v = ([b - a for a, b in zip(rows[i], rows[m], strict=True)] for m in (j, k))
+        return sum(a * b for a, b in zip(u, v, strict=True)) / (math.hypot(*u) * math.hypot(*v))
+
+    every = range(len(s))
+    return [
+        sum(smooth_l1(cosine(s, i, j, k), cosine(t, i, j, k)) for j in every for k in every) / len(s) ** 2
+        for i in every
+    ]
+
+
 # Plain Python floats (float64), the whole batch at once: nested lists -> one number per item.
 SLOW = {
     "correlation": slow_correlation,
+    "distance_relation": slow_distance_relation,
+    "angle_relation": slow_angle_relation,
 }
 OPTIONS = {
     "correlation": [{"temperature": 3.0, "inter": 2.0}, {"temperature": 2.0, "intra": 0.0, "scale_by_t2": False}],

@@ -106,6 +106,12 @@ ROWS: dict[str, Row] = {
     "supervised": Row(teachers={}),
     "kd": Row(plain={"alpha": 0.0}, against="supervised"),
     "nkd": Row(plain={"gamma": 0.0, "target": 0.0}),
+    "dkd": Row(arguments={"warmup_epochs": 1}, plain={"alpha": 0.0, "beta": 0.0}),
+    "fitnets": Row(
+        plain={"hint_share": 0.0, "hint": 0.0, "ce": 0.5, "kd": 0.5, "temperature": 4.0, "scale_by_t2": True},
+        against="kd",
+    ),
+    "rkd": Row(plain={"distance": 0.0, "angle": 0.0}, relational=True, ignores_classes=True),
     "uskd": Row(teachers={}, plain={"alpha": 0.0, "beta": 0.0, "mu": 0.0}, relational=True),
     # one virtual step on a batch is not the mean of one on each of its pieces
     "tgeo_kd": Row(plain={"alpha": 0.5, "temperature": 4.0}, against="kd", relational=True),

@@ -7,12 +7,15 @@ from embodkd.core.terms.direction import norm_direction
 from embodkd.core.terms.logits import cross_entropy, entropy, kl, soft_cross_entropy
 from embodkd.core.terms.nontarget import label_probability, nontarget_cross_entropy
 from embodkd.core.terms.regression import smooth_l1, squared_error
+from embodkd.core.terms.relation import angle_relation, distance_relation
 
 __all__ = [
     "TERMS",
+    "angle_relation",
     "correlation",
     "cross_entropy",
     "decoupled_kl",
+    "distance_relation",
     "entropy",
     "item_mean",
     "kl",
