@@ -72,8 +72,8 @@ class ND:
         """The class means, then one stage against the frozen teacher."""
         teacher = one_teacher(teacher, "nd", data.classes)
         directions = class_directions(teacher, data)
-        widths = (feature_shapes(model, data.train, {})["embedding"][0] for model in (student, teacher))
-        project = self.projector(*widths, seed)
+        own, wanted = (feature_shapes(model, data.train, {})["embedding"][0] for model in (student, teacher))
+        project = self.projector(own, wanted, seed)
 
         def terms(batch: Signals, s: Signals, t: Signals, mean: Signals) -> dict[str, Tensor]:
             feature_ND = project(precise(s.embedding_ND))

@@ -65,6 +65,18 @@ def slow_nontarget_cross_entropy(s, t, label, temperature=1.0):
     return -(temperature**2) * sum(a * math.log(b) for a, b in zip(rest_t, rest_s, strict=True))
 
 
+def slow_balanced_kl(
+    s, t, temperature=3.0, delta=2.0, forward=1.0, reverse=1.0, rule="spread", sharpness=None, scale_by_t2=True
+):
+    entropies = [-sum(p * math.log(p) for p in probabilities([v / temperature for v in z])) for z in (s, t)]
+    excess = entropies[1] - entropies[0]
+    share = float(excess > 0) if sharpness is None else 1 / (1 + math.exp(-sharpness * excess))
+    v, u = 1 + (delta - 1) * share, 1 + (delta - 1) * (1 - share)
+    v, u = (u, v) if rule == "flipped" else (v, u)
+    parts = [slow_kl(s, t, temperature, scale_by_t2, reverse=r) for r in (False, True)]
+    return forward * v * parts[0] + reverse * u * parts[1]
+
+
 # Plain Python floats (float64), one item or position at a time.
 SLOW = {
     "squared_error": lambda s, t: sum((a - b) ** 2 for a, b in zip(s, t, strict=True)) / len(s),
@@ -73,6 +85,7 @@ SLOW = {
     "soft_cross_entropy": lambda s, t: -sum(a * math.log(b) for a, b in zip(t, probabilities(s), strict=True)),
     "kl": slow_kl,
     "norm_direction": slow_norm_direction,
+    "balanced_kl": slow_balanced_kl,
     "decoupled_kl": slow_decoupled_kl,
     "class_mean_kl": slow_class_mean_kl,
     "offset_entropy": lambda s, offset=1e-5: -sum(p * math.log(p + offset) for p in probabilities(s)) / len(s),
@@ -86,6 +99,10 @@ OPTIONS = {
     "offset_entropy": [{"offset": 0.01}],
     "decoupled_kl": [{"alpha": 2.5, "beta": 0.5, "temperature": 1.0}],
     "nontarget_cross_entropy": [{"temperature": 3.0}],
+    "balanced_kl": [
+        {"rule": "flipped", "temperature": 1.0, "delta": 3.0, "forward": 0.5},
+        {"sharpness": 4.0, "scale_by_t2": False, "reverse": 0.2},
+    ],
     "norm_direction": [{"form": "direction"}, {"form": "norm"}],
     "kl": [{"temperature": 3.0}, {"temperature": 2.0, "scale_by_t2": False}, {"reverse": True, "temperature": 4.0}],
 }

@@ -124,4 +124,5 @@ ROWS: dict[str, Row] = {
         against="kd",
         relational=True,
     ),
+    "bd_kd": Row(plain={"forward": 0.0, "reverse": 0.0}),
 }

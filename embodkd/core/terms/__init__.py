@@ -1,5 +1,6 @@
 """Terms: pure functions of signals that give one value per item; every reduction over items is the trainer's."""
 
+from embodkd.core.terms.balanced import balanced_kl
 from embodkd.core.terms.base import TERMS, item_mean
 from embodkd.core.terms.correlation import correlation
 from embodkd.core.terms.decoupled import decoupled_kl
@@ -12,6 +13,7 @@ from embodkd.core.terms.relation import angle_relation, distance_relation
 __all__ = [
     "TERMS",
     "angle_relation",
+    "balanced_kl",
     "correlation",
     "cross_entropy",
     "decoupled_kl",
