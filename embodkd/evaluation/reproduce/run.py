@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -98,16 +99,17 @@ def _side_by_side(seeds: list[int], words: dict[str, Any], jobs: int, bar: Progr
         command = [sys.executable, "-m", "embodkd.evaluation.reproduce", json.dumps(asked)]
         log = Path(words["run"]) / f"seed_{seed}" / "log.txt"
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("w", encoding="utf-8") as stream:
-            environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-            child = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=stream, text=True)
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        with (
+            log.open("w", encoding="utf-8") as stream,
+            subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=stream, text=True) as child,
+        ):
             running.append(child)
             assert child.stdout is not None
             for line in child.stdout:
                 bar.advance(1, done=line.strip())
-            if child.wait():
-                last = (log.read_text(encoding="utf-8").strip().splitlines() or ["it was killed"])[-1]
-                raise ValueError(f"seed {seed} stopped: {last}; the whole trace is in {log}")
+        if child.returncode:
+            raise ValueError(f"seed {seed} stopped: {_last_words(log)}; the whole trace is in {log}")
 
     with ThreadPoolExecutor(jobs) as pool:
         try:
@@ -118,6 +120,13 @@ def _side_by_side(seeds: list[int], words: dict[str, Any], jobs: int, bar: Progr
             for child in running:
                 child.terminate()
             raise
+
+
+def _last_words(log: Path) -> str:
+    """What stands below the last frame of the trace in `log`: the error and its notes."""
+    lines = log.read_text(encoding="utf-8").rstrip().splitlines()
+    below = itertools.takewhile(lambda line: not line.startswith("  "), reversed(lines))
+    return " ".join(reversed(list(below))) or "it was killed"
 
 
 def _result(table: Table, seeds: list[int], arms: list[str], folder: Path) -> dict[str, Any]:
