@@ -26,6 +26,7 @@ def distill_student(
     trainer: Mapping[str, Any],
     episodes: int,
     torch_threads: int,
+    tracker: str | None,
     quiet: bool,
     student: Mapping[str, Any],
     method: Mapping[str, Any],
@@ -52,7 +53,7 @@ def distill_student(
     recipe = build(get_method(method["name"]), _without_name(method), "method")
     if run is None:
         run = config["run"] = f"runs/{student['name']}_{name}"
-    with RunFolder.open(run, config, resume) as folder:
+    with RunFolder.open(run, config, resume, tracker) as folder:
         world = make_task(name, num_envs, **options)
         try:
             check_task(expert, meta, world.spec, where=f"teacher={teacher}")

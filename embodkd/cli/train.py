@@ -22,6 +22,7 @@ def train_teacher(
     checkpoint_every: int,
     episodes: int,
     torch_threads: int,
+    tracker: str | None,
     quiet: bool,
     task: Mapping[str, Any],
     engine: Mapping[str, Any],
@@ -36,7 +37,7 @@ def train_teacher(
 
     use_threads(torch_threads)
     options = task_options(task, engine, randomise)
-    with RunFolder.open(run, config, resume) as folder:
+    with RunFolder.open(run, config, resume, tracker) as folder:
         summary = train(
             task["name"],
             folder,

@@ -2,7 +2,7 @@
 
 runs/<name>/config.yaml      what was asked for (resolved)
             manifest.json    git commit, versions, seed, device, command, minutes
-            metrics.jsonl    one line per `log`, plus tensorboard/ with the same numbers
+            metrics.jsonl    one line per `log`, plus tensorboard/ (and a tracker, if asked for) with the same numbers
             checkpoints/step_N/   tensors.safetensors + state.json, whole or absent
 """
 
@@ -35,6 +35,7 @@ from embodkd.core.files import (
     write_tensors,
 )
 from embodkd.core.manifest import git_commit, now, versions
+from embodkd.core.tracker import Trackers, check_tracker
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,27 +70,34 @@ class Checkpoint:
 class RunFolder:
     """A run on disk; open it with `RunFolder.open`, use it as a context manager."""
 
-    def __init__(self, path: Path, lock: int) -> None:
+    def __init__(self, path: Path, lock: int, tracker: str | None = None) -> None:
         self.path = path
         self._lock: int | None = lock
         self._metrics: Any = None
-        self._board: Any = None
+        self._config: dict[str, Any] = {}
+        self._tracker = tracker
+        self._trackers: Trackers | None = None
         self._start = time.monotonic()
         self._minutes_before = 0.0
         self._minutes_in_all: float | None = None
         self._purge_step: int | None = None
 
     @classmethod
-    def open(cls, path: str | Path, config: Mapping[str, Any], resume: bool = False) -> RunFolder:
+    def open(
+        cls, path: str | Path, config: Mapping[str, Any], resume: bool = False, tracker: str | None = None
+    ) -> RunFolder:
         """Create the folder, or with `resume` go on in an existing one (a missing one is created then too).
 
+        tracker: one of `embodkd.core.tracker.TRACKERS` that is told all that is logged too, under the folder's name;
+        a resumed run goes on there as another run of that name.
         Raises ValueError if another process holds it, if it has contents and `resume` is off, or if it was made
-        with another config; OSError naming the path if it cannot be written.
+        with another config; OSError naming the path if it cannot be written; ImportError without the tracker.
         """
+        check_tracker(tracker)
         path = Path(path)
         with clear_os_error(path, "create"):
             path.mkdir(parents=True, exist_ok=True)
-        run = cls(path, _take_lock(path))
+        run = cls(path, _take_lock(path), tracker)
         try:
             run._prepare(_plain(config), resume)
         except BaseException:
@@ -109,7 +117,7 @@ class RunFolder:
         return self._minutes_before + (time.monotonic() - self._start) / 60
 
     def log(self, step: int, **scalars: float) -> None:
-        """Append one line of scalars at `step` to metrics.jsonl and TensorBoard; None or NaN is written as null.
+        """Append one line of scalars at `step` to metrics.jsonl, and tell the trackers; None or NaN is written as null.
 
         Its time_s are seconds of the whole run, as in `minutes`.
         """
@@ -121,7 +129,11 @@ class RunFolder:
                 self._metrics = open(self.path / "metrics.jsonl", "a", encoding="utf-8")  # noqa: SIM115
             self._metrics.write(json.dumps(row) + "\n")
             self._metrics.flush()
-        self._log_to_board(int(step), row)
+        if self._trackers is None:
+            # Not before there is something to say: by now a trainer has set up its devices and processes.
+            self._trackers = Trackers(self.path, self._tracker, self._config, self._purge_step)
+        numbers = {k: v for k, v in row.items() if k not in ("step", "time_s") and isinstance(v, (int, float))}
+        self._trackers.log(int(step), numbers)
 
     def metrics(self) -> list[dict[str, Any]]:
         """All lines logged so far."""
@@ -184,9 +196,9 @@ class RunFolder:
         if self._metrics is not None:
             self._metrics.close()
             self._metrics = None
-        if self._board is not None:
-            self._board.close()
-            self._board = None
+        if self._trackers is not None:
+            self._trackers.close()
+            self._trackers = None
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -202,6 +214,7 @@ class RunFolder:
     def _prepare(self, config: dict[str, Any], resume: bool) -> None:
         import yaml
 
+        self._config = _flat(config)
         contents = sorted(p.name for p in self.path.iterdir() if not p.name.startswith("."))
         file = self.path / "config.yaml"
         if contents and not resume:
@@ -239,31 +252,6 @@ class RunFolder:
     def _checkpoint_folders(self) -> list[Path]:
         folders = [p for p in (self.path / "checkpoints").glob("step_*") if p.name[5:].isdigit()]
         return sorted(folders, key=lambda p: int(p.name[5:]))
-
-    def _log_to_board(self, step: int, row: Mapping[str, Any]) -> None:
-        if self._board is None:
-            self._board = _board(self.path / "tensorboard", self._purge_step)
-        for name, value in row.items():
-            if name not in ("step", "time_s") and isinstance(value, (int, float)):
-                self._board.add_scalar(name, value, step)
-
-
-class _NoBoard:
-    def add_scalar(self, name: str, value: float, step: int) -> None:
-        """Nothing to draw on: the absence was warned about once, metrics.jsonl has the numbers."""
-
-    def close(self) -> None:
-        """Nothing to close."""
-
-
-def _board(folder: Path, purge_step: int | None) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        advice = "tensorboard is not installed: curves are in metrics.jsonl only; pip install tensorboard"
-        warnings.warn(advice, stacklevel=4)
-        return _NoBoard()
-    return SummaryWriter(str(folder), purge_step=purge_step)
 
 
 def _take_lock(path: Path) -> int:
@@ -306,7 +294,8 @@ def _crc32(file: Path) -> int:
 def _same_config(path: Path, stored: Mapping[str, Any], config: Mapping[str, Any]) -> None:
     a, b = _flat(stored), _flat(config)
     # Whether and how loudly to go on is no part of what is computed.
-    changed = sorted(k for k in a.keys() | b.keys() if a.get(k) != b.get(k) and k not in ("resume", "quiet"))
+    silent = ("resume", "quiet", "tracker")
+    changed = sorted(k for k in a.keys() | b.keys() if a.get(k) != b.get(k) and k not in silent)
     if changed:
         shown = "; ".join(f"{k}: {a.get(k)!r} there, {b.get(k)!r} here" for k in changed[:5])
         raise ValueError(f"{path}: was made with another config ({shown}); use the same, or another run name")
@@ -314,7 +303,7 @@ def _same_config(path: Path, stored: Mapping[str, Any], config: Mapping[str, Any
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     """`{"a": {"b": 1}}` -> `{"a.b": 1}`."""
-    if not isinstance(value, Mapping) or not value:
+    if not isinstance(value, Mapping) or (prefix and not value):
         return {prefix: value}
     flat: dict[str, Any] = {}
     for key, inner in value.items():

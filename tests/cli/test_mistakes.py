@@ -43,6 +43,7 @@ LATE = {
     "train teacher seed=one": ["seed", "'one'", "int"],
     "train teacher task.randomness=hihg": ["hihg", "high"],
     "train teacher ppo.minibatch=1000": ["minibatch", "1000"],
+    "train teacher tracker=wandbb": ["tracker", "'wandb'"],
     "train teacher engine=bullet task=hand_lift": ["hand_lift", "bullet"],
 }
 
