@@ -63,7 +63,9 @@ class Trainer:
     """Trains recipes.
 
     run: the folder for checkpoints and metrics (None: nothing is written and nothing can be resumed).
-    device: "cpu", or "auto" for what accelerate finds. precision: "no" (float32), "bf16" or "fp16".
+    device: "cpu", "cuda" (ValueError where torch sees none), or "auto" for what accelerate finds.
+    precision: "no" (float32), "bf16" or "fp16".
+    compile: run the models through torch.compile, except roles with taps, whose hooks a compiled module skips.
     accumulate: each batch is worked through in this many pieces; the update stays the same.
     checkpoint_s: seconds between checkpoints, which are written at the end of an epoch; 0 means after each.
     log_every: updates between two lines of metrics. quiet: no progress display.
@@ -74,8 +76,9 @@ class Trainer:
         run: RunFolder | None = None,
         *,
         seed: int = 0,
-        device: Literal["cpu", "auto"] = "cpu",
+        device: Literal["cpu", "cuda", "auto"] = "cpu",
         precision: Literal["no", "bf16", "fp16"] = "no",
+        compile: bool = False,
         accumulate: int = 1,
         checkpoint_s: float = 20.0,
         log_every: int = 20,
@@ -83,6 +86,10 @@ class Trainer:
     ) -> None:
         if accumulate < 1:
             raise ValueError(f"trainer.accumulate: must be at least 1, got {accumulate}")
+        if device not in ("cpu", "cuda", "auto"):
+            raise ValueError(f"trainer.device: {device!r} is not one of cpu, cuda, auto")
+        if device == "cuda" and not torch.cuda.is_available():
+            raise ValueError(f"trainer.device: cuda, but torch sees no card ({_why_no_cuda()}); use device=cpu")
         from accelerate import Accelerator
         from accelerate.state import AcceleratorState
 
@@ -92,7 +99,7 @@ class Trainer:
                 f"trainer.precision: {precision!r} after {former!r}; accelerate allows one process, one precision: "
                 "start another process"
             )
-        self.run, self.seed, self.accumulate = run, seed, accumulate
+        self.run, self.seed, self.accumulate, self.compile = run, seed, accumulate, compile
         self.checkpoint_s, self.log_every, self.quiet = checkpoint_s, log_every, quiet
         self._accelerator = Accelerator(cpu=device == "cpu", mixed_precision=precision)
         if self._accelerator.num_processes > 1:
@@ -163,7 +170,7 @@ class Trainer:
         shown: Progress,
     ) -> None:
         total = stage.updates()
-        learners = [Learner(player, self._accelerator, total) for player in stage.players]
+        learners = [Learner(player, self._accelerator, total, self.compile) for player in stage.players]
         if checkpoint is not None and checkpoint.state["optimisers"]:
             optimisers = [learner.optimiser for learner in learners]
             unpack_optimisers(optimisers, checkpoint.tensors, checkpoint.state["optimisers"])
@@ -294,6 +301,10 @@ class Trainer:
 
     def _is_quiet(self) -> bool:
         return self.quiet or not self.is_main_process
+
+
+def _why_no_cuda() -> str:
+    return f"torch {torch.__version__} is built without CUDA" if torch.version.cuda is None else "no driver or card"
 
 
 def prepared(batch: Signals, functions: Sequence[Prepare]) -> Signals:

@@ -26,7 +26,7 @@ class BadLoss(FloatingPointError):
 class Learner:
     """A player at work: its optimiser, parameters and weights resolved once per stage."""
 
-    def __init__(self, player: Player, accelerator: Any, total: int) -> None:
+    def __init__(self, player: Player, accelerator: Any, total: int, compiled: bool = False) -> None:
         self.player, self.total = player, total
         self._accelerator = accelerator
         device = accelerator.device
@@ -43,6 +43,10 @@ class Learner:
         for role in player.given.values():
             if isinstance(role, Role) and role.trains and role.model is player.train.model:
                 role.runner = player.train.runner
+        if compiled:
+            for role in (player.train, *player.given.values()):
+                if isinstance(role, Role):
+                    role.compile()
         self.optimiser = player.optimiser.build(self.parameters)
         # accelerate's wrapper serves the loss scaler of fp16 only, and costs 0.3 ms per update.
         scaled = accelerator.scaler is not None
