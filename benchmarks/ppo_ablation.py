@@ -17,10 +17,11 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 from benchmarks.cells import SEEDS, Cell, Table, arguments, call, judged
+from embodkd.evaluation.interval import t_interval
 
 RESULTS = Table(Path("results/ppo_ablation.json"))
 RUNS = Path("runs/ppo_ablation")
@@ -38,7 +39,6 @@ ARMS = {
     "stock": "ppo=stock",
 }
 MEASURES = {"success_rate": "success at the end", "mean_success": "success on the way"}
-STUDENT_T = {1: 12.706, 2: 4.303}  # its 97.5 % point by degrees of freedom, which are seeds less one
 
 
 def cells() -> list[Cell]:
@@ -67,11 +67,9 @@ def learning(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def difference(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float, float, str]:
-    """(mean of ours - theirs, low, high, verdict): Student's 95 % interval over paired seeds, at least two."""
-    gains = [a - b for a, b in zip(ours, theirs, strict=True)]
-    middle, half = mean(gains), STUDENT_T[len(gains) - 1] * stdev(gains) / len(gains) ** 0.5
-    verdict = "helps" if middle - half > 0 else "hurts" if middle + half < 0 else "undecided"
-    return middle, middle - half, middle + half, verdict
+    """(mean of ours - theirs, low, high, verdict): Student's 95 % interval over paired seeds."""
+    middle, low, high = t_interval([a - b for a, b in zip(ours, theirs, strict=True)])
+    return middle, low, high, "helps" if low > 0 else "hurts" if high < 0 else "undecided"
 
 
 def show() -> None:
