@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -312,6 +314,32 @@ def test_measures_of_the_method_are_taken_of_every_arm(table, trained, monkeypat
     trained.clear()
     table(lambda content: content["arms"]["kd"]["method"].update(temperature=5.0))
     assert trained == [cell for cell in ALL if "arms" in cell], "who measures has changed"
+
+
+def test_what_the_steps_of_a_recipe_measure_is_kept_even_when_a_run_is_resumed(table, monkeypatch) -> None:
+    from embodkd.methods import get_method
+
+    kd, stops = get_method("kd"), []
+    recipe = kd.recipe
+
+    def stop(context):
+        if not stops:
+            stops.append(context.seed)
+            raise KeyboardInterrupt
+        return {"trust": 0.75}
+
+    @functools.wraps(recipe)
+    def measured(self, *arguments, **options):
+        found = recipe(self, *arguments, **options)
+        steps = [lambda context: {"trust": 0.25, "seed": context.seed, "bank/rows": 3.0}, *found.stages, stop]
+        return dataclasses.replace(found, stages=tuple(steps))
+
+    monkeypatch.setattr(kd, "recipe", measured)
+    with pytest.raises(KeyboardInterrupt):
+        table()
+    measures = table()[0]["arms"]["kd"]["measures"]
+    assert measures["trust"] == [0.75, 0.75] and measures["seed"] == [0, 1] and stops == [0]
+    assert not any("/" in name or name in ("step", "time_s", "round") for name in measures)
 
 
 def test_a_metric_may_be_a_measure_of_another_part(table) -> None:

@@ -7,6 +7,7 @@ RUN/seed_N/arms/NAME/       config.yaml, manifest.json, metrics.jsonl; product/ 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -90,7 +91,7 @@ class Cells:
                 write_tensors(aside / "model.safetensors", product.state_dict())
             row = {
                 "fingerprint": mark,
-                "measures": self._measures(training, assembled, trainer),
+                "measures": self._measures(training, assembled, trainer, said(run)),
                 "minutes": run.minutes,
                 "git_commit": git_commit(),
                 "date": now(),
@@ -116,9 +117,11 @@ class Cells:
         given = {"model": model, "sample_ids": ids, "classes": data.classes, "seed": own_seed(training, self.seed)}
         return build(Corrupted, training.corrupt, f"{training.name}.corrupt", **given)
 
-    def _measures(self, training: Training, assembled: Assembled, trainer: Trainer) -> dict[str, float]:
+    def _measures(
+        self, training: Training, assembled: Assembled, trainer: Trainer, said: Mapping[str, float]
+    ) -> dict[str, float]:
         product, classify = assembled.recipe.product, getattr(assembled.method, "classify", None)
-        found = measured(product, assembled.data, classify, trainer.device)
+        found = {**said, **measured(product, assembled.data, classify, trainer.device)}
         if training.teaches:
             return found
         for judge in self._judges:
@@ -143,6 +146,17 @@ def judges(table: Table) -> tuple[Training, ...]:
         if hasattr(method, "measures"):
             found.setdefault(type(method), training)
     return tuple(found.values())
+
+
+def said(run: RunFolder) -> dict[str, float]:
+    """What the recipe's steps without gradients returned under a plain name: measured on the way, not of the product.
+
+    Names with a slash ("bank/rows") are for the log only.
+    """
+    # Lines about updates and refills name their round, which a step does not have.
+    rows = [row for row in run.metrics() if "round" not in row]
+    plain = {name: value for row in rows for name, value in row.items() if "/" not in name}
+    return {name: value for name, value in plain.items() if name not in ("step", "time_s")}
 
 
 def _mark(folder: Path) -> str | None:
