@@ -125,4 +125,5 @@ ROWS: dict[str, Row] = {
         relational=True,
     ),
     "bd_kd": Row(plain={"forward": 0.0, "reverse": 0.0}),
+    "lelp": Row(arguments={"subclasses": 2}, plain={"subclasses": 1, "alpha": 1.0}),
 }
