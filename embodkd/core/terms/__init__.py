@@ -2,6 +2,7 @@
 
 from embodkd.core.terms.balanced import balanced_kl
 from embodkd.core.terms.base import TERMS, item_mean
+from embodkd.core.terms.class_mean import class_mean_kl, offset_entropy
 from embodkd.core.terms.correlation import correlation
 from embodkd.core.terms.decoupled import decoupled_kl
 from embodkd.core.terms.direction import norm_direction
@@ -14,6 +15,7 @@ __all__ = [
     "TERMS",
     "angle_relation",
     "balanced_kl",
+    "class_mean_kl",
     "correlation",
     "cross_entropy",
     "decoupled_kl",
@@ -24,6 +26,7 @@ __all__ = [
     "label_probability",
     "nontarget_cross_entropy",
     "norm_direction",
+    "offset_entropy",
     "smooth_l1",
     "soft_cross_entropy",
     "squared_error",
