@@ -62,10 +62,10 @@ def _verb(words: list[str]) -> int:
     verb, rest = find(words)
     if verb is None:
         return _no_verb(words)
-    if rest[:1] in (["--help"], ["-h"]):
+    if "--help" in rest or "-h" in rest:
         from embodkd.cli.help import of_verb
 
-        print(of_verb(verb, rest[1:]))
+        print(of_verb(verb, rest))
         return 0
     if verb.config is None:
         module, _, name = verb.function.partition(":")

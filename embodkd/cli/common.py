@@ -7,12 +7,27 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from embodkd.core.files import read_json
+
 
 def policy_folder(path: str | Path) -> Path:
     """The policy folder meant by `path`: itself, or `policy/` inside a run folder."""
     path = Path(path)
     inside = path / "policy"
     return inside if not (path / "config.json").is_file() and (inside / "config.json").is_file() else path
+
+
+def model_folder(path: str | Path) -> Path:
+    """The classifier's folder meant by `path`: itself, or `model/` inside a run folder."""
+    path = Path(path)
+    inside = path / "model"
+    return inside if (inside / "config.json").is_file() else path
+
+
+def is_classifier(path: str | Path) -> bool:
+    """Whether a classifier lies there, and not a policy."""
+    file = model_folder(path) / "config.json"
+    return file.is_file() and "model" in read_json(file)
 
 
 def run_folder(path: str | Path) -> Path:

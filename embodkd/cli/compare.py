@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from embodkd.cli.common import needed, policy_folder, task_of, use_threads
+from embodkd.cli.common import is_classifier, needed, policy_folder, task_of, use_threads
 
 Choice = Mapping[str, Any] | None
 
@@ -25,6 +25,7 @@ def compare(
     randomise: Choice = None,
 ) -> int:
     """Run both on the same episodes (a stored evaluation.json is taken as it is) and print the verdict."""
+    from embodkd.cli.classifier import judge_model
     from embodkd.evaluation import Evaluation
     from embodkd.evaluation import compare as paired
     from embodkd.evaluation import evaluate as run
@@ -37,6 +38,8 @@ def compare(
         path = Path(needed(value, key, example))
         if path.suffix == ".json":
             results.append(Evaluation.load(path))
+        elif is_classifier(path):
+            results.append(judge_model(path))
         else:
             folder = policy_folder(path)
             actor, meta = load_policy(folder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from embodkd.cli.errors import Refused
 from embodkd.cli.keys import Config, options
-from embodkd.cli.verbs import Verb, after, find
+from embodkd.cli.verbs import Verb, after, find, other_forms
 from embodkd.core.registry import near
 
 _BASH = """\
@@ -55,6 +55,8 @@ def candidates(words: list[str]) -> list[str]:
     verb, rest = find(before)
     if verb is None:
         return [word for word in after(before) if word.startswith(last)]
+    # What is being typed may already choose the form: data=...
+    verb = find(words)[0] or verb
     found = _of_verb(verb, rest, last)
     return sorted(word for word in found if word.startswith(last))
 
@@ -75,12 +77,15 @@ def _of_verb(verb: Verb, rest: list[str], last: str) -> list[str]:
     chosen = {k: v for k, _, v in (w.partition("=") for w in rest) if k in groups}
     words = [f"{prefix}{k}=" for k, value in config.keys(chosen).items() if not isinstance(value, dict)]
     words += [f"{prefix}{group}=" for group in groups]
+    words += [f"{prefix}{other.given}=" for other in other_forms(verb) if other.given]
     return words if last else [w for w in words if "." not in w]
 
 
 def _values(config: Config, groups: dict[str, str | None], key: str) -> list[str]:
     if key in groups:
         return [f"{key}={option}" for option in options(key)]
+    if (config.name, key) == ("reproduce", "slug"):
+        return [f"{key}={option}" for option in options("reproduce")]
     if isinstance(config.keys().get(key), bool):
         return [f"{key}=true", f"{key}=false"]
     return []

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embodkd.cli.common import needed, policy_folder, task_of, use_threads
+from embodkd.cli.common import is_classifier, needed, policy_folder, task_of, use_threads
 
 if TYPE_CHECKING:
     from embodkd.core.recipe import Context
@@ -40,17 +40,22 @@ def distill_student(
     from embodkd.cli.evaluate import judge
     from embodkd.core.rng import seed_everything
     from embodkd.core.run import RunFolder
-    from embodkd.core.schema import build
+    from embodkd.core.schema import build, parameters
     from embodkd.core.trainer import distill
     from embodkd.envs import make_task
     from embodkd.methods import get_method
     from embodkd.policies import check_task, load_policy, make_policy, save_policy, task_record
 
     use_threads(torch_threads)
+    if teacher is not None and is_classifier(teacher):
+        raise ValueError(f"teacher={teacher} is a classifier: say which data its student learns from, data=...")
     source = policy_folder(needed(teacher, "teacher", "embodkd distill student teacher=runs/teacher_peg_hole"))
     expert, meta = load_policy(source)
     name, options = task_of(meta, task, engine, randomise)
-    recipe = build(get_method(method["name"]), _without_name(method), "method")
+    kind = get_method(method["name"])
+    if "task" not in parameters(kind.recipe):
+        raise ValueError(f"method={method['name']} distils classifiers: say which data they are of, data=...")
+    recipe = build(kind, _without_name(method), "method")
     if run is None:
         run = config["run"] = f"runs/{student['name']}_{name}"
     with RunFolder.open(run, config, resume, tracker) as folder:

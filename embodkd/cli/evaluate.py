@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from embodkd.cli.common import changed, needed, policy_folder, run_folder, task_of, use_threads
+from embodkd.cli.common import changed, is_classifier, needed, policy_folder, run_folder, task_of, use_threads
 
 Choice = Mapping[str, Any] | None
 
@@ -44,6 +44,7 @@ def evaluate(
     seed: int,
     copies: int,
     out: str | None,
+    part: str,
     ablate: bool,
     probe: bool,
     torch_threads: int,
@@ -54,7 +55,12 @@ def evaluate(
 ) -> int:
     """Judge one policy. The exit code is 1 if the leak probe finds that it uses privileged groups undeclared."""
     use_threads(torch_threads)
-    folder = policy_folder(needed(policy, "policy", "embodkd evaluate policy=runs/student_peg_hole"))
+    where = needed(policy, "policy", "embodkd evaluate policy=runs/student_peg_hole")
+    if is_classifier(where):
+        if task or engine or randomise or ablate or probe:
+            raise ValueError(f"{where} is a classifier: task, engine, randomise, ablate and probe are for policies")
+        return _classifier(where, part, out)
+    folder = policy_folder(where)
     chosen = {"task": task, "engine": engine, "randomise": randomise}
     result = judge(folder, episodes=episodes, seed=seed, copies=copies, out=out, quiet=quiet, **chosen)
     print(f"{folder}: {result}")
@@ -63,6 +69,16 @@ def evaluate(
     if not (ablate or probe):
         return 0
     return _look_closer(folder, chosen, episodes if ablate else 0, seed, copies, probe, quiet)
+
+
+def _classifier(folder: str, part: str, out: str | None) -> int:
+    from embodkd.cli.classifier import judge_model
+
+    result = judge_model(folder, part, out)
+    print(f"{folder}: {result}")
+    for name, value in result.manifest["measures"].items():
+        print(f"  {name}: {value:.4g}")
+    return 0
 
 
 def _look_closer(

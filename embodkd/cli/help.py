@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from embodkd.cli.keys import Config, comments, folder, options
-from embodkd.cli.verbs import VERBS, Verb
+from embodkd.cli.verbs import VERBS, Verb, other_forms
 
 _WIDTH = 28
 
@@ -14,7 +14,7 @@ _WIDTH = 28
 def overview() -> str:
     """What `embodkd --help` says."""
     lines = ["embodkd <verb> [<noun>] [key=value ...]", ""]
-    lines += [f"  {v.title:<{_WIDTH - 10}}{v.summary}" for v in VERBS]
+    lines += [f"  {v.shown:<{_WIDTH - 2}}{v.summary}" for v in VERBS]
     lines += [
         "",
         "embodkd <verb> --help     keys, choices and defaults of a verb",
@@ -28,14 +28,17 @@ def overview() -> str:
 
 def of_prefix(word: str) -> str:
     """What `embodkd train --help` says: the nouns that follow."""
-    lines = [f"embodkd {v.title}: {v.summary}" for v in VERBS if v.words[0] == word]
+    lines = [f"embodkd {v.shown}: {v.summary}" for v in VERBS if v.words[0] == word]
     return "\n".join(lines)
 
 
 def of_verb(verb: Verb, words: list[str]) -> str:
     """Keys, choices and defaults of a verb, under the choices made in `words` (`student=pointnet`)."""
-    lines = [f"embodkd {verb.title} [key=value ...]", f"  {verb.summary}", "", "examples"]
-    lines += [f"  {example}" for example in verb.examples]
+    lines = [f"embodkd {verb.shown} [key=value ...]", f"  {verb.summary}"]
+    for other in other_forms(verb):
+        key = f" {other.given}={'|'.join(options(other.given))}" if other.given else ""
+        lines += ["", f"embodkd {other.title} --help{key}", f"  {other.summary}"]
+    lines += ["", "examples", *(f"  {example}" for example in verb.examples)]
     if verb.config is None:
         return "\n".join(lines)
     config = Config(verb.config)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from embodkd.cli.errors import Refused
 from embodkd.cli.keys import Config, options
-from embodkd.cli.verbs import Verb
+from embodkd.cli.verbs import Verb, other_forms
 
 # Hydra's own flags that are passed on. Its --experimental-rerun reads a pickle and stays out.
 FLAGS = {"-m": 0, "--multirun": 0, "--cfg": 1, "-c": 1, "--info": 1, "-i": 1, "--resolve": 0, "--package": 1}
@@ -100,7 +100,8 @@ def _check(verb: Verb, words: Words) -> None:
             known |= set(config.keys({**first, group: pick}))
     for key, word in plain:
         if key not in known:
-            raise Refused(f"{verb.title}: {_unknown(config, key, word, known, groups, chosen)}")
+            said = _of_another_form(verb, key) or _unknown(config, key, word, known, groups, chosen)
+            raise Refused(f"{verb.title}: {said}")
     given = {key for key, word in plain if not word.startswith("~")} | set(chosen)
     missing = [key for key in verb.needs if key not in given]
     if missing and not any(f in words.flags for f in ("--cfg", "-c", "--info", "-i")):
@@ -116,6 +117,20 @@ def _chosen(verb: Verb, config: Config, group: str, value: str) -> list[str]:
         if pick not in known and pick not in ("null", "") and "(" not in value:
             raise Refused(f"{verb.title}: {group} has no option {pick!r}{_hint(pick, known)}; {_all(group, known)}")
     return [p for p in picks if p in known]
+
+
+def _of_another_form(verb: Verb, key: str) -> str | None:
+    """What is wrong with a key that the same words know, given another key, or without one that was given."""
+    head, own = key.partition(".")[0], Config(str(verb.config))
+    if head in own.top() or head in own.groups():
+        return None
+    for other in other_forms(verb):
+        config = Config(str(other.config))
+        if head in config.top() or head in config.groups():
+            if other.given is not None:
+                return f"{head!r} goes with {other.given}={'|'.join(options(other.given))}, which is not given"
+            return f"{head!r} does not go with {verb.given}=...; see embodkd {verb.title} --help {verb.given}=..."
+    return None
 
 
 def _unknown(

@@ -10,7 +10,8 @@ class Verb:
     """One command.
 
     words: what is typed after `embodkd`; config: its file in configs/ (None: the command parses its own words);
-    function: "module:name" of what runs; positional: the key that a bare word sets; needs: keys without a default.
+    function: "module:name" of what runs; positional: the key that a bare word sets; needs: keys without a default;
+    given: a verb of the same words with other keys, chosen by giving this one (`embodkd train teacher data=digits`).
     """
 
     words: tuple[str, ...]
@@ -20,6 +21,12 @@ class Verb:
     config: str | None = None
     positional: str | None = None
     needs: tuple[str, ...] = ()
+    given: str | None = None
+
+    @property
+    def shown(self) -> str:
+        """`"train teacher data=..."`: the title, and the key that chooses this form."""
+        return f"{self.title} {self.given}=..." if self.given else self.title
 
     @property
     def title(self) -> str:
@@ -36,12 +43,28 @@ VERBS = (
         config="train_teacher",
     ),
     Verb(
+        ("train", "teacher"),
+        "train a classifier on a data set",
+        "embodkd.cli.classifier:train_classifier",
+        ("embodkd train teacher data=digits", "embodkd train teacher data=fashion_mnist model=cnn budget.epochs=10"),
+        config="train_classifier",
+        given="data",
+    ),
+    Verb(
         ("distill", "student"),
         "make a student that reads only what it will have when deployed",
         "embodkd.cli.distill:distill_student",
         ("embodkd distill student teacher=runs/teacher_peg_hole student=depth_cnn method=dagger",),
         config="distill_student",
         needs=("teacher",),
+    ),
+    Verb(
+        ("distill", "student"),
+        "make a smaller classifier that learns from a larger one, by any method",
+        "embodkd.cli.classifier:distill_classifier",
+        ("embodkd distill student data=digits teacher=runs/teacher_digits model.hidden=[16] method=kd",),
+        config="distill_classifier",
+        given="data",
     ),
     Verb(
         ("evaluate",),
@@ -138,10 +161,18 @@ VERBS = (
 
 def find(words: list[str]) -> tuple[Verb | None, list[str]]:
     """The verb that `words` begin with and the words after it; (None, words) if there is none."""
-    for verb in VERBS:
-        if tuple(words[: len(verb.words)]) == verb.words:
-            return verb, words[len(verb.words) :]
+    for length in range(len(words), 0, -1):
+        forms = [verb for verb in VERBS if list(verb.words) == words[:length]]
+        if forms:
+            rest = words[length:]
+            keys = {word.lstrip("+").partition("=")[0] for word in rest if "=" in word}
+            return next((form for form in forms if form.given in keys), forms[0]), rest
     return None, words
+
+
+def other_forms(verb: Verb) -> list[Verb]:
+    """The verbs of the same words with other keys."""
+    return [other for other in VERBS if other.words == verb.words and other is not verb]
 
 
 def after(words: list[str]) -> tuple[str, ...]:

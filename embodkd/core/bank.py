@@ -106,7 +106,7 @@ class Bank:
                 f"the bank in {folder} was made with another {' and another '.join(wrong)}; "
                 "remove that folder to make it anew, or give this bank another one"
             )
-        self._take({c: np.load(folder / f"{c}.npy", mmap_mode="r", allow_pickle=False) for c in facts["columns"]})
+        self._take({c: np.lib.format.open_memmap(folder / f"{c}.npy", "r") for c in facts["columns"]})
 
     def fingerprint(self) -> dict[str, str]:
         """What the bank depends on, as digests: the model's weights, the samples, what is kept of which pass."""

@@ -1,6 +1,7 @@
 """Judging: success with intervals, paired comparison, sensor ablation, leak probes, videos and the report."""
 
 from embodkd.evaluation.ablate import Ablation, ablate
+from embodkd.evaluation.classifier import evaluate_classifier
 from embodkd.evaluation.compare import Comparison, compare
 from embodkd.evaluation.evaluate import Actor, evaluate
 from embodkd.evaluation.interval import mcnemar, paired_interval, wilson
@@ -20,6 +21,7 @@ __all__ = [
     "ablate",
     "compare",
     "evaluate",
+    "evaluate_classifier",
     "mcnemar",
     "paired_interval",
     "probe_leak",

@@ -26,12 +26,13 @@ class Comparison:
     only_a: int
     only_b: int
     flags: tuple[str, ...] = ()
+    unit: str = "episodes"
 
     def __str__(self) -> str:
         points = f"{100 * self.difference:+.1f} points (95 %: {100 * self.low:+.1f} to {100 * self.high:+.1f})"
         flagged = f"; beware: {'; '.join(self.flags)}" if self.flags else ""
         chance = f"p = {self.p_value:.2g}" if self.p_value >= 0.001 else "p < 0.001"
-        return f"{self.verdict}: {points} on {self.episodes} shared episodes, {chance}{flagged}"
+        return f"{self.verdict}: {points} on {self.episodes} shared {self.unit}, {chance}{flagged}"
 
 
 def compare(a: Evaluation, b: Evaluation, margin: float = 0.02) -> Comparison:
@@ -49,9 +50,8 @@ def compare(a: Evaluation, b: Evaluation, margin: float = 0.02) -> Comparison:
     difference, low, high = paired_interval(both, only_a, only_b, neither)
     p_value = mcnemar(only_a, only_b)
     verdict = _verdict(low, high, p_value, margin)
-    return Comparison(
-        difference, low, high, p_value, verdict, margin, len(pairs), only_a, only_b, _software_differences(a, b)
-    )
+    flags = _software_differences(a, b)
+    return Comparison(difference, low, high, p_value, verdict, margin, len(pairs), only_a, only_b, flags, a.unit)
 
 
 def check_same_protocol(a: Evaluation, b: Evaluation) -> None:

@@ -53,6 +53,8 @@ def _title(run: Path, found: Sequence[Member]) -> str:
     for member in found:
         if member.evaluation:
             protocol = member.evaluation.protocol
+            if "data" in protocol:
+                return f"{protocol['data']['name'].replace('_', ' ').capitalize()}, {protocol['part']}"
             difficulty = protocol["options"].get("randomness")
             task = protocol["task"].replace("_", " ").capitalize()
             return f"{task}, {difficulty} randomness" if difficulty else task
@@ -64,9 +66,12 @@ def _facts(found: Sequence[Member]) -> list[str]:
     if judged is None:
         return []
     protocol, versions = judged.protocol, judged.manifest.get("versions", {})
-    facts = [f"{protocol['engine']} {versions.get(protocol['engine']) or ''}".strip()]
-    first, last = protocol["seed"], protocol["seed"] + protocol["episodes"] - 1
-    facts.append(f"{protocol['episodes']} episodes, seeds {first} to {last}")
+    if "data" in protocol:
+        facts = [f"{judged.episodes} items, drawn with seed {protocol['data']['seed']}"]
+    else:
+        facts = [f"{protocol['engine']} {versions.get(protocol['engine']) or ''}".strip()]
+        first, last = protocol["seed"], protocol["seed"] + protocol["episodes"] - 1
+        facts.append(f"{protocol['episodes']} episodes, seeds {first} to {last}")
     if commit := judged.manifest.get("git_commit"):
         facts.append(f"code {commit[:10]}{' with changes' if commit.endswith('-dirty') else ''}")
     return facts
@@ -78,7 +83,9 @@ def _lead(found: Sequence[Member]) -> str:
     said = []
     student, teacher, blind = (by_name.get(name) for name in ("student", "teacher", "blind"))
     if student:
-        said.append(f"The student reads only {_names(student)} and succeeds in <b>{_rate(student)}</b> of its episodes")
+        said.append(
+            f"The student reads only {_names(student)} and succeeds in <b>{_rate(student)}</b> of its {_unit(student)}"
+        )
     if teacher:
         what = ", which also reads privileged state," if any(teacher.reads.values()) else ""
         said.append(f"{'its' if student else 'The'} teacher{what} in <b>{_rate(teacher)}</b>")
@@ -86,13 +93,17 @@ def _lead(found: Sequence[Member]) -> str:
         whose = "its" if student else "The"
         said.append(f"{whose} blind twin, trained alike without a camera, in <b>{_rate(blind)}</b>")
     if not said:
-        said = [f"{escape(m.title)} succeeds in <b>{_rate(m)}</b> of its episodes" for m in by_name.values()]
+        said = [f"{escape(m.title)} succeeds in <b>{_rate(m)}</b> of its {_unit(m)}" for m in by_name.values()]
     return "; ".join(said) + "." if said else "Not evaluated yet: run <code>embodkd evaluate</code> for success rates."
 
 
 def _names(member: Member) -> str:
     names = [escape(name) for name in member.reads]
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]])) if names else "its sensors"
+
+
+def _unit(member: Member) -> str:
+    return member.evaluation.unit if member.evaluation else "episodes"
 
 
 def _rate(member: Member) -> str:

@@ -64,7 +64,9 @@ def members(run: Path) -> list[Member]:
     """The runs in ``run``: its subfolders teacher, student, blind, ... or itself; ``ValueError`` if there is none."""
     if not run.is_dir():
         raise ValueError(f"{run}: no such folder; name a run folder, or a folder with several in it")
-    inside = [p for p in run.iterdir() if p.is_dir() and p.name not in ("policy", "policy_last", "checkpoints")]
+    inside = [
+        p for p in run.iterdir() if p.is_dir() and p.name not in ("policy", "policy_last", "model", "checkpoints")
+    ]
     folders = [p for p in inside if any((p / sign).exists() for sign in _SIGNS)]
     if not folders and any((run / sign).exists() for sign in _SIGNS):
         folders = [run]

@@ -32,7 +32,7 @@ def cards(found: Sequence[Member]) -> str:
             low, high = member.evaluation.ci95
             range_ = f"95 % interval {charts.percent(low)} to {charts.percent(high)}"
             figure = f'<p class="big">{number}<span>%</span></p>'
-            figure += f'<p class="under">{range_}, {member.evaluation.episodes} episodes</p>'
+            figure += f'<p class="under">{range_}, {member.evaluation.episodes} {member.evaluation.unit}</p>'
         chips = "".join(_chip(name, secret) for name, secret in member.reads.items())
         cards.append(
             f'<div class="card kpi" style="--line:var({member.colour})"><h3>{escape(member.title)}{spent}</h3>{figure}'
@@ -58,7 +58,8 @@ def success(found: Sequence[Member]) -> str:
         if member.evaluation
     ]  # fmt: skip
     body = f'<div class="card">{"".join(bars)}{_verdicts(found)}</div>' if bars else ""
-    note = "Success at the last step of each episode. The whisker is Wilson’s 95 % interval."
+    what = "The largest logit is at the label" if _of_items(found) else "Success at the last step of each episode"
+    note = f"{what}. The whisker is Wilson’s 95 % interval."
     return _section("Success", note, body)
 
 
@@ -149,7 +150,8 @@ def curves(found: Sequence[Member]) -> str:
     """Curves of metrics.jsonl: the telling ones in front, all others folded."""
     shown, rest = [], []
     for member in found:
-        x_label = "updates" if member.policy.get("lineage", {}).get("teacher") else "control steps"
+        by_steps = member.policy and not member.policy.get("lineage", {}).get("teacher")
+        x_label = "control steps" if by_steps else "updates"
         success, single, others = _telling(member)
         if success:
             shown.append(_plot(member, success, x_label, "success while learning", share=True))
@@ -201,9 +203,17 @@ def failures(found: Sequence[Member]) -> str:
                     f"<tr><td>{escape(member.title)}</td><td>{escape(name.replace('_', ' '))}</td>"
                     f"<td>{count} ({share})</td><td>{examples}</td></tr>"
                 )
-    head = "<tr><th>Policy</th><th>Failure</th><th>Episodes</th><th>Seeds</th></tr>"
+    unit, key = ("Items", "Sample ids") if _of_items(found) else ("Episodes", "Seeds")
+    head = f"<tr><th>{'Model' if unit == 'Items' else 'Policy'}</th><th>Failure</th><th>{unit}</th><th>{key}</th></tr>"
     table = f'<div class="card scroll"><table>{head}{"".join(rows)}</table></div>' if rows else ""
+    if unit == "Items":
+        return _section("What is taken for what", "The ids are those of the data set.", table)
     return _section("How episodes fail", "Each seed can be played again by itself.", table)
+
+
+def _of_items(found: Sequence[Member]) -> bool:
+    """Whether classifiers are shown."""
+    return any(member.evaluation is not None and member.evaluation.unit == "items" for member in found)
 
 
 def making(found: Sequence[Member]) -> str:

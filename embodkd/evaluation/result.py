@@ -43,6 +43,11 @@ class Evaluation:
         return len(self.outcomes)
 
     @property
+    def unit(self) -> str:
+        """What one outcome is about: "episodes", or "items" of a data set."""
+        return str(self.protocol.get("unit", "episodes"))
+
+    @property
     def successes(self) -> int:
         """How many of them succeeded."""
         return sum(outcome.success for outcome in self.outcomes)
@@ -65,7 +70,7 @@ class Evaluation:
 
     def __str__(self) -> str:
         low, high = (100 * limit for limit in self.ci95)
-        return f"{100 * self.success_rate:.1f} % of {self.episodes} episodes (95 %: {low:.1f} to {high:.1f})"
+        return f"{100 * self.success_rate:.1f} % of {self.episodes} {self.unit} (95 %: {low:.1f} to {high:.1f})"
 
     def as_dict(self) -> dict[str, Any]:
         """The contents of evaluation.json."""

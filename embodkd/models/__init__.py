@@ -12,10 +12,10 @@ from typing import Any
 
 from embodkd.core.schema import build, parameters
 from embodkd.models import cnn, efficientnet, mlp, resnet, vit  # noqa: F401 (each enters its class into MODELS)
-from embodkd.models.artefact import load_model, save_model
+from embodkd.models.artefact import check_storable, load_model, save_model
 from embodkd.models.base import MODELS, Classifier
 
-__all__ = ["MODELS", "Classifier", "load_model", "make_model", "model_names", "save_model"]
+__all__ = ["MODELS", "Classifier", "check_storable", "load_model", "make_model", "model_names", "save_model"]
 
 
 def make_model(name: str, shape: Sequence[int], classes: int, **options: Any) -> Classifier:

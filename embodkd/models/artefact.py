@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from embodkd.core.artefact import golden_unit, load_weights, read_config, write_artefact
+from embodkd.core.heads import SubclassHead, expand_classifier
 from embodkd.core.schema import build
 from embodkd.models.base import MODELS, Classifier
 
@@ -18,7 +20,7 @@ GOLDEN_ROWS, GOLDEN_TOLERANCE = 4, 1e-3
 
 def save_model(
     folder: str | Path,
-    model: Classifier,
+    model: nn.Module,
     *,
     lineage: Mapping[str, Any] | None = None,
     extra: Mapping[str, Any] | None = None,
@@ -29,15 +31,13 @@ def save_model(
     not made by `make_model` or gives logits that are not finite.
     """
     folder = Path(folder)
-    name = MODELS.name_of(type(model))
+    check_storable(model, str(folder))
+    assert isinstance(model, Classifier)
     golden = _golden_logits(model)
     if not np.isfinite(golden).all():
         raise ValueError(f"{folder}: the model's logits on the golden input are not finite; its weights are broken")
     config = {
-        "model": name,
-        "arguments": {k: list(v) if isinstance(v, tuple) else v for k, v in model.arguments.items()},
-        "shape": list(model.shape),
-        "classes": model.classes,
+        **_anatomy(model),
         "lineage": dict(lineage or {}),
         "extra": dict(extra or {}),
         "golden_logits": golden.tolist(),
@@ -49,11 +49,7 @@ def load_model(folder: str | Path) -> tuple[Classifier, dict[str, Any]]:
     """(model in evaluation mode, its config.json). ValueError, with advice, if anything is missing or does not fit."""
     folder = Path(folder)
     config = read_config(folder, "model", ("model", "arguments", "shape", "classes", "golden_logits"))
-    kind = MODELS.get(config["model"])
-    # Building draws initial weights that are overwritten at once: the caller's random stream must not notice.
-    with torch.random.fork_rng(devices=[]):
-        model = build(kind, config["arguments"], str(folder), shape=tuple(config["shape"]), classes=config["classes"])
-    model.arguments = config["arguments"]
+    model = _built(config, str(folder))
     load_weights(model, folder)
     golden = np.asarray(config["golden_logits"], np.float32)
     worst = np.abs(_golden_logits(model) - golden).max()
@@ -63,6 +59,40 @@ def load_model(folder: str | Path) -> tuple[Classifier, dict[str, Any]]:
             "the weights or the model's code changed since; save it anew, or use the version that wrote it"
         )
     return model.eval(), config
+
+
+def check_storable(model: nn.Module, where: str) -> None:
+    """ValueError unless `save_model` and `load_model` give `model` back; `where` opens the message."""
+    if type(model) not in (MODELS.get(name) for name in MODELS):
+        raise ValueError(f"{where}: makes a {type(model).__name__}, and a model folder holds {', '.join(MODELS)} only")
+    assert isinstance(model, Classifier)
+    own = {name: value.shape for name, value in model.state_dict().items()}
+    if own != {name: value.shape for name, value in _built(_anatomy(model), where).state_dict().items()}:
+        raise ValueError(f"{where}: changes the layers of its {type(model).__name__}, which no model folder holds")
+
+
+def _anatomy(model: Classifier) -> dict[str, Any]:
+    """How to build an untrained model of the same layers."""
+    facts = {
+        "model": MODELS.name_of(type(model)),
+        "arguments": {k: list(v) if isinstance(v, tuple) else v for k, v in model.arguments.items()},
+        "shape": list(model.shape),
+        "classes": model.classes,
+    }
+    head: Any = model.classifier
+    return facts | {"subclasses": head.subclasses} if isinstance(head, SubclassHead) else facts
+
+
+def _built(config: Mapping[str, Any], where: str) -> Classifier:
+    """The untrained model of an `_anatomy`."""
+    kind, shape = MODELS.get(config["model"]), tuple(config["shape"])
+    # Building draws initial weights that are overwritten at once: the caller's random stream must not notice.
+    with torch.random.fork_rng(devices=[]):
+        model: Classifier = build(kind, config["arguments"], where, shape=shape, classes=config["classes"])
+        if "subclasses" in config:
+            expand_classifier(model, config["subclasses"], 0)
+    model.arguments = config["arguments"]
+    return model
 
 
 def _golden_logits(model: Classifier) -> np.ndarray:

@@ -32,6 +32,18 @@ def test_keys_follow_the_choices_made_before() -> None:
     assert candidates(["train", "teacher", "+task.rand"]) == ["+task.randomness="]
 
 
+def test_a_key_that_chooses_another_form_of_a_verb_is_offered_and_followed() -> None:
+    assert candidates(["train", "teacher", "da"]) == ["data="]
+    assert candidates(["train", "teacher", "data="]) == [f"data={o}" for o in options("data")]
+    assert "budget=" in candidates(["train", "teacher", "data=digits", ""])
+    assert "task=" not in candidates(["train", "teacher", "data=digits", ""])
+    assert "task=" in candidates(["train", "teacher", ""])
+
+
+def test_tables_are_offered_by_slug() -> None:
+    assert "slug=nkd_uskd" in candidates(["reproduce", "slug=n"])
+
+
 def test_an_empty_word_offers_top_keys_only() -> None:
     offered = candidates(["train", "teacher", ""])
     assert "seed=" in offered and "task=" in offered

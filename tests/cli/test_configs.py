@@ -15,7 +15,10 @@ from embodkd.cli.keys import Config, options
 from embodkd.cli.verbs import VERBS
 from embodkd.core.schedule import Schedule
 from embodkd.core.schema import parameters
+from embodkd.data import DATA, data_names
+from embodkd.evaluation.reproduce.spec import budget_of
 from embodkd.methods import get_method, method_names
+from embodkd.models import MODELS, model_names
 from embodkd.rl.config import STOCK, PPOConfig
 
 ANY = Config("train_teacher")
@@ -39,6 +42,8 @@ def test_there_is_one_file_per_member() -> None:
     assert options("method") == method_names()
     assert options("student") == POLICIES.names()
     assert set(options("ppo")) == {*task_names(), "stock"}
+    assert options("data") == data_names()
+    assert options("model") == model_names()
 
 
 @pytest.mark.parametrize("name", method_names())
@@ -64,6 +69,29 @@ def test_task_files_hold_the_constructor_and_its_defaults(name: str) -> None:
     known = parameters(getattr(importlib.import_module(module), attribute))
     own = ("num_envs", "engine", "threads", "randomise")
     assert content("task", name) == {k: plain(p.default) for k, p in known.items() if k not in own}
+
+
+@pytest.mark.parametrize("name", data_names())
+def test_data_files_hold_the_factory_and_its_defaults(name: str) -> None:
+    known = parameters(DATA.get(name))
+    assert content("data", name) == {k: plain(p.default) for k, p in known.items() if k != "seed"}
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_model_files_hold_the_constructor_and_its_defaults(name: str) -> None:
+    known = parameters(MODELS.get(name))
+    assert content("model", name) == {k: plain(p.default) for k, p in known.items() if k not in ("shape", "classes")}
+
+
+def test_budget_files_hold_the_dataclass_and_the_default_is_the_default() -> None:
+    from embodkd.core.recipe import Budget, Optimiser
+
+    for option in options("budget"):
+        given = content("budget", option)
+        assert budget_of(given, option).updates is None
+        # An optimiser's file leaves out what belongs to other optimisers.
+        assert set(given["optimiser"]) <= {f.name for f in dataclasses.fields(Optimiser)}
+    assert budget_of(content("budget", "default"), "default") == Budget()
 
 
 def test_randomise_files_hold_the_dataclass() -> None:

@@ -13,7 +13,7 @@ from embodkd.cli.keys import Config, comments, options
 from embodkd.cli.verbs import VERBS, after, find
 
 WORDS = [["--help"], ["train", "--help"], ["--version"], ["__complete", "train", "teacher", "task="]]
-WORDS += [[*v.words, "--help"] for v in VERBS]
+WORDS += [[*v.words, "--help", *([f"{v.given}="] if v.given else [])] for v in VERBS]
 HEAVY = ("torch", "mujoco", "hydra", "omegaconf", "numpy", "gymnasium", "stable_baselines3")
 CHILD = (
     "import sys; from embodkd.cli import main; code = main(sys.argv[1:]); "
@@ -40,6 +40,12 @@ def test_help_and_completion_take_at_most_0_4_cpu_seconds(words: list[str]) -> N
         subprocess.run([sys.executable, "-m", "embodkd.cli", *words], check=True, capture_output=True)
         costs.append(spent() - before)
     assert min(costs) <= 0.4
+
+
+def test_help_follows_the_key_that_chooses_the_form_and_names_the_other(embodkd) -> None:
+    plain, data = (embodkd("train", "teacher", *words).out for words in (["--help"], ["data=digits", "--help"]))
+    assert "task=hand_lift" in plain and "train teacher --help data=digits|" in plain and "budget=" not in plain
+    assert "budget=default" in data and "task=" not in data.partition("keys")[2] and "train teacher --help\n" in data
 
 
 def test_the_overview_names_every_verb() -> None:

@@ -128,9 +128,9 @@ def test_methods_are_listed_and_shown(embodkd) -> None:
     assert "dagger" in embodkd("methods").out
     shown = embodkd("methods", "show", "dagger").out
     assert "1011.0686" in shown or "Ross" in shown
-    assert "method.rounds=6" in shown
+    assert "method.rounds=8" in shown
     facts = json.loads(embodkd("methods", "show", "dagger", "--json").out)
-    assert facts["slug"] == "dagger" and facts["keys"]["rounds"] == 6
+    assert facts["slug"] == "dagger" and facts["keys"]["rounds"] == 8
 
 
 def test_doctor_judges_every_part(embodkd, small) -> None:

@@ -38,25 +38,29 @@ class Training:
         return asdict(self)
 
     def build_method(self) -> Any:
-        """The method with these hyper-parameters; ValueError that names what is wrong and the nearest right."""
-        if self.method is None:
-            return None
-        options = {k: v for k, v in self.method.items() if k != "name"}
-        if "name" not in self.method:
-            raise ValueError(f"{self.name}.method: lacks its name, such as {{name: kd}}")
-        kind = get_method(self.method["name"])
-        if "budget" not in parameters(kind.recipe):
-            domain = METHODS.metadata(self.method["name"])["domain"]
-            raise ValueError(
-                f"{self.name}.method: {self.method['name']!r} is of domain {domain}: it trains no classifier"
-            )
-        return build(kind, options, f"{self.name}.method")
+        """The method with these hyper-parameters, None if it is taken as it is built."""
+        return None if self.method is None else method_of(self.method, f"{self.name}.method")
 
     def build_budget(self) -> Budget:
         """Its training budget."""
-        optimiser = build(Optimiser, self.budget.get("optimiser"), f"{self.name}.budget.optimiser")
-        rest = {k: v for k, v in self.budget.items() if k != "optimiser"}
-        return build(Budget, rest, f"{self.name}.budget", optimiser=optimiser)
+        return budget_of(self.budget, f"{self.name}.budget")
+
+
+def method_of(config: Config, where: str) -> Any:
+    """The method that {name: ..., hyper-parameter: ...} means; ValueError with the nearest right key otherwise."""
+    if "name" not in config:
+        raise ValueError(f"{where}: lacks its name, such as {{name: kd}}")
+    name, options = config["name"], {k: v for k, v in config.items() if k != "name"}
+    kind = get_method(name)
+    if "budget" not in parameters(kind.recipe):
+        raise ValueError(f"{where}: {name!r} is of domain {METHODS.metadata(name)['domain']}: it trains no classifier")
+    return build(kind, options, where)
+
+
+def budget_of(config: Config, where: str) -> Budget:
+    """The budget that {epochs: ..., optimiser: {name: ...}} means; ValueError with the nearest right key otherwise."""
+    optimiser = build(Optimiser, config.get("optimiser"), f"{where}.optimiser")
+    return build(Budget, {k: v for k, v in config.items() if k != "optimiser"}, where, optimiser=optimiser)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,90 @@
+"""`embodkd reproduce`: a table of one's own, what is written when, and the tables that come along."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from embodkd.cli.keys import folder, options
+from embodkd.evaluation.reproduce import read
+
+TABLE = """
+slug: tiny
+title: a tiny table
+data: {name: digits, train: 40, validation: 20}
+teachers:
+  teacher: {model: {name: mlp, hidden: [8]}, method: {name: supervised}}
+student: {name: mlp, hidden: [4]}
+budget: {updates: 3, batch_size: 20}
+seeds: [0, 1]
+arms:
+  alone: {role: student_alone, method: {name: supervised}}
+  kd: {role: method, method: {name: kd}}
+checks:
+  - {claim: "a number", left: kd.accuracy, above: -1}
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    (tmp_path / "tiny.yaml").write_text(TABLE)
+    return "tiny.yaml"
+
+
+def test_a_whole_table_is_printed_and_written(embodkd, file, tmp_path) -> None:
+    answer = embodkd("reproduce", file, "quiet=true")
+    assert answer.code == 0, answer.err
+    assert "tiny: a tiny table" in answer.out and "kd" in answer.out and "holds  a number" in answer.out
+    result = json.loads((tmp_path / "results/tiny.json").read_text())
+    assert result["slug"] == "tiny" and result["manifest"]["command"][:2] == ["embodkd", "reproduce"]
+
+
+def test_a_part_of_it_is_not_written_unless_asked(embodkd, file, tmp_path) -> None:
+    assert "not written" in embodkd("reproduce", file, "quiet=true", "seeds=[0]").out
+    assert "not written" in embodkd("reproduce", file, "quiet=true", "seeds=1", "arms=kd").out
+    assert not (tmp_path / "results").exists()
+    assert embodkd("reproduce", file, "quiet=true", "seeds=[0]", "out=some/where.json").code == 0
+    assert json.loads((tmp_path / "some/where.json").read_text())["seeds"] == [0]
+
+
+def test_a_claim_that_fails_is_the_exit_code(embodkd, file, tmp_path) -> None:
+    (tmp_path / file).write_text(TABLE.replace("above: -1", "above: 101"))
+    answer = embodkd("reproduce", file, "quiet=true", "seeds=[0]")
+    assert answer.code == 1 and "FAILS  a number" in answer.out
+
+
+def test_a_mistake_in_a_table_is_one_line_that_names_the_file(embodkd, file, tmp_path) -> None:
+    (tmp_path / file).write_text(TABLE.replace("role: method,", "rol: method,"))
+    answer = embodkd("reproduce", file)
+    assert answer.code == 2 and answer.err.count("\n") == 1
+    assert all(part in answer.err for part in ("tiny.yaml", "arms.kd", "'rol'", "'role'"))
+
+
+def test_an_error_says_which_arm_and_seed_it_was(embodkd, file, tmp_path) -> None:
+    (tmp_path / file).write_text(
+        TABLE.replace("updates: 3,", "updates: 3, optimiser: {name: sgd, learning_rate: 1.0e+30},")
+    )
+    answer = embodkd("reproduce", file, "quiet=true")
+    assert answer.code == 2 and "not finite" in answer.err and "while training 'teacher' with seed 0" in answer.err
+
+
+def test_without_a_slug_the_tables_are_listed(embodkd) -> None:
+    answer = embodkd("reproduce")
+    assert answer.code == 0 and [line.split()[0] for line in answer.out.splitlines()] == list(options("reproduce"))
+
+
+@pytest.mark.parametrize("group", ["reproduce", "full"])
+def test_every_table_that_comes_along_is_one(group: str) -> None:
+    """Known keys, methods, hyper-parameters and budgets, three seeds, a method beside the student alone."""
+    assert options(group)
+    for name in options(group):
+        table = read(folder() / group / f"{name}.yaml")
+        assert table.slug == name and table.title and len(table.seeds) >= 3 and table.checks
+        assert {"method", "student_alone"} <= {arm.role for arm in table.arms.values()}
+        method = table.arms[table.methods()[0]].training
+        others = {json.dumps(arm.training.budget) for arm in table.arms.values()}
+        assert others == {json.dumps(method.budget)}, "arms are compared at one budget"
+        yaml.safe_dump(method.config())
