@@ -94,4 +94,4 @@ def _values(config: Config, groups: dict[str, str | None], key: str) -> list[str
 def _methods(rest: list[str]) -> list[str]:
     from embodkd.methods import method_names
 
-    return list(method_names()) if rest[:1] == ["show"] else ["show", "--json"]
+    return list(method_names()) if rest[:1] == ["show"] else ["show", "--json", "--markdown"]

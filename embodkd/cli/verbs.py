@@ -120,9 +120,9 @@ VERBS = (
     ),
     Verb(
         ("methods",),
-        "list the distillation methods, or show one",
+        "list the distillation methods with what their tables say, or show one",
         "embodkd.cli.methods:main",
-        ("embodkd methods", "embodkd methods show dagger", "embodkd methods --json"),
+        ("embodkd methods", "embodkd methods show dagger", "embodkd methods --markdown"),
     ),
     Verb(
         ("data", "list"),

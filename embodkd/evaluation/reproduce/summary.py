@@ -34,8 +34,11 @@ def verdict(differences: Sequence[float], margin: float, better: str = "higher")
 
 def summarise(table: Table, rows: Rows, seeds: Sequence[int], arms: Sequence[str]) -> dict[str, Any]:
     """The contents of results/SLUG.json but for the manifest, from the cells of `arms` and of the table's teachers."""
-    shown = {name: _shown(table, rows[name], seeds, role=table.arms[name].role) for name in arms}
-    teachers = {name: _shown(table, rows[name], seeds) for name in table.teachers}
+    shown = {}
+    for name in arms:
+        arm = table.arms[name]
+        shown[name] = _shown(table, rows[name], seeds, role=arm.role, method=arm.training.method)
+    teachers = {name: _shown(table, rows[name], seeds, method=one.method) for name, one in table.teachers.items()}
     methods = [name for name in table.methods() if name in arms]
     everything = {**teachers, **shown}
     checks = [check for check in table.checks if all(name in everything for name in check.names())]

@@ -1,0 +1,69 @@
+"""What stored tables say about a method."""
+
+import json
+
+from embodkd.evaluation.reproduce import write
+from embodkd.evaluation.status import status_of, stored_tables
+
+
+def stored(folder, slug, arms, verdicts, passed=()):
+    """A result with only what a status reads. arms: name -> (role, method); verdicts: (arm, against) -> verdict."""
+    result = {
+        "slug": slug,
+        "arms": {name: {"role": role, "method": {"name": method}} for name, (role, method) in arms.items()},
+        "comparisons": [{"arm": a, "against": b, "verdict": verdict} for (a, b), verdict in verdicts.items()],
+        "checks": [{"passed": one} for one in passed],
+    }
+    write(result, folder / f"{slug}.json")
+
+
+ARMS = {
+    "alone": ("student_alone", "supervised"),
+    "kd": ("baseline", "kd"),
+    "half": ("ablation", "nkd"),
+    "light": ("method", "nkd"),
+    "nkd": ("method", "nkd"),
+}
+
+
+def test_a_method_without_a_table_has_its_identities(tmp_path):
+    assert status_of("nkd", stored_tables(tmp_path)) == {
+        "status": "identities held",
+        "table": None,
+        "arm": None,
+        "verdicts": {},
+        "claims": None,
+    }
+
+
+def test_verdicts_are_those_of_the_arm_with_the_method_s_name_against_plain_arms(tmp_path):
+    verdicts = {("light", "alone"): "loss", ("nkd", "alone"): "gain", ("nkd", "kd"): "no_gain", ("nkd", "half"): "loss"}
+    stored(tmp_path, "nkd_uskd", ARMS, verdicts, passed=(True, False, True))
+    found = status_of("nkd", stored_tables(tmp_path))
+    assert found["verdicts"] == {"alone": "gain", "kd": "no_gain"} and found["claims"] == [2, 3]
+    assert found["status"] == "table stored, gain over alone, no gain over kd, 2 of 3 claims hold"
+    assert found["table"] == "nkd_uskd" and found["arm"] == "nkd"
+
+
+def test_an_arm_of_another_name_counts_where_none_has_the_method_s(tmp_path):
+    arms = {"alone": ("student_alone", "supervised"), "best": ("method", "nkd")}
+    stored(tmp_path, "other", arms, {("best", "alone"): "undecided"})
+    assert status_of("nkd", stored_tables(tmp_path))["status"].startswith("table stored, undecided against alone")
+
+
+def test_the_method_s_own_table_goes_before_others(tmp_path):
+    for slug in ("a", "b"):
+        stored(tmp_path, slug, ARMS, {})
+    tables = stored_tables(tmp_path)
+    assert status_of("nkd", tables)["table"] == "a" and status_of("nkd", tables, "b")["table"] == "b"
+
+
+def test_a_baseline_of_another_s_table_is_no_table_of_its_own(tmp_path):
+    stored(tmp_path, "nkd_uskd", ARMS, {})
+    assert status_of("kd", stored_tables(tmp_path))["table"] is None
+
+
+def test_other_files_in_the_folder_are_left_alone(tmp_path):
+    (tmp_path / "learning.json").write_text(json.dumps({"teacher/0": {"success_rate": 1.0}}))
+    (tmp_path / "list.json").write_text("[1]")
+    assert stored_tables(tmp_path) == [] and stored_tables(tmp_path / "nowhere") == []
