@@ -81,7 +81,8 @@ class Player:
     weights: term name -> number, schedule, or function of the same arguments that gives one weight per item; or a
     Controller that sees what the terms come to.
     helpers: trainable modules that only training needs (projectors, heads); they learn with the role and are dropped.
-    every: play in each k-th update only; ascent: climb instead of descend.
+    every: play in each k-th update only; when: asked before each of these, play only if it says so (what it decides by
+    must be checkpointed: buffers of a helper or controller); ascent: climb instead of descend.
     through: learn by the effect on another player's next step (see meta.Unroll) instead of on the batch itself.
     """
 
@@ -92,6 +93,7 @@ class Player:
     helpers: Mapping[str, nn.Module] = field(default_factory=dict)
     optimiser: Optimiser = field(default_factory=Optimiser)
     every: int = 1
+    when: Callable[[], bool] | None = None
     ascent: bool = False
     through: Through | None = None
     name: str = "student"
@@ -108,6 +110,10 @@ class Player:
         if isinstance(self.weights, Controller):
             return {}
         return {name: as_weight(value, f"weights.{name}") for name, value in self.weights.items()}
+
+    def plays(self, step: int) -> bool:
+        """Whether update `step` is one of its own."""
+        return step % self.every == 0 and (self.when is None or self.when())
 
     def parameters(self) -> list[nn.Parameter]:
         """Everything that this player's optimiser moves."""

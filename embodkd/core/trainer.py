@@ -232,7 +232,7 @@ class Trainer:
         own = index[accelerator.process_index :: accelerator.num_processes]
         pieces = [p for p in np.array_split(own, self.accumulate) if len(p)]
         batches = [prepared(stage.source.gather(piece, epoch).to(self.device), stage.prepare) for piece in pieces]
-        playing = [learner for learner in learners if at.update % learner.player.every == 0]
+        playing = [learner for learner in learners if learner.player.plays(at.update)]
         report: dict[str, Tensor] = {}
         try:
             for group in [[learner] for learner in playing] if stage.in_turn else [playing]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from embodkd.core.augment import shifts
 from embodkd.core.recipe import Budget, Player, Recipe
 from embodkd.core.role import Role
 from embodkd.core.signals import Signals
@@ -24,9 +25,13 @@ from embodkd.methods import METHODS
 )
 @dataclass(frozen=True)
 class Supervised:
-    """label_smoothing: the share of the target that is spread evenly over all classes."""
+    """label_smoothing: the share of the target that is spread evenly over all classes.
+
+    shift: images are moved at random by up to so many whole pixels along each axis, anew in each update.
+    """
 
     label_smoothing: float = 0.0
+    shift: int = 0
 
     def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """One stage; a teacher, if there is one, is not asked."""
@@ -34,4 +39,5 @@ class Supervised:
         def terms(batch: Signals, s: Signals) -> dict[str, Tensor]:
             return {"ce": cross_entropy(s.logits_NC, batch.label_N, smoothing=self.label_smoothing)}
 
-        return budget.fit(Player(Role(student), terms, optimiser=budget.optimiser), data.train)
+        prepare = (shifts(self.shift),) if self.shift else ()
+        return budget.fit(Player(Role(student), terms, optimiser=budget.optimiser), data.train, prepare=prepare)

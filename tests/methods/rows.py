@@ -116,6 +116,15 @@ ROWS: dict[str, Row] = {
     # one virtual step on a batch is not the mean of one on each of its pieces
     "tgeo_kd": Row(plain={"alpha": 0.5, "temperature": 4.0}, against="kd", relational=True),
     "adversarial": Row(arguments=ATTACK, plain={"epsilon": 0.0}, against="supervised", teachers={}, relational=True),
+    "hard": Row(
+        plain={"augmented": 0.0},
+        against="kd",
+        against_arguments={"alpha": 1.0, "temperature": 2.0},
+        student=small_cnn,
+        teachers={"teacher": large_cnn},
+        data=images,
+        relational=True,
+    ),
     "mtard": Row(arguments=ATTACK, teachers={"clean": large, "robust": large}, relational=True),
     # its projector normalises over the batch
     "nd": Row(
@@ -125,5 +134,15 @@ ROWS: dict[str, Row] = {
         relational=True,
     ),
     "bd_kd": Row(plain={"forward": 0.0, "reverse": 0.0}),
+    "even_teacher": Row(arguments={"rounds": 3}, teachers={}),
     "lelp": Row(arguments={"subclasses": 2}, plain={"subclasses": 1, "alpha": 1.0}),
+    "trg": Row(
+        arguments={"neighbours": 3, "sampled": 2},
+        plain={"ce": 0.5, "kd": 0.5, "inner": 0.0, "local": 0.0, "contrast": 0.0},
+        against="kd",
+        student=small_cnn,
+        teachers={"teacher": large_cnn},
+        data=images,
+        relational=True,
+    ),
 }
