@@ -20,6 +20,7 @@ def objective(
 
     ValueError for a term without one value per item, for weights of unknown terms, and when there is no term at all.
     """
+    batch = player.at(batch, step, total)
     terms = dict(player.terms(batch, s, **given))
     if not terms:
         raise ValueError(f"player {player.name!r}: its terms are empty, there is nothing to learn from")

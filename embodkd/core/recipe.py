@@ -84,6 +84,8 @@ class Player:
     every: play in each k-th update only; when: asked before each of these, play only if it says so (what it decides by
     must be checkpointed: buffers of a helper or controller); ascent: climb instead of descend.
     through: learn by the effect on another player's next step (see meta.Unroll) instead of on the batch itself.
+    scheduled: name -> number or schedule over the stage's updates, for what changes inside a term (a temperature);
+    terms and weights read it as a field of the batch, (N,), the same for every item.
     """
 
     train: Role
@@ -96,6 +98,7 @@ class Player:
     when: Callable[[], bool] | None = None
     ascent: bool = False
     through: Through | None = None
+    scheduled: Mapping[str, float | Mapping[str, Any] | Schedule] = field(default_factory=dict)
     name: str = "student"
 
     def __post_init__(self) -> None:
@@ -104,6 +107,8 @@ class Player:
         if self.every < 1:
             raise ValueError(f"player {self.name!r}: every must be at least 1, got {self.every}")
         self.ready_weights()
+        for name, value in self.scheduled.items():
+            schedule(value, f"scheduled.{name}")
 
     def ready_weights(self) -> dict[str, Weight]:
         """The weights of single terms, short forms resolved."""
@@ -114,6 +119,14 @@ class Player:
     def plays(self, step: int) -> bool:
         """Whether update `step` is one of its own."""
         return step % self.every == 0 and (self.when is None or self.when())
+
+    def at(self, batch: Signals, step: int, total: int) -> Signals:
+        """`batch` with the scheduled numbers of update `step` of `total`."""
+        if not self.scheduled:
+            return batch
+        first = next(iter(batch.values()))
+        numbers = {name: schedule(value).at(step, total) for name, value in self.scheduled.items()}
+        return batch.merge(**{name: torch.full((len(first),), v, device=first.device) for name, v in numbers.items()})
 
     def parameters(self) -> list[nn.Parameter]:
         """Everything that this player's optimiser moves."""

@@ -56,15 +56,64 @@ def slow_angle_relation(s, t):
     ]
 
 
+def slow_edges(rows, neighbours, width, by):
+    squared = [[math.dist(a, b) ** 2 for b in rows] for a in rows]
+    every = range(len(rows))
+    near = [sorted((i for i in every if i != j), key=lambda i: squared[i][j])[:neighbours] for j in every]
+    edges = {(i, j) if by == "column" else (j, i) for j in every for i in near[j]}
+    width = sum(squared[i][j] for i, j in edges) / len(edges) if width is None else width
+    return [[math.exp(-squared[i][j] / (2 * width)) if (i, j) in edges else 0.0 for j in every] for i in every]
+
+
+def slow_neighbour_kl(
+    s, t, neighbours=8, width=None, by="column", normalise=False, student_first=True, temperature=1.0
+):
+    def rows(z):
+        flat = [token for item in z for token in item]
+        flat = [[v / math.hypot(*token) for v in token] for token in flat] if normalise else flat
+        edges = slow_edges(flat, neighbours, width, by)
+        return [probabilities([v / temperature for v in row]) for row in edges]
+
+    pairs = zip(rows(s), rows(t), strict=True) if student_first else zip(rows(t), rows(s), strict=True)
+    each = [sum(a * math.log(a / b) for a, b in zip(p, q, strict=True)) for p, q in pairs]
+    return [sum(each[k : k + R]) / R for k in range(0, len(each), R)]
+
+
+def slow_affinity_error(s, t):
+    def affinity(tokens):
+        rows = [[sum(a * b for a, b in zip(u, v, strict=True)) / len(u) ** 0.5 for v in tokens] for u in tokens]
+        return [p for row in rows for p in probabilities(row)]
+
+    pairs = [zip(affinity(a), affinity(b), strict=True) for a, b in zip(s, t, strict=True)]
+    return [sum((u - v) ** 2 for u, v in pair) / R**2 for pair in pairs]
+
+
+def slow_info_nce(s, t, temperature=0.1):
+    def cosine(a, b):
+        return sum(u * v for u, v in zip(a, b, strict=True)) / (math.hypot(*a) * math.hypot(*b))
+
+    return [-math.log(probabilities([cosine(a, b) / temperature for b in t])[k]) for k, a in enumerate(s)]
+
+
 # Plain Python floats (float64), the whole batch at once: nested lists -> one number per item.
 SLOW = {
     "correlation": slow_correlation,
     "distance_relation": slow_distance_relation,
     "angle_relation": slow_angle_relation,
+    "neighbour_kl": slow_neighbour_kl,
+    "affinity_error": slow_affinity_error,
+    "info_nce": slow_info_nce,
 }
 OPTIONS = {
+    "neighbour_kl": [
+        {"neighbours": 3, "student_first": False, "by": "row"},
+        {"neighbours": 2, "normalise": True, "width": 0.5, "temperature": 0.3},
+    ],
+    "info_nce": [{"temperature": 2.0}],
     "correlation": [{"temperature": 3.0, "inter": 2.0}, {"temperature": 2.0, "intra": 0.0, "scale_by_t2": False}],
 }
+# What a term takes from the batch without gradient, held still for finite differences.
+WITHOUT_GRADIENT = {"neighbour_kl": {"width": 5.0}}
 CASES = [(name, options) for name in NAMES for options in [{}, *OPTIONS.get(name, [])]]
 
 
@@ -132,7 +181,8 @@ def test_gradient_reaches_the_target_only_when_asked(name):
 def test_gradient_is_that_of_finite_differences(name, options):
     student, target = draw(name, seed=3)
     student.requires_grad_()
-    assert torch.autograd.gradcheck(lambda s: TERMS.get(name)(s, target, **options), student)
+    fixed = {**WITHOUT_GRADIENT.get(name, {}), **options}
+    assert torch.autograd.gradcheck(lambda s: TERMS.get(name)(s, target, **fixed), student)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -135,6 +135,30 @@ def test_weights_follow_their_schedules_and_zero_weight_is_the_baseline():
     assert fingerprint(annealed) != fingerprint(baseline)
 
 
+def test_numbers_inside_terms_follow_their_schedules_whatever_the_pieces():
+    seen = []
+
+    def terms(batch, s):
+        seen.append(batch.heat_N.clone())
+        return {"ce": cross_entropy(s.logits_NC / batch.heat_N[:, None], batch.label_N)}
+
+    def weight(batch, s):
+        return batch.share_N
+
+    def player(model):
+        scheduled = {"heat": linear(4.0, 1.0), "share": 0.5}
+        return Player(Role(model), terms, weights={"ce": weight}, scheduled=scheduled)
+
+    models = network(), network()
+    train(fit(player(models[0]), data(), epochs=2, batch_size=25))
+    assert [h.tolist() for h in seen] == [[v] * 25 for v in (4.0, 3.0, 2.0, 1.0)]
+    train(fit(player(models[1]), data(), epochs=2, batch_size=25), accumulate=2)
+    for whole, pieces in zip(*(model.parameters() for model in models), strict=True):
+        torch.testing.assert_close(whole, pieces, rtol=1e-3, atol=1e-5)
+    with pytest.raises(ValueError, match=r"scheduled.heat: unknown key 'begin'"):
+        Player(Role(network()), terms, scheduled={"heat": {"begin": 1.0}})
+
+
 def test_ascent_climbs():
     model = network()
     terms = lambda b, s: {"ce": cross_entropy(s.logits_NC, b.label_N)}  # noqa: E731

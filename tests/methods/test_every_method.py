@@ -208,6 +208,7 @@ def values(recipe: Recipe) -> list[dict[str, Tensor]]:
 
 
 def of_player(player: Player, batch: Signals) -> dict[str, Tensor]:
+    batch = player.at(batch, 0, 1)
     s = player.train.signals(batch)
     given = {key: answerer.signals(batch) for key, answerer in player.given.items()}
     terms = {key: value.detach() for key, value in player.terms(batch, s, **given).items()}
