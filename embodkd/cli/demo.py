@@ -26,7 +26,14 @@ def _commands(
     run: str, seed: int, steps: int, num_envs: int, rounds: int, episodes: int, filmed: int
 ) -> list[list[str]]:
     judged = [f"seed={seed}", f"episodes={episodes}", "resume=true"]
-    budget = [f"teacher={run}/teacher", "method=dagger", f"method.rounds={rounds}", "method.epochs=2", f"num_envs={num_envs}", *judged]
+    budget = [
+        f"teacher={run}/teacher",
+        "method=dagger",
+        f"method.rounds={rounds}",
+        "method.epochs=2",
+        f"num_envs={num_envs}",
+        *judged,
+    ]
     return [
         ["train", "teacher", "task=peg_hole", f"steps={steps}", *judged, f"run={run}/teacher"],
         ["distill", "student", "student=depth_cnn", *budget, f"run={run}/student"],

@@ -33,4 +33,4 @@ def data_names() -> tuple[str, ...]:
 
 
 # Each file enters its factory into the table above.
-from embodkd.data import digits, digits_web, emoji, fashion_mnist, mnist5k, photos  # noqa: E402, F401
+from embodkd.data import digits, digits_web, emoji, fashion_mnist, hub_images, mnist5k, photos  # noqa: E402, F401

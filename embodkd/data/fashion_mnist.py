@@ -26,7 +26,7 @@ SHA256 = "ca3ab2a37f845e1b8ae23cab1b51749a3011ba3bf1d9016176d75cbaabac376f"
 """Of train images, train labels, test images, test labels, one after the other as bytes."""
 DEBIAN = "dataset-fashion-mnist"
 INSTALLED = Path("/usr/share/datasets/fashion-mnist")
-HUB = {"repo_id": "zalando-datasets/fashion_mnist", "repo_type": "dataset", "revision": "refs/convert/parquet"}
+HUB, HUB_REVISION = "zalando-datasets/fashion_mnist", "refs/convert/parquet"
 PARTS = {"train": "train", "test": "t10k"}
 
 
@@ -82,7 +82,7 @@ def fetch(work: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         client(["dpkg-deb", "-x", package.name, "root"], work)
         arrays, source = _from_idx(work / "root" / INSTALLED.relative_to("/")), f"Debian package {package.name}"
     else:
-        arrays, source = _from_hub(), f"hub data set {HUB['repo_id']}"
+        arrays, source = _from_hub(), f"hub data set {HUB}"
     digest = hashlib.sha256()
     for array in arrays.values():
         digest.update(array.tobytes())
@@ -113,7 +113,8 @@ def _from_hub() -> dict[str, np.ndarray]:
     arrays = {}
     for part in PARTS:
         try:
-            path = hf_hub_download(filename=f"fashion_mnist/{part}/0000.parquet", **HUB)
+            file = f"fashion_mnist/{part}/0000.parquet"
+            path = hf_hub_download(HUB, file, repo_type="dataset", revision=HUB_REVISION)
         except OSError as error:
             raise ValueError(f"fashion_mnist: the hub cannot be reached ({error}); without it, use Debian's") from error
         rows = parquet.read_table(path).to_pydict()

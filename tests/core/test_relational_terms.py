@@ -95,6 +95,16 @@ def slow_info_nce(s, t, temperature=0.1):
     return [-math.log(probabilities([cosine(a, b) / temperature for b in t])[k]) for k, a in enumerate(s)]
 
 
+def slow_nt_xent(s, t, temperature=0.3):
+    views = [[v / math.hypot(*row) for v in row] for row in (*s, *t)]
+    n, each = len(s), []
+    for k, a in enumerate(views):
+        others = [m for m in range(2 * n) if m != k]
+        scores = [sum(u * v for u, v in zip(a, views[m], strict=True)) / temperature for m in others]
+        each.append(-math.log(probabilities(scores)[others.index((k + n) % (2 * n))]))
+    return [(each[k] + each[k + n]) / 2 for k in range(n)]
+
+
 # Plain Python floats (float64), the whole batch at once: nested lists -> one number per item.
 SLOW = {
     "correlation": slow_correlation,
@@ -103,6 +113,7 @@ SLOW = {
     "neighbour_kl": slow_neighbour_kl,
     "affinity_error": slow_affinity_error,
     "info_nce": slow_info_nce,
+    "nt_xent": slow_nt_xent,
 }
 OPTIONS = {
     "neighbour_kl": [
@@ -110,6 +121,7 @@ OPTIONS = {
         {"neighbours": 2, "normalise": True, "width": 0.5, "temperature": 0.3},
     ],
     "info_nce": [{"temperature": 2.0}],
+    "nt_xent": [{"temperature": 1.0}],
     "correlation": [{"temperature": 3.0, "inter": 2.0}, {"temperature": 2.0, "intra": 0.0, "scale_by_t2": False}],
 }
 # What a term takes from the batch without gradient, held still for finite differences.
