@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 EXTRAS := dev,export,hand,gl,bullet,vision
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test lint smoke bench table clean
+.PHONY: install demo test lint smoke bench table reproduce dry clean
 
 install: $(STAMP)
 
@@ -39,6 +39,16 @@ bench: install
 # the learning table: hours; each finished cell is stored, a second call continues
 table: install
 	$(BIN)/python -m benchmarks.learning --jobs 2
+
+# every reproduction table: hours; each trained cell is stored, a second call continues
+reproduce: install
+	for file in configs/reproduce/*.yaml; do $(BIN)/embodkd reproduce $$(basename $$file .yaml) jobs=2; done
+	$(BIN)/embodkd methods --markdown > docs/methods.md
+
+# every table of the published scale, without its data: two updates of each arm, some minutes
+dry: install
+	set -e; for file in configs/full/*.yaml; do \
+		$(BIN)/embodkd reproduce $$(basename $$file .yaml) full=true dry_run=true; done
 
 clean:
 	rm -rf $(VENV) runs

@@ -6,9 +6,12 @@ import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
 
 from embodkd.cli.errors import Refused
-from embodkd.cli.keys import Config, options
+from embodkd.cli.keys import Config, folder, options
 from embodkd.cli.verbs import Verb, other_forms
 
 # Hydra's own flags that are passed on. Its --experimental-rerun reads a pickle and stays out.
@@ -19,11 +22,12 @@ _WORD = re.compile(r"^(~|\+\+|\+)?([A-Za-z_][\w./@]*)(=(.*))?$", re.DOTALL)
 
 @dataclass
 class Words:
-    """Hydra's flags, the overrides, and the user's own config folder."""
+    """Hydra's flags, the overrides, the user's own config folder, and keys that are kept from Hydra."""
 
     flags: list[str] = field(default_factory=list)
     overrides: list[str] = field(default_factory=list)
     extra: str | None = None
+    aside: dict[str, Any] = field(default_factory=dict)
 
     @property
     def multirun(self) -> bool:
@@ -54,7 +58,21 @@ def parse(verb: Verb, words: list[str]) -> Words:
         else:
             parsed.overrides.append(_with_key(verb, word, parsed.overrides))
     _check(verb, parsed)
+    _set_aside(verb, parsed)
     return parsed
+
+
+def _set_aside(verb: Verb, words: Words) -> None:
+    """Hydra takes a key for a group as soon as a folder of configs has its name: it does not get `full=true`."""
+    own = {key for key in Config(str(verb.config)).top() if (folder() / key).is_dir()}
+    kept = []
+    for word in words.overrides:
+        key, _, value = word.lstrip("+").partition("=")
+        if key in own:
+            words.aside[key] = yaml.safe_load(value)
+        else:
+            kept.append(word)
+    words.overrides = kept
 
 
 def _with_key(verb: Verb, word: str, former: list[str]) -> str:

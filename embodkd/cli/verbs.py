@@ -114,7 +114,7 @@ VERBS = (
         ("reproduce",),
         "fill a method's table: baselines and ablations beside it, several seeds, its claims checked",
         "embodkd.cli.reproduce:reproduce",
-        ("embodkd reproduce", "embodkd reproduce nkd_uskd jobs=2", "embodkd reproduce nkd_uskd seeds=[0] arms=[kd]"),
+        ("embodkd reproduce nkd_uskd jobs=2", "embodkd reproduce nkd_uskd full=true dry_run=true"),
         config="reproduce",
         positional="slug",
     ),

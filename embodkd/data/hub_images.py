@@ -32,7 +32,8 @@ KNOWN = {
     "uoft-cs/cifar10": Known((3, 32, 32), 10, "img", "label"),
     "uoft-cs/cifar100": Known((3, 32, 32), 100, "img", "fine_label"),
 }
-BLANK_PER_CLASS = {"train": 12, "test": 2}
+BLANK = {"train": 240, "test": 40}
+BLANK_PER_CLASS = {"train": 6, "test": 1}
 
 
 @DATA.register(
@@ -64,11 +65,12 @@ def hub_images(
     if blank:
         if known is None:
             raise ValueError(f"data hub_images: blank=true needs a data set of known shape: {', '.join(KNOWN)}")
-        parts = {part: _blank(known, count * known.classes, seed) for part, count in BLANK_PER_CLASS.items()}
+        sizes = {part: max(count, BLANK_PER_CLASS[part] * known.classes) for part, count in BLANK.items()}
+        parts = {part: _blank(known, count, seed) for part, count in sizes.items()}
         train, validation, unlabelled = None, 2 * known.classes, min(unlabelled, 2 * known.classes)
     else:
         columns = (image or (known.image if known else "image"), label or (known.label if known else "label"))
-        parts = {part: _read(_files(repo, revision), part, *columns) for part in BLANK_PER_CLASS}
+        parts = {part: _read(_files(repo, revision), part, *columns) for part in BLANK}
     classes = known.classes if known else 1 + max(int(fields["label"].max()) for fields in parts.values())
     if parity:
         parts = {p: {**f, "label": f["label"] % 2, "subclass": f["label"]} for p, f in parts.items()}

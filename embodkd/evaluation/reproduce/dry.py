@@ -1,0 +1,74 @@
+"""Try a table without its data and its hours: every model, method, term and measure, for a few updates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from embodkd.core.schema import parameters
+from embodkd.core.trainer import Trainer
+from embodkd.data import DATA
+from embodkd.evaluation.measures import measured
+from embodkd.evaluation.reproduce.cells import judges
+from embodkd.evaluation.reproduce.read import read
+from embodkd.evaluation.reproduce.run import one_thread
+from embodkd.evaluation.reproduce.spec import Config, Table, Training
+from embodkd.evaluation.reproduce.training import teachers_of, untrained
+
+# A budget that may be split between stages needs two updates.
+_UPDATES, _BATCH = 2, 8
+
+
+def dry_run(
+    file: str | Path, *, trainer: Config | None = None, said: Callable[[str], Any] = print
+) -> list[dict[str, Any]]:
+    """Build every arm and teacher of the table in `file` at its full size and train each for two updates of 8 items.
+
+    Teachers are untrained; a data set that would be downloaded is replaced by blank images of its shape. Nothing is
+    stored. One row per training, also given to `said` in words: name, model, its parameters, updates, measures.
+    Whatever a real run would fail at before its data matter fails here, as it would there.
+    """
+    one_thread()
+    table = read(file, trainer)
+    rows = []
+    for training in _trainings(table):
+        rows.append(_tried(training, () if training.teaches else judges(table)))
+        row = rows[-1]
+        said(f"{row['name']}: {row['model']}, {row['parameters']:,} parameters, {row['updates']} updates")
+    return rows
+
+
+def small(training: Training) -> Training:
+    """The same training with two updates of 8 items, on blank data where real ones would be downloaded."""
+    blank = {"blank": True} if "blank" in parameters(DATA.get(training.data["name"])) else {}
+    return replace(
+        training,
+        data={**training.data, **blank},
+        budget={**training.budget, "epochs": _UPDATES, "updates": _UPDATES, "batch_size": _BATCH},
+        teachers={name: small(teacher) for name, teacher in training.teachers.items()},
+    )
+
+
+def _tried(training: Training, judged_by: tuple[Training, ...]) -> dict[str, Any]:
+    tried = untrained(small(training), 0)
+    updates = 0
+    if training.method is not None:
+        updates = Trainer(None, quiet=True, **training.trainer).fit(tried.recipe).updates
+    product = tried.recipe.product.cpu()
+    found = measured(product, tried.data, getattr(tried.method, "classify", None))
+    for judge in map(small, judged_by):
+        given = teachers_of(judge, lambda teacher: untrained(teacher, 0).recipe.product)
+        found |= judge.build_method().measures(product, given, untrained(judge, 0).data)
+    count = sum(parameter.numel() for parameter in product.parameters())
+    model = " ".join(str(value) for value in training.model.values() if isinstance(value, str))
+    return {"name": training.name, "model": model, "parameters": count, "updates": updates, "measures": found}
+
+
+def _trainings(table: Table) -> Iterator[Training]:
+    yield from table.teachers.values()
+    for arm in table.arms.values():
+        # Teachers that an arm has for itself.
+        yield from (teacher for name, teacher in arm.training.teachers.items() if teacher.name != name)
+        yield arm.training
