@@ -19,6 +19,7 @@ for kernel regression, is in `core.kernel`.
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -48,7 +49,7 @@ class Share(Controller):
         self.decay = decay
         self.register_buffer("alpha", torch.tensor(alpha))
 
-    def forward(self, means: dict[str, Tensor]) -> dict[str, float | Tensor]:
+    def forward(self, means: Mapping[str, Tensor]) -> dict[str, float | Tensor]:
         """The same weights whatever the terms come to."""
         return {"label": self.alpha, "teacher": 1.0 - self.alpha, "decay": self.decay}
 
