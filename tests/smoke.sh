@@ -21,3 +21,16 @@ for task in $(embodkd __complete train teacher task= | sed 's/^task=//'); do
     done
 done
 echo "smoke: every task done"
+
+for data in digits digits_web; do
+    echo "smoke: $data"
+    embodkd train teacher data="$data" budget=short run="$data/teacher" quiet=true
+    embodkd distill student data="$data" teacher="$data/teacher" model.hidden=[16] budget=short run="$data/student" quiet=true
+    embodkd evaluate policy="$data/student"
+    embodkd compare policy="$data/student" against="$data/teacher"
+    embodkd report "$data"
+    for file in teacher/evaluation.json student/evaluation.json student/model/model.safetensors report.html; do
+        test -s "$data/$file" || { echo "smoke: $data/$file is missing" >&2; exit 1; }
+    done
+done
+echo "smoke: data sets done"

@@ -11,6 +11,9 @@ import pytest
 SMALL = {
     "train teacher": ["steps=1024", "ppo.num_envs=32", "ppo.minibatch=256", "evaluate_episodes=4", "episodes=4"],
     "distill student": ["num_envs=4", "method.rounds=1", "method.steps=6", "episodes=4", "torch_threads=1"],
+    "train teacher data=...": ["budget.updates=5"],
+    "distill student data=...": ["budget.updates=5"],
+    "reproduce": ["dry_run=true"],
     "evaluate": ["episodes=4", "torch_threads=1"],
     "compare": ["episodes=4", "torch_threads=1"],
     "rollout": ["episodes=1"],

@@ -37,7 +37,7 @@ def test_the_commands_work_one_after_the_other(embodkd, small) -> None:
             verb, rest = find(words)
             assert verb is not None, command
             given = {word.partition("=")[0] for word in rest}
-            tiny = [w for w in small.get(verb.title, []) if w.partition("=")[0] not in given]
+            tiny = [w for w in small.get(verb.shown, []) if w.partition("=")[0] not in given]
             answer = embodkd(*words, *tiny)
             assert answer.code == 0, f"{command}: {answer.err}"
 
