@@ -68,3 +68,14 @@ class Selected(Source):
         """Read the chosen places."""
         if refills:
             self.places = np.asarray(read_tensors(folder / "selected" / "places.safetensors")["places"])
+
+
+def adaptive_thresholds(answer_N: np.ndarray, classes: int, cutoff: float) -> np.ndarray:
+    """A confidence threshold per class that is lower the more rarely the class is answered, (C,).
+
+    b_c = count of c / largest count; threshold_c = cutoff * b_c / (2 - b_c): `cutoff` for the most frequent answer, 0
+    for one that never occurs. Source: Zhang et al., NeurIPS 2021 (FlexMatch, arXiv:2110.08263), eq. 7 and 11.
+    """
+    count_C = np.bincount(answer_N, minlength=classes)
+    relative_C = count_C / max(1, count_C.max())
+    return cutoff * relative_C / (2.0 - relative_C)

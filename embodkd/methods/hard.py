@@ -12,7 +12,8 @@ Details
   term is below `low` of its first value, the augmentor until it is above `high` of it, or `patience` updates long.
 - The second term rests in an update where the teacher's class is the same on fewer than `min_agreement` of the x'.
 - families of x': "affine" (spatial transformer), "mix" (blends within the batch), "latent" (moves in the latent space
-  of a VAE that is trained first, for `vae_epochs`), and "shift": nothing learned, whole-pixel shifts drawn by hand.
+  of a VAE that is trained first, for `vae_epochs`, or as many updates as a budget in updates gives), and "shift":
+  nothing learned, whole-pixel shifts drawn by hand.
 
 Deviations: only the abstract was available and no code is public; this objective is a reconstruction. cap, patience and
 min_agreement are own, the VAE stands in for a hierarchical pretrained one, alternation in place of the paper's rule is
@@ -96,7 +97,7 @@ class HARD:
         first: tuple[Stage | Step, ...] = ()
         if self.family == "latent":
             painter = Player(Role(vae), evidence, optimiser=Optimiser("adam", self.augmentor_rate), name="vae")
-            length = {"epochs": self.vae_epochs, "updates_per_round": None, "name": "vae"}
+            length = {"epochs": self.vae_epochs, "name": "vae"}
             first = (budget.stage(painter, data.train, **length), Fix(vae))
         return Recipe((*first, stage), student)
 

@@ -6,7 +6,7 @@ import torch
 
 from embodkd.core.recipe import Player, fit
 from embodkd.core.role import Role
-from embodkd.core.selector import Selected
+from embodkd.core.selector import Selected, adaptive_thresholds
 from embodkd.core.source import TensorData
 from embodkd.core.terms import squared_error
 from embodkd.core.trainer import Trainer
@@ -57,3 +57,10 @@ def test_the_choice_is_made_before_each_round_and_all_of_it_is_used():
 def test_without_a_planned_size_the_stage_must_count_updates():
     with pytest.raises(ValueError, match="updates_per_round"):
         fit(Player(Role(torch.nn.Linear(1, 1)), lambda b, s: {}), Selected(pool(), lambda _: [0])).stages[0].updates()
+
+
+def test_thresholds_are_the_cutoff_for_the_most_frequent_answer_and_lower_for_rarer_ones():
+    threshold = adaptive_thresholds(np.array([0, 0, 0, 0, 1, 1, 3]), 4, 0.95)
+    assert threshold == pytest.approx([0.95, 0.95 * 0.5 / 1.5, 0.0, 0.95 * 0.25 / 1.75])
+    assert adaptive_thresholds(np.repeat(np.arange(5), 3), 5, 0.95) == pytest.approx([0.95] * 5)
+    assert not adaptive_thresholds(np.array([1, 1, 2]), 3, 0.0).any()
