@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,8 +36,11 @@ class Borrowed(nn.Module):
             raise ValueError(f"borrowed: factor {factor} leaves nothing of {width} channels")
         self.backbone, self.size = backbone, (size[0], size[1])
         self.reads, self.classes = getattr(backbone, "reads", "input"), classifier.out_features
+        self.shape: tuple[int, ...] = getattr(backbone, "shape", ())
+        bias = classifier.bias is not None
+        self.anatomy = {"channels": channels, "width": width, "bias": bias, "size": list(size), "factor": factor}
         self.transfer = nn.Sequential(*_block(channels, inner, 1), *_block(inner, inner, 3), *_block(inner, width, 1))
-        self.classifier = nn.Linear(width, self.classes, bias=classifier.bias is not None).requires_grad_(False)
+        self.classifier = nn.Linear(width, self.classes, bias=bias).requires_grad_(False)
         self.classifier.load_state_dict(classifier.state_dict())
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
@@ -64,6 +68,12 @@ def borrow(backbone: nn.Module, lender: nn.Module, source: Source, *, factor: in
     if not isinstance(last, nn.Linear) or not torch.allclose(last(t.map_NDHW.mean((2, 3))), t.logits, 1e-3, 1e-3):
         raise ValueError("a classifier is borrowed from a network that answers by it on its map's average (pool: avg)")
     return Borrowed(backbone, own["map"][0], last, other["map"][1:], factor=factor)
+
+
+def blank(backbone: nn.Module, classes: int, anatomy: Mapping[str, Any]) -> Borrowed:
+    """An untrained one with the layers of another one's `anatomy`, for weights from a file."""
+    classifier = nn.Linear(anatomy["width"], classes, bias=anatomy["bias"])
+    return Borrowed(backbone, anatomy["channels"], classifier, anatomy["size"], factor=anatomy["factor"])
 
 
 def shrunk(map_NDHW: Tensor, size: Sequence[int]) -> Tensor:

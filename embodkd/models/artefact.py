@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from embodkd.core.artefact import golden_unit, load_weights, read_config, write_artefact
+from embodkd.core.borrowed import Borrowed, blank
 from embodkd.core.heads import SubclassHead, expand_classifier
 from embodkd.core.schema import build
 from embodkd.models.base import MODELS, Classifier
@@ -32,7 +33,7 @@ def save_model(
     """
     folder = Path(folder)
     check_storable(model, str(folder))
-    assert isinstance(model, Classifier)
+    assert isinstance(model, Classifier | Borrowed)
     golden = _golden_logits(model)
     if not np.isfinite(golden).all():
         raise ValueError(f"{folder}: the model's logits on the golden input are not finite; its weights are broken")
@@ -45,7 +46,7 @@ def save_model(
     return write_artefact(folder, model.state_dict(), config, _card(folder.name, config))
 
 
-def load_model(folder: str | Path) -> tuple[Classifier, dict[str, Any]]:
+def load_model(folder: str | Path) -> tuple[Classifier | Borrowed, dict[str, Any]]:
     """(model in evaluation mode, its config.json). ValueError, with advice, if anything is missing or does not fit."""
     folder = Path(folder)
     config = read_config(folder, "model", ("model", "arguments", "shape", "classes", "golden_logits"))
@@ -63,16 +64,20 @@ def load_model(folder: str | Path) -> tuple[Classifier, dict[str, Any]]:
 
 def check_storable(model: nn.Module, where: str) -> None:
     """ValueError unless `save_model` and `load_model` give `model` back; `where` opens the message."""
-    if type(model) not in (MODELS.get(name) for name in MODELS):
+    own_part = model.backbone if isinstance(model, Borrowed) else model
+    if type(own_part) not in (MODELS.get(name) for name in MODELS):
         raise ValueError(f"{where}: makes a {type(model).__name__}, and a model folder holds {', '.join(MODELS)} only")
-    assert isinstance(model, Classifier)
+    assert isinstance(model, Classifier | Borrowed)
     own = {name: value.shape for name, value in model.state_dict().items()}
     if own != {name: value.shape for name, value in _built(_anatomy(model), where).state_dict().items()}:
         raise ValueError(f"{where}: changes the layers of its {type(model).__name__}, which no model folder holds")
 
 
-def _anatomy(model: Classifier) -> dict[str, Any]:
+def _anatomy(model: Classifier | Borrowed) -> dict[str, Any]:
     """How to build an untrained model of the same layers."""
+    if isinstance(model, Borrowed):
+        assert isinstance(model.backbone, Classifier)
+        return {**_anatomy(model.backbone), "borrowed": model.anatomy}
     facts = {
         "model": MODELS.name_of(type(model)),
         "arguments": {k: list(v) if isinstance(v, tuple) else v for k, v in model.arguments.items()},
@@ -83,7 +88,7 @@ def _anatomy(model: Classifier) -> dict[str, Any]:
     return facts | {"subclasses": head.subclasses} if isinstance(head, SubclassHead) else facts
 
 
-def _built(config: Mapping[str, Any], where: str) -> Classifier:
+def _built(config: Mapping[str, Any], where: str) -> Classifier | Borrowed:
     """The untrained model of an `_anatomy`."""
     kind, shape = MODELS.get(config["model"]), tuple(config["shape"])
     # Building draws initial weights that are overwritten at once: the caller's random stream must not notice.
@@ -91,11 +96,11 @@ def _built(config: Mapping[str, Any], where: str) -> Classifier:
         model: Classifier = build(kind, config["arguments"], where, shape=shape, classes=config["classes"])
         if "subclasses" in config:
             expand_classifier(model, config["subclasses"], 0)
-    model.arguments = config["arguments"]
-    return model
+        model.arguments = config["arguments"]
+        return blank(model, config["classes"], config["borrowed"]) if "borrowed" in config else model
 
 
-def _golden_logits(model: Classifier) -> np.ndarray:
+def _golden_logits(model: Classifier | Borrowed) -> np.ndarray:
     """Logits of a fixed input that depends on nothing but its shape, (GOLDEN_ROWS, C)."""
     was_training = model.training
     model.eval()

@@ -7,6 +7,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from embodkd.core.borrowed import Borrowed, borrow
+from embodkd.core.source import TensorData
 from embodkd.models import load_model, make_model, model_names, save_model
 
 OPTIONS = {
@@ -35,6 +37,18 @@ def test_answers_the_same_bits_after_loading(name, tmp_path):
     with torch.no_grad():
         before, after = model.eval()(x), loaded(x)
     assert before.keys() == after.keys() and all(torch.equal(before[key], after[key]) for key in before)
+
+
+def test_a_network_with_a_borrowed_classifier_answers_the_same_bits_after_loading(tmp_path):
+    student, lender = (make_model("cnn", (1, 8, 8), 4, widths=widths) for widths in ([3, 5], [8, 16]))
+    model, x = borrow(student, lender, TensorData({"input": torch.rand(2, 1, 8, 8)})), torch.rand(5, 1, 8, 8)
+    model.train()(x)
+    loaded, config = load_model(save_model(tmp_path / "m", model))
+    assert isinstance(loaded, Borrowed) and config["borrowed"]["width"] == 16
+    with torch.no_grad():
+        before, after = model.eval()(x), loaded(x)
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    assert torch.equal(loaded.classifier.weight, lender.classifier.weight)
 
 
 def test_a_loaded_model_can_be_saved_again(saved, tmp_path):
