@@ -117,3 +117,16 @@ def shuffled(size: int, batch_size: int, *key: int) -> Iterator[np.ndarray]:
     order = np.random.default_rng(key).permutation(size)
     for start in range(0, size, batch_size):
         yield order[start : start + batch_size]
+
+
+def balanced_batch(data: TensorData, size: int, seed: int) -> Signals:
+    """`size` random items whose classes are as equally many as the data allow, whatever the order of the data.
+
+    Fields `label` and `sample_id` are read; all of `data` if it is smaller.
+    """
+    rows = np.random.default_rng((seed, 0xBA7C)).permutation(np.argsort(data.fields["sample_id"].numpy()))
+    label_N = data.fields["label"].numpy()[rows]
+    turn_N = np.empty(len(rows), np.int64)
+    for label in np.unique(label_N):
+        turn_N[label_N == label] = np.arange((label_N == label).sum())
+    return data.gather(rows[np.argsort(turn_N, kind="stable")[:size]], 0)

@@ -105,6 +105,14 @@ def slow_nt_xent(s, t, temperature=0.3):
     return [(each[k] + each[k + n]) / 2 for k in range(n)]
 
 
+def slow_similarity(s, t):
+    grams = []
+    for rows in (s, t):
+        gram = [[sum(a * b for a, b in zip(u, v, strict=True)) for v in rows] for u in rows]
+        grams.append([[g / math.hypot(*row) for g in row] for row in gram])
+    return [sum((a - b) ** 2 for a, b in zip(u, v, strict=True)) / len(u) for u, v in zip(*grams, strict=True)]
+
+
 # Plain Python floats (float64), the whole batch at once: nested lists -> one number per item.
 SLOW = {
     "correlation": slow_correlation,
@@ -113,6 +121,7 @@ SLOW = {
     "neighbour_kl": slow_neighbour_kl,
     "affinity_error": slow_affinity_error,
     "info_nce": slow_info_nce,
+    "similarity": slow_similarity,
     "nt_xent": slow_nt_xent,
 }
 OPTIONS = {

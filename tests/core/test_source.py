@@ -8,7 +8,7 @@ from toy import Student, Teacher, ToyTask
 from embodkd.core.buffer import Buffer
 from embodkd.core.rollout import Rollout, mixture
 from embodkd.core.schedule import constant, staircase
-from embodkd.core.source import TensorData, item_seeds, shuffled
+from embodkd.core.source import TensorData, balanced_batch, item_seeds, shuffled
 
 
 def test_a_data_set_gathers_rows_with_their_ids():
@@ -213,3 +213,18 @@ def test_mistakes_are_named():
         Rollout(ToyTask(2), actor, teacher, ("proprio",), steps=0)
     with pytest.raises(ValueError, match=r"beta must lie in \[0, 1\]"):
         Rollout(ToyTask(2), actor, teacher, ("proprio",)).refill(0)
+
+
+def test_a_balanced_batch_has_all_classes_and_does_not_depend_on_the_order():
+    label, ids = (
+        torch.tensor([0] * 20 + [1] * 3 + [2] * 9),
+        torch.randperm(32, generator=torch.Generator().manual_seed(0)),
+    )
+    order = torch.randperm(32, generator=torch.Generator().manual_seed(1))
+    batch = balanced_batch(TensorData({"label": label, "sample_id": ids}), 12, 5)
+    moved = balanced_batch(TensorData({"label": label[order], "sample_id": ids[order]}), 12, 5)
+    assert torch.bincount(batch["label"]).tolist() in ([5, 3, 4], [4, 3, 5])
+    assert torch.equal(batch["sample_id"].sort().values, moved["sample_id"].sort().values)
+    other = balanced_batch(TensorData({"label": label, "sample_id": ids}), 12, 6)
+    assert not torch.equal(batch["sample_id"].sort().values, other["sample_id"].sort().values)
+    assert len(balanced_batch(TensorData({"label": label, "sample_id": ids}), 99, 5)["label"]) == 32

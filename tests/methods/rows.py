@@ -144,6 +144,11 @@ ROWS: dict[str, Row] = {
         relational=True,
     ),
     "bd_kd": Row(plain={"forward": 0.0, "reverse": 0.0}),
+    "diswot": Row(
+        arguments={"argument": "hidden", "choices": (4, 8), "semantic": 0.0, "batch": 16, "repeats": 2},
+        plain={"search": "none", "ce": 0.5, "kd": 0.5},
+        against="kd",
+    ),
     "even_teacher": Row(arguments={"rounds": 3}, teachers={}),
     "lelp": Row(arguments={"subclasses": 2}, plain={"subclasses": 1, "alpha": 1.0}),
     "trg": Row(

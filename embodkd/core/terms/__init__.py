@@ -12,6 +12,7 @@ from embodkd.core.terms.neighbours import affinity_error, neighbour_kl
 from embodkd.core.terms.nontarget import label_probability, nontarget_cross_entropy
 from embodkd.core.terms.regression import smooth_l1, squared_error
 from embodkd.core.terms.relation import angle_relation, distance_relation
+from embodkd.core.terms.similarity import similarity
 from embodkd.core.terms.views import nt_xent
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "norm_direction",
     "nt_xent",
     "offset_entropy",
+    "similarity",
     "smooth_l1",
     "soft_cross_entropy",
     "squared_error",
