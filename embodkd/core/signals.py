@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from embodkd.core.attention import ScoreReader
 from embodkd.core.registry import near
 
 _SUFFIX = re.compile(r"_([A-Z][A-Z0-9]*)$")
@@ -84,11 +85,18 @@ class Tap:
     """Where a signal is read: the output (or first input) of the submodule with this dotted name.
 
     `replace`, if given, receives the tensor and what it returns is used by the network from there on.
+    attention: read the scores of the attention inside instead, before the softmax and with its mask, (N, H, L, S);
+    they can be read, not replaced.
     """
 
     module: str
     input: bool = False
     replace: Callable[[Tensor], Tensor] | None = None
+    attention: bool = False
+
+    def __post_init__(self) -> None:
+        if self.attention and (self.input or self.replace is not None):
+            raise ValueError(f"tap {self.module!r}: attention scores can be read only, without input and replace")
 
 
 def submodule(model: nn.Module, name: str) -> nn.Module:
@@ -111,12 +119,36 @@ def tapped(model: nn.Module, taps: Mapping[str, str | Tap]) -> Iterator[dict[str
         for name, where in taps.items():
             tap = where if isinstance(where, Tap) else Tap(where)
             module = submodule(model, tap.module)
+            if tap.attention:
+                _read_scores(captured, name, tap, module, hooks)
+                continue
             if tap.input:
                 handle = module.register_forward_pre_hook(_input_hook(captured, name, tap))
             else:
                 handle = module.register_forward_hook(_output_hook(captured, name, tap))
             hooks.callback(handle.remove)
         yield captured
+
+
+def _read_scores(captured: dict[str, Tensor], name: str, tap: Tap, module: nn.Module, hooks: ExitStack) -> None:
+    reader = ScoreReader()
+
+    def before(module: nn.Module, args: Any) -> None:
+        reader.scores = None
+        reader.__enter__()
+
+    def after(module: nn.Module, args: Any, output: Any) -> None:
+        reader.__exit__(None, None, None)
+        # None: the forward pass failed, and its own error is the one to see
+        if output is not None:
+            if reader.scores is None:
+                raise ValueError(
+                    f"tap {tap.module!r}: a {type(module).__name__} computes no attention; tap the one that does"
+                )
+            captured[name] = reader.scores
+
+    hooks.callback(module.register_forward_pre_hook(before).remove)
+    hooks.callback(module.register_forward_hook(after, always_call=True).remove)
 
 
 def _output_hook(captured: dict[str, Tensor], name: str, tap: Tap) -> Callable[..., Any]:

@@ -1,0 +1,78 @@
+"""Attention scores as signals: what attention puts into its softmax, whichever implementation computes it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from types import FunctionType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+
+class ScoreReader(TorchFunctionMode):
+    """While it is on, `scores` is what the last attention gave to its softmax: Q K^T * scale + mask, (N, H, L, S).
+
+    Fused attention does not tell, so its scores are computed once more beside it. The network computes what it always
+    does, except that nn.MultiheadAttention leaves its fast path. Gradient flows through the scores.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scores: Tensor | None = None
+
+    def __torch_function__(
+        self,
+        function: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Look at the calls that matter, and make all of them."""
+        given = dict(kwargs or {})
+        if function is F.multi_head_attention_forward:
+            # A function that is handed to a mode runs with the mode off; this copy of it is not handed over.
+            with self:
+                answer = _unhanded(F.multi_head_attention_forward)(*args, **given)
+            heads = given.get("num_heads", args[4] if len(args) > 4 else None)
+            if self.scores is not None and self.scores.ndim == 3:
+                self.scores = self.scores.unflatten(0, (-1, heads))
+            return answer
+        if function is F.scaled_dot_product_attention:
+            self.scores = fused_scores(*args, **given)
+        elif function in (F.softmax, torch.softmax, Tensor.softmax):
+            self.scores = args[0] if args else given["input"]
+        return function(*args, **given)
+
+
+def fused_scores(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """The scores inside F.scaled_dot_product_attention with these arguments, -inf where a mask forbids: (..., L, S)."""
+    if enable_gqa:
+        key = key.repeat_interleave(query.shape[-3] // key.shape[-3], -3)
+    scores = query @ key.transpose(-2, -1) * (1.0 / math.sqrt(query.shape[-1]) if scale is None else scale)
+    if is_causal:
+        allowed = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+        return scores.masked_fill(~allowed, -math.inf)
+    if attn_mask is None:
+        return scores
+    return scores.masked_fill(~attn_mask, -math.inf) if attn_mask.dtype == torch.bool else scores + attn_mask
+
+
+def _unhanded(function: Any) -> Callable[..., Any]:
+    """A copy of a function of torch.nn.functional that does not ask who wants to take it over."""
+    names = {**function.__globals__, "has_torch_function": lambda arguments: False}
+    copy = FunctionType(function.__code__, names, function.__name__, function.__defaults__, function.__closure__)
+    copy.__kwdefaults__ = function.__kwdefaults__
+    return copy
