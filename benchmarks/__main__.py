@@ -10,7 +10,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-SUBJECTS = ("step", "camera", "cli", "ppo")
+SUBJECTS = ("step", "camera", "cli", "loop", "ppo")
 
 
 def main() -> None:
