@@ -161,6 +161,16 @@ def test_a_corrupted_teacher_is_wrong_on_its_share_of_the_training_samples_only(
     assert torch.equal(again.ids, teacher.ids) and torch.equal(again.places, teacher.places)
 
 
+def test_errors_with_a_rule_are_one_rotation_of_the_classes_for_all() -> None:
+    ids, model, x_ND = torch.arange(100, 140), torch.nn.Linear(3, 5), torch.randn(40, 3)
+    for same in (True, False):
+        teacher = Corrupted(model, ids, 5, share=0.5, seed=0, same=same)
+        pairs = zip(teacher({"input": x_ND, "sample_id": ids})["logits"], model(x_ND), strict=True)
+        shift = [next(k for k in range(5) if torch.equal(a, b.roll(-k))) for a, b in pairs]
+        assert [k > 0 for k in shift] == teacher.wrong(ids).tolist() and sum(k > 0 for k in shift) == 20
+        assert (len({k for k in shift if k}) == 1) == same
+
+
 def test_a_corrupted_teacher_needs_sample_ids_and_a_share() -> None:
     model = torch.nn.Linear(2, 3)
     with pytest.raises(ValueError, match="sample ids"):

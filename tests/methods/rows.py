@@ -114,8 +114,10 @@ ROWS: dict[str, Row] = {
     ),
     "rkd": Row(plain={"distance": 0.0, "angle": 0.0}, relational=True, ignores_classes=True),
     "uskd": Row(teachers={}, plain={"alpha": 0.0, "beta": 0.0, "mu": 0.0}, relational=True),
+    "kd_aif": Row(
+        plain={"rounds": 0, "temperature": 4.0, "scale_by_t2": True}, against="kd", against_arguments={"alpha": 1.0}
+    ),
     # one virtual step on a batch is not the mean of one on each of its pieces
-    "kd_aif": Row(),
     "tgeo_kd": Row(plain={"alpha": 0.5, "temperature": 4.0}, against="kd", relational=True),
     "adversarial": Row(arguments=ATTACK, plain={"epsilon": 0.0}, against="supervised", teachers={}, relational=True),
     "hard": Row(

@@ -14,13 +14,16 @@ class Corrupted(nn.Module):
     """`model` with permuted classes on a share of the samples, chosen by id; all others get its own answers.
 
     share: of `sample_ids`, exactly round(share * N) of them. Each of these has a permutation of its own, a rotation of
-    the classes by 1..C-1 places, so no class keeps its logit and the sample stays wrong in the same way for good. It
-    reads the fields "input" and "sample_id" of a batch; attributes such as `classes` or `classifier` are the model's.
+    the classes by 1..C-1 places, so no class keeps its logit and the sample stays wrong in the same way for good.
+    same: one rotation for all of them, so that the errors have a rule. It reads the fields "input" and "sample_id" of a
+    batch; attributes such as `classes` or `classifier` are the model's.
     """
 
     reads = ("input", "sample_id")
 
-    def __init__(self, model: nn.Module, sample_ids: Tensor, classes: int, *, share: float, seed: int) -> None:
+    def __init__(
+        self, model: nn.Module, sample_ids: Tensor, classes: int, *, share: float, seed: int, same: bool = False
+    ) -> None:
         super().__init__()
         if not 0.0 <= share <= 1.0:
             raise ValueError(f"corrupt.share: {share} is no share; give a number from 0 to 1")
@@ -30,7 +33,8 @@ class Corrupted(nn.Module):
         self.ids: Tensor
         self.places: Tensor
         self.register_buffer("ids", sample_ids.sort().values[torch.from_numpy(chosen)])
-        self.register_buffer("places", torch.from_numpy(generator.integers(1, classes, len(chosen))))
+        places = generator.integers(1, classes, len(chosen))
+        self.register_buffer("places", torch.from_numpy(places[:1].repeat(len(chosen)) if same else places))
 
     def __getattr__(self, name: str) -> Any:
         try:
