@@ -45,7 +45,8 @@ def run(verb: Verb, words: Words) -> int:
 
     @hydra.main(version_base="1.3", config_path="pkg://embodkd.configs", config_name=verb.config)
     def job(config: DictConfig) -> None:
-        plain: Any = {**OmegaConf.to_container(config, resolve=True), **words.aside}
+        resolved: Any = OmegaConf.to_container(config, resolve=True)
+        plain = {**resolved, **words.aside}
         if words.multirun:
             swept = _swept(words)
             print(f"\n[{swept}]", flush=True)
