@@ -11,11 +11,11 @@ from embodkd.core.memory import keep_freed_memory
 torch.set_num_threads(1)
 if sys.argv[1] == "keep" and not keep_freed_memory():
     sys.exit(3)
-first = [torch.ones(5_000_000) for _ in range(4)]
+first = [torch.ones(1_000_000) for _ in range(40)]
 del first
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(20):
-    several = [torch.ones(5_000_000) for _ in range(4)]
+    several = [torch.ones(1_000_000) for _ in range(40)]
     del several
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
