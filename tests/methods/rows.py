@@ -118,6 +118,7 @@ ROWS: dict[str, Row] = {
         plain={"rounds": 0, "temperature": 4.0, "scale_by_t2": True}, against="kd", against_arguments={"alpha": 1.0}
     ),
     # one virtual step on a batch is not the mean of one on each of its pieces
+    "robust_active": Row(arguments={"queries": 8, "rounds": 2}, data=partial(blobs, unlabelled=30)),
     "tgeo_kd": Row(plain={"alpha": 0.5, "temperature": 4.0}, against="kd", relational=True),
     "adversarial": Row(arguments=ATTACK, plain={"epsilon": 0.0}, against="supervised", teachers={}, relational=True),
     "hard": Row(

@@ -1,0 +1,182 @@
+"""RAD (arXiv:2210.01213): ask an expensive teacher about few samples, prepared for it to be wrong about some of them.
+
+Equation: with g_i = 1 - (largest - second largest probability of the student) the gain of candidate i, the queries are
+drawn from the q that is best against an adversary who makes the teacher wrong about m of them (core/queries.py),
+    max_q min_{|M| = m}  sum over i not in M of q_i g_i  -  rho sum over i in M of q_i g_i.
+Then the student learns labels and answers alike:
+    loss = mean_n CE(labels) on labelled samples, CE(softmax of the teacher's logits) on queried ones.
+
+Details
+- Fit on the labels; `rounds` times: gains of the pool, draw, ask, back to the first weights, fit on all that is known.
+- Among the candidates that are asked about, the more uncertain ones are less likely: their answers are worth more, so
+  the adversary would spoil them first. Taking the largest gains outright is selection="margin".
+- The pool's own labels are never learned from; they serve `facts` only.
+
+Deviations: none known. The paper's exact pay-off for wrong answers, its default of the cost c = (1 + rho) m (here 2)
+and how it draws several queries at once are not certain: `cost`, and inclusion probabilities min(1, b q) filled up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from embodkd.core.bank import Table, collect
+from embodkd.core.queries import Gain, draw, gains, game, inclusion
+from embodkd.core.recipe import Budget, Context, Player, Recipe, Stage, Step
+from embodkd.core.restart import Restart
+from embodkd.core.role import Role
+from embodkd.core.selector import Selected
+from embodkd.core.signals import Signals
+from embodkd.core.source import TensorData
+from embodkd.core.splits import Splits
+from embodkd.core.teachers import Teachers, one_teacher
+from embodkd.core.terms import cross_entropy, soft_cross_entropy
+from embodkd.methods import METHODS
+
+
+@METHODS.register(
+    "robust_active",
+    domain="vision",
+    family="selection",
+    paper="arXiv:2210.01213",
+    title="Robust active distillation (RAD)",
+)
+@dataclass(frozen=True)
+class RobustActive:
+    """rounds of `queries` answers each, from the unlabelled part `pool` of the data.
+
+    selection: "rad"; or "greedy" (the largest gains) or "uniform", to compare with. gain: "margin", "entropy" or
+    "loss", see `queries.gains`. cost: (1 + rho) m, see `queries.game`. restart: each fit begins with the first weights.
+    """
+
+    rounds: int = 1
+    queries: int = 100
+    selection: Literal["rad", "greedy", "uniform"] = "rad"
+    gain: Gain = "margin"
+    cost: float = 2.0
+    restart: bool = True
+    pool: str = "unlabelled"
+
+    def __post_init__(self) -> None:
+        if self.selection not in ("rad", "greedy", "uniform"):
+            raise ValueError(f"method.selection: {self.selection!r} is not one of rad, greedy, uniform")
+        if self.rounds < 1 or self.queries < 1:
+            raise ValueError(f"method: rounds ({self.rounds}) and queries ({self.queries}) must be at least 1")
+
+    def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
+        """A fit on the labels, then `rounds` times: ask, (restart,) fit on labels and answers."""
+        t = Role(one_teacher(teacher, "robust_active", data.classes), "frozen")
+        pool, labelled = data.part(self.pool), data.train.size()
+        if self.rounds * self.queries > pool.size():
+            raise ValueError(
+                f"method: {self.rounds} rounds of {self.queries} queries need a pool of that many samples; "
+                f"{self.pool!r} has {pool.size()}"
+            )
+        everything = _joined(data.train, pool)
+        rows = int(everything.fields["sample_id"].max()) + 1
+        role = Role(student)
+        plain = Player(role, self.label_terms, optimiser=budget.optimiser)
+        stages: list[Stage | Step] = [budget.stage(plain, data.train, name="labels")]
+        former: Table | None = None
+        for k in range(self.rounds):
+            asked = Table(
+                partial(self.ask, student, t, pool, rows, former, seed, k), by="sample_id", name=f"answers_{k}"
+            )
+            stages += [asked, partial(self.facts, asked, pool), *([Restart(student)] if self.restart else [])]
+            choose = partial(_known, asked, everything, labelled)
+            count = labelled + (k + 1) * self.queries
+            source = Selected(everything, choose, size_after=partial(_constant, count), refresh="never")
+            player = Player(role, self.terms, given={"t": asked}, optimiser=budget.optimiser)
+            stages.append(budget.stage(player, source, name=f"answers_{k}"))
+            former = asked
+        return Recipe(tuple(stages), student)
+
+    def label_terms(self, batch: Signals, s: Signals) -> dict[str, Tensor]:
+        """Cross-entropy on the labels."""
+        return {"ce": cross_entropy(s.logits_NC, batch.label_N)}
+
+    def terms(self, batch: Signals, s: Signals, t: Signals) -> dict[str, Tensor]:
+        """Cross-entropy on the teacher's answer where there is one, else on the label."""
+        # A pool sample's label is -1: the clamp only keeps the index legal in rows that `where` does not take.
+        label_N = cross_entropy(s.logits_NC, batch.label_N.clamp(min=0))
+        return {"ce": torch.where(t.known_N, soft_cross_entropy(s.logits_NC, t.probs_NC), label_N)}
+
+    def ask(
+        self,
+        student: nn.Module,
+        t: Role,
+        pool: TensorData,
+        rows: int,
+        former: Table | None,
+        seed: int,
+        k: int,
+        context: Context,
+    ) -> dict[str, Tensor]:
+        """Rows by sample id: `probs` (C), `known` and `gain` of what was asked now or before."""
+        answer = collect(Role(student, "frozen"), pool, device=context.device)
+        ids_N = answer.sample_id_N
+        gain_N = gains(answer.logits_NC.double().softmax(1).numpy(), self.gain)
+        open_N = np.ones(len(gain_N), bool) if former is None else ~former["known"].cpu()[ids_N].numpy()
+        # In the order of the ids, so that the same samples are asked about however the pool is stored.
+        by_id = ids_N.argsort().numpy()
+        candidates = by_id[open_N[by_id]]
+        places = candidates[self.choose(gain_N[candidates], np.random.default_rng((seed, k)))]
+        queried = TensorData({name: field[torch.from_numpy(places)] for name, field in pool.fields.items()})
+        answers = collect(t, queried, device=context.device)
+        if former is None:
+            classes = answers.logits_NC.shape[1]
+            probs_KC, known_K, gain_K = (
+                torch.zeros(rows, classes),
+                torch.zeros(rows, dtype=torch.bool),
+                torch.zeros(rows),
+            )
+        else:
+            probs_KC, known_K, gain_K = (former[name].cpu().clone() for name in ("probs", "known", "gain"))
+        asked_N = answers.sample_id_N
+        probs_KC[asked_N], known_K[asked_N] = answers.logits_NC.float().softmax(1), True
+        gain_K[asked_N] = torch.from_numpy(gain_N[places]).float()
+        return {"probs": probs_KC, "known": known_K, "gain": gain_K}
+
+    def choose(self, gain_N: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """Places of `queries` different candidates."""
+        if self.selection == "greedy":
+            return np.argsort(-gain_N, kind="stable")[: self.queries]
+        if self.selection == "uniform":
+            return generator.choice(len(gain_N), self.queries, replace=False)
+        q_N, _ = game(gain_N, self.cost, at_least=self.queries)
+        return draw(inclusion(q_N, self.queries), generator)
+
+    def facts(self, asked: Table, pool: TensorData, context: Context) -> dict[str, float]:
+        """The mean gain of what was asked and, where the pool has labels, the percent of answers that are wrong.
+
+        Nothing is learned from this.
+        """
+        ids_N = pool.fields["sample_id"]
+        known_N = asked["known"].cpu()[ids_N]
+        found = {"mean_gain": float(asked["gain"].cpu()[ids_N][known_N].mean())}
+        if "label" in pool.fields:
+            wrong_N = asked["probs"].cpu()[ids_N].argmax(1) != pool.fields["label"]
+            found["teacher_wrong"] = 100.0 * float(wrong_N[known_N].float().mean())
+        return found
+
+
+def _joined(train: TensorData, pool: TensorData) -> TensorData:
+    """Both as one source; the pool's labels are -1."""
+    hidden = {**pool.fields, "label": torch.full((pool.size(),), -1)}
+    return TensorData({name: torch.cat([train.fields[name], hidden[name]]) for name in ("input", "label", "sample_id")})
+
+
+def _known(asked: Table, everything: TensorData, labelled: int, refill: int) -> np.ndarray:
+    """The labelled places and those of the pool that were asked about."""
+    known_N = asked["known"].cpu()[everything.fields["sample_id"][labelled:]].numpy()
+    return np.concatenate([np.arange(labelled), labelled + np.flatnonzero(known_N)])
+
+
+def _constant(count: int, refill: int) -> int:
+    return count
