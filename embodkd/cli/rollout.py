@@ -31,14 +31,16 @@ def rollout(
 
     actor, meta = load_policy(folder)
     name, options = task_of(meta, task, engine, randomise)
-    actors: dict[str, Actor] = {run_folder(folder).resolve().name: actor}
+    own = run_folder(folder).resolve()
+    actors: dict[str, Actor] = {own.name: actor}
     if beside is not None:
         other = policy_folder(beside)
         second, record = load_policy(other)
-        label = run_folder(other).resolve().name
-        if label in actors:
+        others = run_folder(other).resolve()
+        if others == own:
             raise ValueError(f"beside={beside} is the same run as policy={policy}; name another one")
-        actors = {label: second, **actors}
+        mine, label = _apart(own, others)
+        actors = {label: second, mine: actor}
         if record["task"]["name"] != name:
             raise ValueError(f"beside={beside}: was made for task {record['task']['name']!r}, not for {name!r}")
 
@@ -55,3 +57,12 @@ def rollout(
         print(f"{label}: {sum(s[label] for s in made.successes)} of {episodes} episodes succeeded")
     print(f"{made.path} ({made.frames} frames, {made.codec})")
     return 0
+
+
+def _apart(one: Path, other: Path) -> tuple[str, str]:
+    """The shortest ends of two different paths that tell them apart, such as student/0 and teacher/0."""
+    for count in range(1, max(len(one.parts), len(other.parts))):
+        ends = tuple("/".join(path.parts[-count:]) for path in (one, other))
+        if ends[0] != ends[1]:
+            return ends[0], ends[1]
+    return str(one), str(other)
