@@ -20,7 +20,7 @@ OBJECTS: dict[str, tuple[mujoco.mjtGeom, tuple[float, float, float], float]] = {
     "cylinder": (_GEOM.mjGEOM_CYLINDER, (0.027, 0.033, 0.0), 0.033),
     "sphere": (_GEOM.mjGEOM_SPHERE, (0.032, 0.0, 0.0), 0.032),
 }
-OVERVIEW = Camera("overview", "", (0.36, -0.36, 0.28), (0.0, 0.0, 0.12), 0.1, 2.0, fovy=45)
+OVERVIEW = Camera("overview", "", (0.72, -0.62, 0.42), (0.06, 0.06, 0.2), 0.1, 2.0, fovy=45)
 
 
 def cameras(hand_body: str, image_size: int) -> list[Camera]:
