@@ -49,14 +49,14 @@ from embodkd.methods import METHODS
 )
 @dataclass(frozen=True)
 class RobustActive:
-    """rounds of `queries` answers each, from the unlabelled part `pool` of the data.
+    """rounds of `queries` answers each (below 1: that share of the pool), from the unlabelled part `pool` of the data.
 
     selection: "rad"; or "greedy" (the largest gains) or "uniform", to compare with. gain: "margin", "entropy" or
     "loss", see `queries.gains`. cost: (1 + rho) m, see `queries.game`. restart: each fit begins with the first weights.
     """
 
     rounds: int = 1
-    queries: int = 100
+    queries: float = 100
     selection: Literal["rad", "greedy", "uniform"] = "rad"
     gain: Gain = "margin"
     cost: float = 2.0
@@ -66,16 +66,20 @@ class RobustActive:
     def __post_init__(self) -> None:
         if self.selection not in ("rad", "greedy", "uniform"):
             raise ValueError(f"method.selection: {self.selection!r} is not one of rad, greedy, uniform")
-        if self.rounds < 1 or self.queries < 1:
-            raise ValueError(f"method: rounds ({self.rounds}) and queries ({self.queries}) must be at least 1")
+        if self.rounds < 1 or self.queries <= 0 or (self.queries > 1 and self.queries != int(self.queries)):
+            raise ValueError(
+                f"method: rounds ({self.rounds}) must be at least 1, queries ({self.queries}) a number of samples or, "
+                "below 1, a share of the pool"
+            )
 
     def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """A fit on the labels, then `rounds` times: ask, (restart,) fit on labels and answers."""
         t = Role(one_teacher(teacher, "robust_active", data.classes), "frozen")
         pool, labelled = data.part(self.pool), data.train.size()
-        if self.rounds * self.queries > pool.size():
+        queries = self.count(pool)
+        if self.rounds * queries > pool.size():
             raise ValueError(
-                f"method: {self.rounds} rounds of {self.queries} queries need a pool of that many samples; "
+                f"method: {self.rounds} rounds of {queries} queries need a pool of that many samples; "
                 f"{self.pool!r} has {pool.size()}"
             )
         everything = _joined(data.train, pool)
@@ -90,7 +94,7 @@ class RobustActive:
             )
             stages += [asked, partial(self.facts, asked, pool), *([Restart(student)] if self.restart else [])]
             choose = partial(_known, asked, everything, labelled)
-            count = labelled + (k + 1) * self.queries
+            count = labelled + (k + 1) * queries
             source = Selected(everything, choose, size_after=partial(_constant, count), refresh="never")
             player = Player(role, self.terms, given={"t": asked}, optimiser=budget.optimiser)
             stages.append(budget.stage(player, source, name=f"answers_{k}"))
@@ -126,7 +130,8 @@ class RobustActive:
         # In the order of the ids, so that the same samples are asked about however the pool is stored.
         by_id = ids_N.argsort().numpy()
         candidates = by_id[open_N[by_id]]
-        places = candidates[self.choose(gain_N[candidates], np.random.default_rng((seed, k)))]
+        generator = np.random.default_rng((seed, k))
+        places = candidates[self.choose(gain_N[candidates], self.count(pool), generator)]
         queried = TensorData({name: field[torch.from_numpy(places)] for name, field in pool.fields.items()})
         answers = collect(t, queried, device=context.device)
         if former is None:
@@ -143,14 +148,18 @@ class RobustActive:
         gain_K[asked_N] = torch.from_numpy(gain_N[places]).float()
         return {"probs": probs_KC, "known": known_K, "gain": gain_K}
 
-    def choose(self, gain_N: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """Places of `queries` different candidates."""
+    def count(self, pool: TensorData) -> int:
+        """How many answers a round asks for."""
+        return int(self.queries) if self.queries >= 1 else max(1, int(self.queries * pool.size()))
+
+    def choose(self, gain_N: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
+        """Places of `count` different candidates."""
         if self.selection == "greedy":
-            return np.argsort(-gain_N, kind="stable")[: self.queries]
+            return np.argsort(-gain_N, kind="stable")[:count]
         if self.selection == "uniform":
-            return generator.choice(len(gain_N), self.queries, replace=False)
-        q_N, _ = game(gain_N, self.cost, at_least=self.queries)
-        return draw(inclusion(q_N, self.queries), generator)
+            return generator.choice(len(gain_N), count, replace=False)
+        q_N, _ = game(gain_N, self.cost, at_least=count)
+        return draw(inclusion(q_N, count), generator)
 
     def facts(self, asked: Table, pool: TensorData, context: Context) -> dict[str, float]:
         """The mean gain of what was asked and, where the pool has labels, the percent of answers that are wrong.

@@ -58,6 +58,14 @@ def test_terms_take_the_answer_where_there_is_one_and_the_label_elsewhere():
     torch.testing.assert_close(found[~known], cross_entropy(logits[~known], torch.tensor([0, 2])))
 
 
+def test_a_share_of_the_pool_is_a_number_of_queries():
+    data = blobs(unlabelled=30)
+    recipe = RAD(queries=0.2).recipe(small(), large(), data, budget=budget())
+    assert recipe.stages[-1].source.planned_size(0) == data.train.size() + 6
+    with pytest.raises(ValueError, match="share"):
+        RAD(queries=1.5)
+
+
 def test_too_many_queries_are_an_error():
     with pytest.raises(ValueError, match="has 30"):
         RAD(queries=31).recipe(small(), large(), blobs(unlabelled=30), budget=budget())
