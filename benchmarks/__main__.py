@@ -10,6 +10,8 @@ import platform
 from pathlib import Path
 from typing import Any
 
+from embodkd.core.memory import keep_freed_memory
+
 SUBJECTS = ("step", "camera", "cli", "loop", "ppo")
 ASIDE = ("peers",)  # asked for by name only: it needs an environment of its own
 
@@ -31,6 +33,8 @@ def main() -> None:
         parser.error(f"unknown subject {', '.join(sorted(unknown))}; choose from {', '.join(SUBJECTS)}")
     # one thread per library call: the contenders are compared per CPU-second, and oversubscription would favour one
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # as the command line does; all contenders share the process, so none is favoured
+    keep_freed_memory()
     stored: dict[str, Any] = {}
     if arguments.out.exists():
         stored = {line["name"]: line for line in json.loads(arguments.out.read_text())["lines"]}
