@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 EXTRAS := dev,export,hand,gl,bullet,vision
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test lint smoke bench table reproduce dry clean
+.PHONY: install demo test fuzz lint smoke bench table reproduce dry clean
 
 install: $(STAMP)
 
@@ -19,6 +19,10 @@ demo: install
 
 test: install
 	$(BIN)/pytest
+
+# the property tests on many more examples, new ones every time
+fuzz: install
+	$(BIN)/pytest --hypothesis-profile fuzz $$(grep -rl '@given' tests)
 
 # types are checked on the installed package: only there do envs/ and policies/ stand below embodkd
 lint: install

@@ -11,6 +11,7 @@ import numpy as np
 
 Gain = Literal["margin", "entropy", "loss"]
 FLOOR = 1e-6
+ROUNDING = 1e-12
 
 
 def gains(probs_NC: np.ndarray, kind: Gain = "margin") -> np.ndarray:
@@ -41,8 +42,9 @@ def game(gain_N: np.ndarray, cost: float = 2.0, at_least: int = 1) -> tuple[np.n
         q_i = 1 / (gain_i H_k) for the first k, else 0;  value = (k - c) / H_k.
 
     For all q have the same q_i gain_i where they are not 0: raising one of the adversary's m above the others never
-    pays. Cost 0, a teacher that is never wrong, takes the largest gain alone. at_least: a larger support if k is
-    smaller. Without a positive value (too few candidates for the cost) q is uniform and the value 0.
+    pays. Of several k with the same value the largest is taken: equal gains are treated alike. Cost 0, a teacher that
+    is never wrong, takes the largest gain alone. at_least: a larger support if k is smaller. Without a positive value
+    (too few candidates for the cost) q is uniform and the value 0.
     """
     if len(gain_N) == 0 or not (gain_N > 0).all():
         raise ValueError("a game needs at least one candidate, and gains above 0")
@@ -52,9 +54,9 @@ def game(gain_N: np.ndarray, cost: float = 2.0, at_least: int = 1) -> tuple[np.n
     inverse_N = 1.0 / gain_N[order_N].astype(np.float64)
     total_N, count_N = np.cumsum(inverse_N), np.arange(1, len(gain_N) + 1)
     value_N = (count_N - cost) / total_N
-    best = int(value_N.argmax())
-    if value_N[best] <= 0:
+    if value_N.max() <= 0:
         return np.full(len(gain_N), 1.0 / len(gain_N)), 0.0
+    best = int(np.flatnonzero(value_N >= (1 - ROUNDING) * value_N.max())[-1])
     size = max(best + 1, min(at_least, len(gain_N)))
     q_N = np.zeros(len(gain_N))
     q_N[order_N[:size]] = inverse_N[:size] / total_N[size - 1]

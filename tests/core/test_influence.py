@@ -190,7 +190,7 @@ def test_a_system_that_cannot_be_solved_is_an_error_that_says_what_to_change():
 scores_lists = st.lists(st.floats(-100, 100), min_size=3, max_size=30)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(scores_lists, st.floats(0.01, 100), st.sampled_from(["sigmoid", "exponential", "drop", "uniform"]))
 def test_weights_have_mean_one_rise_with_the_scores_and_ignore_their_unit(values, factor, transform):
     scores = torch.tensor([*values, 1.0], dtype=torch.float64)

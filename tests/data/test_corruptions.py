@@ -35,7 +35,7 @@ def test_another_seed_spoils_differently(name):
     assert not torch.equal(corrupt(name, IMAGES, 3, 0), corrupt(name, IMAGES, 3, 1))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(1, 5), st.integers(0, 99))
 def test_a_shift_moves_whole_pixels_and_loses_only_what_leaves(severity, seed):
     inner = torch.zeros(6, 1, 20, 20)

@@ -15,7 +15,7 @@ vectors = st.tuples(*[st.floats(-1.7, 1.7)] * 3).map(np.array)
 
 
 @given(vectors, vectors)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_rotations_agree_with_mujoco(a, b):
     quat, expected, product, matrix = quat_from_rotvec(a[None])[0], np.zeros(4), np.zeros(4), np.zeros(9)
     angle = np.linalg.norm(a)
@@ -32,7 +32,7 @@ def test_rotations_agree_with_mujoco(a, b):
 
 
 @given(st.lists(st.integers(0, 2**62), min_size=1, max_size=5, unique=True), st.integers(1, 6))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_draws_depend_on_the_seed_alone(seeds, count):
     together = draws.uniform(np.array(seeds), "stream", count)
     for row, seed in zip(together, seeds, strict=True):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(cuts=st.lists(st.integers(1, 199), max_size=6), offset=st.floats(-1e4, 1e4), seed=st.integers(0, 99))
 def test_statistics_do_not_depend_on_how_the_data_is_cut(cuts, offset, seed):
     data = np.random.default_rng(seed).normal(offset, 2.0, (200, 3)).astype(np.float32)
