@@ -16,6 +16,7 @@ TASKS = {
     "peg_hole": ("embodkd.envs.tasks.peg_hole", "PegHole"),
     "pick_lift": ("embodkd.envs.tasks.pick_lift", "PickLift"),
     "hand_lift": ("embodkd.envs.tasks.hand_lift", "HandLift"),
+    "peg_assembly": ("embodkd.envs.tasks.assembly.peg", "PegAssembly"),
 }
 
 

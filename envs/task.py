@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from embodkd.envs import draws
@@ -25,10 +25,11 @@ class BatchTask(ABC):
 
     A member of the family implements ``_place`` (start episodes of some copies from their seeds), ``_advance`` (apply
     actions and compute reward, failure code and success for every copy) and registers one function per observation
-    group in ``self.observers``.  Episodes last ``spec.max_steps`` steps; an episode succeeds when ``is_success`` holds
-    at its last step.  Nothing resets by itself: the doors and ``Stream`` do that.
+    group in ``self.observers``.  Episodes last ``spec.max_steps`` steps, less where ``ends_on_success``; an episode
+    succeeds when ``is_success`` holds at its last step.  Nothing resets by itself: the doors and ``Stream`` do that.
     """
 
+    ends_on_success: ClassVar[bool] = False
     spec: TaskSpec
     num_envs: int
     observers: dict[str, Callable[[np.ndarray | None], np.ndarray]]
@@ -66,8 +67,8 @@ class BatchTask(ABC):
         self.steps += 1
         reward, failure, success = self._advance(actions)
         self.last_action[:] = actions
-        terminated = np.zeros(self.num_envs, bool)
-        truncated = self.steps >= self.spec.max_steps
+        terminated = success & self.ends_on_success
+        truncated = ~terminated & (self.steps >= self.spec.max_steps)
         return Step(reward.astype(np.float32), terminated, truncated, {"is_success": success, "failure": failure})
 
     def observe(self, groups: Sequence[str], ids: np.ndarray | None = None) -> dict[str, np.ndarray]:

@@ -10,8 +10,9 @@ from embodkd.envs.bullet.robot import TIMESTEP, BulletRobot
 from embodkd.envs.bullet.scene import Body, bodies_of, heavier
 from embodkd.envs.geometry import rotate
 from embodkd.envs.sim.randomise import Randomise
-from embodkd.envs.sim.robots.panda_control import DAMPING, LIMIT, STIFFNESS, reach, squeeze, target
-from embodkd.envs.sim.robots.panda_model import FINGER_DAMPING, GRIP, HOME, LINKS, OPEN, POSTURE
+from embodkd.envs.sim.robots.fingers import FINGER_DAMPING, GRIP, OPEN, squeeze
+from embodkd.envs.sim.robots.panda_control import DAMPING, LIMIT, STIFFNESS, reach, target
+from embodkd.envs.sim.robots.panda_model import HOME, LINKS, POSTURE
 
 _STIFFNESS_6, _DAMPING_6, _LIMIT_6 = (np.repeat(values, 3) for values in (STIFFNESS, DAMPING, LIMIT))
 _TORQUE_7 = np.array([link.torque for link in LINKS])

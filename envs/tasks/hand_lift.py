@@ -14,7 +14,7 @@ from embodkd.envs.task import BatchTask
 from embodkd.core.schema import build
 
 # object offset (m), object yaw (rad)
-RANDOMNESS = {"low": (0.01, np.radians(30)), "medium": (0.04, np.pi), "high": (0.08, np.pi)}
+RANDOMNESS = {"low": (0.01, np.radians(30)), "medium": (0.04, np.pi), "high": (0.12, np.pi)}
 MAX_STEPS = 75
 CONTROL_HZ = 25.0
 LIFT = 0.1  # m above rest: success
@@ -28,7 +28,7 @@ class HandLift(BatchTask):
 
     Success: the object's centre is more than 10 cm above its rest height at the last step.  An episode that fails is
     "out_of_reach" when the object left the table's middle, "dropped" when it had been 5 cm high, "not_lifted"
-    otherwise.  ``randomness`` is where the object may start: within 1, 4 or 8 cm, yaw within 30 degrees or any.
+    otherwise.  ``randomness`` is where the object may start: within 1, 4 or 12 cm, yaw within 30 degrees or any.
     Actions: 20 finger goals, six deltas of the base (see ``ShadowHand``).
     """
 

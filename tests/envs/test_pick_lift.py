@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from embodkd.envs import make_task
 from embodkd.envs.sim.batch_sim import BatchSim
+from embodkd.envs.sim.robots.fingers import OPEN
 from embodkd.envs.sim.robots.panda import PandaArm
 from embodkd.envs.sim.robots.panda_control import STIFFNESS
-from embodkd.envs.sim.robots.panda_model import OPEN
 from embodkd.envs.tasks.pick_lift_scene import OBJECTS, STEP, half_extents
 
 

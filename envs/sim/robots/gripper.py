@@ -7,22 +7,29 @@ import numpy as np
 from embodkd.envs.geometry import quat_from_rotvec, quat_multiply, rotate, rotvec_from_quat
 from embodkd.envs.sim.batch_sim import BatchSim
 from embodkd.envs.sim.robots.base import ToolRobot
+from embodkd.envs.sim.robots.fingers import Fingers, add_fingers
 
 MASS = 1.0  # kg
 INERTIA = 2e-3  # kg m^2 about the tool point, the same for each axis so that the six axes decouple
 STIFFNESS = (1200.0, 8.0)  # N/m, Nm/rad
 LIMIT = (40.0, 3.0)  # N, Nm
-STEP = (0.01, 0.05)  # m, rad: the largest delta of one action
+STEP = (0.01, 0.05)  # m, rad: the largest delta of one action unless asked otherwise
 
 
 class FloatingGripper(ToolRobot):
     """Commands are "current pose plus delta", so the contact force is bounded by stiffness times delta.
 
-    The tool frame has its origin at the tool point and z up, against the approach.
+    With ``grip`` the fingers move as the Panda's do, the tool point lies between their pads, and one more number of
+    the action opens (1) and closes (-1) them.  ``step`` are the largest deltas of one action, m and rad.  The tool
+    frame has its origin at the tool point, z up, against the approach, and fingers along y.
     """
 
+    def __init__(self, *, grip: bool = False, step: tuple[float, float] = STEP) -> None:
+        self._grip, self._step = grip, step
+        self.action_size = 6 + grip
+
     def build(self, spec: mujoco.MjSpec) -> mujoco.MjsBody:
-        """Add the gripper: a palm and two fingers that hold whatever the task attaches to the returned body."""
+        """Add the gripper: palm and fingers; without ``grip`` a task attaches what they hold to the returned body."""
         body = spec.worldbody.add_body(name="gripper", pos=[0, 0, 0.1])
         body.add_freejoint(name="gripper")
         body.gravcomp = 1.0
@@ -33,9 +40,13 @@ class FloatingGripper(ToolRobot):
         box = mujoco.mjtGeom.mjGEOM_BOX
         # a group of its own, which cameras may skip when it is out of their sight
         look = {"rgba": [0.25, 0.27, 0.3, 1.0], "mass": 0.0, "type": box, "group": 1}
-        body.add_geom(name="palm", pos=[0, 0, 0.078], size=[0.012, 0.03, 0.012], **look)
-        for side in (-1, 1):
-            body.add_geom(name=f"finger{side}", pos=[0, side * 0.012, 0.053], size=[0.006, 0.0038, 0.013], **look)
+        if self._grip:
+            body.add_geom(name="palm", pos=[0, 0, 0.07], size=[0.022, 0.06, 0.02], **look)
+            add_fingers(spec, body, slide=0.045, pad=-0.0317)
+        else:
+            body.add_geom(name="palm", pos=[0, 0, 0.078], size=[0.012, 0.03, 0.012], **look)
+            for side in (-1, 1):
+                body.add_geom(name=f"finger{side}", pos=[0, side * 0.012, 0.053], size=[0.006, 0.0038, 0.013], **look)
         damping = (2 * np.sqrt(STIFFNESS[0] * MASS), 2 * np.sqrt(STIFFNESS[1] * INERTIA))
         for axis in range(6):
             kind = axis // 3
@@ -57,6 +68,8 @@ class FloatingGripper(ToolRobot):
         self._qvel = slice(joint.dofadr[0], joint.dofadr[0] + 6)
         first = sim.model.actuator("impedance0").id
         self._actuators = slice(first, first + 6)
+        if self._grip:
+            self._hand = Fingers(sim)
         for field in ("site_xpos", "site_xmat", "actuator_length", "actuator_force"):
             sim.view(field)
 
@@ -66,14 +79,18 @@ class FloatingGripper(ToolRobot):
         qpos[ids, self._qpos] = np.concatenate([position_n3, quat_from_rotvec(rotvec_n3)], axis=1)
         self.sim.view("qvel")[ids, self._qvel] = 0.0
         self.sim.view("ctrl")[ids, self._actuators] = np.concatenate([position_n3, rotvec_n3], axis=1)
+        if self._grip:
+            self._hand.place(ids)
 
     def command(self, actions: np.ndarray) -> None:
-        """Target = current pose + delta; deltas up to 1 cm and 0.05 rad per action, in the tool's frame."""
+        """Target = current pose + delta in the tool's frame, with deltas up to ``step``; fingers as the class says."""
         pose, target = self.sim.view("qpos")[:, self._qpos], self.sim.view("ctrl")[:, self._actuators]
         actions = actions.astype(float)
-        target[:, :3] = pose[:, :3] + rotate(self.rotation, STEP[0] * actions[:, :3])
-        turned = quat_multiply(pose[:, 3:], quat_from_rotvec(STEP[1] * actions[:, 3:6]))
+        target[:, :3] = pose[:, :3] + rotate(self.rotation, self._step[0] * actions[:, :3])
+        turned = quat_multiply(pose[:, 3:], quat_from_rotvec(self._step[1] * actions[:, 3:6]))
         target[:, 3:] = rotvec_from_quat(turned)
+        if self._grip:
+            self._hand.command(actions[:, 6:])
 
     @property
     def rotvec(self) -> np.ndarray:
@@ -89,3 +106,8 @@ class FloatingGripper(ToolRobot):
     def force(self) -> np.ndarray:
         """Actuator forces along the world's axes, (N, 6)."""
         return self.sim.view("actuator_force")[:, self._actuators]
+
+    @property
+    def fingers(self) -> np.ndarray:
+        """How far each finger is open, 0 to ``OPEN`` m, (N, 2)."""
+        return self._hand.opening

@@ -8,8 +8,9 @@ import mujoco
 import numpy as np
 from embodkd.envs.sim.batch_sim import BatchSim
 from embodkd.envs.sim.robots.base import ToolRobot
-from embodkd.envs.sim.robots.panda_control import DAMPING, LIMIT, STIFFNESS, reach, squeeze, target
-from embodkd.envs.sim.robots.panda_model import OPEN, add_arm, add_hand, add_impedance
+from embodkd.envs.sim.robots.fingers import Fingers, add_impedance
+from embodkd.envs.sim.robots.panda_control import DAMPING, LIMIT, STIFFNESS, reach, target
+from embodkd.envs.sim.robots.panda_model import add_arm, add_hand
 
 
 class PandaArm(ToolRobot):
@@ -59,9 +60,7 @@ class PandaArm(ToolRobot):
         self._impedance = slice(first, first + 6)
         self._body = model.body("tool").id
         if self._grip:
-            self._finger_qpos = np.array([model.joint(f"finger{side}").qposadr[0] for side in (-1, 1)])
-            self._finger_qvel = np.array([model.joint(f"finger{side}").dofadr[0] for side in (-1, 1)])
-            self._servos = np.array([model.actuator(f"grip{side}").id for side in (-1, 1)])
+            self._hand = Fingers(sim)
         for field in ("site_xpos", "site_xmat", "actuator_length", "actuator_velocity", "actuator_force"):
             sim.view(field)
 
@@ -70,8 +69,7 @@ class PandaArm(ToolRobot):
         qpos, ctrl = self.sim.view("qpos"), self.sim.view("ctrl")
         rows = ids[:, None]
         if self._grip:
-            qpos[rows, self._finger_qpos] = OPEN
-            ctrl[rows, self._servos] = OPEN
+            self._hand.place(ids)
 
         def kinematics(joints_n7: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             qpos[rows, self._qpos] = joints_n7
@@ -89,7 +87,7 @@ class PandaArm(ToolRobot):
         actions = actions.astype(float)
         ctrl[:, self._impedance] = target(pose, self.rotation, actions, self._step, upright=self._upright)
         if self._grip:
-            ctrl[:, self._servos] = 0.5 * OPEN * (1.0 + actions[:, self._deltas :])
+            self._hand.command(actions[:, self._deltas :])
 
     @property
     def twist(self) -> np.ndarray:
@@ -104,11 +102,9 @@ class PandaArm(ToolRobot):
     @property
     def fingers(self) -> np.ndarray:
         """How far each finger is open, 0 to ``OPEN`` m, (N, 2)."""
-        return self.sim.view("qpos")[:, self._finger_qpos]
+        return self._hand.opening
 
     @property
     def squeeze(self) -> np.ndarray:
         """Closing force (N) of each finger's servo as its position, speed and command give it, (N, 2)."""
-        return squeeze(
-            self.fingers, self.sim.view("qvel")[:, self._finger_qvel], self.sim.view("ctrl")[:, self._servos]
-        )
+        return self._hand.squeeze

@@ -1,4 +1,4 @@
-"""How a Panda is controlled, in whatever engine: inverse kinematics, the target of an action, the fingers' servos."""
+"""How a Panda is controlled, in whatever engine: inverse kinematics and the target of an action."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from embodkd.envs.geometry import quat_from_rotvec, quat_multiply, rotate, rotvec_from_quat
 from embodkd.envs.sim.robots.base import quat_from_matrix
-from embodkd.envs.sim.robots.panda_model import GRIP, HOME, LINKS
+from embodkd.envs.sim.robots.panda_model import HOME, LINKS
 
 STIFFNESS = (1200.0, 60.0)  # N/m, Nm/rad
 DAMPING = (100.0, 4.0)  # with POSTURE a settling time near one control period of 48 ms, no overshoot
@@ -51,8 +51,3 @@ def target(
         delta = quat_from_rotvec(step[1] * deltas_NA[:, 3:6])
         turned = rotvec_from_quat(quat_multiply(quat_from_rotvec(pose_N6[:, 3:]), delta))
     return np.concatenate([position, turned], axis=1)
-
-
-def squeeze(fingers_N2: np.ndarray, speed_N2: np.ndarray, goal_N2: np.ndarray) -> np.ndarray:
-    """Closing force (N) of each finger's servo at this opening (m), speed (m/s) and commanded opening (m)."""
-    return np.clip(GRIP[0] * (fingers_N2 - goal_N2) + GRIP[1] * speed_N2, -GRIP[2], GRIP[2])

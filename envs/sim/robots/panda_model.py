@@ -6,12 +6,10 @@ from typing import NamedTuple
 
 import mujoco
 import numpy as np
+from embodkd.envs.sim.robots.fingers import add_fingers, add_pad
 
 HOME = (0.0, 0.15, 0.0, -2.5, 0.0, 2.65, 0.785)  # rad: hand down, low over the table half a metre ahead
 POSTURE = (0.1, 1.0)  # Nm/rad, Nm s/rad: weak springs that only settle the redundant elbow
-OPEN = 0.04  # m, travel of each finger
-GRIP = (1000.0, 20.0, 20.0)  # N/m, N s/m, N: each finger's position servo and its limit
-FINGER_DAMPING = 2.0  # N s/m
 _FINGERTIP = 0.1034  # m from the hand's frame to the middle of the finger pads
 
 
@@ -106,38 +104,11 @@ def add_hand(
     hand.add_geom(
         name="palm", type=box, pos=[0, 0, 0.033], size=[0.022, 0.1, 0.025], mass=0.73, rgba=[0.9, 0.9, 0.92, 1]
     )
-    for side in (-1, 1):
-        owner = hand
-        offset = [0.0, side * 0.0157, 0.0901]
-        if grip:
-            owner = hand.add_body(name=f"finger{side}", pos=[0, 0, 0.0584])
-            owner.gravcomp = 1.0
-            owner.add_joint(
-                name=f"finger{side}",
-                type=mujoco.mjtJoint.mjJNT_SLIDE,
-                axis=[0, side, 0],
-                range=[0, OPEN],
-                limited=True,
-                armature=0.1,
-                damping=_linear(FINGER_DAMPING),
-            )
-            offset = [0.0, side * 0.0075, 0.0317]
-            servo = spec.add_actuator(name=f"grip{side}")
-            servo.trntype, servo.target = mujoco.mjtTrn.mjTRN_JOINT, f"finger{side}"
-            add_impedance(servo, *GRIP)
-        owner.add_geom(
-            type=box,
-            pos=offset,
-            size=[0.0105, 0.0075, 0.022],
-            mass=0.015,
-            rgba=[0.25, 0.27, 0.3, 1],
-            friction=[1.0, 0.02, 1e-4],
-            condim=4,
-        )
     if grip:
-        # the real fingers are coupled: a grasped thing stays in the middle of the hand
-        pair = spec.add_equality(type=mujoco.mjtEq.mjEQ_JOINT, name1="finger-1", name2="finger1")
-        pair.data[1] = 1.0
+        add_fingers(spec, hand, slide=0.0584, pad=0.0317)
+    else:
+        for side in (-1, 1):
+            add_pad(hand, [0.0, side * 0.0157, 0.0901])
     holder = hand.add_body(name="tool", pos=[0, 0, _FINGERTIP + reach], quat=[0, 1, 0, 0])
     holder.gravcomp = 1.0
     holder.add_site(name=tool_site)
@@ -158,13 +129,6 @@ def _capsule(
         group=1,
         rgba=[0.93, 0.93, 0.95, 1],
     )
-
-
-def add_impedance(actuator: mujoco.MjsActuator, stiffness: float, damping: float, limit: float) -> None:
-    """Make an actuator a spring and damper towards its control, with a bounded force."""
-    actuator.gaintype, actuator.biastype = mujoco.mjtGain.mjGAIN_FIXED, mujoco.mjtBias.mjBIAS_AFFINE
-    actuator.gainprm[0], actuator.biasprm[1], actuator.biasprm[2] = stiffness, -stiffness, -damping
-    actuator.forcelimited, actuator.forcerange = True, [-limit, limit]
 
 
 def _linear(coefficient: float) -> list[float]:

@@ -1,0 +1,51 @@
+"""A loose 16 mm square peg is picked up and put into a socket with half a millimetre of play on each side."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import mujoco
+from embodkd.envs.tasks.assembly.expert import CLOSED, OPEN, Waypoint, carry, grasp, stay
+from embodkd.envs.tasks.assembly.parts import Insertion, Part, box
+from embodkd.envs.tasks.assembly.task import Assembly
+from embodkd.envs.tasks.peg_hole_scene import DEPTH, PEG_HALF_WIDTH, PEG_LENGTH, socket_walls
+
+CLEARANCE = 0.0005  # m per side
+_BLUE, _ORANGE = (0.2, 0.42, 0.66), (0.86, 0.45, 0.16)
+
+
+def _socket(body: mujoco.MjsBody, clearance: float) -> None:
+    for centre, half in socket_walls(clearance):
+        box(body, tuple(centre), tuple(half), _BLUE, friction=0.3)
+
+
+def _peg(body: mujoco.MjsBody) -> None:
+    half = PEG_LENGTH / 2
+    box(body, (0, 0, half), (PEG_HALF_WIDTH, PEG_HALF_WIDTH, half), _ORANGE, mass=0.05, friction=0.3)
+
+
+class PegAssembly(Assembly):
+    """The peg stands on the table; its tip must come within 2 mm of the socket's axis, 80 % deep, tilted at most 5
+    degrees (the card's peg_hole)."""
+
+    name = "peg_assembly"
+    max_steps = 100
+    parts = (
+        Part("socket", partial(_socket, clearance=CLEARANCE), spot=(0.06, 0.0), height=0.0, fixed=True),
+        Part("peg", _peg, spot=(-0.06, 0.0), height=0.0),
+    )
+    pairs = (Insertion("socket", "peg", height=0.2 * DEPTH),)
+
+
+def waypoints() -> tuple[Waypoint, ...]:
+    """How the expert does it: over the peg, down, close, up, over the socket, in."""
+    at, high, near = PEG_LENGTH - 0.012, 0.05, 0.0015
+    over = (0.0, 0.0, DEPTH)
+    return (
+        Waypoint(grasp("peg", at, lift=high, turns=4), OPEN, near=0.01, noise=0.003),
+        Waypoint(grasp("peg", at, turns=4), OPEN, noise=0.001, speed=0.6),
+        Waypoint(stay(), CLOSED, near=1.0, turned=1.0, hold=3, noise=0.0),
+        Waypoint(carry("peg", "socket", over, lift=0.03, turns=4), CLOSED, near=0.006, noise=0.003),
+        Waypoint(carry("peg", "socket", over, lift=0.004, turns=4), CLOSED, near=near, turned=0.03, noise=0, speed=0.5),
+        Waypoint(carry("peg", "socket", (0.0, 0.0, -0.01), turns=4), CLOSED, noise=0.0, speed=0.3),
+    )
