@@ -17,6 +17,7 @@ TASKS = {
     "pick_lift": ("embodkd.envs.tasks.pick_lift", "PickLift"),
     "hand_lift": ("embodkd.envs.tasks.hand_lift", "HandLift"),
     "peg_assembly": ("embodkd.envs.tasks.assembly.peg", "PegAssembly"),
+    "round_table_lite": ("embodkd.envs.tasks.assembly.round_table", "RoundTableLite"),
 }
 
 

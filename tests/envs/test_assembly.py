@@ -6,7 +6,7 @@ from embodkd.envs import make_task
 from embodkd.envs.geometry import matrix_from_quat, quat_from_rotvec, rot6d_from_matrix
 from embodkd.envs.tasks.assembly.expert import Expert
 from embodkd.envs.tasks.assembly.parts import Fit, Insertion, Poses
-from embodkd.envs.tasks.assembly.peg import PegAssembly, waypoints
+from embodkd.envs.tasks.assembly.peg import PegAssembly
 from embodkd.envs.tasks.peg_hole_scene import DEPTH
 
 HERE = ((0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0))
@@ -83,7 +83,7 @@ def test_one_step_goes_no_further_than_its_bound():
 
 def test_the_expert_joins_the_pair_and_is_paid_once():
     task = make_task("peg_assembly", 32)
-    expert = Expert(task, waypoints())
+    expert = Expert(task)
     task.reset(np.arange(32))
     expert.begin()
     paid, ended = np.zeros(32), np.zeros(32, bool)
@@ -99,7 +99,7 @@ def test_the_expert_joins_the_pair_and_is_paid_once():
 
 def test_half_a_millimetre_of_play_holds_still_for_ten_seconds():
     task = make_task("peg_assembly", 4)
-    expert = Expert(task, waypoints())
+    expert = Expert(task)
     task.reset(np.arange(4))
     expert.begin()
     for _ in range(60):

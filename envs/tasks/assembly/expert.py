@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from embodkd.envs.tasks.assembly.task import Assembly
 from embodkd.envs.tasks.assembly.world import STEP
 
 OPEN, CLOSED = -1.0, 1.0
+ANY_TURN = 360  # as ``turns``: what is round keeps the turn it has, to a degree
 Goal = Callable[[Assembly], Poses]
 
 
@@ -38,18 +39,28 @@ class Waypoint:
 
 
 class Expert:
-    """Acts from the task itself; ``begin`` starts episodes, ``act`` gives the next absolute poses (N, 10).
+    """Acts from the task itself, whatever it is shown: an actor and its own session over the copies of ``task``.
 
     ``noise`` scales every waypoint's own. Per episode it also draws how fast the hand is (60 to 100 %) and, at every
     waypoint, a pause of up to ``pause`` steps.
     """
 
-    def __init__(self, task: Assembly, waypoints: Sequence[Waypoint], *, noise: float = 1.0, pause: int = 2) -> None:
-        self.task, self.waypoints = task, tuple(waypoints)
+    def __init__(
+        self, task: Assembly, waypoints: Sequence[Waypoint] | None = None, *, noise: float = 1.0, pause: int = 2
+    ) -> None:
+        self.task, self.waypoints = task, tuple(task.waypoints() if waypoints is None else waypoints)
         self._noise, self._pause = noise, pause
         count = task.num_envs
         self.phase_N = np.zeros(count, np.int64)
         self._since_N = np.zeros(count, np.int64)
+
+    reads: tuple[str, ...] = ()
+
+    def session(self, copies: int, chunk: int = 0) -> Expert:
+        """Itself; ValueError for another number of copies than its task has."""
+        if copies != self.task.num_envs:
+            raise ValueError(f"this expert acts in its own task of {self.task.num_envs} copies, not in {copies}")
+        return self
 
     def begin(self, ids: np.ndarray | None = None) -> None:
         """Episodes have just started in the copies ``ids`` (None: all)."""
@@ -57,8 +68,9 @@ class Expert:
         self.phase_N[rows] = 0
         self._since_N[rows] = 0
 
-    def act(self) -> np.ndarray:
-        """The actions of all copies for the state that the task is in."""
+    def act(self, obs: Mapping[str, np.ndarray] | None = None, ids: np.ndarray | None = None) -> np.ndarray:
+        """The next absolute poses for the state that the task is in, float32 (N, 10); of the copies ``ids`` only, if
+        they are given."""
         task, count = self.task, self.task.num_envs
         goals = [waypoint.goal(task) for waypoint in self.waypoints]
         offset_NK3 = self._noise * self._offsets()
@@ -73,9 +85,8 @@ class Expert:
         speed = np.array([w.speed for w in self.waypoints])[phase] * self._hurry()
         reach = _towards(tool, Poses(position, rotation), speed)
         grip = np.array([w.grip for w in self.waypoints])[phase]
-        return np.concatenate([reach.position, rot6d_from_matrix(reach.rotation), grip[:, None]], axis=1).astype(
-            np.float32
-        )
+        actions = np.concatenate([reach.position, rot6d_from_matrix(reach.rotation), grip[:, None]], axis=1)
+        return actions.astype(np.float32)[slice(None) if ids is None else ids]
 
     def _move_on(self, goals: Sequence[Poses], offset_NK3: np.ndarray, pause_NK: np.ndarray, tool: Poses) -> None:
         last = len(self.waypoints) - 1
@@ -154,6 +165,27 @@ def stay(rise: float = 0.0) -> Goal:
         return Poses(tool.position + [0.0, 0.0, rise], tool.rotation)
 
     return goal
+
+
+def pick(part: str, height: float, turns: int) -> tuple[Waypoint, ...]:
+    """Over the part, down until the tool is ``height`` (m) above the part's frame, close."""
+    return (
+        Waypoint(grasp(part, height, lift=0.06, turns=turns), OPEN, near=0.01, noise=0.003),
+        Waypoint(grasp(part, height, turns=turns), OPEN, noise=0.001, speed=0.6),
+        Waypoint(stay(), CLOSED, near=1.0, turned=1.0, hold=3, noise=0.0),
+    )
+
+
+def put(part: str, onto: str, mouth: float, seat: float) -> tuple[Waypoint, ...]:
+    """Over where both meet first (height ``mouth`` of ``onto``), close above it, then gently down to ``seat``."""
+    way = [
+        carry(part, onto, (0.0, 0.0, height), turns=ANY_TURN) for height in (mouth + 0.03, mouth + 0.003, seat - 0.003)
+    ]
+    return (
+        Waypoint(way[0], CLOSED, near=0.006, noise=0.003),
+        Waypoint(way[1], CLOSED, near=0.0015, turned=0.03, noise=0.0, speed=0.5),
+        Waypoint(way[2], CLOSED, noise=0.0, speed=0.3),
+    )
 
 
 def _nearest_yaw(wanted: Poses, now: Poses, turns: int) -> np.ndarray:

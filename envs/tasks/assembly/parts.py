@@ -11,6 +11,7 @@ import numpy as np
 from embodkd.envs.geometry import matrix_from_quat, unrotate
 
 Quat = tuple[float, float, float, float]
+Colour = tuple[float, float, float]
 UPRIGHT: Quat = (1.0, 0.0, 0.0, 0.0)
 
 
@@ -116,7 +117,7 @@ def box(
     body: mujoco.MjsBody,
     centre: tuple[float, float, float],
     half: tuple[float, float, float],
-    colour: tuple[float, float, float],
+    colour: Colour,
     mass: float = 0.0,
     quat: Quat = UPRIGHT,
     friction: float = 0.5,
@@ -139,7 +140,7 @@ def cylinder(
     centre: tuple[float, float, float],
     radius: float,
     half: float,
-    colour: tuple[float, float, float],
+    colour: Colour,
     mass: float = 0.0,
     quat: Quat = UPRIGHT,
     friction: float = 0.5,
@@ -150,6 +151,26 @@ def cylinder(
         pos=centre,
         quat=quat,
         size=[radius, half, 0.0],
+        mass=mass,
+        rgba=[*colour, 1.0],
+        friction=[friction, 0.005, 1e-4],
+        condim=4,
+    )
+
+
+def sphere(
+    body: mujoco.MjsBody,
+    centre: tuple[float, float, float],
+    radius: float,
+    colour: Colour,
+    mass: float = 0.0,
+    friction: float = 0.5,
+) -> None:
+    """Add a ball; metres, kilograms."""
+    body.add_geom(
+        type=mujoco.mjtGeom.mjGEOM_SPHERE,
+        pos=centre,
+        size=[radius, 0.0, 0.0],
         mass=mass,
         rgba=[*colour, 1.0],
         friction=[friction, 0.005, 1e-4],

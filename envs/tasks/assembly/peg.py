@@ -36,16 +36,17 @@ class PegAssembly(Assembly):
     )
     pairs = (Insertion("socket", "peg", height=0.2 * DEPTH),)
 
-
-def waypoints() -> tuple[Waypoint, ...]:
-    """How the expert does it: over the peg, down, close, up, over the socket, in."""
-    at, high, near = PEG_LENGTH - 0.012, 0.05, 0.0015
-    over = (0.0, 0.0, DEPTH)
-    return (
-        Waypoint(grasp("peg", at, lift=high, turns=4), OPEN, near=0.01, noise=0.003),
-        Waypoint(grasp("peg", at, turns=4), OPEN, noise=0.001, speed=0.6),
-        Waypoint(stay(), CLOSED, near=1.0, turned=1.0, hold=3, noise=0.0),
-        Waypoint(carry("peg", "socket", over, lift=0.03, turns=4), CLOSED, near=0.006, noise=0.003),
-        Waypoint(carry("peg", "socket", over, lift=0.004, turns=4), CLOSED, near=near, turned=0.03, noise=0, speed=0.5),
-        Waypoint(carry("peg", "socket", (0.0, 0.0, -0.01), turns=4), CLOSED, noise=0.0, speed=0.3),
-    )
+    def waypoints(self) -> tuple[Waypoint, ...]:
+        """How the expert does it: over the peg, down, close, up, over the socket, in."""
+        at, high, near = PEG_LENGTH - 0.012, 0.05, 0.0015
+        over = (0.0, 0.0, DEPTH)
+        return (
+            Waypoint(grasp("peg", at, lift=high, turns=4), OPEN, near=0.01, noise=0.003),
+            Waypoint(grasp("peg", at, turns=4), OPEN, noise=0.001, speed=0.6),
+            Waypoint(stay(), CLOSED, near=1.0, turned=1.0, hold=3, noise=0.0),
+            Waypoint(carry("peg", "socket", over, lift=0.03, turns=4), CLOSED, near=0.006, noise=0.003),
+            Waypoint(
+                carry("peg", "socket", over, lift=0.004, turns=4), CLOSED, near=near, turned=0.03, noise=0, speed=0.5
+            ),
+            Waypoint(carry("peg", "socket", (0.0, 0.0, -0.01), turns=4), CLOSED, noise=0.0, speed=0.3),
+        )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import mujoco
 import numpy as np
 from embodkd.envs.tasks.assembly.expert import CLOSED, OPEN, Waypoint, carry, grasp, stay
@@ -12,28 +10,38 @@ from embodkd.envs.tasks.assembly.task import Assembly
 
 LEG, TIP = 0.08, 0.016  # m: the whole leg, and the thinner end on each side of it
 TIP_RADIUS, LEG_RADIUS = 0.01, 0.013
-CLEARANCE = 0.0006  # m between tip and hole, all around
-HOLE = TIP + 0.002  # deeper than the tip is long, so that the leg stands on its shoulder
-FLOOR = 0.004  # under each hole
-TOP_RADIUS, FOOT_RADIUS = 0.05, 0.028  # of the circle inside the octagon; the foot must fit between open fingers
-SEAT = FLOOR + HOLE - TIP  # height of the lower tip of a leg that stands in the top
-SIDES = 8
+CLEARANCE = 0.0006  # m per side between a tip and its hole
+HOLE = TIP - 0.001  # the tip stands on the floor of its hole before the thicker part meets the rim
+BLOCK = 0.02  # half the width of the square block around a hole
+DISC, DISC_RADIUS = 0.008, 0.05  # the top of the table
+CAP, ARM = 0.006, 0.045  # the foot above its hole: how thick, and how far its four arms reach from the middle
+GRASP = 0.045  # where the tool holds the leg, above its lower tip: the fingers stay clear of the top
 ANY_TURN = 360  # what is round keeps the turn it has, to a degree
 _WOOD, _ORANGE, _GREEN = (0.72, 0.53, 0.33), (0.86, 0.45, 0.16), (0.27, 0.52, 0.4)
 
 
-def _plate(
-    body: mujoco.MjsBody, radius: float, hole: float, floor: float, colour: tuple[float, float, float], mass: float
-) -> None:
-    """An octagon with a hole in the middle, its ring from height ``hole`` and its floor from ``floor``."""
-    inner, tangent = TIP_RADIUS + CLEARANCE, np.tan(np.pi / SIDES)
-    middle, half = (inner + radius) / 2, ((radius - inner) / 2, radius * tangent, HOLE / 2)
-    for k in range(SIDES):
-        angle = 2 * np.pi * k / SIDES
-        centre = (middle * np.cos(angle), middle * np.sin(angle), hole + HOLE / 2)
-        turn = (np.cos(angle / 2), 0.0, 0.0, np.sin(angle / 2))
-        box(body, centre, half, colour, mass=0.8 * mass / SIDES, quat=turn, friction=0.3)
-    cylinder(body, (0, 0, floor + FLOOR / 2), radius, FLOOR / 2, colour, mass=0.2 * mass, friction=0.3)
+def _block(body: mujoco.MjsBody, floor: float, colour: tuple[float, float, float], mass: float = 0.0) -> None:
+    """Four walls around a square hole, upwards from height ``floor``."""
+    inner, half = TIP_RADIUS + CLEARANCE, HOLE / 2
+    middle, wall = (BLOCK + inner) / 2, (BLOCK - inner) / 2
+    for side in (-1, 1):
+        box(body, (side * middle, 0, floor + half), (wall, inner, half), colour, mass=mass / 4, friction=0.3)
+        box(body, (0, side * middle, floor + half), (BLOCK, wall, half), colour, mass=mass / 4, friction=0.3)
+
+
+def _top(body: mujoco.MjsBody) -> None:
+    cylinder(body, (0, 0, DISC / 2), DISC_RADIUS, DISC / 2, _WOOD, friction=0.3)
+    _block(body, DISC, _WOOD)
+
+
+def _foot(body: mujoco.MjsBody) -> None:
+    _block(body, 0.0, _GREEN, mass=0.04)
+    above = HOLE + CAP / 2
+    box(body, (0, 0, above), (BLOCK, BLOCK, CAP / 2), _GREEN, mass=0.02, friction=0.3)
+    for turn in (np.pi / 4, -np.pi / 4):
+        # along the diagonals, so that fingers reach the faces of the block
+        quat = (np.cos(turn / 2), 0.0, 0.0, np.sin(turn / 2))
+        box(body, (0, 0, above), (ARM, 0.005, CAP / 2), _GREEN, mass=0.01, quat=quat, friction=0.3)
 
 
 def _leg(body: mujoco.MjsBody) -> None:
@@ -48,63 +56,45 @@ class RoundTableLite(Assembly):
     axis are alike (the card's round_table_lite)."""
 
     name = "round_table_lite"
-    max_steps = 200
+    max_steps = 240
     parts = (
-        Part(
-            "top",
-            partial(_plate, radius=TOP_RADIUS, hole=FLOOR, floor=0.0, colour=_WOOD, mass=0.0),
-            spot=(0.075, 0.0),
-            height=0.0,
-            fixed=True,
-            shift=0.5,
-        ),
+        Part("top", _top, spot=(0.075, 0.0), height=0.0, fixed=True, shift=0.5),
         Part("leg", _leg, spot=(-0.085, -0.075), height=0.0),
-        Part(
-            "foot",
-            partial(_plate, radius=FOOT_RADIUS, hole=0.0, floor=HOLE, colour=_GREEN, mass=0.08),
-            spot=(-0.08, 0.08),
-            height=0.0,
-        ),
+        Part("foot", _foot, spot=(-0.075, 0.075), height=0.0, shift=0.8),
     )
     pairs = (
-        Insertion("top", "leg", height=SEAT + 0.005, sideways=0.005, tilt=np.arccos(0.94)),
-        Insertion("leg", "foot", height=LEG - TIP + 0.005, sideways=0.005, tilt=np.arccos(0.94)),
+        Insertion("top", "leg", height=DISC + 0.005, sideways=0.005, tilt=np.arccos(0.94)),
+        Insertion("leg", "foot", height=LEG - HOLE + 0.005, sideways=0.005, tilt=np.arccos(0.94)),
+    )
+
+    def waypoints(self) -> tuple[Waypoint, ...]:
+        """How the expert does it: the leg into the top, off it and up, the foot onto the leg."""
+        return (
+            *_pick("leg", GRASP, turns=ANY_TURN),
+            *_put("leg", "top", mouth=DISC + HOLE, seat=DISC),
+            Waypoint(stay(), OPEN, near=1.0, turned=1.0, hold=2, noise=0.0),
+            Waypoint(grasp("leg", GRASP, lift=0.07, turns=ANY_TURN), OPEN, near=0.01, noise=0.003),
+            *_pick("foot", 0.011, turns=4),
+            *_put("foot", "leg", mouth=LEG, seat=LEG - HOLE),
+        )
+
+
+def _pick(part: str, height: float, turns: int) -> tuple[Waypoint, ...]:
+    """Over the part, down until the tool is ``height`` (m) above the part's frame, close."""
+    return (
+        Waypoint(grasp(part, height, lift=0.06, turns=turns), OPEN, near=0.01, noise=0.003),
+        Waypoint(grasp(part, height, turns=turns), OPEN, noise=0.001, speed=0.6),
+        Waypoint(stay(), CLOSED, near=1.0, turned=1.0, hold=3, noise=0.0),
     )
 
 
-def waypoints() -> tuple[Waypoint, ...]:
-    """How the expert does it: the leg into the top, off it and away, the foot onto the leg."""
-    at, low = LEG / 2 + 0.005, 0.011  # where the tool holds leg and foot, above their frames
-    above, on_top = (0.0, 0.0, FLOOR + HOLE), (0.0, 0.0, LEG)
-    close = Waypoint(stay(), CLOSED, near=1.0, turned=1.0, hold=3, noise=0.0)
-    release = Waypoint(stay(), OPEN, near=1.0, turned=1.0, hold=2, noise=0.0)
+def _put(part: str, onto: str, mouth: float, seat: float) -> tuple[Waypoint, ...]:
+    """Over where both meet first (height ``mouth`` of ``onto``), close above it, then gently down to ``seat``."""
+    way = [
+        carry(part, onto, (0.0, 0.0, height), turns=ANY_TURN) for height in (mouth + 0.03, mouth + 0.003, seat - 0.003)
+    ]
     return (
-        Waypoint(grasp("leg", at, lift=0.06, turns=ANY_TURN), OPEN, near=0.01, noise=0.003),
-        Waypoint(grasp("leg", at, turns=ANY_TURN), OPEN, noise=0.001, speed=0.6),
-        close,
-        Waypoint(carry("leg", "top", above, lift=0.03, turns=ANY_TURN), CLOSED, near=0.006, noise=0.003),
-        Waypoint(
-            carry("leg", "top", above, lift=0.003, turns=ANY_TURN),
-            CLOSED,
-            near=0.0015,
-            turned=0.03,
-            noise=0.0,
-            speed=0.5,
-        ),
-        Waypoint(carry("leg", "top", (0.0, 0.0, SEAT - 0.003), turns=ANY_TURN), CLOSED, noise=0.0, speed=0.3),
-        release,
-        Waypoint(grasp("leg", at, lift=0.07, turns=ANY_TURN), OPEN, near=0.01, noise=0.003),
-        Waypoint(grasp("foot", low, lift=0.06, turns=SIDES), OPEN, near=0.01, noise=0.003),
-        Waypoint(grasp("foot", low, turns=SIDES), OPEN, noise=0.001, speed=0.6),
-        close,
-        Waypoint(carry("foot", "leg", on_top, lift=0.03, turns=ANY_TURN), CLOSED, near=0.006, noise=0.003),
-        Waypoint(
-            carry("foot", "leg", on_top, lift=0.003, turns=ANY_TURN),
-            CLOSED,
-            near=0.0015,
-            turned=0.03,
-            noise=0.0,
-            speed=0.5,
-        ),
-        Waypoint(carry("foot", "leg", (0.0, 0.0, LEG - TIP - 0.003), turns=ANY_TURN), CLOSED, noise=0.0, speed=0.3),
+        Waypoint(way[0], CLOSED, near=0.006, noise=0.003),
+        Waypoint(way[1], CLOSED, near=0.0015, turned=0.03, noise=0.0, speed=0.5),
+        Waypoint(way[2], CLOSED, noise=0.0, speed=0.3),
     )

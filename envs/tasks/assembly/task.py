@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from embodkd.envs.geometry import (
@@ -20,6 +21,9 @@ from embodkd.envs.tasks.assembly.world import STEP, SUBSTEPS, TIMESTEP, Assembly
 
 from embodkd.core.schema import build
 
+if TYPE_CHECKING:
+    from embodkd.envs.tasks.assembly.expert import Waypoint
+
 # parts: shift (m) and turn (rad); start of the hand: shift (m) and tilt (rad); pushes: m/s and rad/s
 RANDOMNESS = {
     "low": (0.01, np.radians(15), 0.01, np.radians(5), (0.2, 1.0)),
@@ -30,7 +34,7 @@ PUSH_CHANCE = 0.01  # per part and step, in the perturbation mode
 
 
 class Assembly(BatchTask):
-    """Base of the assembly tasks: a member names its ``parts``, its ``pairs`` and how long an episode lasts.
+    """Base of the assembly tasks: a member names its ``parts``, ``pairs``, ``max_steps`` and ``waypoints``.
 
     Actions (10,): where the tool shall be (m, in the world), its rotation as the first two rows of the matrix, and
     the fingers from open (-1) to closed (1). One step moves the tool at most 2.5 cm along each of its axes and turns
@@ -103,9 +107,13 @@ class Assembly(BatchTask):
             },
         )
 
+    def waypoints(self) -> Sequence[Waypoint]:
+        """How the scripted expert does it."""
+        raise NotImplementedError
+
     def tool(self) -> Poses:
         """Where the tool is in every copy."""
-        return Poses(self.world.robot.position, self.world.robot.rotation)
+        return Poses(self.world.robot.position.copy(), self.world.robot.rotation.copy())
 
     def part(self, name: str) -> Poses:
         """Where a part is in every copy."""

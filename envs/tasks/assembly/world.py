@@ -14,6 +14,7 @@ from embodkd.envs.tasks.assembly.parts import Part, Poses
 
 TIMESTEP, SUBSTEPS = 0.004, 25  # 10 Hz
 STEP = (0.025, 0.35)  # m per axis, rad: how far one action may move the tool
+FINGER_DAMPING = 100.0  # N s/m: fingers close at 0.2 m/s; faster ones go deep into a wide part within one step
 OVERVIEW = Camera("overview", "", (0.42, -0.36, 0.34), (0.0, 0.0, 0.05), 0.1, 1.5, fovy=45)
 
 
@@ -56,6 +57,8 @@ class AssemblyWorld(SimWorld):
             part.shape(body)
         arm = _robot(robot)
         holder = arm.build(spec)
+        for side in (-1, 1):
+            spec.joint(f"finger{side}").damping[0] = FINGER_DAMPING
         eyes = cameras(holder.name, image_size)
         super().__init__(spec, arm, eyes, OVERVIEW, num_envs, threads=threads, substeps=SUBSTEPS, randomise=randomise)
         model = self.sim.model
@@ -94,7 +97,7 @@ class AssemblyWorld(SimWorld):
     def pose(self, part: int) -> Poses:
         """Where a part is in every copy."""
         body = self._bodies[part]
-        return Poses(self.sim.view("xpos")[:, body], self.sim.view("xmat")[:, body].reshape(-1, 3, 3))
+        return Poses(self.sim.view("xpos")[:, body].copy(), self.sim.view("xmat")[:, body].reshape(-1, 3, 3).copy())
 
     def quat(self, part: int) -> np.ndarray:
         """A part's unit quaternion (w, x, y, z), (N, 4)."""
