@@ -51,8 +51,14 @@ STUDENTS = {
     # within 4 cm a blind hand finds the box by feel nearly always, within 12 cm less often
     "hand_lift-high": ("depth_cnn", "blind"),
 }
-# the fixed camera alone, whatever it gives
-STUDENT_OPTIONS = {"front_depth": "student=depth_cnn student.cameras=[front_depth]"}
+# more layers and updates for points where places stray further or objects differ
+_WIDER = "student=pointnet student.widths=[64,128] method.batch_size=128 method.epochs=5"
+STUDENT_OPTIONS = {
+    # the fixed camera alone, whatever it gives
+    "peg_hole-medium/front_depth": "student=depth_cnn student.cameras=[front_depth]",
+    "peg_hole-high/pointnet": _WIDER,
+    "pick_lift/pointnet": _WIDER,
+}
 
 
 def cells() -> list[Cell]:
@@ -69,7 +75,7 @@ def cells() -> list[Cell]:
             for student in students:
                 name = f"student/{task}/{student}/{seed}"
                 run = RUNS / name
-                chosen = STUDENT_OPTIONS.get(student, f"student={student}")
+                chosen = STUDENT_OPTIONS.get(f"{task}/{student}", f"student={student}")
                 command = f"embodkd distill student {chosen} teacher={RUNS / teacher} seed={seed} run={run}"
                 listed.append(Cell(name, command, run, after=teacher))
                 if student != "blind" and seed == SEEDS[0]:
