@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := dev,export,hand,gl,bullet,vision
+EXTRAS := dev,diffusion,export,hand,gl,bullet,lerobot,vision
 STAMP := $(VENV)/.installed
 
 .PHONY: install demo test fuzz lint smoke bench table reproduce dry clean

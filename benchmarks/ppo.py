@@ -82,7 +82,7 @@ def _theirs(seed: int, seconds: float) -> dict[str, Any]:
     from stable_baselines3.common.vec_env import SubprocVecEnv, VecNormalize
 
     from embodkd.rl.config import PPOConfig
-    from embodkd.rl.train import EVALUATION_SEED
+    from embodkd.rl.loop import EVALUATION_SEED
 
     torch.set_num_threads(1)
     workers = SubprocVecEnv([lambda: TaskEnv(TASK, groups=GROUPS, threads=1)] * WORKERS, start_method="fork")

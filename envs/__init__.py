@@ -17,7 +17,10 @@ TASKS = {
     "pick_lift": ("embodkd.envs.tasks.pick_lift", "PickLift"),
     "hand_lift": ("embodkd.envs.tasks.hand_lift", "HandLift"),
     "peg_assembly": ("embodkd.envs.tasks.assembly.peg", "PegAssembly"),
+    "one_leg_lite": ("embodkd.envs.tasks.assembly.one_leg", "OneLegLite"),
     "round_table_lite": ("embodkd.envs.tasks.assembly.round_table", "RoundTableLite"),
+    "stack_lamp": ("embodkd.envs.tasks.assembly.stack_lamp", "StackLamp"),
+    "mug_rack": ("embodkd.envs.tasks.assembly.mug_rack", "MugRack"),
 }
 
 

@@ -104,15 +104,10 @@ def check_task(policy: Policy, meta: Mapping[str, Any], spec: Any, where: str = 
 
 def _golden_action(policy: Policy) -> np.ndarray:
     """The unclipped action on a fixed input that depends on nothing but the groups' shapes, (GOLDEN_ROWS, A)."""
-    was_training = policy.training
-    policy.eval()
-    device = policy.normaliser.mean.device
     obs = {}
     for name, seen in policy.inputs.items():
         unit = golden_unit((GOLDEN_ROWS, *seen.shape))
         values = unit * 255 if seen.dtype == "uint8" else unit - 0.5
-        obs[name] = torch.from_numpy(values.astype(seen.dtype)).to(device)
-    with torch.no_grad():
-        action_NA = policy(obs).cpu().numpy()
-    policy.train(was_training)
-    return action_NA
+        obs[name] = values.astype(seen.dtype)
+    with policy.acting():
+        return policy(policy.tensors(obs)).cpu().numpy()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from embodkd.policies.normaliser import RunningNormaliser
+from embodkd.policies.normaliser import Normaliser, RunningNormaliser
 from torch import Tensor, nn
 
 from embodkd.core.registry import Registry, near
@@ -47,7 +48,7 @@ class Policy(nn.Module):
         self.arguments: dict[str, Any] = {}
         self.inputs: dict[str, Input] = {}
         self.vectors: tuple[str, ...] = ()
-        self.normaliser = RunningNormaliser(0)
+        self.normaliser: Normaliser = RunningNormaliser(0)
 
     @classmethod
     def build(cls, groups: Mapping[str, Any], action_size: int, **arguments: Any) -> Policy:
@@ -75,14 +76,28 @@ class Policy(nn.Module):
 
     def act(self, obs: Mapping[str, np.ndarray]) -> np.ndarray:
         """The deterministic action, clipped to [-1, 1], float32 (N, A); in evaluation mode whatever the mode was."""
+        with self.acting():
+            return self(self.tensors(obs)).clamp(-1.0, 1.0).cpu().numpy()
+
+    @contextmanager
+    def acting(self) -> Iterator[None]:
+        """Evaluation mode and no gradients inside, the former mode afterwards."""
         was_training = self.training
         self.eval()
-        device = self.normaliser.mean.device
-        with torch.no_grad():
-            tensors = {name: torch.from_numpy(obs[name]).to(device) for name in self.inputs}
-            action_NA = self(tensors).clamp(-1.0, 1.0).cpu().numpy()
-        self.train(was_training)
-        return action_NA
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            self.train(was_training)
+
+    def tensors(self, obs: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+        """The groups that the policy reads, on its device."""
+        return {name: torch.from_numpy(obs[name]).to(self.device) for name in self.inputs}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
 
     def vector(self, obs: Mapping[str, Tensor]) -> Tensor:
         """The vector groups joined and normalised, (N, D)."""

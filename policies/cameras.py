@@ -50,7 +50,7 @@ class CameraPolicy(Policy):
         self.cameras = tuple(cameras)
         trunks = [Trunk(self.inputs[c].shape, channels) for c in self.cameras]
         self.trunks = nn.ModuleList(trunks)
-        width = sum(t.features for t in trunks) + len(self.normaliser.mean)
+        width = sum(t.features for t in trunks) + self.normaliser.size
         self.head = dense([width, *hidden, action_size], nn.ReLU)
 
     def forward(self, obs: Mapping[str, Tensor]) -> Tensor:

@@ -28,7 +28,7 @@ class MLP(Policy):
     ) -> None:
         super().__init__(action_size)
         self._read(groups, vectors)
-        self.layers = dense([len(self.normaliser.mean), *hidden, action_size], nn.ELU)
+        self.layers = dense([self.normaliser.size, *hidden, action_size], nn.ELU)
         head = self.layers[-1]
         assert isinstance(head, nn.Linear)
         with torch.no_grad():

@@ -34,7 +34,7 @@ class PointNet(Policy):
         self._read(groups, vectors, (points,), rank=2)
         self.points, self.scale, self.sample = points, scale, sample
         self.shared = nn.Sequential(dense([self.inputs[points].shape[1], *widths], nn.ReLU), nn.ReLU())
-        self.head = dense([widths[-1] + len(self.normaliser.mean), *hidden, action_size], nn.ReLU)
+        self.head = dense([widths[-1] + self.normaliser.size, *hidden, action_size], nn.ReLU)
 
     def forward(self, obs: Mapping[str, Tensor]) -> Tensor:
         """Mean action (N, A)."""

@@ -53,6 +53,8 @@ def distill_student(
     expert, meta = load_policy(source)
     name, options = task_of(meta, task, engine, randomise)
     kind = get_method(method["name"])
+    if "demos" in parameters(kind.recipe):
+        raise ValueError(f"method={method['name']} learns from stored demonstrations, say which: demos=..., no teacher")
     if "task" not in parameters(kind.recipe):
         raise ValueError(f"method={method['name']} distils classifiers: say which data they are of, data=...")
     recipe = build(kind, _without_name(method), "method")

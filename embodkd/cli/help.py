@@ -36,7 +36,7 @@ def of_verb(verb: Verb, words: list[str]) -> str:
     """Keys, choices and defaults of a verb, under the choices made in `words` (`student=pointnet`)."""
     lines = [f"embodkd {verb.shown} [key=value ...]", f"  {verb.summary}"]
     for other in other_forms(verb):
-        key = f" {other.given}={'|'.join(options(other.given))}" if other.given else ""
+        key = f" {other.given}={'|'.join(options(other.given)) or '...'}" if other.given else ""
         lines += ["", f"embodkd {other.title} --help{key}", f"  {other.summary}"]
     lines += ["", "examples", *(f"  {example}" for example in verb.examples)]
     if verb.config is None:

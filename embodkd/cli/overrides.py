@@ -146,7 +146,8 @@ def _of_another_form(verb: Verb, key: str) -> str | None:
         config = Config(str(other.config))
         if head in config.top() or head in config.groups():
             if other.given is not None:
-                return f"{head!r} goes with {other.given}={'|'.join(options(other.given))}, which is not given"
+                choices = "|".join(options(other.given)) or "..."
+                return f"{head!r} goes with {other.given}={choices}, which is not given"
             return f"{head!r} does not go with {verb.given}=...; see embodkd {verb.title} --help {verb.given}=..."
     return None
 

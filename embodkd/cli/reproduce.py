@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,10 @@ def reproduce(
 ) -> int:
     """Fill a table and print it; without a slug list the tables. The exit code is 1 if one of its claims fails."""
     if slug is None:
-        print("\n".join(_listed("full" if full else "reproduce")))
+        print("\n".join(line for group in (["full"] if full else ["reproduce", "systems"]) for line in _listed(group)))
         return 0
+    if slug in options("systems"):
+        return _system(slug, arms, jobs, dry_run, run, out)
     from embodkd.evaluation import reproduce as tables
 
     file = table_file(slug, "full" if full else "reproduce")
@@ -50,6 +53,30 @@ def reproduce(
     else:
         print("not written: some arms or seeds of the table are left out (out=FILE writes it anyway)")
     return 0 if all(check["passed"] for check in result["checks"]) else 1
+
+
+def _system(
+    slug: str, words: list[str] | str | None, jobs: int, dry_run: bool, run: str | None, out: str | None
+) -> int:
+    """Fill the tables of a whole robot system; `arms` are words of which a cell's name contains one."""
+    from embodkd.evaluation.chains import as_text, fill, read_chains
+
+    cells = read_chains(folder() / "systems" / f"{slug}.yaml", run)
+    if dry_run:
+        from embodkd.cli.overrides import parse
+        from embodkd.cli.verbs import find
+
+        for cell in cells.values():
+            verb, rest = find(shlex.split(cell.command))
+            if verb is None:
+                raise ValueError(f"{cell.name}: no verb of embodkd begins {cell.command!r}")
+            parse(verb, [*rest, "quiet=true"])
+        print(f"all {len(cells)} commands of {slug} are right")
+        return 0
+    chosen = [words] if isinstance(words, str) else words or ()
+    result, failed = fill(cells, out or Path("results", f"{slug}.json"), slug, words=chosen, jobs=jobs)
+    print(as_text(result))
+    return 1 if failed else 0
 
 
 def table_file(slug: str, group: str = "reproduce") -> Path:

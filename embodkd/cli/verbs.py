@@ -51,6 +51,17 @@ VERBS = (
         given="data",
     ),
     Verb(
+        ("train", "residual"),
+        "correct a policy that predicts chunks, step by step, by reinforcement learning",
+        "embodkd.cli.residual:train_residual",
+        (
+            "embodkd train residual base=runs/diffusion_peg_assembly",
+            "embodkd train residual base=runs/diffusion_peg_assembly residual.every=8 run=runs/residual_per_chunk",
+        ),
+        config="train_residual",
+        needs=("base",),
+    ),
+    Verb(
         ("distill", "student"),
         "make a student that reads only what it will have when deployed",
         "embodkd.cli.distill:distill_student",
@@ -65,6 +76,25 @@ VERBS = (
         ("embodkd distill student data=digits teacher=runs/teacher_digits model.hidden=[16] method=kd",),
         config="distill_classifier",
         given="data",
+    ),
+    Verb(
+        ("distill", "student"),
+        "make a policy from stored demonstrations alone, in chunks of actions",
+        "embodkd.cli.demos:distill_demos",
+        ("embodkd distill student demos=runs/record_expert_peg_assembly method.allow_privileged=true",),
+        config="distill_demos",
+        needs=("demos",),
+        given="demos",
+    ),
+    Verb(
+        ("record",),
+        "keep episodes of an expert or a policy as a LeRobot dataset",
+        "embodkd.cli.record:record",
+        (
+            "embodkd record task=peg_assembly episodes=50",
+            "embodkd record policy=runs/residual_peg_assembly episodes=300 groups=[proprio,wrist_rgb,front_rgb]",
+        ),
+        config="record",
     ),
     Verb(
         ("evaluate",),

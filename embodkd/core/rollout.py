@@ -32,33 +32,52 @@ class Mixture:
     """Teacher and student share the environments: a fraction beta of them, whole ones, is the teacher's.
 
     beta is a schedule over refills (0, 1, ...). The first round(beta * N) environments go to the teacher; episodes
-    are drawn at random, so which ones it gets does not matter.
+    are drawn at random, so which ones it gets does not matter. An actor that remembers something between steps, as one
+    that plans ahead does, has a method `session(copies)`: that then acts, and is told where episodes begin.
     """
 
     def __init__(self, teacher: Actor, student: Actor, beta: Schedule) -> None:
         self.teacher, self.student, self.beta = teacher, student, beta
         self.reads = tuple(dict.fromkeys((*teacher.reads, *student.reads)))
         self.teacher_count = 0
+        self._drivers: list[Any] = [teacher, student]
 
     def begin(self, refill: int, num_envs: int) -> None:
         """Divide the environments for this refill."""
         share = self.beta.at(refill)
         if not 0.0 <= share <= 1.0:
             raise ValueError(f"beta must lie in [0, 1], got {share} in round {refill}")
-        self.teacher_count = round(share * num_envs)
+        first = self.teacher_count = round(share * num_envs)
         for model in (self.teacher, self.student):
             if isinstance(model, nn.Module):
                 model.eval()
+        self._drivers = [_at_work(self.teacher, first), _at_work(self.student, num_envs - first)]
+
+    def restart(self, ids: np.ndarray) -> None:
+        """New episodes start in the environments `ids`."""
+        first = self.teacher_count
+        for driver, mine in zip(self._drivers, (ids[ids < first], ids[ids >= first] - first), strict=True):
+            _restart(driver, mine)
 
     def act(self, obs: Mapping[str, np.ndarray]) -> np.ndarray:
         """The actions of whoever drives each environment, (N, A)."""
         total, first = len(next(iter(obs.values()))), self.teacher_count
         parts = []
         if first > 0:
-            parts.append(self.teacher.act({name: obs[name][:first] for name in self.teacher.reads}))
+            parts.append(self._drivers[0].act({name: obs[name][:first] for name in self.teacher.reads}))
         if first < total:
-            parts.append(self.student.act({name: obs[name][first:] for name in self.student.reads}))
+            parts.append(self._drivers[1].act({name: obs[name][first:] for name in self.student.reads}))
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _at_work(actor: Actor, copies: int) -> Any:
+    """The actor's session in so many environments if it remembers anything between steps, else itself."""
+    return actor.session(copies) if hasattr(actor, "session") else actor
+
+
+def _restart(driver: Any, ids: np.ndarray) -> None:
+    if hasattr(driver, "begin"):
+        driver.begin(ids)
 
 
 def mixture(teacher: Actor, student: Actor, beta: Schedule) -> Mixture:
@@ -73,7 +92,7 @@ class Rollout(Source):
     action becomes the row's `target` (N, A); groups: the observation groups that are kept for the student. Episodes
     start from seeds derived from (seed, refill), so a round boundary needs no state of the task. An episode that ends
     early is followed by another one. A privileged group among the student's is an error unless `allow_privileged`.
-    first_rows: called once with the groups kept by the first refill; a student fits its observation statistics there.
+    first_rows: called once with what the first refill kept, "target" too; a student fits its statistics there.
     """
 
     def __init__(
@@ -133,20 +152,24 @@ class Rollout(Source):
         seeds = np.random.default_rng([self.seed, refill])
         task.reset(_draw(seeds, count))
         self.actor.begin(refill, count)
+        # a teacher that plans ahead labels by a plan of its own along the student's way
+        labeller = _at_work(self.label, count)
         episodes = _Episodes(self.actor.teacher_count)
         for step in range(self.steps):
             obs = task.observe(self._observed)
             span = slice(step * count, (step + 1) * count)
             for name in self.groups:
                 rows[name][span] = obs[name]
-            rows["target"][span] = self.label.act({name: obs[name] for name in self.label.reads})
+            rows["target"][span] = labeller.act({name: obs[name] for name in self.label.reads})
             result = task.step(self.actor.act({name: obs[name] for name in self.actor.reads}))
             over = np.flatnonzero(result.terminated | result.truncated)
             episodes.count(over, result.info["is_success"])
             if len(over) and step + 1 < self.steps:
                 task.reset(_draw(seeds, len(over)), over)
+                self.actor.restart(over)
+                _restart(labeller, over)
         if refill == 0 and self._first_rows is not None:
-            self._first_rows({name: rows[name] for name in self.groups})
+            self._first_rows({name: rows[name] for name in (*self.groups, "target")})
         return {"rollout/beta": self.actor.teacher_count / count, **episodes.shares()}
 
     def save(self, folder: Path) -> None:

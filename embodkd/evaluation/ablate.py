@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from embodkd.core.files import write_json
+from embodkd.core.rollout import Actor
 from embodkd.envs import BatchTask
 from embodkd.evaluation.compare import Comparison, compare
-from embodkd.evaluation.evaluate import Actor, Alter, evaluate
+from embodkd.evaluation.evaluate import Alter, evaluate
 from embodkd.evaluation.result import Evaluation
 
 WAYS = ("blank", "mean", "shuffle", "freeze")

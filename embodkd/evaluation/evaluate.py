@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from embodkd.core.progress import progress
+from embodkd.core.rollout import Actor
 from embodkd.evaluation.manifest import manifest_of
 from embodkd.evaluation.result import Episode, Evaluation
+from embodkd.policies.session import CHUNK, session_of
 
 if TYPE_CHECKING:
     from embodkd.envs import BatchTask, Step
-
-CHUNK = 32
-
-
-class Actor(Protocol):
-    """What can be judged: the observation groups that it reads, and actions (N, A) in [-1, 1] for them."""
-
-    @property
-    def reads(self) -> Sequence[str]:
-        """Names of observation groups."""
-        ...
-
-    def act(self, obs: dict[str, np.ndarray]) -> np.ndarray:
-        """Deterministic actions, float32 (N, A)."""
-        ...
-
 
 # Changes what the policy sees: observations of the running copies, their ids (n,), steps since their reset (n,).
 Alter = Callable[[dict[str, np.ndarray], np.ndarray, np.ndarray], dict[str, np.ndarray]]
@@ -90,6 +76,7 @@ def run_episodes(
     episode_N = np.where(np.arange(count) < len(seeds), np.arange(count), -1)
     waiting = min(count, len(seeds))
     steps_N, total_N = np.zeros(count, np.int64), np.zeros(count)
+    session = session_of(policy, count, chunk)
     # Copies without an episode of their own only keep the batch whole; nothing of theirs is counted.
     task.reset(seeds[np.maximum(episode_N, 0)])
     with progress(len(seeds), f"evaluating {task.spec.name}", quiet=quiet) as bar:
@@ -98,7 +85,7 @@ def run_episodes(
             if alter is not None:
                 obs = alter(obs, ids, steps_N[ids])
             actions = np.zeros((count, task.spec.action_size), np.float32)
-            actions[ids] = act_in_chunks(policy, obs, chunk)
+            actions[ids] = session.act(obs, ids)
             step = task.step(actions)
             success_N, failure_N = named_outcome(task, step)
             steps_N[ids] += 1
@@ -112,28 +99,12 @@ def run_episodes(
                     int(seeds[index]), bool(success_N[copy]), failure_N[copy], float(total_N[copy]), int(steps_N[copy])
                 )
             waiting = _refill(task, seeds, episode_N, over, waiting)
+            session.begin(over)
             steps_N[over], total_N[over] = 0, 0.0
             if over.size:
                 done = [o.success for o in outcomes if o is not None]
                 bar.advance(over.size, success=f"{100 * sum(done) / len(done):.0f} %")
     return tuple(outcome for outcome in outcomes if outcome is not None)
-
-
-def act_in_chunks(policy: Actor, obs: dict[str, np.ndarray], chunk: int = CHUNK) -> np.ndarray:
-    """Actions (n, A), computed ``chunk`` rows at a time, the last chunk filled up with zeros.
-
-    Matrix products of other sizes round differently in the last bits, which a contact can blow up: at a fixed size an
-    episode's actions do not depend on how many others run beside it.
-    """
-    count = len(next(iter(obs.values())))
-    parts = []
-    for start in range(0, count, chunk):
-        rows = {name: values[start : start + chunk] for name, values in obs.items()}
-        real = min(chunk, count - start)
-        if real < chunk:
-            rows = {n: np.concatenate([v, np.zeros((chunk - real, *v.shape[1:]), v.dtype)]) for n, v in rows.items()}
-        parts.append(policy.act(rows)[:real])
-    return np.concatenate(parts)
 
 
 def _refill(task: BatchTask, seeds: np.ndarray, episode_N: np.ndarray, over: np.ndarray, waiting: int) -> int:

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from embodkd.core.rollout import Actor
 from embodkd.envs import BatchTask
 from embodkd.envs.spec import Group
-from embodkd.evaluation.evaluate import Actor, act_in_chunks
+from embodkd.policies.session import act_in_chunks
 
 
 @dataclass(frozen=True)

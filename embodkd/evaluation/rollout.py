@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from embodkd.core.rollout import Actor
 from embodkd.evaluation import pictures
-from embodkd.evaluation.evaluate import Actor, act_in_chunks, named_outcome
+from embodkd.evaluation.evaluate import named_outcome
 from embodkd.evaluation.video import VideoWriter
+from embodkd.policies.session import session_of
 
 if TYPE_CHECKING:
     from embodkd.envs import BatchTask
@@ -75,6 +77,7 @@ class _Take:
     def __init__(self, policies: Mapping[str, Actor], task: BatchTask, seed: int, camera: str, title: str) -> None:
         self.policies, self.task, self.camera, self.title = policies, task, camera, title
         self.spec = task.spec
+        self.sessions = [session_of(policy, 1) for policy in policies.values()]
         self.over_N = np.zeros(task.num_envs, bool)
         self.states: list[tuple[str, tuple[int, int, int]]] = [("", pictures.WAITING)] * task.num_envs
         task.reset(np.full(task.num_envs, seed, np.int64))
@@ -86,9 +89,9 @@ class _Take:
         while not self.over_N.all():
             video.add(self._frame(views))
             actions = np.zeros((self.task.num_envs, self.spec.action_size), np.float32)
-            for copy, policy in enumerate(self.policies.values()):
+            for copy, session in enumerate(self.sessions):
                 if not self.over_N[copy]:
-                    actions[copy] = act_in_chunks(policy, views[copy])[0]
+                    actions[copy] = session.act(views[copy])[0]
             step = self.task.step(actions)
             success_N, failure_N = named_outcome(self.task, step)
             # A copy that ended earlier keeps its last picture and outcome while the others go on.

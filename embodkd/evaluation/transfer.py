@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from embodkd.core.files import write_json
-from embodkd.evaluation.evaluate import Actor, evaluate
+from embodkd.core.rollout import Actor
+from embodkd.evaluation.evaluate import evaluate
 from embodkd.evaluation.result import Evaluation
 
 

@@ -21,15 +21,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
-
 from embodkd.core.buffer import Buffer
-from embodkd.core.recipe import Optimiser, Player, Recipe, Step, fit
-from embodkd.core.role import Role
+from embodkd.core.imitation import imitator
+from embodkd.core.recipe import Optimiser, Recipe, Step, fit
 from embodkd.core.rollout import Rollout, mixture
 from embodkd.core.schedule import Schedule, cosine, schedule, staircase
-from embodkd.core.signals import Signals
-from embodkd.core.terms import smooth_l1
 from embodkd.methods import METHODS
 
 
@@ -74,14 +70,8 @@ class DAgger:
             first_rows=getattr(student, "update_statistics", None),
         )
 
-        def terms(batch: Signals, s: Signals) -> dict[str, Tensor]:
-            return {"imitate": smooth_l1(s.action_NA, batch.target_NA, beta=self.smooth_l1_beta)}
-
         rate = cosine(self.learning_rate, self.final_learning_rate, warmup=self.warmup)
-        player = Player(
-            Role(student, output="action"),
-            terms,
-            optimiser=Optimiser("adam", rate, max_grad_norm=self.max_grad_norm),
-        )
+        optimiser = Optimiser("adam", rate, max_grad_norm=self.max_grad_norm)
+        player = imitator(student, "target", optimiser, beta=self.smooth_l1_beta)
         recipe = fit(player, data, rounds=self.rounds, epochs=self.epochs, batch_size=self.batch_size, name="dagger")
         return recipe if finetune is None else recipe.then(finetune)

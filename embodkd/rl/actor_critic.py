@@ -8,27 +8,22 @@ from typing import Any
 
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.distributions import DiagGaussianDistribution, Distribution
-from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
 from embodkd.policies import MLP, Policy, RunningNormaliser
 from embodkd.rl.config import PPOConfig
+from embodkd.rl.gaussian import GaussianActorCritic
 
-_HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 
-
-class ActorCritic(ActorCriticPolicy):
+class ActorCritic(GaussianActorCritic):
     """`actor` is any Policy, so a distilled student can be improved further; the critic is an MLP on its own groups.
 
-    Observations are raw: each network normalises what it reads. Actions are Gaussian with a learned standard
-    deviation per action; they are clipped by the task, not here.
+    The standard deviation of each action is learned.
     """
 
     actor: Policy
     critic: MLP
-    log_std: nn.Parameter
 
     def __init__(
         self,
@@ -97,46 +92,10 @@ class ActorCritic(ActorCriticPolicy):
         head.weight.mul_(statistics.scale / scale)
         head.bias.copy_((head.bias / scale + shift - statistics.shift) * statistics.scale)
 
-    def log_prob(self, mean_NA: Tensor, action_NA: Tensor) -> Tensor:
-        """Log-density of actions under the current noise, (N,)."""
-        z_NA = (action_NA - mean_NA) * torch.exp(-self.log_std)
-        return -(0.5 * z_NA.square() + self.log_std + _HALF_LOG_2PI).sum(-1)
-
-    def entropy(self) -> Tensor:
-        """Entropy of the action distribution; the same for every observation."""
-        return (self.log_std + 0.5 + _HALF_LOG_2PI).sum()
-
     def update_statistics(self, obs: Mapping[str, Tensor]) -> None:
         """Merge raw observations into both normalisers (a frozen one ignores it)."""
         self.actor.update_statistics(obs)
         self.critic.update_statistics(obs)
-
-    # What follows is stable-baselines3's interface; observations are always dictionaries here.
-
-    def forward(  # type: ignore[override]
-        self, obs: Mapping[str, Tensor], deterministic: bool = False
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Actions, values (N, 1) and log-probabilities."""
-        mean_NA, value_N = self.means_and_values(obs)
-        distribution = self.action_dist.proba_distribution(mean_NA, self.log_std)
-        action_NA = distribution.get_actions(deterministic=deterministic)
-        return action_NA, value_N.unsqueeze(1), self.log_prob(mean_NA, action_NA)
-
-    def evaluate_actions(  # type: ignore[override]
-        self, obs: Mapping[str, Tensor], actions: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Values (N, 1), log-probabilities and entropies of given actions."""
-        mean_NA, value_N = self.means_and_values(obs)
-        return value_N.unsqueeze(1), self.log_prob(mean_NA, actions), self.entropy().expand(len(value_N))
-
-    def get_distribution(self, obs: Mapping[str, Tensor]) -> Distribution:  # type: ignore[override]
-        """The Gaussian over actions."""
-        assert isinstance(self.action_dist, DiagGaussianDistribution)
-        return self.action_dist.proba_distribution(self.actor(obs), self.log_std)
-
-    def predict_values(self, obs: Mapping[str, Tensor]) -> Tensor:  # type: ignore[override]
-        """Values (N, 1)."""
-        return self.values(obs).unsqueeze(1)
 
 
 def _orthogonal(policy: Policy, head_gain: float) -> None:

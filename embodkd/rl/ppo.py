@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from torch import Tensor
 from embodkd.envs.doors.sb3 import TaskVecEnv
 from embodkd.policies import Policy
 from embodkd.rl.actor_critic import ActorCritic
+from embodkd.rl.advantages import clipped_loss, standardise
+from embodkd.rl.checkpoint import load_slots, slots, under
 from embodkd.rl.config import PPOConfig
 from embodkd.rl.rollout_buffer import Minibatch, RolloutTensors
 
@@ -76,6 +79,29 @@ class PPO(StockPPO):
     def rate(self) -> float:
         """The actor's learning rate now."""
         return self.policy.optimizer.param_groups[0]["lr"]
+
+    def snapshot(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """(tensors, JSON state): weights, optimiser, statistics, running episodes."""
+        assert isinstance(self._last_obs, dict), "a checkpoint is taken between iterations"
+        net = self.policy
+        tensors: dict[str, Any] = {f"net.{name}": value for name, value in net.state_dict().items()}
+        tensors |= {f"stream.{name}": np.asarray(value) for name, value in self.stream.state_dict().items()}
+        # Kept although the stream could observe again: a quantity of the engine's last step need not come back.
+        tensors |= {f"obs.{name}": value for name, value in self._last_obs.items()}
+        tensors |= {"running_return": self.running_return_N, **slots(net.optimizer, "optimiser.")}
+        rates = [group["lr"] for group in net.optimizer.param_groups]
+        return tensors, {"rates": rates, "iteration": self.iteration, "primed": self.primed}
+
+    def restore(self, tensors: dict[str, Any], state: Mapping[str, Any]) -> None:
+        """Go on from a snapshot."""
+        self.policy.load_state_dict({n: torch.as_tensor(v) for n, v in under(tensors, "net.").items()})
+        for group, rate in zip(self.policy.optimizer.param_groups, state["rates"], strict=True):
+            group["lr"] = rate
+        load_slots(self.policy.optimizer, under(tensors, "optimiser."))
+        self.stream.load_state_dict(under(tensors, "stream."))
+        self._last_obs = under(tensors, "obs.")
+        self.running_return_N[:] = tensors["running_return"]
+        self.iteration, self.primed = state["iteration"], state["primed"]
 
     @torch.no_grad()
     def collect_rollouts(
@@ -138,7 +164,7 @@ class PPO(StockPPO):
     def train(self) -> None:
         """One iteration of updates, then the observation statistics, then the actor's rate."""
         buffer, net, config = self.rollout_buffer, self.policy, self.config
-        advantage_TN = _standard(buffer.advantage_TN) if config.batch_advantages else buffer.advantage_TN
+        advantage_TN = standardise(buffer.advantage_TN) if config.batch_advantages else buffer.advantage_TN
         if config.normalise_values:
             net.update_return_statistics(buffer.return_TN.flatten())
         standard_return_TN = net.standard_returns(buffer.return_TN)
@@ -173,11 +199,11 @@ class PPO(StockPPO):
     def _step(self, batch: Minibatch) -> Tensor:
         """One gradient step; returns (policy loss, value loss, clipped fraction), detached."""
         net, config = self.policy, self.config
-        advantage_N = batch.advantage_N if config.batch_advantages else _standard(batch.advantage_N)
+        advantage_N = batch.advantage_N if config.batch_advantages else standardise(batch.advantage_N)
         mean_NA, value_N = net.actor(batch.obs), net.standard_values(batch.obs)
         ratio_N = (net.log_prob(mean_NA, batch.action_NA) - batch.log_prob_N).exp()
-        bounded_N = ratio_N.clamp(1.0 - config.clip, 1.0 + config.clip)
-        policy_loss = -torch.minimum(advantage_N * ratio_N, advantage_N * bounded_N).mean()
+        loss_N, clipped_N = clipped_loss(advantage_N, ratio_N, config.clip)
+        policy_loss = loss_N.mean()
         value_loss = (batch.return_N - value_N).square().mean()
         loss = self.vf_coef * value_loss
         if self.iteration >= config.critic_warmup:
@@ -193,7 +219,7 @@ class PPO(StockPPO):
             both = [*net.actor_parameters, *net.critic_parameters]
             torch.nn.utils.clip_grad_norm_(both, self.max_grad_norm, foreach=True)
         net.optimizer.step()
-        return torch.stack([policy_loss, value_loss, (bounded_N != ratio_N).float().mean()]).detach()
+        return torch.stack([policy_loss, value_loss, clipped_N.float().mean()]).detach()
 
     def _divergence(self) -> float:
         """KL(old policy || new policy), mean over the iteration's observations."""
@@ -218,7 +244,3 @@ class PPO(StockPPO):
 
 def _tensors(obs: Any) -> dict[str, Tensor]:
     return {name: torch.from_numpy(value) for name, value in obs.items()}
-
-
-def _standard(values: Tensor) -> Tensor:
-    return (values - values.mean()) / (values.std() + 1e-8)

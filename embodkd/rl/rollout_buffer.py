@@ -10,6 +10,8 @@ from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
 from torch import Tensor
 
+from embodkd.rl.advantages import advantages
+
 
 class Minibatch(NamedTuple):
     """Rows (n, ...) for one gradient step."""
@@ -64,21 +66,20 @@ class RolloutTensors(RolloutBuffer):
         return {name: value.flatten(0, 1) for name, value in self.obs.items()}
 
     def compute_advantages(self, last_value_N: Tensor) -> None:
-        """Generalised advantage estimation (Schulman et al. 2016) from rewards, values and ends."""
-        carry_N = torch.zeros_like(last_value_N)
-        next_value_N = last_value_N
-        for t in reversed(range(len(self.reward_TN))):
-            alive_N = 1.0 - self.done_TN[t]
-            delta_N = self.reward_TN[t] + self.gamma * next_value_N * alive_N - self.value_TN[t]
-            carry_N = delta_N + self.gamma * self.gae_lambda * alive_N * carry_N
-            self.advantage_TN[t] = carry_N
-            next_value_N = self.value_TN[t]
+        """Fill in advantages and returns from rewards, values and ends."""
+        self.advantage_TN.copy_(
+            advantages(self.reward_TN, self.value_TN, self.done_TN, last_value_N, self.gamma, self.gae_lambda)
+        )
         torch.add(self.advantage_TN, self.value_TN, out=self.return_TN)
 
-    def minibatches(self, size: int, advantage_TN: Tensor, return_TN: Tensor) -> Iterator[Minibatch]:
-        """All rows once, shuffled: one gather per epoch, then views of it."""
+    def minibatches(
+        self, size: int, advantage_TN: Tensor, return_TN: Tensor, rows: Tensor | None = None
+    ) -> Iterator[Minibatch]:
+        """All rows once (or those of the flat indices `rows`), shuffled: one gather per epoch, then views of it."""
         columns: Mapping[str, Tensor] = self.flat_obs
-        order = torch.randperm(self.reward_TN.numel())
+        order = torch.randperm(self.reward_TN.numel() if rows is None else len(rows))
+        if rows is not None:
+            order = rows[order]
         obs = {name: value.index_select(0, order) for name, value in columns.items()}
         action_NA = self.action_TNA.flatten(0, 1).index_select(0, order)
         scalars_KN = torch.stack([self.log_prob_TN, advantage_TN, return_TN]).flatten(1).index_select(1, order)

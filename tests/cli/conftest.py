@@ -10,6 +10,14 @@ import pytest
 # Budgets that only show that nothing breaks.
 SMALL = {
     "train teacher": ["steps=1024", "ppo.num_envs=32", "ppo.minibatch=256", "evaluate_episodes=4", "episodes=4"],
+    "train residual": [
+        "steps=400",
+        "ppo.num_envs=2",
+        "ppo.minibatches=2",
+        "ppo.epochs=1",
+        "evaluate_episodes=2",
+        "episodes=2",
+    ],
     "distill student": ["num_envs=4", "method.rounds=1", "method.steps=6", "episodes=4", "torch_threads=1"],
     "train teacher data=...": ["budget.updates=5"],
     "distill student data=...": ["budget.updates=5"],

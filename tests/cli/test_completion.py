@@ -17,13 +17,13 @@ from embodkd.cli.verbs import VERBS
 def test_first_words_are_the_verbs() -> None:
     assert set(candidates([""])) == {v.words[0] for v in VERBS}
     assert candidates(["ev"]) == ["evaluate"]
-    assert candidates(["train", ""]) == ["teacher"]
+    assert candidates(["train", ""]) == ["teacher", "residual"]
 
 
 def test_groups_offer_their_files() -> None:
     for group in ("task", "engine", "ppo"):
         assert candidates(["train", "teacher", f"{group}="]) == [f"{group}={o}" for o in options(group)]
-    assert candidates(["distill", "student", "student=d"]) == ["student=depth_cnn"]
+    assert candidates(["distill", "student", "student=de"]) == ["student=depth_cnn"]
 
 
 def test_keys_follow_the_choices_made_before() -> None:
@@ -71,7 +71,7 @@ def test_scripts_are_valid_in_their_shell(embodkd, shell: str) -> None:
     ("line", "expected"),
     [
         ("embodkd ev", ["evaluate"]),
-        ("embodkd train teacher task=p", ["peg_hole", "pick_lift"]),
+        ("embodkd train teacher task=pi", ["pick_lift"]),
         ("embodkd train teacher task=hand_lift task.obj", ["task.object="]),
     ],
 )

@@ -20,6 +20,7 @@ from embodkd.evaluation.reproduce.spec import budget_of
 from embodkd.methods import get_method, method_names
 from embodkd.models import MODELS, model_names
 from embodkd.rl.config import STOCK, PPOConfig
+from embodkd.rl.residual_config import ResidualConfig
 
 ANY = Config("train_teacher")
 
@@ -40,7 +41,8 @@ def plain(value: Any) -> Any:
 def test_there_is_one_file_per_member() -> None:
     assert options("task") == tuple(sorted(task_names()))
     assert options("method") == method_names()
-    assert options("student") == POLICIES.names()
+    # A residual needs a trained base: `train residual` makes it.
+    assert {*options("student"), "residual"} == set(POLICIES.names())
     assert set(options("ppo")) == {*task_names(), "stock"}
     assert options("data") == data_names()
     assert options("model") == model_names()
@@ -52,7 +54,7 @@ def test_method_files_hold_the_dataclass_and_its_defaults(name: str) -> None:
     assert content("method", name) == fields
 
 
-@pytest.mark.parametrize("name", POLICIES.names())
+@pytest.mark.parametrize("name", options("student"))
 def test_student_files_hold_the_constructor_and_its_defaults(name: str) -> None:
     known = parameters(POLICIES.get(name))
     defaults = {k: plain(p.default) for k, p in known.items() if k not in ("groups", "action_size")}
@@ -112,6 +114,14 @@ def test_ppo_files_hold_the_dataclass_and_stock_is_stock() -> None:
         PPOConfig(**given)
         if option == "stock":
             assert given == {**fields, **STOCK}
+
+
+def test_the_residual_file_holds_the_defaults_of_policy_and_ppo() -> None:
+    top = Config("train_residual").top()
+    known = parameters(POLICIES.get("residual"))
+    own = ("groups", "action_size", "base", "base_arguments")
+    assert top["residual"] == {k: plain(p.default) for k, p in known.items() if k not in own}
+    assert top["ppo"] == dataclasses.asdict(ResidualConfig())
 
 
 @pytest.mark.parametrize("verb", [v for v in VERBS if v.config], ids=lambda v: v.title)

@@ -79,4 +79,4 @@ def test_keys_that_are_not_obvious_are_explained(verb) -> None:
 def test_a_verb_without_its_noun_lists_the_nouns(embodkd) -> None:
     assert embodkd("train").code == 2
     assert "train teacher" in embodkd("train", "--help").out
-    assert after(["train"]) == ("teacher",)
+    assert after(["train"]) == ("teacher", "residual")

@@ -174,6 +174,41 @@ def test_an_episode_that_ends_early_is_followed_by_another_while_the_others_go_o
     assert jumps.tolist() == [[False] * 2, [True] * 2, [False] * 2, [True] * 2]
 
 
+class Planner(Constant):
+    """Remembers: the k-th action of an episode is k / 8, so a driver that is not told of a new episode shows."""
+
+    def session(self, copies):
+        planner = self
+
+        class Counting:
+            def __init__(self):
+                self.clock = np.zeros(copies, np.float32)
+
+            def begin(self, ids):
+                self.clock[ids] = 0
+
+            def act(self, obs):
+                assert set(obs) == set(planner.reads)
+                self.clock += 1
+                return np.stack([self.clock / 8, 0 * self.clock], axis=1)
+
+        return Counting()
+
+
+def test_an_actor_with_a_session_is_told_where_episodes_begin():
+    task = Hazard(4)
+    actor = mixture(Planner(0.0), Planner(0.0, ("proprio",)), constant(0.5))
+    source = Rollout(task, actor, label=Constant(0.0), groups=("proprio",))
+    for refill in range(2):
+        source.refill(refill)
+    visited = source.gather(np.arange(20, 40), 0).proprio_ND.numpy().reshape(5, 4, 2)
+    moves = np.diff(visited[..., 0], axis=0)
+    expected = np.array([1, 2, 3, 4]) / 16
+    np.testing.assert_allclose(moves[:, ::2], np.stack([expected] * 2, axis=1), atol=1e-6)
+    # The others fail in their second step and begin anew: the first move of each of their episodes is seen.
+    np.testing.assert_allclose(moves[::2, 1::2], 1 / 16, atol=1e-6)
+
+
 def test_without_aggregation_only_the_newest_round_is_kept():
     source, _, _ = rollout(ToyTask(4), constant(1.0), keep=Buffer(aggregate=False))
     source.refill(0)

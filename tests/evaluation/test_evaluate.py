@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from coin import Coin, guesser, knower, seer
+from embodkd.policies import make_policy
 
 from embodkd.evaluation import Evaluation, compare, evaluate
 from embodkd.evaluation.evaluate import run_episodes
@@ -43,6 +45,19 @@ def test_the_policy_always_gets_batches_of_one_size() -> None:
     policy = guesser()
     evaluate(policy, Coin(13), episodes=50, chunk=8, quiet=True)
     assert policy.batches == {8}
+
+
+@pytest.mark.parametrize("copies", [1, 3, 16])
+def test_a_policy_that_plans_ahead_has_a_plan_of_its_own_for_each_episode(copies: int) -> None:
+    groups = {name: Coin(1).spec.groups[name] for name in ("proprio", "privileged")}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        policy = make_policy(
+            "diffusion", groups, 2, vectors=tuple(groups), widths=(8, 16), horizon=4, execute=2, warm_start="warm"
+        )
+    reference = evaluate(policy, Coin(10), episodes=20, quiet=True)
+    assert evaluate(policy, Coin(copies), episodes=20, quiet=True).outcomes == reference.outcomes
+    assert len({o.total_reward for o in reference.outcomes}) == 20
 
 
 def test_failures_are_counted_by_name() -> None:

@@ -132,3 +132,24 @@ def test_same_seed_same_student_other_seed_another(name):
         return fingerprint(student)
 
     assert run_with(1) == run_with(1) != run_with(2)
+
+
+def test_a_student_with_a_loss_of_its_own_is_judged_by_it_and_takes_the_teachers_range():
+    class Own(Student):
+        seen = None
+
+        def update_statistics(self, obs):
+            self.seen = obs["target"].copy()
+
+        def loss(self, obs, actions_NHA):
+            assert actions_NHA.shape[1:] == (1, self(obs).shape[1])
+            return (self(obs) - actions_NHA[:, 0]).abs().mean(1)
+
+    student = Own()
+    stage = get_method("dagger")().recipe(student, Teacher(), ToyTask(4)).stages[0]
+    (player,) = stage.players
+    stage.source.refill(0)
+    batch = stage.source.gather(np.arange(5), 0)
+    assert student.seen.shape == (4 * ToyTask(4).spec.max_steps, batch["target"].shape[1])
+    expected = student.loss(batch, batch["target"].unsqueeze(1))
+    torch.testing.assert_close(player.terms(batch, player.train.signals(batch))["imitate"], expected)

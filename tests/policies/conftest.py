@@ -12,6 +12,8 @@ def make_groups(side: int = 32) -> dict[str, Group]:
     groups = [
         Group("proprio", (7,), False, "m", "joints"),
         Group("privileged", (5,), True, "m", "the truth"),
+        Group("robot", (16,), False, "m", "the tool"),
+        Group("parts", (14,), True, "m", "poses of the parts"),
         Group("wrist_depth", (1, side, side), False, "0..255", "depth", "uint8"),
         Group("wrist_rgb", (3, side, side), False, "0..255", "colour", "uint8"),
         Group("front_rgb", (3, side, side), False, "0..255", "colour", "uint8"),

@@ -10,8 +10,8 @@ from line_task import Line
 from stable_baselines3.common.callbacks import BaseCallback
 
 from embodkd.rl.config import STOCK, PPOConfig
+from embodkd.rl.loop import success_and_return
 from embodkd.rl.ppo import PPO
-from embodkd.rl.train import success_and_return
 
 GROUPS = ("proprio", "privileged")
 

@@ -14,7 +14,7 @@ from embodkd.policies import load_policy, make_policy, save_policy, task_record
 from line_task import Line
 
 from embodkd.core.run import RunFolder
-from embodkd.rl import train
+from embodkd.rl import loop, train
 from embodkd.rl.train import train_teacher
 
 PPO = {"num_envs": 32, "n_steps": 8, "minibatch": 128}
@@ -101,10 +101,10 @@ def test_keeps_best_and_last_and_says_what_happened(tmp_path, line):
     assert summary.success == evaluations[-1]
     best, meta = load_policy(summary.policy)
     assert meta["lineage"]["method"] == "ppo" and meta["task"]["name"] == "line"
-    assert train.success_and_return(best, Line(16))[0] == summary.best_success
+    assert loop.success_and_return(best, Line(16))[0] == summary.best_success
     last, meta = load_policy(tmp_path / "run" / "policy_last")
     assert meta["extra"]["steps"] == 4096
-    assert train.success_and_return(last, Line(16))[0] == summary.success
+    assert loop.success_and_return(last, Line(16))[0] == summary.success
     assert {"train/kl", "train/learning_rate", "rollout/success_rate", "rollout/ep_rew_mean"} <= set().union(*rows)
 
 
@@ -172,7 +172,7 @@ def test_evaluation_ends_with_each_episode():
     policy = make_policy("mlp", task.spec.groups, 2, head_scale=1.0, hidden=(8,))
     policy.layers[-1].bias.data[0] = 9.0
     # Always full speed to the right: over the wall in step 4, never back.
-    success, mean_return = train.success_and_return(policy, task)
+    success, mean_return = loop.success_and_return(policy, task)
     assert success == 0.0
     expected = -sum(abs(0.5 * t - task.goal_N) for t in range(1, 5)).mean()
     assert mean_return == pytest.approx(expected, abs=1e-6)

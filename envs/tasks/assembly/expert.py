@@ -132,7 +132,7 @@ def grasp(part: str, height: float, lift: float = 0.0, turns: int = 2) -> Goal:
     def goal(task: Assembly) -> Poses:
         seen = task.part(part)
         yaw = _nearest_yaw(seen, task.tool(), turns)
-        return Poses(seen.position + [0.0, 0.0, height + lift], _about_z(yaw))
+        return Poses(seen.position + [0.0, 0.0, height + lift], about_z(yaw))
 
     return goal
 
@@ -151,7 +151,7 @@ def carry(
         base, held, tool = task.part(onto), task.part(part), task.tool()
         target = base.after(Poses(np.tile(position, (task.num_envs, 1)), np.tile(np.eye(3), (task.num_envs, 1, 1))))
         yaw = _nearest_yaw(base, held, turns)
-        wanted = Poses(target.position + [0.0, 0.0, lift], _about_z(yaw))
+        wanted = Poses(target.position + [0.0, 0.0, lift], about_z(yaw))
         return wanted.after(tool.within(held))
 
     return goal
@@ -176,11 +176,9 @@ def pick(part: str, height: float, turns: int) -> tuple[Waypoint, ...]:
     )
 
 
-def put(part: str, onto: str, mouth: float, seat: float) -> tuple[Waypoint, ...]:
+def put(part: str, onto: str, mouth: float, seat: float, turns: int = ANY_TURN) -> tuple[Waypoint, ...]:
     """Over where both meet first (height ``mouth`` of ``onto``), close above it, then gently down to ``seat``."""
-    way = [
-        carry(part, onto, (0.0, 0.0, height), turns=ANY_TURN) for height in (mouth + 0.03, mouth + 0.003, seat - 0.003)
-    ]
+    way = [carry(part, onto, (0.0, 0.0, height), turns=turns) for height in (mouth + 0.03, mouth + 0.003, seat - 0.003)]
     return (
         Waypoint(way[0], CLOSED, near=0.006, noise=0.003),
         Waypoint(way[1], CLOSED, near=0.0015, turned=0.03, noise=0.0, speed=0.5),
@@ -196,7 +194,8 @@ def _nearest_yaw(wanted: Poses, now: Poses, turns: int) -> np.ndarray:
     return target + step * np.round((here - target) / step)
 
 
-def _about_z(yaw_N: np.ndarray) -> np.ndarray:
+def about_z(yaw_N: np.ndarray) -> np.ndarray:
+    """Rotations about the vertical, (N, 3, 3)."""
     turn = np.zeros((len(yaw_N), 3))
     turn[:, 2] = yaw_N
     return matrix_from_quat(quat_from_rotvec(turn))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import mujoco
@@ -115,8 +115,8 @@ class Insertion(Pair):
 
 def box(
     body: mujoco.MjsBody,
-    centre: tuple[float, float, float],
-    half: tuple[float, float, float],
+    centre: Sequence[float],
+    half: Sequence[float],
     colour: Colour,
     mass: float = 0.0,
     quat: Quat = UPRIGHT,
@@ -137,7 +137,7 @@ def box(
 
 def cylinder(
     body: mujoco.MjsBody,
-    centre: tuple[float, float, float],
+    centre: Sequence[float],
     radius: float,
     half: float,
     colour: Colour,
@@ -158,9 +158,32 @@ def cylinder(
     )
 
 
+def capsule(
+    body: mujoco.MjsBody,
+    centre: Sequence[float],
+    radius: float,
+    half: float,
+    colour: Colour,
+    mass: float = 0.0,
+    quat: Quat = UPRIGHT,
+    friction: float = 0.5,
+) -> None:
+    """Add a cylinder along its own z with a half ball on each end, which ``half`` leaves out; metres, kilograms."""
+    body.add_geom(
+        type=mujoco.mjtGeom.mjGEOM_CAPSULE,
+        pos=centre,
+        quat=quat,
+        size=[radius, half, 0.0],
+        mass=mass,
+        rgba=[*colour, 1.0],
+        friction=[friction, 0.005, 1e-4],
+        condim=4,
+    )
+
+
 def sphere(
     body: mujoco.MjsBody,
-    centre: tuple[float, float, float],
+    centre: Sequence[float],
     radius: float,
     colour: Colour,
     mass: float = 0.0,

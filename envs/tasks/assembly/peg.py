@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import mujoco
-from embodkd.envs.tasks.assembly.expert import CLOSED, OPEN, Waypoint, carry, grasp, stay
+from embodkd.envs.tasks.assembly.expert import Waypoint, pick, put
 from embodkd.envs.tasks.assembly.parts import Insertion, Part, box
 from embodkd.envs.tasks.assembly.task import Assembly
 from embodkd.envs.tasks.peg_hole_scene import DEPTH, PEG_HALF_WIDTH, PEG_LENGTH, socket_walls
@@ -16,7 +16,7 @@ _BLUE, _ORANGE = (0.2, 0.42, 0.66), (0.86, 0.45, 0.16)
 
 def _socket(body: mujoco.MjsBody, clearance: float) -> None:
     for centre, half in socket_walls(clearance):
-        box(body, tuple(centre), tuple(half), _BLUE, friction=0.3)
+        box(body, centre, half, _BLUE, friction=0.3)
 
 
 def _peg(body: mujoco.MjsBody) -> None:
@@ -38,15 +38,4 @@ class PegAssembly(Assembly):
 
     def waypoints(self) -> tuple[Waypoint, ...]:
         """How the expert does it: over the peg, down, close, up, over the socket, in."""
-        at, high, near = PEG_LENGTH - 0.012, 0.05, 0.0015
-        over = (0.0, 0.0, DEPTH)
-        return (
-            Waypoint(grasp("peg", at, lift=high, turns=4), OPEN, near=0.01, noise=0.003),
-            Waypoint(grasp("peg", at, turns=4), OPEN, noise=0.001, speed=0.6),
-            Waypoint(stay(), CLOSED, near=1.0, turned=1.0, hold=3, noise=0.0),
-            Waypoint(carry("peg", "socket", over, lift=0.03, turns=4), CLOSED, near=0.006, noise=0.003),
-            Waypoint(
-                carry("peg", "socket", over, lift=0.004, turns=4), CLOSED, near=near, turned=0.03, noise=0, speed=0.5
-            ),
-            Waypoint(carry("peg", "socket", (0.0, 0.0, -0.01), turns=4), CLOSED, noise=0.0, speed=0.3),
-        )
+        return (*pick("peg", PEG_LENGTH - 0.012, turns=4), *put("peg", "socket", mouth=DEPTH, seat=-0.007, turns=4))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mujoco
 import numpy as np
-from embodkd.envs.tasks.assembly.expert import CLOSED, OPEN, Waypoint, carry, grasp, stay
+from embodkd.envs.tasks.assembly.expert import ANY_TURN, OPEN, Waypoint, grasp, pick, put, stay
 from embodkd.envs.tasks.assembly.parts import Insertion, Part, box, cylinder
 from embodkd.envs.tasks.assembly.task import Assembly
 
@@ -16,7 +16,6 @@ BLOCK = 0.02  # half the width of the square block around a hole
 DISC, DISC_RADIUS = 0.008, 0.05  # the top of the table
 CAP, ARM = 0.006, 0.045  # the foot above its hole: how thick, and how far its four arms reach from the middle
 GRASP = 0.045  # where the tool holds the leg, above its lower tip: the fingers stay clear of the top
-ANY_TURN = 360  # what is round keeps the turn it has, to a degree
 _WOOD, _ORANGE, _GREEN = (0.72, 0.53, 0.33), (0.86, 0.45, 0.16), (0.27, 0.52, 0.4)
 
 
@@ -70,31 +69,10 @@ class RoundTableLite(Assembly):
     def waypoints(self) -> tuple[Waypoint, ...]:
         """How the expert does it: the leg into the top, off it and up, the foot onto the leg."""
         return (
-            *_pick("leg", GRASP, turns=ANY_TURN),
-            *_put("leg", "top", mouth=DISC + HOLE, seat=DISC),
+            *pick("leg", GRASP, turns=ANY_TURN),
+            *put("leg", "top", mouth=DISC + HOLE, seat=DISC),
             Waypoint(stay(), OPEN, near=1.0, turned=1.0, hold=2, noise=0.0),
             Waypoint(grasp("leg", GRASP, lift=0.07, turns=ANY_TURN), OPEN, near=0.01, noise=0.003),
-            *_pick("foot", 0.011, turns=4),
-            *_put("foot", "leg", mouth=LEG, seat=LEG - HOLE),
+            *pick("foot", 0.011, turns=4),
+            *put("foot", "leg", mouth=LEG, seat=LEG - HOLE),
         )
-
-
-def _pick(part: str, height: float, turns: int) -> tuple[Waypoint, ...]:
-    """Over the part, down until the tool is ``height`` (m) above the part's frame, close."""
-    return (
-        Waypoint(grasp(part, height, lift=0.06, turns=turns), OPEN, near=0.01, noise=0.003),
-        Waypoint(grasp(part, height, turns=turns), OPEN, noise=0.001, speed=0.6),
-        Waypoint(stay(), CLOSED, near=1.0, turned=1.0, hold=3, noise=0.0),
-    )
-
-
-def _put(part: str, onto: str, mouth: float, seat: float) -> tuple[Waypoint, ...]:
-    """Over where both meet first (height ``mouth`` of ``onto``), close above it, then gently down to ``seat``."""
-    way = [
-        carry(part, onto, (0.0, 0.0, height), turns=ANY_TURN) for height in (mouth + 0.03, mouth + 0.003, seat - 0.003)
-    ]
-    return (
-        Waypoint(way[0], CLOSED, near=0.006, noise=0.003),
-        Waypoint(way[1], CLOSED, near=0.0015, turned=0.03, noise=0.0, speed=0.5),
-        Waypoint(way[2], CLOSED, noise=0.0, speed=0.3),
-    )

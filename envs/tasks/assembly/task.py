@@ -17,6 +17,7 @@ from embodkd.envs.sim.robots.base import quat_from_matrix
 from embodkd.envs.spec import Group, TaskSpec
 from embodkd.envs.task import BatchTask
 from embodkd.envs.tasks.assembly.parts import Pair, Part, Poses
+from embodkd.envs.tasks.assembly.screw import Screw
 from embodkd.envs.tasks.assembly.world import STEP, SUBSTEPS, TIMESTEP, AssemblyWorld
 
 from embodkd.core.schema import build
@@ -70,6 +71,7 @@ class Assembly(BatchTask):
             raise ValueError(f"task {self.name}.robot is {robot!r}; choose gripper or panda")
         self.world = AssemblyWorld(
             self.parts,
+            self.pairs,
             num_envs,
             threads=threads,
             robot=robot,
@@ -143,18 +145,23 @@ class Assembly(BatchTask):
     def _advance(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if self._perturb:
             self.world.push(self._pushes())
+        for screw, nut in self.world.nuts.items():
+            nut.catch(self.relative(screw))
         self.world.advance(self._deltas(actions))
         before_NK = self.joined_NK.copy()
         for k, pair in enumerate(self.pairs):
             self.joined_NK[:, k] |= self.is_joined(pair)
-        reward = (self.joined_NK & ~before_NK).any(axis=1).astype(float)
-        success = self.joined_NK.all(axis=1)
+        reward = np.any(self.joined_NK & ~before_NK, axis=1).astype(float)
+        success = np.asarray(self.joined_NK.all(axis=1))
         failure = np.where(success, 0, 1 + np.argmin(self.joined_NK, axis=1))
         return reward, failure, success
 
     def is_joined(self, pair: Pair) -> np.ndarray:
-        """Whether a pair is together at this moment, (N,); a task may ask for more than the pose."""
-        return pair.joined(self.relative(pair))
+        """Whether a pair is together at this moment, (N,); one with a screw must have been turned as well."""
+        joined = pair.joined(self.relative(pair))
+        if isinstance(pair, Screw):
+            joined &= self.world.nuts[pair].turn >= pair.turn
+        return joined
 
     def _deltas(self, actions: np.ndarray) -> np.ndarray:
         """The robot's own action that goes towards an absolute pose: deltas as fractions of ``STEP``, fingers last."""

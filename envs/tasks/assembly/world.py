@@ -7,10 +7,11 @@ import numpy as np
 from embodkd.envs.geometry import quat_from_rotvec, quat_multiply
 from embodkd.envs.sim.camera import Camera
 from embodkd.envs.sim.randomise import Randomise
-from embodkd.envs.sim.robots.base import ToolRobot
 from embodkd.envs.sim.robots.gripper import FloatingGripper
+from embodkd.envs.sim.robots.panda import PandaArm
 from embodkd.envs.sim.world import SimWorld
-from embodkd.envs.tasks.assembly.parts import Part, Poses
+from embodkd.envs.tasks.assembly.parts import Pair, Part, Poses
+from embodkd.envs.tasks.assembly.screw import Nut, Screw
 
 TIMESTEP, SUBSTEPS = 0.004, 25  # 10 Hz
 STEP = (0.025, 0.35)  # m per axis, rad: how far one action may move the tool
@@ -27,11 +28,15 @@ def cameras(tool_body: str, image_size: int) -> list[Camera]:
 
 
 class AssemblyWorld(SimWorld):
-    """The scene on the batched simulator; parts by their order in ``parts``."""
+    """The scene on the batched simulator; parts by their order in ``parts``, nuts by the screws among the
+    pairs."""
+
+    robot: FloatingGripper | PandaArm
 
     def __init__(
         self,
         parts: tuple[Part, ...],
+        pairs: tuple[Pair, ...],
         num_envs: int,
         *,
         threads: int,
@@ -55,12 +60,16 @@ class AssemblyWorld(SimWorld):
             if not part.fixed:
                 body.add_freejoint(name=part.name)
             part.shape(body)
+        screws = [pair for pair in pairs if isinstance(pair, Screw)]
+        for screw in screws:
+            screw.build(spec)
         arm = _robot(robot)
         holder = arm.build(spec)
         for side in (-1, 1):
             spec.joint(f"finger{side}").damping[0] = FINGER_DAMPING
         eyes = cameras(holder.name, image_size)
         super().__init__(spec, arm, eyes, OVERVIEW, num_envs, threads=threads, substeps=SUBSTEPS, randomise=randomise)
+        self.nuts = {screw: Nut(self.sim, screw) for screw in screws}
         model = self.sim.model
         self._bodies = [model.body(part.name).id for part in parts]
         self._loose = [k for k, part in enumerate(parts) if not part.fixed]
@@ -112,9 +121,7 @@ class AssemblyWorld(SimWorld):
             velocity[:, row + 5] += speed_NP3[:, k, 2]
 
 
-def _robot(name: str) -> ToolRobot:
+def _robot(name: str) -> FloatingGripper | PandaArm:
     if name == "gripper":
         return FloatingGripper(grip=True, step=STEP)
-    from embodkd.envs.sim.robots.panda import PandaArm
-
     return PandaArm(grip=True, reach=0.0, step=STEP)

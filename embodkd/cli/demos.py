@@ -1,0 +1,110 @@
+"""`embodkd distill student demos=...`: a student from stored demonstrations, without a simulator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from embodkd.cli.common import needed, policy_folder, use_threads
+
+if TYPE_CHECKING:
+    from embodkd.data.lerobot import Demonstrations
+
+
+def distill_demos(
+    run: str | None,
+    seed: int,
+    resume: bool,
+    demos: str | None,
+    teacher: str | None,
+    held_out: float,
+    trainer: Mapping[str, Any],
+    episodes: int,
+    torch_threads: int,
+    tracker: str | None,
+    quiet: bool,
+    student: Mapping[str, Any],
+    method: Mapping[str, Any],
+) -> int:
+    """Imitate the dataset `demos`, keep the student in `run`/policy, judge it in the dataset's task if it names one."""
+    config = {name: value for name, value in locals().items()}
+
+    from embodkd.cli.evaluate import judge
+    from embodkd.core.rng import seed_everything
+    from embodkd.core.run import RunFolder
+    from embodkd.core.schema import build, parameters
+    from embodkd.core.trainer import Trainer
+    from embodkd.data.lerobot import about, read_dataset
+    from embodkd.data.windows import chunks_of
+    from embodkd.methods import get_method
+    from embodkd.policies import ChunkPolicy, make_policy, save_policy
+
+    use_threads(torch_threads)
+    where = demos_folder(needed(demos, "demos", "embodkd distill student demos=runs/demos_peg_assembly"))
+    kind = get_method(method["name"])
+    if "demos" not in parameters(kind.recipe):
+        raise ValueError(f"method={method['name']} does not learn from stored demonstrations; method=chunk_bc does")
+    facts = about(where)
+    seed_everything(seed)
+    learner = make_policy(student["name"], facts.groups, facts.action_size, **_without_name(student))
+    if not isinstance(learner, ChunkPolicy):
+        raise ValueError(f"student={student['name']} predicts no chunks of actions: choose diffusion or mlp_chunk")
+    data = read_dataset(where, learner.reads)
+    _check_range(data, where)
+    chunks = chunks_of(
+        data.frames,
+        data.action_FA,
+        data.lengths_E,
+        horizon=learner.horizon,
+        execute=learner.execute,
+        held_out=held_out,
+        seed=seed,
+    )
+    extra = {"teacher": _teacher(teacher, method["name"])} if "teacher" in parameters(kind.recipe) else {}
+    recipe = build(kind, _without_name(method), "method").recipe(learner, chunks, seed=seed, **extra)
+    task = {"name": where.name, "control_hz": facts.fps, **facts.task}
+    if run is None:
+        run = config["run"] = f"runs/{student['name']}_{task['name']}"
+    with RunFolder.open(run, config, resume, tracker) as folder:
+        summary = Trainer(folder, seed=seed, quiet=quiet, **trainer).fit(recipe)
+        lineage = {"method": method["name"], "seed": seed, "demos": _lineage(where, data)}
+        save_policy(folder.path / "policy", learner.cpu(), task=task, lineage=lineage)
+        # A run that was finished before measures nothing again.
+        error = "".join(f", {k} {value:.4g}" for k, value in summary.last.items() if k.startswith("held_out/"))
+        print(f"{run}: {summary.updates} updates in {summary.minutes:.1f} min{error}")
+        if episodes and facts.task:
+            print(f"{run}: {judge(folder.path / 'policy', episodes=episodes, seed=0, quiet=quiet)}")
+        folder.finish(minutes=summary.minutes)
+    return 0
+
+
+def _teacher(teacher: str | None, method: str) -> Any:
+    """The policy that a method wants beside the demonstrations."""
+    from embodkd.policies import load_policy
+
+    example = f"embodkd distill student demos=runs/demos method={method} teacher=runs/diffusion_peg_assembly"
+    return load_policy(policy_folder(needed(teacher, "teacher", example)))[0]
+
+
+def demos_folder(path: str | Path) -> Path:
+    """The dataset meant by `path`: itself, or `demos/` inside the run folder that it was recorded into."""
+    path = Path(path)
+    inside = path / "demos"
+    return inside if not (path / "meta").is_dir() and (inside / "meta").is_dir() else path
+
+
+def _check_range(data: Demonstrations, where: Path) -> None:
+    largest = abs(data.action_FA).max(initial=0.0)
+    if largest > 1.0 + 1e-6:
+        raise ValueError(
+            f"{where}: its actions reach {largest:.4g}, a policy here acts within [-1, 1]; scale them when recording"
+        )
+
+
+def _lineage(where: Path, data: Demonstrations) -> dict[str, Any]:
+    return {"dataset": str(where), "episodes": len(data.lengths_E), "frames": len(data.action_FA)}
+
+
+def _without_name(choice: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in choice.items() if k != "name"}

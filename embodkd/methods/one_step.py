@@ -1,0 +1,111 @@
+"""One call instead of many (Luhman & Luhman 2021, arXiv:2101.02388): a diffusion policy learns where its teacher ends.
+
+Equation: a deterministic sampler is a function of its start x and of what is seen, D(x, o); the student makes the same
+way in one step, G(x, o):
+    loss = mean over the chunk of (G(x, o) - D(x, o))^2,  x = sqrt(abar_k) plan + sqrt(1 - abar_k) eps.
+
+Details
+- The start is that of acting: the plan that is left of the former chunk with fresh noise of the warm start's level k.
+  In a window of demonstrations that plan is its own first horizon - execute actions, then zeros; in a share
+  `first_chunks` of the windows it is all zeros, as at the start of an episode.
+- Student and teacher see the same start and the same observation. The student begins with the teacher's weights and
+  ranges: its first answer is one DDIM step from the start's level to the end.
+- The demonstrations only say what is seen and planned; their actions are not targets.
+
+Deviations: the paper distils pure noise to images; a chunk policy starts from its plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from embodkd.core.recipe import Context, Optimiser, Player, Recipe, Stage
+from embodkd.core.role import Role
+from embodkd.core.schedule import cosine
+from embodkd.core.signals import Signals
+from embodkd.core.terms import squared_error
+from embodkd.methods import METHODS
+
+
+@METHODS.register(
+    "one_step",
+    domain="robot",
+    family="diffusion",
+    paper="arXiv:2101.02388",
+    title="One-step diffusion policy (sampler distillation)",
+)
+@dataclass(frozen=True)
+class OneStep:
+    """Hyper-parameters; rounds x updates_per_round updates, a checkpoint at most once per round."""
+
+    rounds: int = 10
+    updates_per_round: int = 300
+    batch_size: int = 64
+    learning_rate: float = 3e-4
+    warmup: int = 100
+    first_chunks: float = 0.2
+    allow_privileged: bool = False
+
+    def recipe(self, student: Any, demos: Any, *, teacher: Any, seed: int = 0) -> Recipe:
+        """Take over the teacher's weights, then follow it. ValueError if the two are not built alike."""
+        if student.privileged and not self.allow_privileged:
+            raise ValueError(
+                "the student reads privileged groups, which a deployed robot will not have: let it read others "
+                "(student.vectors), or say method.allow_privileged=true, as for a policy that will be a teacher"
+            )
+        expected = {name: tuple(value.shape) for name, value in teacher.state_dict().items()}
+        if {name: tuple(value.shape) for name, value in student.state_dict().items()} != expected or not student.warm:
+            raise ValueError(
+                "method one_step: the student must be a diffusion policy built as its teacher is (vectors, widths, "
+                "horizon), with a warm start; only student.steps=1 differs"
+            )
+
+        def take_over(context: Context) -> None:
+            student.load_state_dict(teacher.state_dict())
+
+        def starts(batch: Signals) -> Mapping[str, Tensor]:
+            plan_NHA = student.actions.normalise(batch.action_NHA)
+            left = student.horizon - student.execute
+            plan_NHA = torch.cat([plan_NHA[:, :left], torch.zeros_like(plan_NHA[:, left:])], dim=1)
+            first_N = torch.rand(len(plan_NHA), device=plan_NHA.device) < self.first_chunks
+            plan_NHA = plan_NHA.masked_fill(first_N[:, None, None], 0.0)
+            return {"start": student.warm_start(plan_NHA, torch.randn_like(plan_NHA))}
+
+        def terms(batch: Signals, s: Signals, t: Signals) -> dict[str, Tensor]:
+            return {"end": squared_error(s.chunk.flatten(1), t.chunk.flatten(1))}
+
+        view = (*student.reads, "start")
+        player = Player(
+            Role(Sampler(student), view=view, output="chunk"),
+            terms,
+            given={"t": Role(Sampler(teacher), "frozen", view=view, output="chunk")},
+            optimiser=Optimiser("adam", cosine(self.learning_rate, 0.0, warmup=self.warmup), max_grad_norm=1.0),
+        )
+        stage = Stage(
+            (player,),
+            demos.train,
+            rounds=self.rounds,
+            updates_per_round=self.updates_per_round,
+            batch_size=self.batch_size,
+            prepare=(starts,),
+            name="one_step",
+        )
+        return Recipe((take_over, stage), student)
+
+
+class Sampler(nn.Module):
+    """A diffusion policy whose forward pass goes from a given start to the end of its sampler."""
+
+    def __init__(self, policy: Any) -> None:
+        super().__init__()
+        self.policy = policy
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Normalised chunks, (N, H, A)."""
+        sample: Tensor = self.policy.denoise(batch["start"], self.policy.condition(batch))
+        return sample

@@ -1,0 +1,53 @@
+"""A camera student by plain regression that scales its actions as chunk policies do: for absolute, precise poses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from embodkd.policies.base import POLICIES, dense
+from embodkd.policies.cameras import Trunk
+from embodkd.policies.chunk import ChunkPolicy
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+@POLICIES.register("camera_chunk", modality="rgb")
+class CameraChunk(ChunkPolicy):
+    """Convolutions per camera, vectors, ReLU layers; predicts `horizon` actions and carries all of them out.
+
+    Each image keeps its places (the last feature map is flattened, not averaged): millimetres count. The loss is
+    smooth L1 with the threshold `smooth_l1_beta` on normalised actions. Without cameras it is its own blind twin.
+    """
+
+    def __init__(
+        self,
+        groups: Mapping[str, Any],
+        action_size: int,
+        *,
+        cameras: tuple[str, ...] = ("wrist_rgb", "front_rgb"),
+        vectors: tuple[str, ...] = ("proprio",),
+        horizon: int = 1,
+        channels: tuple[int, ...] = (16, 32, 64, 64),
+        hidden: tuple[int, ...] = (256, 256),
+        smooth_l1_beta: float = 0.05,
+    ) -> None:
+        super().__init__(action_size, horizon, execute=horizon)
+        self._read(groups, vectors, cameras, rank=3)
+        self.cameras, self.beta = tuple(cameras), smooth_l1_beta
+        trunks = [Trunk(self.inputs[c].shape, channels) for c in self.cameras]
+        self.trunks = nn.ModuleList(trunks)
+        width = sum(t.features for t in trunks) + self.normaliser.size
+        self.head = dense([width, *hidden, horizon * action_size], nn.ReLU)
+
+    def chunk(self, obs: Mapping[str, Tensor], plan_NHA: Tensor) -> Tensor:
+        """The next actions, normalised, (N, H, A); a plan makes no difference."""
+        seen = [trunk(obs[camera]) for trunk, camera in zip(self.trunks, self.cameras, strict=True)]
+        return self.head(torch.cat([*seen, self.vector(obs)], dim=1)).view_as(plan_NHA)
+
+    def loss(self, obs: Mapping[str, Tensor], actions_NHA: Tensor) -> Tensor:
+        """Smooth L1 of the normalised actions, (N,)."""
+        found_NHA, target_NHA = self.chunk(obs, actions_NHA), self.actions.normalise(actions_NHA)
+        error_NHA = functional.smooth_l1_loss(found_NHA, target_NHA, beta=self.beta, reduction="none")
+        return error_NHA.mean((1, 2))

@@ -1,0 +1,132 @@
+"""Policies that predict many future actions at once, and the session that carries them out one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from embodkd.policies.base import Policy
+from embodkd.policies.minmax import MinMaxNormaliser
+from embodkd.policies.session import CHUNK, in_chunks
+from torch import Tensor
+
+# States this far outside the range of the demonstrations look alike (arXiv 2407.16677).
+STATE_CLAMP = 3.0
+# The plan rides along with the observations through calls of a fixed size; no group has an empty name.
+_PLAN = ""
+
+
+class ChunkPolicy(Policy):
+    """Predicts the next `horizon` actions and carries out the first `execute` of them; then it looks again.
+
+    A subclass writes `chunk` and `loss`. Both work on actions scaled to [-1, 1] by the range that they had in the
+    demonstrations; `self.actions` holds that range and `self.normaliser` the states': see `fit_normalisers`.
+    """
+
+    normaliser: MinMaxNormaliser
+
+    def __init__(self, action_size: int, horizon: int, execute: int) -> None:
+        super().__init__(action_size)
+        if not 1 <= execute <= horizon:
+            raise ValueError(
+                f"policy {self._title()}: it must carry out between 1 and all of its {horizon} actions, "
+                f"not execute={execute}"
+            )
+        self.horizon, self.execute = horizon, execute
+        self.actions = MinMaxNormaliser(action_size)
+
+    def chunk(self, obs: Mapping[str, Tensor], plan_NHA: Tensor) -> Tensor:
+        """The next actions, normalised, (N, H, A). plan_NHA: what is left of the former chunk, then zeros."""
+        raise NotImplementedError
+
+    def loss(self, obs: Mapping[str, Tensor], actions_NHA: Tensor) -> Tensor:
+        """The error of imitating these actions (in their own units, one chunk from each observation on), (N,)."""
+        raise NotImplementedError
+
+    def forward(self, obs: Mapping[str, Tensor]) -> Tensor:
+        """The first action of an episode that starts here, unclipped, (N, A)."""
+        return self.actions.denormalise(self.chunk(obs, self.no_plan(obs))[:, 0])
+
+    def no_plan(self, obs: Mapping[str, Tensor]) -> Tensor:
+        """The plan at the start of an episode: zeros, (N, H, A)."""
+        count = next(iter(obs.values())).shape[0]
+        return torch.zeros(count, self.horizon, self.action_size, device=self.device)
+
+    def fit_normalisers(self, obs: Mapping[str, Tensor | np.ndarray], actions: Tensor | np.ndarray) -> None:
+        """Take the ranges of states and actions (..., A) from all frames of the demonstrations, held-out ones too."""
+        rows = [torch.as_tensor(obs[name]).flatten(0, -2) for name in self.vectors]
+        self.normaliser.fit(torch.cat(rows, dim=1))
+        self.actions.fit(torch.as_tensor(actions).flatten(0, -2))
+
+    def update_statistics(self, obs: Mapping[str, Tensor | np.ndarray]) -> None:
+        """Widen the ranges of states and, where `obs` holds a teacher's actions as "target" (..., A), of actions."""
+        super().update_statistics(obs)
+        if "target" in obs:
+            self.actions.update(torch.as_tensor(obs["target"]).flatten(0, -2))
+
+    def session(self, copies: int, chunk: int = CHUNK) -> ChunkSession:
+        """Act in `copies` environments; the network is called with `chunk` rows at a time."""
+        return ChunkSession(self, copies, chunk)
+
+    def _read(
+        self, groups: Mapping[str, Any], vectors: Sequence[str], others: Sequence[str] = (), rank: int = 1
+    ) -> None:
+        super()._read(groups, vectors, others, rank)
+        self.normaliser = MinMaxNormaliser(self.normaliser.size, clamp=STATE_CLAMP)
+
+
+class ChunkSession:
+    """A chunk policy in `copies` environments: one queue of actions and one plan for each of them.
+
+    A copy whose queue is empty is the only one whose observation is looked at.
+    """
+
+    def __init__(self, policy: ChunkPolicy, copies: int, chunk: int = CHUNK) -> None:
+        self.policy, self.copies, self.chunk = policy, copies, chunk
+        self.plan_NHA = np.zeros((copies, policy.horizon, policy.action_size), np.float32)
+        self._queue_NEA = np.zeros((copies, policy.execute, policy.action_size), np.float32)
+        self._taken_N = np.full(copies, policy.execute)
+
+    def begin(self, ids: np.ndarray | None = None) -> None:
+        """Empty the queues and plans of these copies (None: all); no other one changes."""
+        here = slice(None) if ids is None else ids
+        self.plan_NHA[here] = 0.0
+        self._taken_N[here] = self.policy.execute
+
+    def next_base(self, obs: Mapping[str, np.ndarray], ids: np.ndarray | None = None) -> np.ndarray:
+        """Take the next action of each copy in `ids` from its queue, normalised, float32 (n, A).
+
+        obs: one row per copy in `ids` (None: all, in order).
+        """
+        ids = np.arange(self.copies) if ids is None else np.asarray(ids)
+        rows = {name: obs[name] for name in self.policy.reads}
+        if any(len(values) != len(ids) for values in rows.values()):
+            found = {name: len(values) for name, values in rows.items()}
+            raise ValueError(f"a session needs one row of observations for each of {len(ids)} copies, got {found}")
+        empty = np.flatnonzero(self._taken_N[ids] == self.policy.execute)
+        if empty.size:
+            self._refill({name: values[empty] for name, values in rows.items()}, ids[empty])
+        base_NA = self._queue_NEA[ids, self._taken_N[ids]]
+        self._taken_N[ids] += 1
+        return base_NA
+
+    def act(self, obs: Mapping[str, np.ndarray], ids: np.ndarray | None = None) -> np.ndarray:
+        """The next action of each copy in its own units, clipped to [-1, 1], float32 (n, A)."""
+        base_NA = torch.from_numpy(self.next_base(obs, ids)).to(self.policy.device)
+        return self.policy.actions.denormalise(base_NA).clamp(-1.0, 1.0).cpu().numpy()
+
+    def _refill(self, rows: Mapping[str, np.ndarray], ids: np.ndarray) -> None:
+        """Predict anew for the copies `ids`; what is not carried out becomes their plan, shifted to the front."""
+        execute = self.policy.execute
+        chunk_NHA = in_chunks(self._predict, {**rows, _PLAN: self.plan_NHA[ids]}, self.chunk)
+        self._queue_NEA[ids] = chunk_NHA[:, :execute]
+        self._taken_N[ids] = 0
+        self.plan_NHA[ids] = 0.0
+        self.plan_NHA[ids, : self.policy.horizon - execute] = chunk_NHA[:, execute:]
+
+    def _predict(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
+        plan_NHA = torch.from_numpy(rows[_PLAN]).to(self.policy.device)
+        with self.policy.acting():
+            return self.policy.chunk(self.policy.tensors(rows), plan_NHA).cpu().numpy()

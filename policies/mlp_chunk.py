@@ -1,0 +1,56 @@
+"""Chunks of actions by plain regression: ResiP's baselines MLP-C and, with a horizon of one, MLP-S."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from embodkd.policies.base import POLICIES
+from embodkd.policies.chunk import ChunkPolicy
+from torch import Tensor, nn
+
+
+@POLICIES.register("mlp_chunk", modality="chunk")
+class MLPChunk(ChunkPolicy):
+    """`blocks` residual blocks of `width` on the vectors; predicts `horizon` actions and carries all of them out."""
+
+    def __init__(
+        self,
+        groups: Mapping[str, Any],
+        action_size: int,
+        *,
+        vectors: tuple[str, ...] = ("proprio", "privileged"),
+        horizon: int = 8,
+        width: int = 1024,
+        blocks: int = 5,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__(action_size, horizon, execute=horizon)
+        self._read(groups, vectors)
+        self.layers = nn.Sequential(
+            nn.Linear(self.normaliser.size, width),
+            *(ResidualLayers(width, dropout) for _ in range(blocks)),
+            nn.Linear(width, horizon * action_size),
+        )
+
+    def chunk(self, obs: Mapping[str, Tensor], plan_NHA: Tensor) -> Tensor:
+        """The next actions, normalised, (N, H, A); a plan makes no difference."""
+        return self.layers(self.vector(obs)).view_as(plan_NHA)
+
+    def loss(self, obs: Mapping[str, Tensor], actions_NHA: Tensor) -> Tensor:
+        """Mean squared error of the normalised actions, (N,)."""
+        found_NHA = self.chunk(obs, actions_NHA)
+        return (found_NHA - self.actions.normalise(actions_NHA)).square().mean((1, 2))
+
+
+class ResidualLayers(nn.Module):
+    """x -> ReLU(x + Linear(Dropout(ReLU(Linear x))))."""
+
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, width))
+
+    def forward(self, x_NF: Tensor) -> Tensor:
+        """(N, F) -> (N, F)."""
+        return torch.relu(x_NF + self.inner(x_NF))

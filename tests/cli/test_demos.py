@@ -1,0 +1,125 @@
+"""`embodkd distill student demos=...`: from a dataset folder to a judged policy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from embodkd.envs import make_task
+from embodkd.policies import load_policy, task_record
+
+from embodkd.data.lerobot import Recording, StoredGroup, write_dataset
+
+pytest.importorskip("pyarrow", reason="needs pyarrow (extra: lerobot)")
+
+TINY = [
+    "student=mlp_chunk", "student.width=8", "student.blocks=1", "method.rounds=2", "method.updates_per_round=2",
+    "method.batch_size=8", "method.warmup=0", "episodes=2", "torch_threads=1", "quiet=true",
+]  # fmt: skip
+SEES = ["student.vectors=[proprio]"]
+
+
+def episodes(groups, action_size: int, scale: float = 1.0) -> list[Recording]:
+    generator = np.random.default_rng(0)
+    return [
+        Recording(
+            {name: generator.normal(size=(20, *g.shape)).astype(np.float32) for name, g in groups.items()},
+            scale * generator.uniform(-1, 1, (20, action_size)).astype(np.float32),
+            np.zeros(20, np.float32),
+            success=True,
+            seed=k,
+        )
+        for k in range(2)
+    ]
+
+
+@pytest.fixture(scope="module")
+def spec():
+    world = make_task("peg_hole", 1)
+    yield world.spec
+    world.close()
+
+
+def write(folder: Path, spec, scale: float = 1.0) -> Path:
+    groups = {name: spec.groups[name] for name in ("proprio", "privileged")}
+    made = episodes(groups, spec.action_size, scale)
+    return write_dataset(folder, made, groups, fps=spec.control_hz, task=task_record(spec))
+
+
+def test_a_dataset_becomes_a_judged_policy_that_names_it(embodkd, tmp_path: Path, spec) -> None:
+    write(tmp_path / "runs/recorded/demos", spec)
+    answer = embodkd("distill", "student", "demos=runs/recorded", *TINY, *SEES)
+    assert answer.code == 0, answer.err
+    assert "4 updates" in answer.out and "held_out/imitate" in answer.out and "of 2 episodes" in answer.out
+    run = tmp_path / "runs/mlp_chunk_peg_hole"
+    assert json.loads((run / "evaluation.json").read_text())["episodes"] == 2
+    policy, meta = load_policy(run / "policy")
+    assert meta["lineage"]["demos"] == {"dataset": "runs/recorded/demos", "episodes": 2, "frames": 40}
+    assert meta["task"] == {k: v for k, v in task_record(spec).items() if k != "control_hz"}
+    assert meta["control_hz"] == spec.control_hz and policy.reads == ("proprio",)
+
+
+def test_a_run_that_was_finished_goes_on_with_resume_to_the_same_policy(embodkd, tmp_path: Path, spec) -> None:
+    write(tmp_path / "demos", spec)
+    words = ["distill", "student", "demos=demos", "run=runs/x", *TINY, *SEES]
+    assert embodkd(*words).code == 0
+    weights = tmp_path / "runs/x/policy/model.safetensors"
+    before = weights.read_bytes()
+    refused = embodkd(*words)
+    assert refused.code == 2 and "resume=true" in refused.err
+    assert embodkd(*words, "resume=true").code == 0 and weights.read_bytes() == before
+
+
+def test_a_dataset_of_others_is_learned_by_its_own_names_and_not_judged(embodkd, tmp_path: Path) -> None:
+    groups = {"state": StoredGroup("state", (4,), False)}
+    folder = write_dataset(tmp_path / "theirs", episodes(groups, 3), groups, fps=30, task={"name": "fold"})
+    (folder / "meta/embodkd.json").unlink()
+    answer = embodkd("distill", "student", "demos=theirs", *TINY, "student.vectors=[state]")
+    assert answer.code == 0, answer.err
+    run = tmp_path / "runs/mlp_chunk_theirs"
+    assert (run / "policy/config.json").exists() and not (run / "evaluation.json").exists()
+    assert load_policy(run / "policy")[1]["control_hz"] == 30
+
+
+@pytest.mark.parametrize(
+    "words, parts",
+    [
+        (["student.vectors=[proprio,privileged]"], ["privileged", "method.allow_privileged=true"]),
+        (["student.vectors=[propio]"], ["'propio'", "'proprio'"]),
+        (["student=depth_cnn"], ["unknown key", "student.width"]),
+        (["method=kd"], ["unknown key", "method.rounds"]),
+        (["method=one_step"], ["teacher is missing"]),
+        (["held_out=1.5", *SEES], ["held_out", "1.5"]),
+        (["demos=nowhere", *SEES], ["nowhere", "no LeRobot dataset"]),
+    ],
+)
+def test_mistakes_are_answered_with_what_to_do(embodkd, tmp_path: Path, spec, words, parts) -> None:
+    write(tmp_path / "demos", spec)
+    given = {word.partition("=")[0] for word in words}
+    rest = [word for word in ("demos=demos", *TINY) if word.partition("=")[0] not in given]
+    answer = embodkd("distill", "student", *rest, *words)
+    assert answer.code == 2 and all(part in answer.err for part in parts), answer.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_student_without_chunks_and_a_method_without_demonstrations_are_refused(embodkd, tmp_path, spec) -> None:
+    write(tmp_path / "demos", spec)
+    rest = ["distill", "student", "demos=demos", "quiet=true", "torch_threads=1"]
+    answer = embodkd(*rest, "student=mlp", "method.rounds=1")
+    assert answer.code == 2 and "predicts no chunks" in answer.err
+    answer = embodkd(*rest, "method=dagger")
+    assert answer.code == 2 and "method=chunk_bc does" in answer.err
+
+
+def test_actions_beyond_what_a_policy_can_do_are_refused(embodkd, tmp_path: Path, spec) -> None:
+    write(tmp_path / "demos", spec, scale=3.0)
+    answer = embodkd("distill", "student", "demos=demos", *TINY, *SEES)
+    assert answer.code == 2 and "within [-1, 1]" in answer.err
+
+
+def test_the_method_needs_demonstrations_not_a_teacher(embodkd, made: Path) -> None:
+    words = [f"teacher={made}/runs/teacher_peg_hole", "method=chunk_bc", "student=blind"]
+    answer = embodkd("distill", "student", *words)
+    assert answer.code == 2 and "demos=..." in answer.err

@@ -1,0 +1,28 @@
+"""Regression of chunks: published sizes, the loss, one step or many."""
+
+import pytest
+import torch
+from embodkd.policies import Input, make_policy
+
+GROUPS = {"proprio": Input("proprio", (16,), False), "privileged": Input("privileged", (42,), True)}
+
+
+@pytest.mark.parametrize(("horizon", "size"), [(8, 10_638_416), (1, 10_566_666)])
+def test_published_sizes(horizon, size):
+    with torch.device("meta"):
+        policy = make_policy("mlp_chunk", GROUPS, 10, horizon=horizon)
+    assert sum(p.numel() for p in policy.parameters()) == size
+    assert policy.horizon == policy.execute == horizon
+
+
+def test_the_loss_is_the_mean_squared_error_of_each_normalised_chunk():
+    policy = make_policy("mlp_chunk", GROUPS, 3, width=16, blocks=2).eval()
+    obs = {name: torch.randn(5, *seen.shape) for name, seen in GROUPS.items()}
+    actions = torch.randn(5, 8, 3) * torch.tensor([1.0, 0.1, 0.01])
+    policy.fit_normalisers(obs, actions)
+    low, high = actions.flatten(0, 1).amin(0), actions.flatten(0, 1).amax(0)
+    found = policy.chunk(obs, policy.no_plan(obs))
+    slow = [(found[i] - (2 * (actions[i] - low) / (high - low) - 1)).square().mean() for i in range(5)]
+    torch.testing.assert_close(policy.loss(obs, actions), torch.stack(slow), atol=1e-5, rtol=1e-5)
+    perfect = policy.actions.denormalise(found)
+    assert policy.loss(obs, perfect).max() < 1e-9
