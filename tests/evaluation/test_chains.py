@@ -33,7 +33,7 @@ def cells(tmp_path):
 
 @pytest.fixture
 def calls(monkeypatch):
-    """The commands that would have been run; each leaves a finished run folder. A run folder that is called broken fails."""
+    """The commands that would have been run; each leaves a finished run folder, except in a folder called broken."""
     made = []
 
     def call(words):
