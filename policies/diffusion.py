@@ -77,7 +77,7 @@ class DiffusionPolicy(ChunkPolicy):
     def denoise(self, sample_NHA: Tensor, condition_NG: Tensor) -> Tensor:
         """From noise, or from a plan with noise, down to actions by DDIM without randomness (eta 0)."""
         for level in self.levels:
-            level_N = sample_NHA.new_full((len(sample_NHA),), level)
+            level_N = sample_NHA.new_full((sample_NHA.shape[0],), level)
             noise_NHA = self.unet(sample_NHA, level_N, condition_NG)
             sample_NHA = self.scheduler.step(noise_NHA, level, sample_NHA).prev_sample
         return sample_NHA
