@@ -46,7 +46,7 @@ class Expert:
     """
 
     def __init__(
-        self, task: Assembly, waypoints: Sequence[Waypoint] | None = None, *, noise: float = 1.0, pause: int = 2
+        self, task: Assembly, waypoints: Sequence[Waypoint] | None = None, *, noise: float = 1.0, pause: int = 1
     ) -> None:
         self.task, self.waypoints = task, tuple(task.waypoints() if waypoints is None else waypoints)
         self._noise, self._pause = noise, pause
@@ -181,7 +181,8 @@ def put(part: str, onto: str, mouth: float, seat: float, turns: int = ANY_TURN) 
     way = [carry(part, onto, (0.0, 0.0, height), turns=turns) for height in (mouth + 0.03, mouth + 0.003, seat - 0.003)]
     return (
         Waypoint(way[0], CLOSED, near=0.006, noise=0.003),
-        Waypoint(way[1], CLOSED, near=0.0015, turned=0.03, noise=0.0, speed=0.5),
+        # on the move: whoever waits here until all is exact teaches a policy without such eyes to wait for ever
+        Waypoint(way[1], CLOSED, near=0.008, turned=0.1, noise=0.0, speed=0.5),
         Waypoint(way[2], CLOSED, noise=0.0, speed=0.3),
     )
 
