@@ -52,7 +52,7 @@ STUDENTS = {
     "hand_lift-high": ("depth_cnn", "blind"),
 }
 # more layers and updates for points where places stray further or objects differ
-_WIDER = "student=pointnet student.widths=[64,128] method.batch_size=128 method.epochs=5"
+_WIDER = "student=pointnet student.widths=[64,128] method.batch_size=128 method.epochs=6"
 STUDENT_OPTIONS = {
     # the fixed camera alone, whatever it gives
     "peg_hole-medium/front_depth": "student=depth_cnn student.cameras=[front_depth]",
