@@ -31,7 +31,7 @@ def record(
 
     Episodes start from seeds of their own, in rounds of one per copy of the task, until enough were kept:
     the successful ones, or all. A recording ends with its episode, or `after` steps after success where the task goes
-    on: an imitator of chunks never sees how a chunk begins that reaches beyond the end. ValueError if three rounds in a row keep nothing.
+    on: who imitates chunks must see them begin near the end too. ValueError if three rounds in a row keep nothing.
     """
     session = session_of(actor, task.num_envs)
     reads = task.spec.check_groups(tuple(dict.fromkeys((*actor.reads, *groups))))
