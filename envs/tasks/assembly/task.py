@@ -31,6 +31,7 @@ RANDOMNESS = {
     "medium": (0.025, np.radians(45), 0.02, np.radians(10), (0.3, 2.0)),
     "high": (0.05, np.radians(90), 0.04, np.radians(13), (0.4, 3.0)),
 }
+GRASP_SCALE, JOIN_SCALE = 0.01, 0.003  # m: where "near" is told apart most finely
 PUSH_CHANCE = 0.01  # per part and step, in the perturbation mode
 
 
@@ -83,14 +84,22 @@ class Assembly(BatchTask):
         self._reach, self._turn, self._start_shift, self._start_tilt, self._push = RANDOMNESS[randomness]
         self.order = {part.name: k for k, part in enumerate(self.parts)}
         self.joined_NK = np.zeros((num_envs, len(self.pairs)), bool)
+        loose = sum(not part.fixed for part in self.parts)
         groups = [
             Group("proprio", (16,), False, "m, -, m/s, rad/s, m", "tool pose (rotation as two rows), twist, opening"),
             Group(
                 "privileged", (7 * len(self.parts),), True, "m, -", "each part's position and quaternion (x, y, z, w)"
             ),
+            Group(
+                "relations",
+                (6 * loose + 9 * len(self.pairs),),
+                True,
+                "m, -",
+                "loose parts seen from the tool, pairs' parts from their base: place, the same near zero, tilt, turn",
+            ),
             *self.world.camera_groups,
         ]
-        self.observers = {"proprio": self._proprio, "privileged": self._privileged}
+        self.observers = {"proprio": self._proprio, "privileged": self._privileged, "relations": self._relations}
         self.observers |= {g.name: partial(self.world.look, g.name) for g in self.world.camera_groups}
         self.spec = TaskSpec(
             self.name,
@@ -205,6 +214,18 @@ class Assembly(BatchTask):
             columns += [self.world.pose(k).position[rows], quat[:, 1:], quat[:, :1]]
         return np.concatenate(columns, axis=1).astype(np.float32)
 
+    def _relations(self, ids: np.ndarray | None) -> np.ndarray:
+        rows = slice(None) if ids is None else ids
+        tool, columns = self.tool(), []
+        for part in self.parts:
+            if not part.fixed:
+                columns += _near(self.part(part.name).within(tool).position, GRASP_SCALE)
+        for pair in self.pairs:
+            seen = self.relative(pair)
+            turn = np.arctan2(seen.rotation[:, 1, 0], seen.rotation[:, 0, 0])
+            columns += [*_near(seen.position, JOIN_SCALE), seen.rotation[:, :2, 2], np.sin(turn)[:, None]]
+        return np.concatenate(columns, axis=1)[rows].astype(np.float32)
+
     def render(
         self, ids: np.ndarray | None = None, size: tuple[int, int] = (240, 320), camera: str = "overview"
     ) -> np.ndarray:
@@ -225,3 +246,8 @@ class Assembly(BatchTask):
     def close(self) -> None:
         """Free the engine."""
         self.world.close()
+
+
+def _near(position: np.ndarray, scale: float) -> list[np.ndarray]:
+    """Positions (N, 3) twice: in metres, and squeezed so that ``scale`` (m) is most of the range."""
+    return [position, np.tanh(position / scale)]
