@@ -29,7 +29,7 @@ class PegAssembly(Assembly):
     degrees (the card's peg_hole)."""
 
     name = "peg_assembly"
-    max_steps = 100
+    max_steps = 60
     parts = (
         Part("socket", partial(_socket, clearance=CLEARANCE), spot=(0.06, 0.0), height=0.0, fixed=True),
         Part("peg", _peg, spot=(-0.06, 0.0), height=0.0),
