@@ -221,7 +221,7 @@ def test_the_first_rows_are_shown_once_for_statistics():
     source, _, _ = rollout(ToyTask(4), constant(1.0), first_rows=shown.append)
     source.refill(0)
     source.refill(1)
-    assert len(shown) == 1 and set(shown[0]) == {"proprio"} and shown[0]["proprio"].shape == (20, 2)
+    assert len(shown) == 1 and set(shown[0]) == {"proprio", "target"} and shown[0]["proprio"].shape == (20, 2)
 
 
 def test_success_is_counted_by_driver():
