@@ -51,6 +51,26 @@ def matrix_from_quat(quat_N4: np.ndarray) -> np.ndarray:
     return matrix
 
 
+def quat_from_matrix(matrix_N33: np.ndarray) -> np.ndarray:
+    """Unit quaternions (N, 4) of rotation matrices, by Shepperd's choice of the largest component."""
+    m = matrix_N33
+    squares = np.empty((len(m), 4))
+    squares[:, 0] = 1 + m[:, 0, 0] + m[:, 1, 1] + m[:, 2, 2]
+    for i in range(3):
+        squares[:, 1 + i] = 2 + 2 * m[:, i, i] - squares[:, 0]
+    # row k of the table is the quaternion times four times its component k: the largest divides best
+    table = np.empty((len(m), 4, 4))
+    table[:, range(4), range(4)] = squares
+    table[:, 0, 1] = table[:, 1, 0] = m[:, 2, 1] - m[:, 1, 2]
+    table[:, 0, 2] = table[:, 2, 0] = m[:, 0, 2] - m[:, 2, 0]
+    table[:, 0, 3] = table[:, 3, 0] = m[:, 1, 0] - m[:, 0, 1]
+    table[:, 1, 2] = table[:, 2, 1] = m[:, 0, 1] + m[:, 1, 0]
+    table[:, 1, 3] = table[:, 3, 1] = m[:, 0, 2] + m[:, 2, 0]
+    table[:, 2, 3] = table[:, 3, 2] = m[:, 1, 2] + m[:, 2, 1]
+    quat = table[np.arange(len(m)), np.argmax(squares, axis=1)]
+    return quat / np.sqrt((quat * quat).sum(axis=1, keepdims=True))
+
+
 def rotate(matrix_N33: np.ndarray, vector_N3: np.ndarray) -> np.ndarray:
     """Matrix times vector, row by row."""
     return np.einsum("...ij,...j->...i", matrix_N33, vector_N3)

@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 
 import mujoco
 import numpy as np
-from embodkd.envs.geometry import matrix_from_quat
-from embodkd.envs.sim.robots.base import quat_from_matrix
+from embodkd.envs.geometry import matrix_from_quat, quat_from_matrix
 
 KINDS = ("box", "cylinder", "capsule", "sphere")
 Triple = tuple[float, float, float]

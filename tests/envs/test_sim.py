@@ -4,9 +4,8 @@ import mujoco
 import numpy as np
 import pytest
 from embodkd.envs import draws, make_task
-from embodkd.envs.geometry import matrix_from_quat, quat_from_rotvec, quat_multiply, rotvec_from_quat
+from embodkd.envs.geometry import matrix_from_quat, quat_from_matrix, quat_from_rotvec, quat_multiply, rotvec_from_quat
 from embodkd.envs.sim.batch_sim import BatchSim, SimulationDiverged
-from embodkd.envs.sim.robots.base import quat_from_matrix
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 
 import mujoco
 import numpy as np
-from embodkd.envs.geometry import rotvec_from_quat
+from embodkd.envs.geometry import quat_from_matrix, rotvec_from_quat
 from embodkd.envs.sim.batch_sim import BatchSim
 
 
@@ -76,23 +76,3 @@ class ToolRobot(Tool):
     def rotation(self) -> np.ndarray:
         """Tool rotation, (N, 3, 3)."""
         return self.sim.view("site_xmat")[:, self._site].reshape(-1, 3, 3)
-
-
-def quat_from_matrix(matrix_N33: np.ndarray) -> np.ndarray:
-    """Unit quaternions (N, 4) of rotation matrices, by Shepperd's choice of the largest component."""
-    m = matrix_N33
-    squares = np.empty((len(m), 4))
-    squares[:, 0] = 1 + m[:, 0, 0] + m[:, 1, 1] + m[:, 2, 2]
-    for i in range(3):
-        squares[:, 1 + i] = 2 + 2 * m[:, i, i] - squares[:, 0]
-    # row k of the table is the quaternion times four times its component k: the largest divides best
-    table = np.empty((len(m), 4, 4))
-    table[:, range(4), range(4)] = squares
-    table[:, 0, 1] = table[:, 1, 0] = m[:, 2, 1] - m[:, 1, 2]
-    table[:, 0, 2] = table[:, 2, 0] = m[:, 0, 2] - m[:, 2, 0]
-    table[:, 0, 3] = table[:, 3, 0] = m[:, 1, 0] - m[:, 0, 1]
-    table[:, 1, 2] = table[:, 2, 1] = m[:, 0, 1] + m[:, 1, 0]
-    table[:, 1, 3] = table[:, 3, 1] = m[:, 0, 2] + m[:, 2, 0]
-    table[:, 2, 3] = table[:, 3, 2] = m[:, 1, 2] + m[:, 2, 1]
-    quat = table[np.arange(len(m)), np.argmax(squares, axis=1)]
-    return quat / np.sqrt((quat * quat).sum(axis=1, keepdims=True))

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from embodkd.envs.geometry import quat_from_rotvec, quat_multiply, rotate, rotvec_from_quat
-from embodkd.envs.sim.robots.base import quat_from_matrix
+from embodkd.envs.geometry import quat_from_matrix, quat_from_rotvec, quat_multiply, rotate, rotvec_from_quat
 from embodkd.envs.sim.robots.panda_model import HOME, LINKS
 
 STIFFNESS = (1200.0, 60.0)  # N/m, Nm/rad

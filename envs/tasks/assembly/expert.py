@@ -7,8 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from embodkd.envs import draws
-from embodkd.envs.geometry import matrix_from_quat, quat_from_rotvec, rot6d_from_matrix, rotvec_from_quat
-from embodkd.envs.sim.robots.base import quat_from_matrix
+from embodkd.envs.geometry import (
+    matrix_from_quat,
+    quat_from_matrix,
+    quat_from_rotvec,
+    rot6d_from_matrix,
+    rotvec_from_quat,
+)
 from embodkd.envs.tasks.assembly.parts import Poses
 from embodkd.envs.tasks.assembly.task import Assembly
 from embodkd.envs.tasks.assembly.world import STEP

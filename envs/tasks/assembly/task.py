@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from embodkd.envs.geometry import (
     matrix_from_rot6d,
+    quat_from_matrix,
     rot6d_from_matrix,
     rotvec_from_quat,
 )
 from embodkd.envs.sim.randomise import Randomise
-from embodkd.envs.sim.robots.base import quat_from_matrix
 from embodkd.envs.spec import Group, TaskSpec
 from embodkd.envs.task import BatchTask
 from embodkd.envs.tasks.assembly.parts import Pair, Part, Poses
