@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shlex
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -15,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from embodkd.core.files import read_json, write_json
+from embodkd.core.files import write_json
+from embodkd.evaluation import chains
 
 SEEDS = (0, 1, 2)
 
@@ -77,23 +76,13 @@ class Table:
 
 def call(cell: Cell, resume: bool = True) -> None:
     """Run a cell's command with one torch thread, going on in a half-done run folder; RuntimeError if it fails."""
-    words = shlex.split(cell.command) + ["torch_threads=1", "quiet=true"]
-    if resume and cell.run.exists():
-        words.append("resume=true")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "embodkd.cli", *words[1:]]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{cell.command} failed:\n{done.stderr[-2000:]}")
+    words = [*shlex.split(cell.command)[1:], "torch_threads=1", "quiet=true"]
+    chains.call(words + ["resume=true"] if resume and cell.run.exists() else words)
 
 
 def judged(cell: Cell) -> dict[str, Any]:
-    """What a finished training came to: the judgement of its policy, minutes, commit and command."""
-    evaluation = read_json(cell.run / "evaluation.json")
-    manifest = read_json(cell.run / "manifest.json")
-    keys = ("success_rate", "successes", "episodes", "ci95", "failures")
-    row = {key: evaluation[key] for key in keys}
-    return {**row, "minutes": manifest.get("minutes"), "commit": manifest.get("git_commit"), "command": cell.command}
+    """The row of a finished training."""
+    return {**chains.judged(cell.run), "command": cell.command}
 
 
 def arguments(doc: str | None) -> argparse.Namespace:

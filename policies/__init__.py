@@ -4,7 +4,7 @@ from __future__ import annotations
 
 # Each import registers its policy by name.
 from embodkd.policies.artefact import check_task, load_policy, save_policy, task_record
-from embodkd.policies.base import POLICIES, Input, Policy, make_policy
+from embodkd.policies.base import POLICIES, Policy, make_policy
 from embodkd.policies.camera_chunk import CameraChunk
 from embodkd.policies.cameras import Blind, DepthCNN, RgbCNN
 from embodkd.policies.chunk import ChunkPolicy, ChunkSession
@@ -26,7 +26,6 @@ __all__ = [
     "ChunkSession",
     "DepthCNN",
     "DiffusionPolicy",
-    "Input",
     "MLPChunk",
     "MinMaxNormaliser",
     "PointNet",

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from embodkd.policies.base import POLICIES, Input, Policy
+from embodkd.policies.base import POLICIES, Policy
 from embodkd.policies.card import model_card
 
 from embodkd.core.artefact import golden_unit, load_weights, read_config, write_artefact
+from embodkd.core.group import GroupFacts
 from embodkd.core.registry import near
 
 GOLDEN_ROWS, GOLDEN_TOLERANCE = 4, 1e-3
@@ -69,7 +70,7 @@ def load_policy(folder: str | Path) -> tuple[Policy, dict[str, Any]]:
     """(policy in evaluation mode, its config.json). ValueError, with advice, if anything is missing or does not fit."""
     folder = Path(folder)
     meta = read_meta(folder)
-    inputs = {n: Input(n, tuple(g["shape"]), g["privileged"], g["dtype"], g["unit"]) for n, g in meta["groups"].items()}
+    inputs = {n: GroupFacts(n, **{**facts, "shape": tuple(facts["shape"])}) for n, facts in meta["groups"].items()}
     # Building draws initial weights that are overwritten at once: the caller's random stream must not notice.
     with torch.random.fork_rng(devices=[]):
         policy = POLICIES.get(meta["policy"]).build(inputs, meta["action"]["size"], **meta["arguments"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,26 +11,11 @@ import torch
 from embodkd.policies.normaliser import Normaliser, RunningNormaliser
 from torch import Tensor, nn
 
+from embodkd.core.group import GroupFacts
 from embodkd.core.registry import Registry, near
 from embodkd.core.schema import build, parameters
 
 POLICIES = Registry("policy")
-
-
-@dataclass(frozen=True)
-class Input:
-    """What a policy knows about an observation group that it reads; a part of its artefact."""
-
-    name: str
-    shape: tuple[int, ...]
-    privileged: bool
-    dtype: str = "float32"
-    unit: str = ""
-
-    @classmethod
-    def of(cls, group: Any) -> Input:
-        """The same facts from a task's group (anything with these attributes)."""
-        return cls(group.name, tuple(group.shape), bool(group.privileged), str(group.dtype), str(group.unit))
 
 
 class Policy(nn.Module):
@@ -46,7 +30,7 @@ class Policy(nn.Module):
         super().__init__()
         self.action_size = int(action_size)
         self.arguments: dict[str, Any] = {}
-        self.inputs: dict[str, Input] = {}
+        self.inputs: dict[str, GroupFacts] = {}
         self.vectors: tuple[str, ...] = ()
         self.normaliser: Normaliser = RunningNormaliser(0)
 
@@ -115,7 +99,7 @@ class Policy(nn.Module):
         for name, dims in [*((v, 1) for v in vectors), *((o, rank) for o in others)]:
             if name not in groups:
                 raise ValueError(f"policy {self._title()}: no observation group {name!r}: {near(name, groups)}")
-            seen = Input.of(groups[name])
+            seen = GroupFacts.of(groups[name])
             if len(seen.shape) != dims:
                 kind = {1: "a vector", 2: "points (P, 3)", 3: "an image (C, H, W)"}[dims]
                 raise ValueError(f"policy {self._title()}: group {name!r} has shape {seen.shape}, expected {kind}")

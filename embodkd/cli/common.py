@@ -90,3 +90,8 @@ def needed(value: Any, key: str, example: str) -> Any:
     if value is None:
         raise ValueError(f"{key} is missing; for example: {example}")
     return value
+
+
+def without_name(choice: Mapping[str, Any]) -> dict[str, Any]:
+    """A group's choice as keywords of what it names."""
+    return {k: v for k, v in choice.items() if k != "name"}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embodkd.cli.common import needed, policy_folder, use_threads
+from embodkd.cli.common import needed, policy_folder, use_threads, without_name
 
 if TYPE_CHECKING:
     from embodkd.data.lerobot import Demonstrations
@@ -47,7 +47,7 @@ def distill_demos(
         raise ValueError(f"method={method['name']} does not learn from stored demonstrations; method=chunk_bc does")
     facts = about(where)
     seed_everything(seed)
-    learner = make_policy(student["name"], facts.groups, facts.action_size, **_without_name(student))
+    learner = make_policy(student["name"], facts.groups, facts.action_size, **without_name(student))
     if not isinstance(learner, ChunkPolicy):
         raise ValueError(f"student={student['name']} predicts no chunks of actions: choose diffusion or mlp_chunk")
     data = read_dataset(where, learner.reads)
@@ -62,7 +62,7 @@ def distill_demos(
         seed=seed,
     )
     extra = {"teacher": _teacher(teacher, method["name"])} if "teacher" in parameters(kind.recipe) else {}
-    recipe = build(kind, _without_name(method), "method").recipe(learner, chunks, seed=seed, **extra)
+    recipe = build(kind, without_name(method), "method").recipe(learner, chunks, seed=seed, **extra)
     task = {"name": where.name, "control_hz": facts.fps, **facts.task}
     if run is None:
         run = config["run"] = f"runs/{student['name']}_{task['name']}"
@@ -104,7 +104,3 @@ def _check_range(data: Demonstrations, where: Path) -> None:
 
 def _lineage(where: Path, data: Demonstrations) -> dict[str, Any]:
     return {"dataset": str(where), "episodes": len(data.lengths_E), "frames": len(data.action_FA)}
-
-
-def _without_name(choice: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in choice.items() if k != "name"}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embodkd.cli.common import is_classifier, needed, policy_folder, task_of, use_threads
+from embodkd.cli.common import is_classifier, needed, policy_folder, task_of, use_threads, without_name
 
 if TYPE_CHECKING:
     from embodkd.core.recipe import Context
@@ -57,7 +57,7 @@ def distill_student(
         raise ValueError(f"method={method['name']} learns from stored demonstrations, say which: demos=..., no teacher")
     if "task" not in parameters(kind.recipe):
         raise ValueError(f"method={method['name']} distils classifiers: say which data they are of, data=...")
-    recipe = build(kind, _without_name(method), "method")
+    recipe = build(kind, without_name(method), "method")
     if run is None:
         run = config["run"] = f"runs/{student['name']}_{name}"
     with RunFolder.open(run, config, resume, tracker) as folder:
@@ -66,7 +66,7 @@ def distill_student(
             check_task(expert, meta, world.spec, where=f"teacher={teacher}")
             seed_everything(seed)
             spec = world.spec
-            learner = make_policy(student["name"], spec.groups, spec.action_size, **_without_name(student))
+            learner = make_policy(student["name"], spec.groups, spec.action_size, **without_name(student))
             extra: dict[str, Any] = {}
             if finetune["steps"]:
                 extra["finetune"] = _ppo_step(learner, world, name, options, finetune)
@@ -85,10 +85,6 @@ def distill_student(
             print(f"{run}: {judge(folder.path / 'policy', episodes=episodes, seed=0, quiet=quiet)}")
         folder.finish(minutes=summary.minutes)
     return 0
-
-
-def _without_name(choice: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in choice.items() if k != "name"}
 
 
 def _ppo_step(

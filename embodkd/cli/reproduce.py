@@ -28,6 +28,12 @@ def reproduce(
         print("\n".join(line for group in (["full"] if full else ["reproduce", "systems"]) for line in _listed(group)))
         return 0
     if slug in options("systems"):
+        given = {"seeds": seeds is not None, "full": full, "trainer": any(v is not None for v in trainer.values())}
+        for key in (key for key, there in given.items() if there):
+            raise ValueError(
+                f"{key}: {slug} is a chain of commands with keys of their own; choose its cells by words in their "
+                "names, for example arms=[peg_assembly/gripper/low/0]"
+            )
         return _system(slug, arms, jobs, dry_run, run, out)
     from embodkd.evaluation import reproduce as tables
 

@@ -194,17 +194,15 @@ def _finish(cell: Cell) -> dict[str, Any] | None:
         call([*shlex.split(cell.command), "quiet=true", *(["resume=true"] if cell.run.exists() else [])])
     if cell.row is None:
         return None
-    evaluation, manifest = read_json(cell.run / "evaluation.json"), read_json(cell.run / "manifest.json")
-    return {
-        "table": cell.table,
-        "setting": list(cell.setting),
-        **cell.setting,
-        **cell.row,
-        **{key: evaluation[key] for key in _JUDGED},
-        "minutes": manifest.get("minutes"),
-        "commit": manifest.get("git_commit"),
-        "command": f"embodkd {cell.command}",
-    }
+    facts = {"table": cell.table, "setting": list(cell.setting), **cell.setting, **cell.row}
+    return {**facts, **judged(cell.run), "command": f"embodkd {cell.command}"}
+
+
+def judged(run: Path) -> dict[str, Any]:
+    """What a finished training came to: the judgement of its policy, minutes and commit."""
+    evaluation, manifest = read_json(run / "evaluation.json"), read_json(run / "manifest.json")
+    row = {key: evaluation[key] for key in _JUDGED}
+    return {**row, "minutes": manifest.get("minutes"), "commit": manifest.get("git_commit")}
 
 
 def call(words: Sequence[str]) -> None:

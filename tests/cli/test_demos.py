@@ -10,7 +10,8 @@ import pytest
 from embodkd.envs import make_task
 from embodkd.policies import load_policy, task_record
 
-from embodkd.data.lerobot import Recording, StoredGroup, write_dataset
+from embodkd.core.group import GroupFacts
+from embodkd.data.lerobot import Recording, write_dataset
 
 pytest.importorskip("pyarrow", reason="needs pyarrow (extra: lerobot)")
 
@@ -73,7 +74,7 @@ def test_a_run_that_was_finished_goes_on_with_resume_to_the_same_policy(embodkd,
 
 
 def test_a_dataset_of_others_is_learned_by_its_own_names_and_not_judged(embodkd, tmp_path: Path) -> None:
-    groups = {"state": StoredGroup("state", (4,), False)}
+    groups = {"state": GroupFacts("state", (4,), False)}
     folder = write_dataset(tmp_path / "theirs", episodes(groups, 3), groups, fps=30, task={"name": "fold"})
     (folder / "meta/embodkd.json").unlink()
     answer = embodkd("distill", "student", "demos=theirs", *TINY, "student.vectors=[state]")

@@ -92,3 +92,10 @@ def test_every_table_that_comes_along_is_one(group: str) -> None:
             assert replace(budget, **length) == method, "arms differ in how long they are trained at most"
             # A method in several rounds may need longer baselines to be compared fairly, never shorter ones.
             assert budget.epochs >= method.epochs and (budget.updates or 0) >= (method.updates or 0)
+
+
+def test_a_system_refuses_the_keys_of_other_tables_and_says_how_to_choose(embodkd) -> None:
+    for word in ("seeds=0", "full=true", "trainer.device=cuda"):
+        answer = embodkd("reproduce", "resip", word)
+        assert answer.code == 2 and answer.err.startswith(f"embodkd: {word.split('=')[0].split('.')[0]}: ")
+        assert "arms=[peg_assembly/gripper/low/0]" in answer.err

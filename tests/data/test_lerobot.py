@@ -10,16 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embodkd.data.lerobot import About, Recording, StoredGroup, about, read_dataset, write_dataset
+from embodkd.core.group import GroupFacts
+from embodkd.data.lerobot import About, Recording, about, read_dataset, write_dataset
 from embodkd.data.lerobot import writer as writing
 
 pq = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow (extra: lerobot)")
 
 GROUPS = {
-    "proprio": StoredGroup("proprio", (5,), False, unit="m"),
-    "privileged": StoredGroup("privileged", (1,), True, unit="m"),
-    "grip": StoredGroup("grip", (2,), False),
-    "front_rgb": StoredGroup("front_rgb", (3, 32, 48), False, "uint8"),
+    "proprio": GroupFacts("proprio", (5,), False, unit="m"),
+    "privileged": GroupFacts("privileged", (1,), True, unit="m"),
+    "grip": GroupFacts("grip", (2,), False),
+    "front_rgb": GroupFacts("front_rgb", (3, 32, 48), False, "uint8"),
 }
 TASK = {"name": "peg_assembly", "engine": "mujoco", "options": {"randomness": "low"}, "control_hz": 10.0}
 LENGTHS = (7, 3, 5)
@@ -189,7 +190,7 @@ def test_a_recording_that_does_not_fit_is_named(tmp_path: Path, change, message:
 
 @pytest.mark.parametrize("shape, dtype", [((3, 33, 48), "uint8"), ((1, 32, 48), "uint8"), ((64, 3), "float32")])
 def test_a_group_that_lerobot_cannot_hold_is_refused(tmp_path: Path, shape: tuple[int, ...], dtype: str) -> None:
-    odd = {"odd": StoredGroup("odd", shape, False, dtype)}
+    odd = {"odd": GroupFacts("odd", shape, False, dtype)}
     with pytest.raises(ValueError, match="group 'odd'"):
         write_dataset(tmp_path / "new", [], odd, fps=10, task=TASK)
 

@@ -11,13 +11,13 @@ import torch
 from embodkd.policies import Policy, make_policy
 from toy import fingerprint
 
+from embodkd.core.group import GroupFacts
 from embodkd.core.run import RunFolder
 from embodkd.core.trainer import Summary, Trainer
-from embodkd.data.lerobot import StoredGroup
 from embodkd.data.windows import Chunks, chunks_of
 from embodkd.methods.chunk_bc import ChunkBC
 
-GROUPS = {"robot": StoredGroup("robot", (3,), False), "parts": StoredGroup("parts", (2,), True)}
+GROUPS = {"robot": GroupFacts("robot", (3,), False), "parts": GroupFacts("parts", (2,), True)}
 LENGTHS = [30, 20, 25]
 STUDENTS = {
     "mlp_chunk": {"horizon": 4, "width": 32, "blocks": 1, "dropout": 0.0},

@@ -8,13 +8,13 @@ import torch
 from embodkd.policies import Policy, make_policy
 from toy import fingerprint
 
+from embodkd.core.group import GroupFacts
 from embodkd.core.trainer import Trainer
-from embodkd.data.lerobot import StoredGroup
 from embodkd.data.windows import Chunks, chunks_of
 from embodkd.methods.chunk_bc import ChunkBC
 from embodkd.methods.one_step import OneStep
 
-GROUPS = {"proprio": StoredGroup("proprio", (3,), False)}
+GROUPS = {"proprio": GroupFacts("proprio", (3,), False)}
 SHAPE = {"vectors": ("proprio",), "horizon": 8, "execute": 4, "widths": (16, 32)}
 
 

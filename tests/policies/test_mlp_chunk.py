@@ -2,9 +2,11 @@
 
 import pytest
 import torch
-from embodkd.policies import Input, make_policy
+from embodkd.policies import make_policy
 
-GROUPS = {"proprio": Input("proprio", (16,), False), "privileged": Input("privileged", (42,), True)}
+from embodkd.core.group import GroupFacts
+
+GROUPS = {"proprio": GroupFacts("proprio", (16,), False), "privileged": GroupFacts("privileged", (42,), True)}
 
 
 @pytest.mark.parametrize(("horizon", "size"), [(8, 10_638_416), (1, 10_566_666)])

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 from embodkd.policies import load_policy, make_policy, residual_on, save_policy
-from embodkd.policies.base import Input
+
+from embodkd.core.group import GroupFacts
 
 TASK = {"name": "any", "control_hz": 10.0}
 
@@ -115,7 +116,10 @@ def test_only_the_rows_asked_for_move_on(groups):
 
 @pytest.mark.parametrize(("inputs", "wanted"), [(68, 86_016), (54, 82_432), (47, 80_640)])
 def test_sizes_are_those_of_the_released_actor(inputs, wanted):
-    groups = {"proprio": Input("proprio", (16,), False), "privileged": Input("privileged", (inputs - 26,), True)}
+    groups = {
+        "proprio": GroupFacts("proprio", (16,), False),
+        "privileged": GroupFacts("privileged", (inputs - 26,), True),
+    }
     policy = make_policy("residual", groups, 10, base="mlp_chunk", base_arguments={"width": 8})
     assert policy.seen_size == inputs
     assert sum(p.numel() for p in policy.head.parameters()) == wanted

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from embodkd.policies import ChunkPolicy, Input, make_policy, session_of
+from embodkd.policies import ChunkPolicy, make_policy, session_of
 from embodkd.policies.session import Stateless, act_in_chunks
 from torch import nn
+
+from embodkd.core.group import GroupFacts
 
 HORIZON, EXECUTE = 5, 2
 
@@ -15,7 +17,7 @@ class Echo(ChunkPolicy):
 
     def __init__(self):
         super().__init__(2, HORIZON, EXECUTE)
-        self._read({"robot": Input("robot", (2,), False)}, ("robot",))
+        self._read({"robot": GroupFacts("robot", (2,), False)}, ("robot",))
         self.weight = nn.Parameter(torch.ones(()))
         self.batches = []
 

@@ -240,12 +240,16 @@ def test_initial_heads_of_the_card():
     ("inputs", "critic", "total"), [(68, 83_713, 169_739), (54, 80_129, 162_571), (47, 78_337, 158_987)]
 )
 def test_sizes_of_the_card(inputs, critic, total):
-    from embodkd.policies import Input, make_policy
+    from embodkd.policies import make_policy
 
+    from embodkd.core.group import GroupFacts
     from embodkd.rl.residual_net import ResidualActorCritic
 
     learner = make_learner()
-    groups = {"proprio": Input("proprio", (16,), False), "privileged": Input("privileged", (inputs - 26,), True)}
+    groups = {
+        "proprio": GroupFacts("proprio", (16,), False),
+        "privileged": GroupFacts("privileged", (inputs - 26,), True),
+    }
     policy = make_policy("residual", groups, 10, base="mlp_chunk", base_arguments={"width": 8})
     spaces = (learner.observation_space, learner.action_space)
     net = ResidualActorCritic(*spaces, lambda _: 0.0, residual=policy, config=ResidualConfig())

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from embodkd.data.lerobot.recording import StoredGroup
+from embodkd.core.group import GroupFacts
 
 VERSION = "v3.0"
 CHUNK_SIZE = 1000  # files per folder
@@ -33,7 +33,7 @@ class Place(NamedTuple):
     start: int
 
 
-def places_of(groups: Mapping[str, StoredGroup]) -> dict[str, Place]:
+def places_of(groups: Mapping[str, GroupFacts]) -> dict[str, Place]:
     """A place for each group: deployable vectors joined in one feature, privileged ones in another, a video per camera.
 
     ValueError for a group that is neither a vector nor a colour picture with even sides (what yuv420p can hold).
@@ -58,7 +58,7 @@ def places_of(groups: Mapping[str, StoredGroup]) -> dict[str, Place]:
 
 
 def features_of(
-    groups: Mapping[str, StoredGroup], action_size: int, fps: float, codec: str
+    groups: Mapping[str, GroupFacts], action_size: int, fps: float, codec: str
 ) -> dict[str, dict[str, Any]]:
     """The part "features" of info.json."""
     features: dict[str, dict[str, Any]] = {}
@@ -76,7 +76,7 @@ def features_of(
     return features
 
 
-def _video(group: StoredGroup, fps: float, codec: str) -> dict[str, Any]:
+def _video(group: GroupFacts, fps: float, codec: str) -> dict[str, Any]:
     channels, height, width = group.shape
     return {
         "dtype": "video",

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from embodkd.core.files import read_json
+from embodkd.core.group import GroupFacts
 from embodkd.core.registry import near
 from embodkd.data.lerobot.layout import CAMERA, INFO_PATH, OWN_PATH, SECRETS, VERSION, VIDEO_PATH, Place
-from embodkd.data.lerobot.recording import About, Demonstrations, StoredGroup
+from embodkd.data.lerobot.recording import About, Demonstrations
 from embodkd.data.lerobot.tables import read_columns
 from embodkd.data.lerobot.video import frames_of
 
@@ -59,7 +60,7 @@ def _facts(where: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return _info(where), read_json(where / OWN_PATH) if (where / OWN_PATH).is_file() else {}
 
 
-def _stored(info: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, tuple[StoredGroup, Place]]:
+def _stored(info: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, tuple[GroupFacts, Place]]:
     return _own_groups(own) if own else _foreign_groups(info["features"])
 
 
@@ -82,16 +83,16 @@ def _info(where: Path) -> dict[str, Any]:
     return info
 
 
-def _own_groups(own: Mapping[str, Any]) -> dict[str, tuple[StoredGroup, Place]]:
+def _own_groups(own: Mapping[str, Any]) -> dict[str, tuple[GroupFacts, Place]]:
     found = {}
     for facts in own["groups"]:
         place = Place(facts["feature"], facts["start"])
         rest = {k: v for k, v in facts.items() if k not in Place._fields}
-        found[facts["name"]] = (StoredGroup(**{**rest, "shape": tuple(facts["shape"])}), place)
+        found[facts["name"]] = (GroupFacts(**{**rest, "shape": tuple(facts["shape"])}), place)
     return found
 
 
-def _foreign_groups(features: Mapping[str, Any]) -> dict[str, tuple[StoredGroup, Place]]:
+def _foreign_groups(features: Mapping[str, Any]) -> dict[str, tuple[GroupFacts, Place]]:
     """A group for every observation that is a vector of numbers or a video."""
     found = {}
     for feature, facts in features.items():
@@ -103,9 +104,9 @@ def _foreign_groups(features: Mapping[str, Any]) -> dict[str, tuple[StoredGroup,
             # most say (height, width, channels), some channels first
             height, width, channels = shape[1:] + shape[:1] if shape[0] == 3 else shape
             picture = (channels, height, width)
-            found[name] = (StoredGroup(name, picture, False, "uint8"), Place(feature, 0))
+            found[name] = (GroupFacts(name, picture, False, "uint8"), Place(feature, 0))
         elif str(facts["dtype"]).startswith(("float", "int")) and len(shape) == 1:
-            found[name] = (StoredGroup(name, shape, feature == SECRETS), Place(feature, 0))
+            found[name] = (GroupFacts(name, shape, feature == SECRETS), Place(feature, 0))
     return found
 
 
@@ -128,7 +129,7 @@ def _episodes(
 
 
 def _decoded(
-    where: Path, group: StoredGroup, feature: str, episodes: Mapping[str, np.ndarray], info: Mapping[str, Any]
+    where: Path, group: GroupFacts, feature: str, episodes: Mapping[str, np.ndarray], info: Mapping[str, Any]
 ) -> np.ndarray:
     """All frames of a camera, (F, C, H, W): each file is read once, from its beginning to its end."""
     pictures = np.empty((info["total_frames"], *group.shape), np.uint8)

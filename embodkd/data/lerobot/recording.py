@@ -8,26 +8,7 @@ from typing import Any
 
 import numpy as np
 
-
-@dataclass(frozen=True)
-class StoredGroup:
-    """What is known of an observation group: all that a policy asks of one."""
-
-    name: str
-    shape: tuple[int, ...]
-    privileged: bool
-    dtype: str = "float32"
-    unit: str = ""
-
-    @classmethod
-    def of(cls, group: Any) -> StoredGroup:
-        """The same facts from a task's group (anything with these attributes)."""
-        return cls(group.name, tuple(group.shape), bool(group.privileged), str(group.dtype), str(group.unit))
-
-    @property
-    def is_image(self) -> bool:
-        """Whether it is a picture (C, H, W) of bytes."""
-        return self.dtype == "uint8"
+from embodkd.core.group import GroupFacts
 
 
 @dataclass(frozen=True)
@@ -53,7 +34,7 @@ class About:
     dataset names none.
     """
 
-    groups: Mapping[str, StoredGroup]
+    groups: Mapping[str, GroupFacts]
     action_size: int
     fps: float
     task: Mapping[str, Any]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from embodkd.core.files import atomic_folder, write_json
+from embodkd.core.group import GroupFacts
 from embodkd.data.lerobot.layout import (
     CHUNK_SIZE,
     DATA_PATH,
@@ -23,7 +24,7 @@ from embodkd.data.lerobot.layout import (
     features_of,
     places_of,
 )
-from embodkd.data.lerobot.recording import Recording, StoredGroup
+from embodkd.data.lerobot.recording import Recording
 from embodkd.data.lerobot.statistics import Stats, as_lists, merged, stats_of
 from embodkd.data.lerobot.tables import arrow, instructions, rows_table, table_of, write_table
 from embodkd.data.lerobot.video import VideoFile, codec
@@ -49,7 +50,7 @@ def write_dataset(
     where = Path(folder)
     if where.exists():
         raise ValueError(f"{where}: exists; a dataset is written into a new folder: choose another name or remove it")
-    stored = {name: StoredGroup.of(group) for name, group in groups.items()}
+    stored = {name: GroupFacts.of(group) for name, group in groups.items()}
     with atomic_folder(where) as aside:
         with ExitStack() as files:
             writer = _Writer(aside, stored, fps, files)
@@ -64,7 +65,7 @@ def write_dataset(
 class _Writer:
     """What is open and what is known so far. `files` closes the data and video files of the number at hand."""
 
-    def __init__(self, folder: Path, groups: Mapping[str, StoredGroup], fps: float, files: ExitStack) -> None:
+    def __init__(self, folder: Path, groups: Mapping[str, GroupFacts], fps: float, files: ExitStack) -> None:
         self._folder, self._groups, self._fps, self._files = folder, groups, fps, files
         self._places = places_of(groups)
         self._cameras = {name: place.feature for name, place in self._places.items() if groups[name].is_image}
@@ -177,7 +178,7 @@ class _Writer:
         return {"chunk_index": self._file // CHUNK_SIZE, "file_index": self._file % CHUNK_SIZE}
 
 
-def _checked(episode: Recording, groups: Mapping[str, StoredGroup], where: str) -> Recording:
+def _checked(episode: Recording, groups: Mapping[str, GroupFacts], where: str) -> Recording:
     """The episode, or a ValueError that says what does not fit."""
     if episode.action.ndim != 2 or not len(episode.action):
         raise ValueError(f"{where}: its actions must be (T, A) with T > 0, got {episode.action.shape}")

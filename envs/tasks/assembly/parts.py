@@ -123,16 +123,7 @@ def box(
     friction: float = 0.5,
 ) -> None:
     """Add a box; metres, kilograms."""
-    body.add_geom(
-        type=mujoco.mjtGeom.mjGEOM_BOX,
-        pos=centre,
-        quat=quat,
-        size=half,
-        mass=mass,
-        rgba=[*colour, 1.0],
-        friction=[friction, 0.005, 1e-4],
-        condim=4,
-    )
+    _add(body, mujoco.mjtGeom.mjGEOM_BOX, centre, half, colour, mass, quat, friction)
 
 
 def cylinder(
@@ -146,16 +137,7 @@ def cylinder(
     friction: float = 0.5,
 ) -> None:
     """Add a cylinder along its own z; metres, kilograms."""
-    body.add_geom(
-        type=mujoco.mjtGeom.mjGEOM_CYLINDER,
-        pos=centre,
-        quat=quat,
-        size=[radius, half, 0.0],
-        mass=mass,
-        rgba=[*colour, 1.0],
-        friction=[friction, 0.005, 1e-4],
-        condim=4,
-    )
+    _add(body, mujoco.mjtGeom.mjGEOM_CYLINDER, centre, [radius, half, 0.0], colour, mass, quat, friction)
 
 
 def capsule(
@@ -169,16 +151,7 @@ def capsule(
     friction: float = 0.5,
 ) -> None:
     """Add a cylinder along its own z with a half ball on each end, which ``half`` leaves out; metres, kilograms."""
-    body.add_geom(
-        type=mujoco.mjtGeom.mjGEOM_CAPSULE,
-        pos=centre,
-        quat=quat,
-        size=[radius, half, 0.0],
-        mass=mass,
-        rgba=[*colour, 1.0],
-        friction=[friction, 0.005, 1e-4],
-        condim=4,
-    )
+    _add(body, mujoco.mjtGeom.mjGEOM_CAPSULE, centre, [radius, half, 0.0], colour, mass, quat, friction)
 
 
 def sphere(
@@ -190,10 +163,24 @@ def sphere(
     friction: float = 0.5,
 ) -> None:
     """Add a ball; metres, kilograms."""
+    _add(body, mujoco.mjtGeom.mjGEOM_SPHERE, centre, [radius, 0.0, 0.0], colour, mass, UPRIGHT, friction)
+
+
+def _add(
+    body: mujoco.MjsBody,
+    kind: mujoco.mjtGeom,
+    centre: Sequence[float],
+    size: Sequence[float],
+    colour: Colour,
+    mass: float,
+    quat: Quat,
+    friction: float,
+) -> None:
     body.add_geom(
-        type=mujoco.mjtGeom.mjGEOM_SPHERE,
+        type=kind,
         pos=centre,
-        size=[radius, 0.0, 0.0],
+        quat=quat,
+        size=size,
         mass=mass,
         rgba=[*colour, 1.0],
         friction=[friction, 0.005, 1e-4],

@@ -40,9 +40,9 @@ class Assembly(BatchTask):
 
     Actions (10,): where the tool shall be (m, in the world), its rotation as the first two rows of the matrix, and
     the fingers from open (-1) to closed (1). One step moves the tool at most 2.5 cm along each of its axes and turns
-    it by at most 0.35 rad. Reward: 1 in a step in which a pair is joined for the first time, else 0 (two pairs in one
-    step give 1). Success: all pairs have been joined; an episode ends there. ``perturb``: any loose part may be hit
-    at any step.
+    it by at most 0.35 rad; rows that span no plane leave its rotation as it is. Reward: 1 in a step in which a pair
+    is joined for the first time, else 0 (two pairs in one step give 1). Success: all pairs have been joined; an
+    episode ends there. ``perturb``: any loose part may be hit at any step.
     """
 
     parts: ClassVar[tuple[Part, ...]]
