@@ -95,6 +95,14 @@ class ChunkSession:
         self.plan_NHA[here] = 0.0
         self._taken_N[here] = self.policy.execute
 
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """All that is remembered of the copies, by name."""
+        return {"plan": self.plan_NHA.copy(), "queue": self._queue_NEA.copy(), "taken": self._taken_N.copy()}
+
+    def load_state_dict(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Continue from `state_dict`."""
+        self.plan_NHA[:], self._queue_NEA[:], self._taken_N[:] = (arrays[n] for n in ("plan", "queue", "taken"))
+
     def next_base(self, obs: Mapping[str, np.ndarray], ids: np.ndarray | None = None) -> np.ndarray:
         """Take the next action of each copy in `ids` from its queue, normalised, float32 (n, A).
 

@@ -24,7 +24,8 @@ class ResidualPolicy(Policy):
     base: a policy that predicts chunks, built from `base_arguments`; it never learns again. `residual_on` puts a
     trained one there. every: control steps between two looks of the head; it then corrects that many actions of the
     base at once (1: closed loop; the base's `execute`: one correction per chunk). sees_base: whether the head is told
-    the actions that it corrects. The head starts at zero, so the sum starts as the base.
+    the actions that it corrects. bounded: a correction is squeezed into -1..1 by tanh. The head starts at zero,
+    so the sum starts as the base.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class ResidualPolicy(Policy):
         every: int = 1,
         hidden: tuple[int, ...] = (256, 256),
         sees_base: bool = True,
+        bounded: bool = False,
     ) -> None:
         super().__init__(action_size)
         frozen = make_policy(base, groups, action_size, **dict(base_arguments or {}))
@@ -54,7 +56,7 @@ class ResidualPolicy(Policy):
         self.inputs, self.vectors = frozen.inputs, frozen.vectors
         self.normaliser = frozen.normaliser.freeze()
         frozen.actions.freeze()
-        self.alpha, self.every, self.sees_base = alpha, every, sees_base
+        self.alpha, self.every, self.sees_base, self.bounded = alpha, every, sees_base, bounded
         self.outputs = every * action_size
         self.seen_size = self.normaliser.size + (self.outputs if sees_base else 0)
         self.head = relu_layers([self.seen_size, *hidden, self.outputs], bias=False)
@@ -65,6 +67,11 @@ class ResidualPolicy(Policy):
         state_ND = self.vector(obs)
         return torch.cat([state_ND, base_NEA.flatten(1)], dim=1) if self.sees_base else state_ND
 
+    def correction(self, seen_NS: Tensor) -> Tensor:
+        """The head's deterministic corrections, in units of alpha, (N, F)."""
+        correction_NF: Tensor = self.head(seen_NS)
+        return correction_NF.tanh() if self.bounded else correction_NF
+
     def corrected(self, base_NEA: Tensor, correction_NF: Tensor) -> Tensor:
         """The sum in the actions' own units, unclipped, (N, E, A); corrections are in units of alpha."""
         return self.base.actions.denormalise(base_NEA + self.alpha * correction_NF.view_as(base_NEA))
@@ -72,7 +79,7 @@ class ResidualPolicy(Policy):
     def forward(self, obs: Mapping[str, Tensor]) -> Tensor:
         """The first action of an episode that starts here, unclipped, (N, A)."""
         base_NEA = self.base.chunk(obs, self.base.no_plan(obs))[:, : self.every]
-        return self.corrected(base_NEA, self.head(self.seen(obs, base_NEA)))[:, 0]
+        return self.corrected(base_NEA, self.correction(self.seen(obs, base_NEA)))[:, 0]
 
     def session(self, copies: int, chunk: int = CHUNK) -> ResidualSession:
         """Act in `copies` environments; networks are called with `chunk` rows at a time."""
@@ -122,7 +129,7 @@ class ResidualSession:
         base_NEA = torch.from_numpy(rows[_BASE]).to(policy.device)
         # Neither head nor scaling has a training mode.
         with torch.no_grad():
-            correction_NF = policy.head(policy.seen(policy.tensors(rows), base_NEA))
+            correction_NF = policy.correction(policy.seen(policy.tensors(rows), base_NEA))
             return policy.corrected(base_NEA, correction_NF).clamp(-1.0, 1.0).cpu().numpy()
 
 

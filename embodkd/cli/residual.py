@@ -18,7 +18,9 @@ def train_residual(
     steps: int,
     target: float | None,
     residual: Mapping[str, Any],
+    learner: str,
     ppo: Mapping[str, Any],
+    td3: Mapping[str, Any],
     evaluate_every: int,
     evaluate_episodes: int,
     checkpoint_every: int,
@@ -30,7 +32,7 @@ def train_residual(
     engine: Choice = None,
     randomise: Choice = None,
 ) -> int:
-    """Correct the policy `base` by PPO into the folder `run`, then judge the best sum. The keys are the config's."""
+    """Correct the policy `base` by reinforcement learning into `run`, then judge the best sum; keys as the config's."""
     config = {name: value for name, value in locals().items()}
 
     from embodkd.core.run import RunFolder
@@ -52,7 +54,9 @@ def train_residual(
             threads=options.pop("threads", 0),
             options=options,
             residual=residual,
+            learner=learner,
             ppo=ppo,
+            td3=td3,
             evaluate_every=evaluate_every,
             evaluate_episodes=evaluate_episodes,
             target=target,

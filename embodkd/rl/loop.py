@@ -18,6 +18,7 @@ from embodkd.rl.checkpoint import save
 if TYPE_CHECKING:
     from embodkd.rl.ppo import PPO
     from embodkd.rl.residual_ppo import ResidualPPO
+    from embodkd.rl.residual_td3 import ResidualTD3
 
 # Far from the small seeds that final evaluations use: nothing is judged on an episode that was learned from.
 EVALUATION_SEED = 1_000_000_007
@@ -50,7 +51,7 @@ class Progress:
 
 
 def fit(
-    learner: PPO | ResidualPPO,
+    learner: PPO | ResidualPPO | ResidualTD3,
     actor: Policy,
     judge: BatchTask,
     run: RunFolder,

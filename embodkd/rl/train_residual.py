@@ -1,4 +1,4 @@
-"""Train a residual policy on a frozen base by PPO in a run folder: evaluated, best and last kept, resumable."""
+"""Train a residual policy on a frozen base in a run folder: evaluated, best and last kept, resumable."""
 
 from __future__ import annotations
 
@@ -12,13 +12,18 @@ import torch
 from embodkd.core.rng import seed_everything
 from embodkd.core.run import RunFolder
 from embodkd.core.schema import build
-from embodkd.envs import TaskSpec, make_task
+from embodkd.envs import BatchTask, TaskSpec, make_task
 from embodkd.policies import ChunkPolicy, ResidualPolicy, check_task, load_policy, residual_on, save_policy, task_record
 from embodkd.rl.checkpoint import restore
 from embodkd.rl.loop import Progress, Summary, evaluate, fit
 from embodkd.rl.residual_config import ResidualConfig
 from embodkd.rl.residual_env import ResidualEnv
 from embodkd.rl.residual_ppo import ResidualPPO
+from embodkd.rl.residual_stream import ResidualStream
+from embodkd.rl.residual_td3 import ResidualTD3, TD3Config
+from embodkd.rl.train import TRAINING_SEED
+
+LEARNERS = ("ppo", "td3")
 
 
 def train_residual(
@@ -31,7 +36,9 @@ def train_residual(
     engine: str = "mujoco",
     options: Mapping[str, Any] | None = None,
     residual: Mapping[str, Any] | None = None,
+    learner: str = "ppo",
     ppo: Mapping[str, Any] | None = None,
+    td3: Mapping[str, Any] | None = None,
     evaluate_every: int = 64_000,
     evaluate_episodes: int = 64,
     target: float | None = None,
@@ -42,40 +49,45 @@ def train_residual(
 ) -> Summary:
     """Correct the policy in the folder `base` on `task` for about `total_steps` control steps (all copies counted).
 
-    residual: settings of ResidualPolicy (alpha, every, hidden, sees_base). ppo: settings of ResidualConfig. The sum
-    is judged before the first iteration, where it equals the base, and then every `evaluate_every` steps; target: stop
-    when two evaluations in a row reach this success share. Leaves `policy/` (best success on the fixed episodes, then
-    best return) and `policy_last/` in the run folder: base and residual in one. A run that was killed goes on from its
-    last checkpoint and ends in the same bits. ValueError for wrong settings or a `base` that does not fit the task.
+    residual: settings of ResidualPolicy (alpha, every, hidden, sees_base). learner: ResiP's "ppo" with settings of
+    ResidualConfig, or "td3", which needs far fewer steps, with those of TD3Config. The sum is judged before the first
+    iteration, where it equals the base, and then every `evaluate_every` steps; target: stop when two evaluations in a
+    row reach this success share. Leaves `policy/` (best success on the fixed episodes, then best return) and
+    `policy_last/` in the run folder: base and residual in one. A run that was killed goes on from its last checkpoint
+    and ends in the same bits. ValueError for wrong settings or a `base` that does not fit the task.
     """
-    config = build(ResidualConfig, ppo, "ppo")
+    if learner not in LEARNERS:
+        raise ValueError(f"learner is {learner!r}; choose one of {', '.join(LEARNERS)}")
+    config = build(ResidualConfig, ppo, "ppo") if learner == "ppo" else build(TD3Config, td3, "td3")
     torch.set_num_threads(torch_threads)
     seed_everything(seed)
     world = make_task(task, config.num_envs, engine=engine, threads=threads, **dict(options or {}))
     judge = make_task(task, evaluate_episodes, engine=engine, threads=threads, **dict(options or {}))
     try:
-        actor, origin = _on_base(base, world.spec, residual)
-        lineage = {"method": "resip", "seed": seed, "base": origin}
-        env = ResidualEnv(world, actor, seed=seed, gamma=config.gamma, hold=config.mask, look_at_end=config.bootstrap)
-        iterations = max(1, total_steps // (config.num_envs * world.spec.max_steps))
-        learner = ResidualPPO(env, config, iterations, seed)
-        record = restore(run, learner, Progress)
+        actor, origin = _on_base(base, world.spec, residual, bounded=learner == "td3")
+        lineage = {"method": "resip", "learner": learner, "seed": seed, "base": origin}
+        learning: ResidualPPO | ResidualTD3
+        if isinstance(config, ResidualConfig):
+            learning, total_steps = _on_policy(world, actor, config, total_steps, seed)
+        else:
+            learning, total_steps = _off_policy(world, actor, config, total_steps, seed)
+        record = restore(run, learning, Progress)
 
         def keep(folder: str, success: float) -> None:
-            facts = {"steps": learner.num_timesteps, "training_success": success, "ppo": asdict(config)}
+            facts = {"steps": learning.num_timesteps, "training_success": success, learner: asdict(config)}
             save_policy(run.path / folder, actor, task=task_record(world.spec), lineage=lineage, extra=facts)
 
-        if learner.num_timesteps == 0:
+        if learning.num_timesteps == 0:
             run.log(0, **evaluate(actor, judge, record, target, keep))
         return fit(
-            learner,
+            learning,
             actor,
             judge,
             run,
             record,
             keep,
             label=f"residual {task}",
-            total_steps=iterations * config.num_envs * world.spec.max_steps,
+            total_steps=total_steps,
             evaluate_every=evaluate_every,
             target=target,
             checkpoint_every=checkpoint_every,
@@ -86,8 +98,28 @@ def train_residual(
         judge.close()
 
 
+def _on_policy(
+    world: BatchTask, actor: ResidualPolicy, config: ResidualConfig, total_steps: int, seed: int
+) -> tuple[ResidualPPO, int]:
+    """The learner, and the steps of the whole iterations that it will make."""
+    env = ResidualEnv(world, actor, seed=seed, gamma=config.gamma, hold=config.mask, look_at_end=config.bootstrap)
+    iteration = config.num_envs * world.spec.max_steps
+    iterations = max(1, total_steps // iteration)
+    return ResidualPPO(env, config, iterations, seed), iterations * iteration
+
+
+def _off_policy(
+    world: BatchTask, actor: ResidualPolicy, config: TD3Config, total_steps: int, seed: int
+) -> tuple[ResidualTD3, int]:
+    env = ResidualStream(world, actor)
+    learner = ResidualTD3(env, config, total_steps, seed)
+    # after stable-baselines3 has given the environments its own seed
+    env.seed(TRAINING_SEED + seed * config.num_envs)
+    return learner, total_steps
+
+
 def _on_base(
-    folder: str | Path, spec: TaskSpec, options: Mapping[str, Any] | None
+    folder: str | Path, spec: TaskSpec, options: Mapping[str, Any] | None, bounded: bool
 ) -> tuple[ResidualPolicy, dict[str, Any]]:
     base, meta = load_policy(folder)
     check_task(base, meta, spec, where=f"base={folder}")
@@ -96,4 +128,7 @@ def _on_base(
             f"base={folder}: a {meta['policy']} predicts no chunks of actions; make one from demonstrations with "
             "student=diffusion or student=mlp_chunk"
         )
-    return residual_on(base, **dict(options or {})), {"policy": str(folder), "lineage": meta["lineage"]}
+    return residual_on(base, **dict(options or {}), bounded=bounded), {
+        "policy": str(folder),
+        "lineage": meta["lineage"],
+    }

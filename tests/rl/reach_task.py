@@ -41,5 +41,16 @@ class Reach(BatchTask):
         goal_n3 = self.goal_N3[self._rows(ids)]
         return np.concatenate([goal_n3, np.ones((len(goal_n3), 11))], axis=1).astype(np.float32)
 
+    def state_dict(self):
+        return super().state_dict() | {
+            "at": self.at_N3.copy(),
+            "goal": self.goal_N3.copy(),
+            "joined": self.joined_N.copy(),
+        }
+
+    def load_state_dict(self, arrays):
+        super().load_state_dict(arrays)
+        self.at_N3[:], self.goal_N3[:], self.joined_N[:] = arrays["at"], arrays["goal"], arrays["joined"]
+
     def close(self):
         """Nothing to free."""

@@ -16,6 +16,7 @@ ITERATION = 16 * 12
 SETTINGS = {
     "total_steps": 6 * ITERATION,
     "ppo": {"num_envs": 16, "epochs": 2, "minibatches": 2, "actor_warmup": 1, "normalise_rewards": True},
+    "td3": {"num_envs": 16, "steps": 12, "every": 4, "batch_size": 32, "warmup": ITERATION, "critic_warmup": ITERATION},
     "residual": {"alpha": 0.3, "hidden": [32]},
     "evaluate_every": 2 * ITERATION,
     "evaluate_episodes": 16,
@@ -71,21 +72,23 @@ def test_keeps_best_and_last_and_starts_with_what_the_base_can_do(tmp_path, base
 
 
 @pytest.mark.parametrize("iterations", [1, 3, 4])
-def test_interrupted_anywhere_it_ends_in_the_same_bits(tmp_path, base, monkeypatch, iterations):
-    train(tmp_path / "whole", base)
-    learn, done = train_residual.ResidualPPO.learn, []
+@pytest.mark.parametrize("learner", train_residual.LEARNERS)
+def test_interrupted_anywhere_it_ends_in_the_same_bits(tmp_path, base, monkeypatch, learner, iterations):
+    train(tmp_path / "whole", base, learner=learner)
+    kind = {"ppo": train_residual.ResidualPPO, "td3": train_residual.ResidualTD3}[learner]
+    learn, done = kind.learn, []
 
     def stop(learner, *args, **more):
         if len(done) == iterations:
             raise KeyboardInterrupt
         done.append(learn(learner, *args, **more))
 
-    monkeypatch.setattr(train_residual.ResidualPPO, "learn", stop)
+    monkeypatch.setattr(kind, "learn", stop)
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "cut", base)
+        train(tmp_path / "cut", base, learner=learner)
     monkeypatch.undo()
     monkeypatch.setattr(train_residual, "make_task", lambda name, num_envs, **_: Reach(num_envs))
-    train(tmp_path / "cut", base, resume=True)
+    train(tmp_path / "cut", base, resume=True, learner=learner)
     assert files(tmp_path / "cut") == files(tmp_path / "whole")
     assert metrics(tmp_path / "cut") == metrics(tmp_path / "whole")
 
@@ -114,6 +117,8 @@ def test_a_base_that_does_not_fit_is_refused(tmp_path, base):
 def test_wrong_settings_are_named(tmp_path, base):
     for changed, message in (
         ({"ppo": {"epoch": 3}}, "did you mean 'epochs'"),
+        ({"learner": "sac"}, "choose one of ppo, td3"),
+        ({"learner": "td3", "td3": {"stepz": 3}}, "did you mean 'steps'"),
         ({"residual": {"alhpa": 3}}, "did you mean 'alpha'"),
         ({"residual": {"every": 3}}, "every=3 does not divide the 4 actions"),
     ):

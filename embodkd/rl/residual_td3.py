@@ -1,0 +1,179 @@
+"""TD3 of a residual policy: the same frozen base and small corrections as ResiP's, learned from every step ever made.
+
+ResiP learns on-policy and throws each episode away; with 1024 copies on a GPU that is cheap. Its authors' later work,
+"Residual Off-Policy RL for Finetuning Behavior Cloning Policies" (arXiv 2509.19301), keeps them: a replay buffer,
+returns over several steps and a critic with layer normalisation. This is that idea on stable-baselines3's TD3 (Fujimoto
+et al. 2018), without its demonstrations in the buffer and its ensemble of ten critics.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3 import TD3
+from stable_baselines3.common.buffers import NStepReplayBuffer
+from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.noise import ActionNoise
+from stable_baselines3.common.policies import ContinuousCritic
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_mlp
+from stable_baselines3.td3.policies import Actor, TD3Policy
+from torch import nn
+
+from embodkd.policies import ResidualPolicy
+from embodkd.rl.checkpoint import load_slots, slots, under
+from embodkd.rl.residual_stream import ResidualStream
+
+# What the buffer holds of each step.
+_KEPT = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
+
+
+@dataclass(frozen=True)
+class TD3Config:
+    """One iteration is `steps` control steps in each of `num_envs` copies, then a gradient step per `every` of them."""
+
+    num_envs: int = 64
+    steps: int = 32
+    every: int = 8
+    batch_size: int = 256
+    gamma: float = 0.98
+    # Rewards are added up over this many steps before the critic is asked what follows.
+    n_steps: int = 3
+    # Standard deviations of the noise on actions and on the targets' actions, in units of alpha.
+    noise: float = 0.2
+    target_noise: float = 0.1
+    actor_rate: float = 3e-4
+    critic_rate: float = 3e-4
+    critic_hidden: tuple[int, ...] = (128, 128)
+    tau: float = 0.01
+    policy_delay: int = 2
+    # Control steps of the base with noise before any learning, and then of a critic that learns alone.
+    warmup: int = 10_000
+    critic_warmup: int = 10_000
+
+    def __post_init__(self) -> None:
+        for name in ("num_envs", "steps", "every", "batch_size", "n_steps", "policy_delay"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"td3.{name} is {getattr(self, name)}; it must be at least 1")
+
+
+class ResidualTD3(TD3):
+    """See TD3Config. total_steps: what the buffer must hold; nothing is ever forgotten."""
+
+    policy: ResidualTD3Policy
+    replay_buffer: NStepReplayBuffer
+    env: ResidualStream
+
+    def __init__(self, env: ResidualStream, config: TD3Config, total_steps: int, seed: int = 0) -> None:
+        self.config = config
+        super().__init__(
+            ResidualTD3Policy,
+            env,
+            learning_rate=config.actor_rate,
+            buffer_size=total_steps + config.num_envs * config.steps,
+            learning_starts=0,
+            batch_size=config.batch_size,
+            tau=config.tau,
+            gamma=config.gamma,
+            n_steps=config.n_steps,
+            train_freq=config.steps,
+            gradient_steps=max(1, config.num_envs * config.steps // config.every),
+            policy_delay=config.policy_delay,
+            target_policy_noise=config.target_noise,
+            target_noise_clip=2 * config.target_noise,
+            policy_kwargs={
+                "residual": env.policy,
+                "net_arch": {"pi": [], "qf": list(config.critic_hidden)},
+                "optimizer_kwargs": {"fused": True},
+            },
+            seed=seed,
+            device="cpu",
+        )
+        # Ours reads the values back from the logger; nothing is printed or written by it.
+        self.set_logger(Logger(folder=None, output_formats=[]))
+
+    def train(self, gradient_steps: int, batch_size: int = 100) -> None:
+        """The updates of one iteration; none before there is enough to learn from."""
+        if self.num_timesteps >= self.config.warmup:
+            super().train(gradient_steps, batch_size)
+            if not all(p.isfinite().all() for p in self.actor.parameters()):
+                raise FloatingPointError(
+                    f"step {self.num_timesteps}: the residual is no longer finite; the last checkpoint is intact; "
+                    "look at the rewards, or lower td3.actor_rate or td3.critic_rate"
+                )
+        last = self.replay_buffer.pos
+        recent = slice(max(0, last - self.config.steps), last)
+        ended = self.replay_buffer.dones[recent] > 0
+        if ended.any():
+            self.logger.record("rollout/ep_rew_mean", float(self.replay_buffer.rewards[recent].sum() / ended.sum()))
+        self.logger.record("train/correction", float(np.abs(self.replay_buffer.actions[recent]).mean()))
+
+    def snapshot(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """(tensors, JSON state): networks, optimisers, all steps so far, the running episodes."""
+        net, buffer = self.policy, self.replay_buffer
+        assert not buffer.full, "the buffer holds all steps of a training"
+        tensors: dict[str, Any] = {f"net.{name}": value for name, value in net.state_dict().items()}
+        tensors |= {**slots(net.actor.optimizer, "actor."), **slots(net.critic.optimizer, "critic.")}
+        tensors |= {f"buffer.{name}": getattr(buffer, name)[: buffer.pos] for name in _KEPT}
+        tensors |= {f"env.{name}": value for name, value in self.env.state_dict().items()}
+        return {**tensors, "seen": self._last_obs}, {"updates": self._n_updates}
+
+    def restore(self, tensors: dict[str, Any], state: Mapping[str, Any]) -> None:
+        """Go on from a snapshot."""
+        net, buffer = self.policy, self.replay_buffer
+        net.load_state_dict({n: torch.as_tensor(v) for n, v in under(tensors, "net.").items()})
+        load_slots(net.actor.optimizer, under(tensors, "actor."))
+        load_slots(net.critic.optimizer, under(tensors, "critic."))
+        for name, rows in under(tensors, "buffer.").items():
+            buffer.pos = len(rows)
+            getattr(buffer, name)[: buffer.pos] = rows
+        self.env.load_state_dict(under(tensors, "env."))
+        self._last_obs = np.array(tensors["seen"])
+        self._n_updates = state["updates"]
+
+    def _sample_action(
+        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
+        # noise around the base from the first step on, where stable-baselines3 would act at random
+        with torch.no_grad():
+            mean_NA = self.actor(torch.from_numpy(self._last_obs))
+            action_NA = (mean_NA + self.config.noise * torch.randn_like(mean_NA)).clamp(-1.0, 1.0).numpy()
+        return action_NA, action_NA
+
+    def _update_learning_rate(self, optimizers: list[torch.optim.Optimizer] | torch.optim.Optimizer) -> None:
+        config = self.config
+        waits = self.num_timesteps < config.warmup + config.critic_warmup
+        self.actor.optimizer.param_groups[0]["lr"] = 0.0 if waits else config.actor_rate
+        self.critic.optimizer.param_groups[0]["lr"] = config.critic_rate
+
+
+class ResidualTD3Policy(TD3Policy):
+    """The actor is the head of a residual policy; critics normalise their layers, which keeps them from dreaming up
+    values far from what they have seen."""
+
+    def __init__(self, *arguments: Any, residual: ResidualPolicy, **options: Any) -> None:
+        self._residual = [residual]
+        super().__init__(*arguments, **options)
+
+    def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> Actor:
+        """The first is the head itself, the next one a copy: TD3's target."""
+        actor = super().make_actor(features_extractor)
+        head = self._residual[0].head
+        layers = head if not hasattr(self, "actor") else copy.deepcopy(head)
+        actor.mu = nn.Sequential(layers, nn.Tanh())
+        return actor
+
+    def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> ContinuousCritic:
+        """stable-baselines3's, with layer normalisation after each hidden layer's product."""
+        critic = super().make_critic(features_extractor)
+        size = critic.q_networks[0][0].in_features
+        make = partial(create_mlp, size, 1, self.net_arch["qf"], post_linear_modules=[nn.LayerNorm])
+        critic.q_networks = [nn.Sequential(*make()) for _ in critic.q_networks]
+        for index, network in enumerate(critic.q_networks):
+            setattr(critic, f"qf{index}", network)
+        return critic

@@ -1,0 +1,99 @@
+"""TD3 on a frozen base: it starts as the base, leaves it alone, learns what the base lacks."""
+
+import numpy as np
+import pytest
+import torch
+from embodkd.policies import residual_on
+from reach_task import Reach
+from residual_parts import learn, make_base, weights
+from torch import nn
+
+from embodkd.rl.loop import success_and_return
+from embodkd.rl.residual_stream import ResidualStream
+from embodkd.rl.residual_td3 import ResidualTD3, TD3Config
+
+SMALL = {"num_envs": 16, "steps": 12, "every": 4, "batch_size": 64, "warmup": 192, "critic_warmup": 192}
+
+
+def make_learner(base=None, total_steps=20_000, seed=0, alpha=0.3, **settings):
+    torch.manual_seed(seed)
+    policy = residual_on(base or make_base(), alpha=alpha, bounded=True)
+    config = TD3Config(**{**SMALL, **settings})
+    env = ResidualStream(Reach(config.num_envs), policy)
+    learner = ResidualTD3(env, config, total_steps, seed)
+    env.seed(1000 + seed)
+    return learner
+
+
+def test_learns_what_the_base_lacks_and_leaves_the_base_alone():
+    base = make_base(fitted=True)
+    learner = make_learner(base, actor_rate=1e-3, critic_rate=1e-3, tau=0.05)
+    policy, task = learner.env.policy, Reach(64)
+    before, frozen = success_and_return(base, task)[0], weights(policy.base)
+    assert success_and_return(policy, task)[0] == before < 0.5
+    learn(learner, 40)
+    assert success_and_return(policy, task)[0] > 0.95
+    assert torch.equal(weights(policy.base), frozen)
+
+
+def test_nothing_moves_before_the_warm_up_and_the_actor_waits_for_the_critic():
+    learner = make_learner()
+    head, critic = learner.env.policy.head, learner.critic
+    start, first = weights(head), weights(critic)
+    learn(learner, 1)
+    assert learner.num_timesteps == 192 and learner._n_updates == 48
+    assert not torch.equal(weights(critic), first) and torch.equal(weights(head), start)
+    learn(learner, 1)
+    assert not torch.equal(weights(head), start)
+
+
+def test_the_actor_is_the_head_and_its_target_a_copy():
+    learner = make_learner()
+    assert learner.actor.mu[0] is learner.env.policy.head
+    assert learner.actor_target.mu[0] is not learner.env.policy.head
+    assert torch.equal(weights(learner.actor_target), weights(learner.actor))
+    norms = [m for m in learner.critic.modules() if isinstance(m, nn.LayerNorm)]
+    assert len(norms) == 2 * len(learner.config.critic_hidden)
+    assert {id(p) for p in learner.critic.optimizer.param_groups[0]["params"]} == {
+        id(p) for p in learner.critic.parameters()
+    }
+
+
+def test_stored_steps_are_what_happened():
+    """Rewards only where an episode ended well, and the last state of an episode is its own, not the next one's."""
+    learner = learn(make_learner(make_base(fitted=True), warmup=100_000), 4)
+    buffer, policy = learner.replay_buffer, learner.env.policy
+    obs, after = buffer.observations[: buffer.pos], buffer.next_observations[: buffer.pos]
+    done = buffer.dones[: buffer.pos] > 0
+    assert done.any() and (buffer.rewards[: buffer.pos][~done] == 0).all()
+    # within an episode a step's next state is the next step's state; at its end it is not
+    same = (after[:-1] == obs[1:]).all(-1)
+    assert (same == ~done[:-1]).all()
+    # the goal, which only changes between episodes, tells whose state the last one is
+    goal = slice(16, 19)
+    assert (obs[..., goal] == after[..., goal]).all()
+    assert obs.shape[-1] == policy.seen_size
+    timeouts = buffer.timeouts[: buffer.pos] > 0
+    assert (timeouts == (done & (buffer.rewards[: buffer.pos] == 0))).all()
+
+
+def test_corrections_of_one_step_act_on_the_base_action_of_that_step():
+    """With corrections of zero, the stream is the base acting by itself."""
+    base = make_base(fitted=True)
+    policy = residual_on(base, alpha=0.3, bounded=True)
+    env, alone = ResidualStream(Reach(4), policy, seed=5), Reach(4)
+    env.reset()
+    alone.reset(np.arange(4) + 5)
+    session = base.session(4)
+    for _ in range(3):
+        _, reward_N, _, _ = env.step(np.zeros((4, 10), np.float32))
+        step = alone.step(session.act(alone.observe(base.reads)))
+        assert np.array_equal(reward_N, step.reward)
+        assert np.array_equal(env.stream.task.at_N3, alone.at_N3)
+
+
+def test_wrong_settings_are_named():
+    with pytest.raises(ValueError, match=r"td3\.every is 0"):
+        TD3Config(every=0)
+    with pytest.raises(ValueError, match="every is 2.*learner=ppo"):
+        ResidualStream(Reach(2), residual_on(make_base(), every=2))
