@@ -39,15 +39,15 @@ class TD3Config:
 
     num_envs: int = 64
     steps: int = 32
-    every: int = 8
+    every: int = 4
     batch_size: int = 256
-    gamma: float = 0.98
+    gamma: float = 0.97
     # Rewards are added up over this many steps before the critic is asked what follows.
-    n_steps: int = 3
+    n_steps: int = 5
     # Standard deviations of the noise on actions and on the targets' actions, in units of alpha.
-    noise: float = 0.2
-    target_noise: float = 0.1
-    actor_rate: float = 3e-4
+    noise: float = 0.05
+    target_noise: float = 0.03
+    actor_rate: float = 1e-4
     critic_rate: float = 3e-4
     critic_hidden: tuple[int, ...] = (128, 128)
     tau: float = 0.01

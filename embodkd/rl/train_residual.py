@@ -23,7 +23,7 @@ from embodkd.rl.residual_stream import ResidualStream
 from embodkd.rl.residual_td3 import ResidualTD3, TD3Config
 from embodkd.rl.train import TRAINING_SEED
 
-LEARNERS = ("ppo", "td3")
+LEARNERS = ("td3", "ppo")
 
 
 def train_residual(
@@ -32,11 +32,11 @@ def train_residual(
     *,
     base: str | Path,
     seed: int = 0,
-    total_steps: int = 3_000_000,
+    total_steps: int = 400_000,
     engine: str = "mujoco",
     options: Mapping[str, Any] | None = None,
     residual: Mapping[str, Any] | None = None,
-    learner: str = "ppo",
+    learner: str = "td3",
     ppo: Mapping[str, Any] | None = None,
     td3: Mapping[str, Any] | None = None,
     evaluate_every: int = 64_000,
@@ -49,8 +49,8 @@ def train_residual(
 ) -> Summary:
     """Correct the policy in the folder `base` on `task` for about `total_steps` control steps (all copies counted).
 
-    residual: settings of ResidualPolicy (alpha, every, hidden, sees_base). learner: ResiP's "ppo" with settings of
-    ResidualConfig, or "td3", which needs far fewer steps, with those of TD3Config. The sum is judged before the first
+    residual: settings of ResidualPolicy (alpha, every, hidden, sees_base). learner: "td3" with settings of
+    TD3Config, or ResiP's "ppo", which needs many times as many steps, with those of ResidualConfig. The sum is judged before the first
     iteration, where it equals the base, and then every `evaluate_every` steps; target: stop when two evaluations in a
     row reach this success share. Leaves `policy/` (best success on the fixed episodes, then best return) and
     `policy_last/` in the run folder: base and residual in one. A run that was killed goes on from its last checkpoint

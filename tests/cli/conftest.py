@@ -12,9 +12,10 @@ SMALL = {
     "train teacher": ["steps=1024", "ppo.num_envs=32", "ppo.minibatch=256", "evaluate_episodes=4", "episodes=4"],
     "train residual": [
         "steps=400",
-        "ppo.num_envs=2",
-        "ppo.minibatches=2",
-        "ppo.epochs=1",
+        "td3.num_envs=2",
+        "td3.every=64",
+        "td3.warmup=128",
+        "td3.critic_warmup=128",
         "evaluate_episodes=2",
         "episodes=2",
     ],

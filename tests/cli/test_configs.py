@@ -21,6 +21,7 @@ from embodkd.methods import get_method, method_names
 from embodkd.models import MODELS, model_names
 from embodkd.rl.config import STOCK, PPOConfig
 from embodkd.rl.residual_config import ResidualConfig
+from embodkd.rl.residual_td3 import TD3Config
 
 ANY = Config("train_teacher")
 
@@ -116,12 +117,13 @@ def test_ppo_files_hold_the_dataclass_and_stock_is_stock() -> None:
             assert given == {**fields, **STOCK}
 
 
-def test_the_residual_file_holds_the_defaults_of_policy_and_ppo() -> None:
+def test_the_residual_file_holds_the_defaults_of_policy_and_learners() -> None:
     top = Config("train_residual").top()
     known = parameters(POLICIES.get("residual"))
-    own = ("groups", "action_size", "base", "base_arguments")
+    own = ("groups", "action_size", "base", "base_arguments", "bounded")
     assert top["residual"] == {k: plain(p.default) for k, p in known.items() if k not in own}
     assert top["ppo"] == dataclasses.asdict(ResidualConfig())
+    assert top["td3"] == {name: plain(value) for name, value in dataclasses.asdict(TD3Config()).items()}
 
 
 @pytest.mark.parametrize("verb", [v for v in VERBS if v.config], ids=lambda v: v.title)

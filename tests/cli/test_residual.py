@@ -28,8 +28,8 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_base_becomes_a_judged_sum(embodkd, tmp_path: Path, base: Path, small) -> None:
     answer = embodkd("train", "residual", f"base={base}", *small["train residual"], "residual.hidden=[8]", "quiet=true")
     assert answer.code == 0, answer.err
-    # three whole iterations of two episodes of sixty steps
-    assert "360 steps" in answer.out and "of 2 episodes" in answer.out
+    # whole iterations of 32 steps in two copies
+    assert "448 steps" in answer.out and "of 2 episodes" in answer.out
     run = tmp_path / "runs/residual_peg_assembly"
     policy, meta = load_policy(run / "policy_last")
     assert meta["policy"] == "residual" and meta["task"]["options"]["randomness"] == "medium"

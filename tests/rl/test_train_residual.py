@@ -14,6 +14,7 @@ from embodkd.rl.loop import success_and_return
 
 ITERATION = 16 * 12
 SETTINGS = {
+    "learner": "ppo",
     "total_steps": 6 * ITERATION,
     "ppo": {"num_envs": 16, "epochs": 2, "minibatches": 2, "actor_warmup": 1, "normalise_rewards": True},
     "td3": {"num_envs": 16, "steps": 12, "every": 4, "batch_size": 32, "warmup": ITERATION, "critic_warmup": ITERATION},
@@ -117,7 +118,7 @@ def test_a_base_that_does_not_fit_is_refused(tmp_path, base):
 def test_wrong_settings_are_named(tmp_path, base):
     for changed, message in (
         ({"ppo": {"epoch": 3}}, "did you mean 'epochs'"),
-        ({"learner": "sac"}, "choose one of ppo, td3"),
+        ({"learner": "sac"}, "choose one of td3, ppo"),
         ({"learner": "td3", "td3": {"stepz": 3}}, "did you mean 'steps'"),
         ({"residual": {"alhpa": 3}}, "did you mean 'alpha'"),
         ({"residual": {"every": 3}}, "every=3 does not divide the 4 actions"),

@@ -79,7 +79,7 @@ class MugRack(Assembly):
     whichever side, and the tool be 9 cm away from the middle of the mug: it has let go (the card's mug_rack)."""
 
     name = "mug_rack"
-    max_steps = 120
+    max_steps = 80
     start = (-0.06, 0.0, 0.15)
     parts = (
         Part("rack", _rack, spot=(0.065, 0.0), height=0.0, fixed=True, shift=0.5, twist=0.3),

@@ -57,7 +57,7 @@ class OneLegLite(Assembly):
     nut caught it (the card's one_leg_lite)."""
 
     name = "one_leg_lite"
-    max_steps = 140
+    max_steps = 90
     parts = (
         Part("top", _top, spot=(0.045, 0.01), height=0.0, fixed=True, shift=0.3, twist=0.15),
         Part("leg", _leg, spot=(-0.075, -0.045), height=LEG_RADIUS, quat=LYING, shift=0.8),

@@ -55,7 +55,7 @@ class RoundTableLite(Assembly):
     axis are alike (the card's round_table_lite)."""
 
     name = "round_table_lite"
-    max_steps = 240
+    max_steps = 160
     parts = (
         Part("top", _top, spot=(0.075, 0.0), height=0.0, fixed=True, shift=0.5),
         Part("leg", _leg, spot=(-0.085, -0.075), height=0.0),

@@ -62,7 +62,7 @@ class StackLamp(Assembly):
     it stands on the socket's rim, however it is turned (the card's stack_lamp)."""
 
     name = "stack_lamp"
-    max_steps = 240
+    max_steps = 160
     parts = (
         Part("base", _base, spot=(0.075, 0.0), height=0.0, fixed=True, shift=0.5),
         Part("bulb", _bulb, spot=(-0.085, -0.075), height=0.0),
