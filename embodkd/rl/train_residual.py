@@ -49,10 +49,10 @@ def train_residual(
 ) -> Summary:
     """Correct the policy in the folder `base` on `task` for about `total_steps` control steps (all copies counted).
 
-    residual: settings of ResidualPolicy (alpha, every, hidden, sees_base). learner: "td3" with settings of
-    TD3Config, or ResiP's "ppo", which needs many times as many steps, with those of ResidualConfig. The sum is judged before the first
-    iteration, where it equals the base, and then every `evaluate_every` steps; target: stop when two evaluations in a
-    row reach this success share. Leaves `policy/` (best success on the fixed episodes, then best return) and
+    residual: settings of ResidualPolicy (alpha, every, hidden, sees_base). learner: "td3" with settings of TD3Config,
+    or ResiP's "ppo", which needs many times as many steps, with those of ResidualConfig. The sum is judged before the
+    first iteration, where it equals the base, and then every `evaluate_every` steps; target: stop when two evaluations
+    in a row reach this success share. Leaves `policy/` (best success on the fixed episodes, then best return) and
     `policy_last/` in the run folder: base and residual in one. A run that was killed goes on from its last checkpoint
     and ends in the same bits. ValueError for wrong settings or a `base` that does not fit the task.
     """
