@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.policies import ContinuousCritic
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_mlp
 from stable_baselines3.td3.policies import Actor, TD3Policy
-from torch import nn
+from torch import Tensor, nn
 
 from embodkd.policies import ResidualPolicy
 from embodkd.rl.checkpoint import load_slots, slots, under
@@ -52,6 +51,9 @@ class TD3Config:
     critic_hidden: tuple[int, ...] = (128, 128)
     tau: float = 0.01
     policy_delay: int = 2
+    # Weight of the mean square of the corrections (ResiP's c_2): far from a reward, where a critic hardly tells actions
+    # apart, the base's own shall stand.
+    penalty: float = 0.1
     # Control steps of the base with noise before any learning, and then of a critic that learns alone.
     warmup: int = 10_000
     critic_warmup: int = 10_000
@@ -88,6 +90,7 @@ class ResidualTD3(TD3):
             target_noise_clip=2 * config.target_noise,
             policy_kwargs={
                 "residual": env.policy,
+                "penalty": config.penalty,
                 "net_arch": {"pi": [], "qf": list(config.critic_hidden)},
                 "optimizer_kwargs": {"fused": True},
             },
@@ -153,11 +156,10 @@ class ResidualTD3(TD3):
 
 
 class ResidualTD3Policy(TD3Policy):
-    """The actor is the head of a residual policy; critics normalise their layers, which keeps them from dreaming up
-    values far from what they have seen."""
+    """The actor is the head of a residual policy; the critics are ours."""
 
-    def __init__(self, *arguments: Any, residual: ResidualPolicy, **options: Any) -> None:
-        self._residual = [residual]
+    def __init__(self, *arguments: Any, residual: ResidualPolicy, penalty: float, **options: Any) -> None:
+        self._residual, self._penalty = [residual], penalty
         super().__init__(*arguments, **options)
 
     def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> Actor:
@@ -168,12 +170,25 @@ class ResidualTD3Policy(TD3Policy):
         actor.mu = nn.Sequential(layers, nn.Tanh())
         return actor
 
-    def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> ContinuousCritic:
-        """stable-baselines3's, with layer normalisation after each hidden layer's product."""
-        critic = super().make_critic(features_extractor)
-        size = critic.q_networks[0][0].in_features
-        make = partial(create_mlp, size, 1, self.net_arch["qf"], post_linear_modules=[nn.LayerNorm])
-        critic.q_networks = [nn.Sequential(*make()) for _ in critic.q_networks]
-        for index, network in enumerate(critic.q_networks):
-            setattr(critic, f"qf{index}", network)
-        return critic
+    def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> Critic:
+        """See Critic."""
+        return Critic(**self._update_features_extractor(self.critic_kwargs, features_extractor), penalty=self._penalty)
+
+
+class Critic(ContinuousCritic):
+    """stable-baselines3's, with layer normalisation after each hidden layer's product; the actor pays for what it
+    corrects."""
+
+    def __init__(self, *arguments: Any, penalty: float, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.penalty = penalty
+        size, hidden = self.q_networks[0][0].in_features, options["net_arch"]
+        self.q_networks = [
+            nn.Sequential(*create_mlp(size, 1, hidden, post_linear_modules=[nn.LayerNorm])) for _ in self.q_networks
+        ]
+        for index, network in enumerate(self.q_networks):
+            setattr(self, f"qf{index}", network)
+
+    def q1_forward(self, obs: Tensor, actions: Tensor) -> Tensor:
+        """What the actor climbs, (N, 1): the first value less the price of the corrections."""
+        return super().q1_forward(obs, actions) - self.penalty * actions.square().mean(1, keepdim=True)

@@ -59,6 +59,17 @@ def test_the_actor_is_the_head_and_its_target_a_copy():
     }
 
 
+def test_the_actor_pays_for_the_mean_square_of_its_corrections():
+    learners = [make_learner(penalty=penalty) for penalty in (0.0, 0.5)]
+    free, priced = (learner.critic for learner in learners)
+    seen_NS, action_NA = torch.rand(7, learners[0].env.policy.seen_size), torch.rand(7, 10)
+    price_N1 = 0.5 * action_NA.square().sum(1, keepdim=True) / 10
+    for one, other in zip(free.parameters(), priced.parameters(), strict=True):
+        assert torch.equal(one, other)
+    torch.testing.assert_close(priced.q1_forward(seen_NS, action_NA), free(seen_NS, action_NA)[0] - price_N1)
+    assert torch.equal(priced(seen_NS, action_NA)[0], free(seen_NS, action_NA)[0])
+
+
 def test_stored_steps_are_what_happened():
     """Rewards only where an episode ended well, and the last state of an episode is its own, not the next one's."""
     learner = learn(make_learner(make_base(fitted=True), warmup=100_000), 4)
