@@ -20,7 +20,7 @@ def record(
     resume: bool,
     episodes: int,
     seed: int,
-    noise: float,
+    noise: float | None,
     groups: list[str] | None,
     only_success: bool,
     after: int,
@@ -45,6 +45,8 @@ def record(
     if policy == "expert":
         name = needed(task, "task", "embodkd record task=peg_assembly")["name"]
         options, label = task_options(task, engine, randomise), "expert"
+    elif noise is not None:
+        raise ValueError(f"noise={noise} is the scripted expert's; a policy acts as it is: leave the key out")
     else:
         actor, meta = load_policy(policy_folder(policy))
         name, options = task_of(meta, task, engine, randomise)
@@ -54,10 +56,10 @@ def record(
         world = make_task(name, num_envs, **options)
         try:
             if policy == "expert":
-                actor = _expert(world, noise)
+                actor = _expert(world, 1.0 if noise is None else noise)
             else:
                 check_task(actor, meta, world.spec, where=f"policy={policy}")
-            chosen = groups or [g for g in ("proprio", "privileged") if g in world.spec.groups]
+            chosen = groups or [g for g in ("proprio", "privileged", "relations") if g in world.spec.groups]
             facts = {group: world.spec.groups[group] for group in world.spec.check_groups(chosen)}
             made = recordings(
                 world, actor, episodes, chosen, seed=seed, only_success=only_success, after=after, quiet=quiet

@@ -143,7 +143,7 @@ def fill(
                     continue
                 if row is not None:
                     store.add(cell.name, row)
-                    print(f"{cell.name}: {100 * row['success_rate']:.1f} % in {row['minutes']} min", flush=True)
+                    print(f"{cell.name}: {100 * row['success_rate']:.1f} % in {row['minutes']:.1f} min", flush=True)
     return store.load(), len(failed)
 
 

@@ -57,6 +57,7 @@ LATE = {
     "train teacher data=digits model=cnn model.widths=[1,1,1,1,1,1]": ["cnn", "widths"],
     "reproduce nowher": ["nowher", "nkd_uskd"],
     "reproduce nowhere.yaml": ["nowhere.yaml"],
+    "record policy=nowhere noise=1.0": ["noise", "leave the key out"],
     "report nowhere": ["nowhere", "no such"],
     "train teacher seed=one": ["seed", "'one'", "int"],
     "train teacher task.randomness=hihg": ["hihg", "high"],
