@@ -20,6 +20,7 @@ from stable_baselines3.common.buffers import NStepReplayBuffer
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.policies import ContinuousCritic
+from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_mlp
 from stable_baselines3.td3.policies import Actor, TD3Policy
 from torch import Tensor, nn
@@ -109,12 +110,12 @@ class ResidualTD3(TD3):
                     f"step {self.num_timesteps}: the residual is no longer finite; the last checkpoint is intact; "
                     "look at the rewards, or lower td3.actor_rate or td3.critic_rate"
                 )
-        last = self.replay_buffer.pos
-        recent = slice(max(0, last - self.config.steps), last)
-        ended = self.replay_buffer.dones[recent] > 0
+        buffer = self.replay_buffer
+        recent = slice(max(0, buffer.pos - self.config.steps), buffer.pos)
+        ended = buffer.dones[recent] > 0
         if ended.any():
-            self.logger.record("rollout/ep_rew_mean", float(self.replay_buffer.rewards[recent].sum() / ended.sum()))
-        self.logger.record("train/correction", float(np.abs(self.replay_buffer.actions[recent]).mean()))
+            self.logger.record("rollout/ep_rew_mean", float(buffer.rewards[recent].sum() / ended.sum()))
+        self.logger.record("train/correction", float(np.abs(buffer.actions[recent]).mean()))
 
     def snapshot(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """(tensors, JSON state): networks, optimisers, all steps so far, the running episodes."""
@@ -182,7 +183,8 @@ class Critic(ContinuousCritic):
     def __init__(self, *arguments: Any, penalty: float, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.penalty = penalty
-        size, hidden = self.q_networks[0][0].in_features, options["net_arch"]
+        size = options["features_dim"] + get_action_dim(self.action_space)
+        hidden = options["net_arch"]
         self.q_networks = [
             nn.Sequential(*create_mlp(size, 1, hidden, post_linear_modules=[nn.LayerNorm])) for _ in self.q_networks
         ]
