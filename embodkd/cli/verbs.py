@@ -56,7 +56,7 @@ VERBS = (
         "embodkd.cli.residual:train_residual",
         (
             "embodkd train residual base=runs/diffusion_peg_assembly",
-            "embodkd train residual base=runs/diffusion_peg_assembly residual.every=8 learner=ppo run=runs/residual_per_chunk",
+            "embodkd train residual base=runs/diffusion_peg_assembly residual.every=8 learner=ppo",
         ),
         config="train_residual",
         needs=("base",),
