@@ -37,6 +37,7 @@ from embodkd.core.files import read_json, write_json
 from embodkd.core.schema import build
 
 _JUDGED = ("success_rate", "successes", "episodes", "ci95", "failures")
+_MADE_WITH = ("started", "python", "platform", "cpus", "device", "versions")
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,9 @@ def _finish(cell: Cell) -> dict[str, Any] | None:
     if cell.row is None:
         return None
     facts = {"table": cell.table, "setting": list(cell.setting), **cell.setting, **cell.row}
-    return {**facts, **judged(cell.run), "command": f"embodkd {cell.command}"}
+    manifest = read_json(cell.run / "manifest.json")
+    made_with = {key: manifest.get(key) for key in _MADE_WITH}
+    return {**facts, **judged(cell.run), "command": f"embodkd {cell.command}", "manifest": made_with}
 
 
 def judged(run: Path) -> dict[str, Any]:

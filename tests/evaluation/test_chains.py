@@ -42,7 +42,7 @@ def calls(monkeypatch):
         if "broken" in str(run):
             raise RuntimeError("no luck")
         run.mkdir(parents=True, exist_ok=True)
-        write_json(run / "manifest.json", {"finished": "now", "minutes": 1.5, "git_commit": "abc"})
+        write_json(run / "manifest.json", {"finished": "now", "minutes": 1.5, "git_commit": "abc", "cpus": 2})
         judged = {"success_rate": 0.5, "successes": 1, "episodes": 2, "ci95": [0.1, 0.9], "failures": {}}
         write_json(run / "evaluation.json", judged)
 
@@ -67,6 +67,7 @@ def test_rows_come_in_the_files_order_with_setting_and_command_and_are_made_once
     rows = result["tables"]["main"]
     assert [row["cell"] for row in rows] == [name for name, cell in cells.items() if cell.row]
     assert rows[0] | {"task": "easy", "seed": 0, "policy": "base", "minutes": 1.5, "successes": 1} == rows[0]
+    assert rows[0]["commit"] == "abc" and rows[0]["manifest"]["cpus"] == 2
     assert rows[0]["command"].startswith("embodkd distill student demos=")
     before = len(calls)
     chains.fill(cells, out, "toy")
