@@ -3,7 +3,7 @@
 ResiP learns on-policy and throws each episode away; with 1024 copies on a GPU that is cheap. Its authors' later work,
 "Residual Off-Policy RL for Finetuning Behavior Cloning Policies" (arXiv 2509.19301), keeps them: a replay buffer,
 returns over several steps and a critic with layer normalisation. This is that idea on stable-baselines3's TD3 (Fujimoto
-et al. 2018), without its demonstrations in the buffer and its ensemble of ten critics.
+et al. 2018), without demonstrations in the buffer.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def train_residual(
     """Correct the policy in the folder `base` on `task` for about `total_steps` control steps (all copies counted).
 
     residual: settings of ResidualPolicy (alpha, every, hidden, sees_base). learner: "td3" with settings of TD3Config,
-    or ResiP's "ppo", which needs many times as many steps, with those of ResidualConfig. The sum is judged before the
+    or ResiP's "ppo", which throws its steps away, with those of ResidualConfig. The sum is judged before the
     first iteration, where it equals the base, and then every `evaluate_every` steps; target: stop when two evaluations
     in a row reach this success share. Leaves `policy/` (best success on the fixed episodes, then best return) and
     `policy_last/` in the run folder: base and residual in one. A run that was killed goes on from its last checkpoint
@@ -128,7 +128,5 @@ def _on_base(
             f"base={folder}: a {meta['policy']} predicts no chunks of actions; make one from demonstrations with "
             "student=diffusion or student=mlp_chunk"
         )
-    return residual_on(base, **dict(options or {}), bounded=bounded), {
-        "policy": str(folder),
-        "lineage": meta["lineage"],
-    }
+    actor = residual_on(base, **dict(options or {}), bounded=bounded)
+    return actor, {"policy": str(folder), "lineage": meta["lineage"]}
