@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from embodkd.core.files import write_json
-from embodkd.evaluation import chains
+from embodkd.evaluation import chains, outcome
 
 SEEDS = (0, 1, 2)
 
@@ -82,7 +82,7 @@ def call(cell: Cell, resume: bool = True) -> None:
 
 def judged(cell: Cell) -> dict[str, Any]:
     """The row of a finished training."""
-    return {**chains.judged(cell.run), "command": cell.command}
+    return {**outcome.judged(cell.run), "command": cell.command}
 
 
 def arguments(doc: str | None) -> argparse.Namespace:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from embodkd.policies.base import POLICIES
@@ -13,7 +13,11 @@ from torch import Tensor, nn
 
 @POLICIES.register("mlp_chunk", modality="chunk")
 class MLPChunk(ChunkPolicy):
-    """`blocks` residual blocks of `width` on the vectors; predicts `horizon` actions and carries all of them out."""
+    """`blocks` residual blocks of `width` on the vectors; predicts `horizon` actions and carries all of them out.
+
+    error: what imitation makes small. Where demonstrations pass at different times, a "squared" error is smallest
+    between them, an "absolute" one on the way of most.
+    """
 
     def __init__(
         self,
@@ -25,8 +29,10 @@ class MLPChunk(ChunkPolicy):
         width: int = 1024,
         blocks: int = 5,
         dropout: float = 0.1,
+        error: Literal["squared", "absolute"] = "squared",
     ) -> None:
         super().__init__(action_size, horizon, execute=horizon)
+        self.error = error
         self._read(groups, vectors)
         self.layers = nn.Sequential(
             nn.Linear(self.normaliser.size, width),
@@ -39,9 +45,9 @@ class MLPChunk(ChunkPolicy):
         return self.layers(self.vector(obs)).view_as(plan_NHA)
 
     def loss(self, obs: Mapping[str, Tensor], actions_NHA: Tensor) -> Tensor:
-        """Mean squared error of the normalised actions, (N,)."""
-        found_NHA = self.chunk(obs, actions_NHA)
-        return (found_NHA - self.actions.normalise(actions_NHA)).square().mean((1, 2))
+        """Mean error of the normalised actions, (N,)."""
+        error_NHA = self.chunk(obs, actions_NHA) - self.actions.normalise(actions_NHA)
+        return (error_NHA.square() if self.error == "squared" else error_NHA.abs()).mean((1, 2))
 
 
 class ResidualLayers(nn.Module):

@@ -6,8 +6,10 @@ from embodkd.cli.common import needed
 
 
 def report(run: str | None, out: str | None) -> int:
-    """Write the report of a run, or of a folder with several."""
+    """Write the report of a run, of a folder with several, or of a file of tables."""
     from embodkd.evaluation.report import write_report
+    from embodkd.evaluation.report_tables import write_tables
 
-    print(write_report(needed(run, "run", "embodkd report runs/demo"), out))
+    where = needed(run, "run", "embodkd report runs/demo")
+    print(write_tables(where, out) if where.endswith(".json") else write_report(where, out))
     return 0

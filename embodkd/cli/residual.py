@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from embodkd.cli.common import needed, policy_folder, task_of, use_threads
@@ -69,5 +70,25 @@ def train_residual(
             from embodkd.cli.evaluate import judge
 
             print(f"{run}: {judge(summary.policy, episodes=episodes, seed=0, quiet=quiet)}")
+            _measure_corrections(folder.path, summary.policy, evaluate_episodes)
         folder.finish(minutes=summary.minutes)
     return 0
+
+
+def _measure_corrections(run: Path, policy: Path, episodes: int) -> None:
+    """Leave corrections.json where the task is an assembly, whose phases are known."""
+    from embodkd.core.files import write_json
+    from embodkd.envs import make_task
+    from embodkd.envs.tasks.assembly.task import Assembly
+    from embodkd.evaluation.corrections import corrections
+    from embodkd.evaluation.outcome import CORRECTIONS
+    from embodkd.policies import ResidualPolicy, load_policy
+
+    actor, meta = load_policy(policy)
+    name, options = task_of(meta, None, None, None)
+    task = make_task(name, episodes, **options)
+    try:
+        if isinstance(task, Assembly) and isinstance(actor, ResidualPolicy):
+            write_json(run / CORRECTIONS, corrections(actor, task))
+    finally:
+        task.close()

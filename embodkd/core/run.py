@@ -1,7 +1,7 @@
 """The run folder: config, manifest, metrics and checkpoints of one run, safe against kills and full disks.
 
 runs/<name>/config.yaml      what was asked for (resolved)
-            manifest.json    git commit, versions, seed, device, command, minutes
+            manifest.json    git commit, versions, seed, device, command, minutes, peak memory
             metrics.jsonl    one line per `log`, plus tensorboard/ (and a tracker, if asked for) with the same numbers
             checkpoints/step_N/   tensors.safetensors + state.json, whole or absent
 """
@@ -27,6 +27,7 @@ from embodkd.core.files import (
     atomic_folder,
     clear_os_error,
     read_json,
+    read_lines,
     read_tensors,
     remove_folder,
     sweep_leftovers,
@@ -35,6 +36,7 @@ from embodkd.core.files import (
     write_tensors,
 )
 from embodkd.core.manifest import git_commit, now, versions
+from embodkd.core.memory import peak_memory
 from embodkd.core.tracker import Trackers, check_tracker
 
 if TYPE_CHECKING:
@@ -137,9 +139,7 @@ class RunFolder:
 
     def metrics(self) -> list[dict[str, Any]]:
         """All lines logged so far."""
-        file = self.path / "metrics.jsonl"
-        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-        return [json.loads(line) for line in lines]
+        return read_lines(self.path / "metrics.jsonl")
 
     def save_checkpoint(self, step: int, tensors: Mapping[str, Tensor | np.ndarray], state: Mapping[str, Any]) -> Path:
         """Write checkpoints/step_N whole or not at all; the last two are kept. A failed save leaves the former one."""
@@ -187,8 +187,12 @@ class RunFolder:
         return read_json(self.path / "manifest.json")
 
     def finish(self, **facts: Any) -> None:
-        """Mark the run as finished in the manifest, with facts such as its `minutes=`; then close it."""
-        self.note(finished=now(), **facts)
+        """Mark the run as finished in the manifest, with facts such as its `minutes=`; then close it.
+
+        Of a run of several processes, `memory_mib` is that of the hungriest that finished it.
+        """
+        memory = max(peak_memory(), self.manifest().get("memory_mib", 0))
+        self.note(finished=now(), memory_mib=memory, **facts)
         self.close()
 
     def close(self) -> None:

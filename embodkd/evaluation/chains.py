@@ -14,7 +14,8 @@ A file in configs/systems/ names its grids and cells:
 
 {run} is the cell's own run folder, the name of another cell in braces is that cell's, any grid key its value. `set`
 gives values that depend on one of the grid's: `set: {task: {peg_assembly: {steps: 100}}}`. A cell without `row` only
-leaves something that others need. `only: {seed: [0]}` restricts a cell to a part of the grid.
+leaves something that others need; one that only evaluates says out={run}/evaluation.json. `only: {seed: [0]}` restricts
+a cell to a part of the grid.
 """
 
 from __future__ import annotations
@@ -35,9 +36,7 @@ import yaml
 
 from embodkd.core.files import read_json, write_json
 from embodkd.core.schema import build
-
-_JUDGED = ("success_rate", "successes", "episodes", "ci95", "failures")
-_MADE_WITH = ("started", "python", "platform", "cpus", "device", "versions")
+from embodkd.evaluation.outcome import is_finished, outcome
 
 
 @dataclass(frozen=True)
@@ -179,33 +178,20 @@ def _grid(grid: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
 def _collect(cell: Cell, cells: Mapping[str, Cell], todo: dict[str, Cell]) -> None:
     """`cell` and, before it, what it needs and is not finished in its folder."""
     for name in cell.after:
-        if name not in todo and not _is_finished(cells[name]):
+        if name not in todo and not is_finished(cells[name].run):
             _collect(cells[name], cells, todo)
     todo[cell.name] = cell
 
 
-def _is_finished(cell: Cell) -> bool:
-    manifest = cell.run / "manifest.json"
-    return manifest.is_file() and read_json(manifest).get("finished") is not None
-
-
 def _finish(cell: Cell) -> dict[str, Any] | None:
     """Run the command, going on in a half-done run folder; its row, or None if it has none."""
-    if not _is_finished(cell):
-        call([*shlex.split(cell.command), "quiet=true", *(["resume=true"] if cell.run.exists() else [])])
+    if not is_finished(cell.run):
+        again = ["resume=true"] if (cell.run / "manifest.json").exists() else []
+        call([*shlex.split(cell.command), "quiet=true", *again])
     if cell.row is None:
         return None
     facts = {"table": cell.table, "setting": list(cell.setting), **cell.setting, **cell.row}
-    manifest = read_json(cell.run / "manifest.json")
-    made_with = {key: manifest.get(key) for key in _MADE_WITH}
-    return {**facts, **judged(cell.run), "command": f"embodkd {cell.command}", "manifest": made_with}
-
-
-def judged(run: Path) -> dict[str, Any]:
-    """What a finished training came to: the judgement of its policy, minutes and commit."""
-    evaluation, manifest = read_json(run / "evaluation.json"), read_json(run / "manifest.json")
-    row = {key: evaluation[key] for key in _JUDGED}
-    return {**row, "minutes": manifest.get("minutes"), "commit": manifest.get("git_commit")}
+    return {**facts, "command": f"embodkd {cell.command}", **outcome(cell.run)}
 
 
 def call(words: Sequence[str]) -> None:

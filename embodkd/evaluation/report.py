@@ -20,8 +20,6 @@ def write_report(run: str | Path, out: str | Path | None = None) -> Path:
 
     Shows what is there and leaves out what is not.  ``out``: a file; by default report.html in ``run``.
     """
-    import embodkd
-
     run = Path(run)
     found = members(run)
     sections = [
@@ -34,19 +32,26 @@ def write_report(run: str | Path, out: str | Path | None = None) -> Path:
         show.failures(found),
         show.making(found),
     ]
-    template = resources.files("embodkd.evaluation").joinpath("report_template.html").read_text(encoding="utf-8")
-    page = Template(template).substitute(
-        title=escape(_title(run, found)),
-        facts="".join(f"<span>{escape(fact)}</span>" for fact in _facts(found)),
-        lead=_lead(found),
-        sections="\n".join(section for section in sections if section),
-        version=embodkd.__version__,
-        date=datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC"),
-    )
+    page = page_of(escape(_title(run, found)), _facts(found), _lead(found), sections)
     out = Path(out) if out is not None else run / "report.html"
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(out, page)
     return out
+
+
+def page_of(title: str, facts: Sequence[str], lead: str, sections: Sequence[str]) -> str:
+    """The whole page around its sections; `title`, `lead` and sections are HTML, facts plain text."""
+    import embodkd
+
+    template = resources.files("embodkd.evaluation").joinpath("report_template.html").read_text(encoding="utf-8")
+    return Template(template).substitute(
+        title=title,
+        facts="".join(f"<span>{escape(fact)}</span>" for fact in facts),
+        lead=lead,
+        sections="\n".join(section for section in sections if section),
+        version=embodkd.__version__,
+        date=datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC"),
+    )
 
 
 def _title(run: Path, found: Sequence[Member]) -> str:

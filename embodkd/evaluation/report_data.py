@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from embodkd.core.files import read_json
+from embodkd.core.files import read_json, read_lines
 from embodkd.evaluation.result import Evaluation
 
 _ORDER = ("teacher", "student", "blind")
@@ -97,21 +96,7 @@ def _member(folder: Path, colour: str) -> Member:
         member.policy = read_json(folder / "policy" / "config.json")
     if (folder / "ablation.json").exists():
         member.ablation = read_json(folder / "ablation.json")
-    if (folder / "metrics.jsonl").exists():
-        member.metrics = _metrics(folder / "metrics.jsonl")
+    member.metrics = read_lines(folder / "metrics.jsonl")
     if (folder / "config.yaml").exists():
         member.config = (folder / "config.yaml").read_text(encoding="utf-8")
     return member
-
-
-def _metrics(file: Path) -> list[dict[str, Any]]:
-    rows = []
-    lines = file.read_text(encoding="utf-8").splitlines()
-    for number, line in enumerate(lines):
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            # A run that is still going on, or was killed, may have written half of its last line.
-            if number + 1 < len(lines):
-                raise ValueError(f"{file}: line {number + 1} is not JSON ({error}); remove it") from error
-    return rows

@@ -16,7 +16,8 @@ _LARGEST_VIDEO = 25_000_000
 _WAYS = {"blank": "all zeros", "mean": "its mean", "shuffle": "another episode's", "freeze": "its first frame, forever"}
 
 
-def _section(title: str, note: str, body: str) -> str:
+def section(title: str, note: str, body: str) -> str:
+    """A titled part of the page, "" without a body; `note` and `body` are HTML."""
     return f"<section><h2>{escape(title)}</h2><p>{note}</p>{body}</section>" if body else ""
 
 
@@ -60,7 +61,7 @@ def success(found: Sequence[Member]) -> str:
     body = f'<div class="card">{"".join(bars)}{_verdicts(found)}</div>' if bars else ""
     what = "The largest logit is at the label" if _of_items(found) else "Success at the last step of each episode"
     note = f"{what}. The whisker is Wilson’s 95 % interval."
-    return _section("Success", note, body)
+    return section("Success", note, body)
 
 
 def _verdicts(found: Sequence[Member]) -> str:
@@ -94,7 +95,7 @@ def films(run: Path, found: Sequence[Member]) -> str:
         )
     body = f'<div class="card">{"".join(figures)}</div>' if figures else ""
     note = "The same episodes for each policy, with what its cameras show it, in real time."
-    return _section("In motion", note, body)
+    return section("In motion", note, body)
 
 
 def reading(found: Sequence[Member]) -> str:
@@ -117,7 +118,7 @@ def reading(found: Sequence[Member]) -> str:
         rows.append(f"<tr><td><code>{escape(name)}</code></td><td>{mark}</td><td>{shape}</td>{cells}</tr>")
     table = f"<table><tr><th>Observation group</th><th>Mark</th><th>Shape</th>{head}</tr>{''.join(rows)}</table>"
     note = "A privileged group exists in simulation only; a deployed robot would not have it."
-    return _section("What each policy reads", note, f'<div class="card scroll">{table}</div>' if rows else "")
+    return section("What each policy reads", note, f'<div class="card scroll">{table}</div>' if rows else "")
 
 
 def ablations(found: Sequence[Member]) -> str:
@@ -138,7 +139,7 @@ def ablations(found: Sequence[Member]) -> str:
         "Each sensor is spoiled in turn, on the same episodes. A policy that loses nothing does not need that sensor; "
         "another episode’s picture is the fairest test, since it looks right and is wrong."
     )
-    return _section("Does it use its sensors?", note, "".join(cards))
+    return section("Does it use its sensors?", note, "".join(cards))
 
 
 def _ablation_bar(label: str, hint: str, row: dict[str, Any], verdict: str, colour: str) -> str:
@@ -161,7 +162,7 @@ def curves(found: Sequence[Member]) -> str:
     if any(rest):
         more = "".join(filter(None, rest))
         body += f'<details><summary>All other curves</summary><div class="grid wide more">{more}</div></details>'
-    return _section("Learning", "As logged in metrics.jsonl.", body)
+    return section("Learning", "As logged in metrics.jsonl.", body)
 
 
 def _telling(member: Member) -> tuple[list[str], list[str], list[str]]:
@@ -207,8 +208,8 @@ def failures(found: Sequence[Member]) -> str:
     head = f"<tr><th>{'Model' if unit == 'Items' else 'Policy'}</th><th>Failure</th><th>{unit}</th><th>{key}</th></tr>"
     table = f'<div class="card scroll"><table>{head}{"".join(rows)}</table></div>' if rows else ""
     if unit == "Items":
-        return _section("What is taken for what", "The ids are those of the data set.", table)
-    return _section("How episodes fail", "Each seed can be played again by itself.", table)
+        return section("What is taken for what", "The ids are those of the data set.", table)
+    return section("How episodes fail", "Each seed can be played again by itself.", table)
 
 
 def _of_items(found: Sequence[Member]) -> bool:
@@ -240,4 +241,4 @@ def making(found: Sequence[Member]) -> str:
         if member.config:
             config = f"<details><summary>Settings</summary><pre>{escape(member.config)}</pre></details>"
         cards.append(f'<div class="card made"><h3>{escape(member.title)}</h3>{command}<dl>{listed}</dl>{config}</div>')
-    return _section("How it was made", "The command and everything that could move a number.", "".join(cards))
+    return section("How it was made", "The command and everything that could move a number.", "".join(cards))

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 from stable_baselines3 import TD3
-from stable_baselines3.common.buffers import NStepReplayBuffer
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.policies import ContinuousCritic
@@ -28,9 +27,7 @@ from torch import Tensor, nn
 from embodkd.policies import ResidualPolicy
 from embodkd.rl.checkpoint import load_slots, slots, under
 from embodkd.rl.residual_stream import ResidualStream
-
-# What the buffer holds of each step.
-_KEPT = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
+from embodkd.rl.rewarded_buffer import KEPT, RewardedBuffer
 
 
 @dataclass(frozen=True)
@@ -44,6 +41,8 @@ class TD3Config:
     gamma: float = 0.97
     # Rewards are added up over this many steps before the critic is asked what follows.
     n_steps: int = 5
+    # Share of each batch from episodes that earned something.
+    rewarded: float = 0.0
     # Standard deviations of the noise on actions and on the targets' actions, in units of alpha.
     noise: float = 0.05
     target_noise: float = 0.03
@@ -55,6 +54,9 @@ class TD3Config:
     # Weight of the mean square of the corrections (ResiP's c_2): far from a reward, where a critic hardly tells actions
     # apart, the base's own shall stand.
     penalty: float = 0.1
+    # The critics begin without an opinion of corrections, and the actor climbs the lower of both values: where few
+    # episodes of the base are rewarded, it otherwise unlearns these first.
+    cautious: bool = False
     # Control steps of the base with noise before any learning, and then of a critic that learns alone.
     warmup: int = 10_000
     critic_warmup: int = 10_000
@@ -63,13 +65,15 @@ class TD3Config:
         for name in ("num_envs", "steps", "every", "batch_size", "n_steps", "policy_delay"):
             if getattr(self, name) < 1:
                 raise ValueError(f"td3.{name} is {getattr(self, name)}; it must be at least 1")
+        if not 0.0 <= self.rewarded < 1.0:
+            raise ValueError(f"td3.rewarded is {self.rewarded}; it must be at least 0 and less than 1")
 
 
 class ResidualTD3(TD3):
     """See TD3Config. total_steps: what the buffer must hold; nothing is ever forgotten."""
 
     policy: ResidualTD3Policy
-    replay_buffer: NStepReplayBuffer
+    replay_buffer: RewardedBuffer
     env: ResidualStream
 
     def __init__(self, env: ResidualStream, config: TD3Config, total_steps: int, seed: int = 0) -> None:
@@ -83,7 +87,8 @@ class ResidualTD3(TD3):
             batch_size=config.batch_size,
             tau=config.tau,
             gamma=config.gamma,
-            n_steps=config.n_steps,
+            replay_buffer_class=RewardedBuffer,
+            replay_buffer_kwargs={"n_steps": config.n_steps, "gamma": config.gamma, "share": config.rewarded},
             train_freq=config.steps,
             gradient_steps=max(1, config.num_envs * config.steps // config.every),
             policy_delay=config.policy_delay,
@@ -92,6 +97,7 @@ class ResidualTD3(TD3):
             policy_kwargs={
                 "residual": env.policy,
                 "penalty": config.penalty,
+                "cautious": config.cautious,
                 "net_arch": {"pi": [], "qf": list(config.critic_hidden)},
                 "optimizer_kwargs": {"fused": True},
             },
@@ -120,22 +126,19 @@ class ResidualTD3(TD3):
     def snapshot(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """(tensors, JSON state): networks, optimisers, all steps so far, the running episodes."""
         net, buffer = self.policy, self.replay_buffer
-        assert not buffer.full, "the buffer holds all steps of a training"
         tensors: dict[str, Any] = {f"net.{name}": value for name, value in net.state_dict().items()}
         tensors |= {**slots(net.actor.optimizer, "actor."), **slots(net.critic.optimizer, "critic.")}
-        tensors |= {f"buffer.{name}": getattr(buffer, name)[: buffer.pos] for name in _KEPT}
+        tensors |= {f"buffer.{name}": getattr(buffer, name)[: buffer.pos] for name in KEPT}
         tensors |= {f"env.{name}": value for name, value in self.env.state_dict().items()}
         return {**tensors, "seen": self._last_obs}, {"updates": self._n_updates}
 
     def restore(self, tensors: dict[str, Any], state: Mapping[str, Any]) -> None:
         """Go on from a snapshot."""
-        net, buffer = self.policy, self.replay_buffer
+        net = self.policy
         net.load_state_dict({n: torch.as_tensor(v) for n, v in under(tensors, "net.").items()})
         load_slots(net.actor.optimizer, under(tensors, "actor."))
         load_slots(net.critic.optimizer, under(tensors, "critic."))
-        for name, rows in under(tensors, "buffer.").items():
-            buffer.pos = len(rows)
-            getattr(buffer, name)[: buffer.pos] = rows
+        self.replay_buffer.fill(under(tensors, "buffer."))
         self.env.load_state_dict(under(tensors, "env."))
         self._last_obs = np.array(tensors["seen"])
         self._n_updates = state["updates"]
@@ -159,8 +162,10 @@ class ResidualTD3(TD3):
 class ResidualTD3Policy(TD3Policy):
     """The actor is the head of a residual policy; the critics are ours."""
 
-    def __init__(self, *arguments: Any, residual: ResidualPolicy, penalty: float, **options: Any) -> None:
-        self._residual, self._penalty = [residual], penalty
+    def __init__(
+        self, *arguments: Any, residual: ResidualPolicy, penalty: float, cautious: bool, **options: Any
+    ) -> None:
+        self._residual, self._caution = [residual], {"penalty": penalty, "cautious": cautious}
         super().__init__(*arguments, **options)
 
     def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> Actor:
@@ -173,16 +178,16 @@ class ResidualTD3Policy(TD3Policy):
 
     def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> Critic:
         """See Critic."""
-        return Critic(**self._update_features_extractor(self.critic_kwargs, features_extractor), penalty=self._penalty)
+        return Critic(**self._update_features_extractor(self.critic_kwargs, features_extractor), **self._caution)
 
 
 class Critic(ContinuousCritic):
     """stable-baselines3's, with layer normalisation after each hidden layer's product; the actor pays for what it
     corrects."""
 
-    def __init__(self, *arguments: Any, penalty: float, **options: Any) -> None:
+    def __init__(self, *arguments: Any, penalty: float, cautious: bool, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.penalty = penalty
+        self.penalty, self.cautious = penalty, cautious
         size = options["features_dim"] + get_action_dim(self.action_space)
         hidden = options["net_arch"]
         self.q_networks = [
@@ -190,7 +195,14 @@ class Critic(ContinuousCritic):
         ]
         for index, network in enumerate(self.q_networks):
             setattr(self, f"qf{index}", network)
+            if cautious:
+                # What it believes of a correction shall come from what was tried, not from its first weights, or the
+                # actor follows these at once, far from all that the base does.
+                first = next(network.children())
+                assert isinstance(first, nn.Linear)
+                nn.init.zeros_(first.weight[:, options["features_dim"] :])
 
     def q1_forward(self, obs: Tensor, actions: Tensor) -> Tensor:
-        """What the actor climbs, (N, 1): the first value less the price of the corrections."""
-        return super().q1_forward(obs, actions) - self.penalty * actions.square().mean(1, keepdim=True)
+        """What the actor climbs, (N, 1): the first value, or the lower one, less the price of the corrections."""
+        value_N1 = torch.minimum(*self(obs, actions)) if self.cautious else super().q1_forward(obs, actions)
+        return value_N1 - self.penalty * actions.square().mean(1, keepdim=True)

@@ -1,9 +1,12 @@
-"""A process that keeps its memory asks the kernel for fewer fresh pages, and computes the same."""
+"""A process that keeps its memory asks the kernel for fewer fresh pages; what it took at most is known."""
 
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+
+from embodkd.core.memory import peak_memory
 
 COUNT = """
 import resource, sys, torch
@@ -30,3 +33,12 @@ def test_freed_blocks_are_used_again_instead_of_asking_the_kernel():
         assert done.returncode == 0, done.stderr
         faults[way] = int(done.stdout)
     assert faults["keep"] * 2 < faults["plain"]
+
+
+def test_the_peak_grows_by_what_is_held_and_stays_when_it_is_freed():
+    before = peak_memory()
+    held = np.ones(2**26)  # 512 MiB, touched
+    grown = peak_memory()
+    del held
+    assert peak_memory() >= grown >= before
+    assert grown >= 512

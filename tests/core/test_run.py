@@ -34,6 +34,14 @@ def test_finish_records_facts(tmp_path):
     assert manifest["minutes"] == 1.5 and manifest["finished"]
 
 
+def test_memory_is_the_most_that_any_process_of_the_run_held(tmp_path, monkeypatch):
+    for held, known in ((300, 300), (200, 300), (400, 400)):
+        monkeypatch.setattr("embodkd.core.run.peak_memory", lambda held=held: held)
+        with RunFolder.open(tmp_path / "a", CONFIG, resume=True) as run:
+            run.finish()
+        assert run.manifest()["memory_mib"] == known
+
+
 @pytest.fixture
 def clock(monkeypatch):
     """Seconds that the run folder believes have passed."""

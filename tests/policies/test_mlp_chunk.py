@@ -28,3 +28,18 @@ def test_the_loss_is_the_mean_squared_error_of_each_normalised_chunk():
     torch.testing.assert_close(policy.loss(obs, actions), torch.stack(slow), atol=1e-5, rtol=1e-5)
     perfect = policy.actions.denormalise(found)
     assert policy.loss(obs, perfect).max() < 1e-9
+
+
+@pytest.mark.parametrize(("error", "expected"), [("squared", -0.2), ("absolute", -1.0)])
+def test_where_demonstrations_disagree_a_squared_error_ends_at_their_mean_an_absolute_one_with_most(error, expected):
+    torch.manual_seed(0)
+    policy = make_policy("mlp_chunk", GROUPS, 1, width=8, blocks=1, horizon=1, dropout=0.0, error=error)
+    seen = {name: torch.zeros(5, *group.shape) for name, group in GROUPS.items()}
+    actions_NHA = torch.tensor([-1.0, -1.0, -1.0, 1.0, 1.0]).view(5, 1, 1)
+    optimiser = torch.optim.Adam(policy.parameters(), 0.01)
+    for step in range(400):
+        optimiser.param_groups[0]["lr"] = 0.01 * 0.99**step
+        optimiser.zero_grad()
+        policy.loss(seen, actions_NHA).mean().backward()
+        optimiser.step()
+    assert policy.chunk(seen, actions_NHA)[0].item() == pytest.approx(expected, abs=0.03)

@@ -59,14 +59,25 @@ def test_the_actor_is_the_head_and_its_target_a_copy():
     }
 
 
-def test_the_actor_pays_for_the_mean_square_of_its_corrections():
-    learners = [make_learner(penalty=penalty) for penalty in (0.0, 0.5)]
+def test_a_cautious_critic_believes_nothing_of_a_correction_before_it_has_seen_any():
+    learner = make_learner(cautious=True)
+    seen_NS = torch.rand(7, learner.env.policy.seen_size)
+    for other in (torch.zeros(7, 10), torch.rand(7, 10)):
+        for one, two in zip(learner.critic(seen_NS, torch.ones(7, 10)), learner.critic(seen_NS, other), strict=True):
+            assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("cautious", [False, True])
+def test_the_actor_climbs_one_value_less_the_mean_square_of_its_corrections(cautious):
+    learners = [make_learner(penalty=penalty, cautious=cautious) for penalty in (0.0, 0.5)]
     free, priced = (learner.critic for learner in learners)
     seen_NS, action_NA = torch.rand(7, learners[0].env.policy.seen_size), torch.rand(7, 10)
     price_N1 = 0.5 * action_NA.square().sum(1, keepdim=True) / 10
     for one, other in zip(free.parameters(), priced.parameters(), strict=True):
         assert torch.equal(one, other)
-    torch.testing.assert_close(priced.q1_forward(seen_NS, action_NA), free(seen_NS, action_NA)[0] - price_N1)
+    values = free(seen_NS, action_NA)
+    climbed_N1 = torch.minimum(*values) if cautious else values[0]
+    torch.testing.assert_close(priced.q1_forward(seen_NS, action_NA), climbed_N1 - price_N1)
     assert torch.equal(priced(seen_NS, action_NA)[0], free(seen_NS, action_NA)[0])
 
 

@@ -57,6 +57,7 @@ class Hanging(Pair):
 
     base: str
     part: str
+    near = 0.1
 
     def joined(self, relative: Poses) -> np.ndarray:
         """Whether each copy's pair is together, (N,): where a peg's axis meets the middle of the handle it is

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import mujoco
 import numpy as np
@@ -59,6 +60,8 @@ class Pair(ABC):
 
     base: str
     part: str
+    near: ClassVar[float] = 0.03
+    """How close (m, sideways) to the base's axis the part is where it is about to be joined."""
 
     @abstractmethod
     def joined(self, relative: Poses) -> np.ndarray:
