@@ -85,6 +85,8 @@ def read_chains(file: str | Path, runs: str | Path | None = None) -> dict[str, C
                 chosen |= choices.get(setting[key], {})
             place = "/".join(str(value) for value in setting.values())
             folders = {name: runs / place / name for name in kinds}
+            if twice := sorted(chosen.keys() & folders.keys()):
+                raise ValueError(f"{file}: tables.{table_name}: {twice[0]!r} is a cell and a setting; rename one of them")
             for name, kind in kinds.items():
                 if any(setting[key] not in allowed for key, allowed in kind.only.items()):
                     continue
@@ -110,12 +112,14 @@ def fill(
 ) -> tuple[dict[str, Any], int]:
     """Run what is not stored yet of the cells whose name contains one of `words` (all without), and what these need.
 
+    A word that is itself a cell's name means that cell alone.
+
     Returns the results and how many cells failed; each failure is printed and holds up only what comes after it.
     """
     store = _Store(Path(out), slug, list(cells))
     stored = store.names()
     wanted = [c for c in cells.values() if c.row is not None and c.name not in stored]
-    wanted = [c for c in wanted if not words or any(word in c.name for word in words)]
+    wanted = [c for c in wanted if not words or any(c.name == w if w in cells else w in c.name for w in words)]
     todo: dict[str, Cell] = {}
     for cell in wanted:
         _collect(cell, cells, todo)

@@ -165,7 +165,8 @@ class ResidualTD3Policy(TD3Policy):
     def __init__(
         self, *arguments: Any, residual: ResidualPolicy, penalty: float, cautious: bool, **options: Any
     ) -> None:
-        self._residual, self._caution = [residual], {"penalty": penalty, "cautious": cautious}
+        self._residual = [residual]
+        self._caution: dict[str, Any] = {"penalty": penalty, "cautious": cautious}
         super().__init__(*arguments, **options)
 
     def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> Actor:

@@ -80,6 +80,16 @@ def test_what_is_needed_comes_first_and_only_that_is_run(cells, calls, tmp_path)
     assert [words[0] for words in calls] == ["record", "distill", "evaluate"]
 
 
+def test_a_whole_name_means_that_cell_and_a_part_all_that_contain_it(tmp_path, calls):
+    file = tmp_path / "toy.yaml"
+    file.write_text(FILE.replace("probe: {after", "base_probe: {after"))
+    cells = chains.read_chains(file, tmp_path / "runs")
+    result, _ = chains.fill(cells, tmp_path / "toy.json", "toy", words=["easy/0/base"])
+    assert [row["cell"] for row in result["tables"]["main"]] == ["easy/0/base"]
+    result, _ = chains.fill(cells, tmp_path / "toy.json", "toy", words=["easy/0/b"])
+    assert [row["cell"] for row in result["tables"]["main"]] == ["easy/0/base", "easy/0/base_probe"]
+
+
 def test_a_failure_holds_up_what_comes_after_it_and_nothing_else(tmp_path, calls, capsys):
     file = tmp_path / "toy.yaml"
     file.write_text(FILE.replace("hard", "broken"))
@@ -95,8 +105,9 @@ def test_a_failure_holds_up_what_comes_after_it_and_nothing_else(tmp_path, calls
         (("after: [demos]", "after: [demo]"), "no cell 'demo'"),
         (("{steps}", "{step}"), "nothing is called {step}"),
         (("command: \"record", "comand: \"record"), "did you mean"),
+        (("{steps: 10}", "{base: 10}"), "'base' is a cell and a setting"),
     ],
-    ids=["dependency", "placeholder", "key"],
+    ids=["dependency", "placeholder", "key", "two meanings"],
 )  # fmt: skip
 def test_a_wrong_name_is_found_before_anything_runs(tmp_path, wrong, said):
     file = tmp_path / "toy.yaml"
