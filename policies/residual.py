@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from embodkd.policies.base import POLICIES, Policy, dense, make_policy
 from embodkd.policies.chunk import ChunkPolicy
+from embodkd.policies.mlp_chunk import MLPChunk
 from embodkd.policies.session import CHUNK, in_chunks
 from torch import Tensor, nn
 
@@ -24,8 +26,9 @@ class ResidualPolicy(Policy):
     base: a policy that predicts chunks, built from `base_arguments`; it never learns again. `residual_on` puts a
     trained one there. every: control steps between two looks of the head; it then corrects that many actions of the
     base at once (1: closed loop; the base's `execute`: one correction per chunk). sees_base: whether the head is told
-    the actions that it corrects. bounded: a correction is squeezed into -1..1 by tanh. The head starts at zero,
-    so the sum starts as the base.
+    the actions that it corrects. bounded: a correction is squeezed into -1..1 by tanh. fine_tune: in place of a small
+    head, a copy of the base itself learns (an mlp_chunk's, one correction per chunk). The head starts at zero, so the
+    sum starts as the base.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class ResidualPolicy(Policy):
         hidden: tuple[int, ...] = (256, 256),
         sees_base: bool = True,
         bounded: bool = False,
+        fine_tune: bool = False,
     ) -> None:
         super().__init__(action_size)
         frozen = make_policy(base, groups, action_size, **dict(base_arguments or {}))
@@ -59,8 +63,18 @@ class ResidualPolicy(Policy):
         self.alpha, self.every, self.sees_base, self.bounded = alpha, every, sees_base, bounded
         self.outputs = every * action_size
         self.seen_size = self.normaliser.size + (self.outputs if sees_base else 0)
-        self.head = relu_layers([self.seen_size, *hidden, self.outputs], bias=False)
-        nn.init.zeros_(last_linear(self.head).weight)
+        self.hidden, self.fine_tune = tuple(hidden), fine_tune
+        self.head: nn.Module
+        if fine_tune:
+            if not isinstance(frozen, MLPChunk) or every != frozen.execute or not sees_base or bounded:
+                raise ValueError(
+                    "policy residual: fine_tune copies an mlp_chunk: say every=its horizon and sees_base=true, and "
+                    "learn by learner=ppo"
+                )
+            self.head = Copy(frozen, alpha)
+        else:
+            self.head = relu_layers([self.seen_size, *hidden, self.outputs], bias=False)
+            nn.init.zeros_(last_linear(self.head).weight)
 
     def seen(self, obs: Mapping[str, Tensor], base_NEA: Tensor) -> Tensor:
         """What the head gets: normalised, clamped state and the base's next `every` actions, normalised, (N, S)."""
@@ -90,6 +104,26 @@ class ResidualPolicy(Policy):
         super().train(mode)
         self.base.eval()
         return self
+
+
+class Copy(nn.Module):
+    """A copy of an MLP-C that learns: its actions less those of the original, in units of alpha."""
+
+    def __init__(self, base: MLPChunk, alpha: float) -> None:
+        super().__init__()
+        self.layers = copy.deepcopy(base.layers).requires_grad_(True)
+        self.state_size, self.alpha = base.normaliser.size, alpha
+        self.eval()
+
+    def forward(self, seen_NS: Tensor) -> Tensor:
+        """State and the base's actions (N, S) -> (N, F)."""
+        state_ND, base_NF = seen_NS[:, : self.state_size], seen_NS[:, self.state_size :]
+        difference_NF: Tensor = (self.layers(state_ND) - base_NF) / self.alpha
+        return difference_NF
+
+    def train(self, mode: bool = True) -> Self:
+        """Never in training mode, where the copy would drop units that the original does not."""
+        return super().train(False)
 
 
 class ResidualSession:
@@ -139,6 +173,8 @@ def residual_on(base: ChunkPolicy, **arguments: Any) -> ResidualPolicy:
     policy = ResidualPolicy.build(base.inputs, base.action_size, **given, **arguments)
     assert isinstance(policy, ResidualPolicy)
     policy.base.load_state_dict(base.state_dict())
+    if isinstance(policy.head, Copy) and isinstance(base, MLPChunk):
+        policy.head.layers.load_state_dict(base.layers.state_dict())
     return policy
 
 

@@ -86,7 +86,9 @@ def read_chains(file: str | Path, runs: str | Path | None = None) -> dict[str, C
             place = "/".join(str(value) for value in setting.values())
             folders = {name: runs / place / name for name in kinds}
             if twice := sorted(chosen.keys() & folders.keys()):
-                raise ValueError(f"{file}: tables.{table_name}: {twice[0]!r} is a cell and a setting; rename one of them")
+                raise ValueError(
+                    f"{file}: tables.{table_name}: {twice[0]!r} is a cell and a setting; rename one of them"
+                )
             for name, kind in kinds.items():
                 if any(setting[key] not in allowed for key, allowed in kind.only.items()):
                     continue

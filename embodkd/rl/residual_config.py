@@ -39,6 +39,8 @@ class ResidualConfig:
     bootstrap: bool = False
     # Rewards are divided by their running standard deviation and clipped to +-5.
     normalise_rewards: bool = False
+    # Weight of staying the base: the mean of -log p(action) under the Gaussian around the base's own, up to a constant.
+    stay: float = 0.0
     # Iterations at the start that train only the critic.
     critic_warmup: int = 0
 

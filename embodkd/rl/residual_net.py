@@ -17,9 +17,9 @@ from embodkd.rl.residual_env import SEEN
 
 
 class ResidualActorCritic(GaussianActorCritic):
-    """`actor` is the head of a residual policy; the critic has the same layers on the same input and starts at 0.25."""
+    """`actor` is the head of a residual policy; the critic has `hidden` layers on the same input and starts at 0.25."""
 
-    actor: nn.Sequential
+    actor: nn.Module
     critic: nn.Sequential
 
     def __init__(
@@ -34,18 +34,17 @@ class ResidualActorCritic(GaussianActorCritic):
     ) -> None:
         if use_sde:
             raise ValueError("ppo.use_sde: state-dependent noise is not supported here; leave it off")
-        self._parts = (residual.head, config)
+        self._parts = (residual, config)
         super().__init__(observation_space, action_space, lr_schedule, net_arch=[])
 
     def _build(self, lr_schedule: Schedule) -> None:
-        self.actor, config = self._parts
-        sizes = [layer.in_features for layer in self.actor if isinstance(layer, nn.Linear)]
-        self.critic = relu_layers([*sizes, 1])
+        residual, config = self._parts
+        self.actor = residual.head
+        self.critic = relu_layers([residual.seen_size, *residual.hidden, 1])
         value = last_linear(self.critic)
         nn.init.orthogonal_(value.weight, 0.25)
         nn.init.constant_(value.bias, 0.25)
-        outputs = last_linear(self.actor).out_features
-        self.log_std = nn.Parameter(torch.full((outputs,), config.log_std), requires_grad=config.learn_log_std)
+        self.log_std = nn.Parameter(torch.full((residual.outputs,), config.log_std), requires_grad=config.learn_log_std)
         self.critic_parameters = list(self.critic.parameters())
         self.actor_parameters = list(self.actor.parameters())
         if config.learn_log_std:

@@ -155,6 +155,9 @@ class ResidualPPO(StockPPO):
         loss = config.value_weight * value_loss
         if self.iteration >= config.critic_warmup:
             loss = loss + loss_N.mean() - config.entropy * net.entropy()
+            if config.stay:
+                away_N = 0.5 * (mean_NF / net.log_std.exp()).square().sum(1)
+                loss = loss + config.stay * away_N.mean()
         net.optimizer.zero_grad()
         net.critic_optimizer.zero_grad()
         loss.backward()

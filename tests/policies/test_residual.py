@@ -179,3 +179,25 @@ def test_mistakes_are_explained(groups):
         make_policy("residual", groups, 3, base="mlp")
     with pytest.raises(ValueError, match="did you mean 'alpha'"):
         residual_on(make_base(groups), alhpa=0.1)
+
+
+def test_a_copy_of_the_base_starts_as_the_base_and_moves_without_it(groups):
+    base = make_base(groups, dropout=0.5)
+    residual = residual_on(base, every=4, fine_tune=True, alpha=0.5)
+    np.testing.assert_array_equal(run(residual, begun=(3, 5)), run(base, begun=(3, 5)))
+    frozen = {name: value.clone() for name, value in base.state_dict().items()}
+    with torch.no_grad():
+        residual.head.layers[-1].bias.add_(0.25)
+    # a copy that says 0.25 more moves the normalised actions by 0.25, whatever alpha
+    half = (base.actions.high - base.actions.low).numpy() / 2
+    np.testing.assert_allclose(run(residual) - run(base), np.broadcast_to(0.25 * half, run(base).shape), atol=1e-5)
+    assert all(torch.equal(value, residual.base.state_dict()[name]) for name, value in frozen.items())
+    assert all(p.requires_grad for p in residual.head.parameters())
+    assert not residual.train().head.training
+
+
+@pytest.mark.parametrize("wrong", [{"every": 1}, {"sees_base": False}, {"bounded": True}, {"name": "diffusion"}])
+def test_only_a_whole_chunk_of_an_mlp_can_be_copied(groups, wrong):
+    base = make_base(groups, wrong.pop("name", "mlp_chunk"))
+    with pytest.raises(ValueError, match="fine_tune"):
+        residual_on(base, **{"every": 4, "fine_tune": True, **wrong})

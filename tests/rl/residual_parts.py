@@ -31,9 +31,9 @@ def make_base(horizon=4, shift=0.14, fitted=False):
     return policy.eval()
 
 
-def make_learner(num_envs=16, base=None, every=1, alpha=0.3, iterations=100, seed=0, **settings):
+def make_learner(num_envs=16, base=None, every=1, alpha=0.3, iterations=100, seed=0, fine_tune=False, **settings):
     torch.manual_seed(seed)
-    policy = residual_on(base or make_base(), every=every, alpha=alpha)
+    policy = residual_on(base or make_base(), every=every, alpha=alpha, fine_tune=fine_tune)
     config = ResidualConfig(**{"num_envs": num_envs, "epochs": 2, "minibatches": 2, **settings})
     env = ResidualEnv(
         Reach(num_envs), policy, seed=seed, gamma=config.gamma, hold=config.mask, look_at_end=config.bootstrap

@@ -292,6 +292,18 @@ def test_learns_what_the_base_cannot_do(every):
     assert before < 0.5 and after >= 0.9 and mean_return == pytest.approx(after)
 
 
+def test_a_copy_of_the_base_learns_in_its_place_and_stays_near_it_when_told_to():
+    base, moved = make_base(fitted=True), []
+    for stay in (0.0, 100.0):
+        learner = make_learner(16, base, every=4, alpha=1.0, fine_tune=True, log_std=-2.0, actor_rate=1e-3, stay=stay)
+        before, frozen = weights(learner.env.policy.head), weights(learner.env.policy.base)
+        learn(learner, 4)
+        assert not torch.equal(weights(learner.env.policy.head), before)
+        assert torch.equal(weights(learner.env.policy.base), frozen)
+        moved.append(learner.rollout_buffer.mean_TNA.abs().mean().item())
+    assert 0 < moved[1] < 0.5 * moved[0]
+
+
 def test_same_seed_same_weights_and_another_seed_others():
     base = make_base()
     one, same, other = (weights(learn(make_learner(base=base, seed=s), 2).policy) for s in (0, 0, 1))
