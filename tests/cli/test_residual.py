@@ -31,6 +31,7 @@ def test_a_base_becomes_a_judged_sum(embodkd, tmp_path: Path, base: Path, small)
     # whole iterations of 32 steps in two copies
     assert "448 steps" in answer.out and "of 2 episodes" in answer.out
     run = tmp_path / "runs/residual_peg_assembly"
+    assert set(json.loads((run / "corrections.json").read_text())) <= {"reach", "grasp", "carry", "insert"}
     policy, meta = load_policy(run / "policy_last")
     assert meta["policy"] == "residual" and meta["task"]["options"]["randomness"] == "medium"
     assert meta["lineage"]["base"]["policy"] == str(base)
