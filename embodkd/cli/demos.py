@@ -16,7 +16,7 @@ def distill_demos(
     run: str | None,
     seed: int,
     resume: bool,
-    demos: str | None,
+    demos: str | list[str] | None,
     teacher: str | None,
     held_out: float,
     trainer: Mapping[str, Any],
@@ -27,7 +27,8 @@ def distill_demos(
     student: Mapping[str, Any],
     method: Mapping[str, Any],
 ) -> int:
-    """Imitate the dataset `demos`, keep the student in `run`/policy, judge it in the dataset's task if it names one."""
+    """Imitate the dataset `demos`, or several together, keep the student in `run`/policy, judge it in the task that the
+    first names, if it does."""
     config = {name: value for name, value in locals().items()}
 
     from embodkd.cli.evaluate import judge
@@ -35,13 +36,15 @@ def distill_demos(
     from embodkd.core.run import RunFolder
     from embodkd.core.schema import build, parameters
     from embodkd.core.trainer import Trainer
-    from embodkd.data.lerobot import about, read_dataset
+    from embodkd.data.lerobot import about, read_dataset, together
     from embodkd.data.windows import chunks_of
     from embodkd.methods import get_method
     from embodkd.policies import ChunkPolicy, make_policy, save_policy
 
     use_threads(torch_threads)
-    where = demos_folder(needed(demos, "demos", "embodkd distill student demos=runs/demos_peg_assembly"))
+    given = needed(demos, "demos", "embodkd distill student demos=runs/demos_peg_assembly")
+    folders = [demos_folder(path) for path in ([given] if isinstance(given, str) else given)]
+    where = folders[0]
     kind = get_method(method["name"])
     if "demos" not in parameters(kind.recipe):
         raise ValueError(f"method={method['name']} does not learn from stored demonstrations; method=chunk_bc does")
@@ -50,8 +53,10 @@ def distill_demos(
     learner = make_policy(student["name"], facts.groups, facts.action_size, **without_name(student))
     if not isinstance(learner, ChunkPolicy):
         raise ValueError(f"student={student['name']} predicts no chunks of actions: choose diffusion or mlp_chunk")
-    data = read_dataset(where, learner.reads)
-    _check_range(data, where)
+    parts = [read_dataset(path, learner.reads) for path in folders]
+    for path, part in zip(folders, parts, strict=True):
+        _check_range(part, path)
+    data = together(parts)
     chunks = chunks_of(
         data.frames,
         data.action_FA,
@@ -68,7 +73,8 @@ def distill_demos(
         run = config["run"] = f"runs/{student['name']}_{task['name']}"
     with RunFolder.open(run, config, resume, tracker) as folder:
         summary = Trainer(folder, seed=seed, quiet=quiet, **trainer).fit(recipe)
-        lineage = {"method": method["name"], "seed": seed, "demos": _lineage(where, data)}
+        made_of = [_lineage(path, part) for path, part in zip(folders, parts, strict=True)]
+        lineage = {"method": method["name"], "seed": seed, "demos": made_of[0] if len(made_of) == 1 else made_of}
         save_policy(folder.path / "policy", learner.cpu(), task=task, lineage=lineage)
         # A run that was finished before measures nothing again.
         error = "".join(f", {k} {value:.4g}" for k, value in summary.last.items() if k.startswith("held_out/"))

@@ -62,6 +62,15 @@ def test_a_dataset_becomes_a_judged_policy_that_names_it(embodkd, tmp_path: Path
     assert meta["control_hz"] == spec.control_hz and policy.reads == ("proprio",)
 
 
+def test_several_datasets_are_imitated_together(embodkd, tmp_path: Path, spec) -> None:
+    for name in ("one", "two"):
+        write(tmp_path / name, spec)
+    answer = embodkd("distill", "student", "demos=[one,two]", "run=both", *TINY, *SEES)
+    assert answer.code == 0, answer.err
+    made_of = load_policy(tmp_path / "both/policy")[1]["lineage"]["demos"]
+    assert made_of == [{"dataset": name, "episodes": 2, "frames": 40} for name in ("one", "two")]
+
+
 def test_a_run_that_was_finished_goes_on_with_resume_to_the_same_policy(embodkd, tmp_path: Path, spec) -> None:
     write(tmp_path / "demos", spec)
     words = ["distill", "student", "demos=demos", "run=runs/x", *TINY, *SEES]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from embodkd.core.group import GroupFacts
-from embodkd.data.lerobot import About, Recording, about, read_dataset, write_dataset
+from embodkd.data.lerobot import About, Recording, about, read_dataset, together, write_dataset
 from embodkd.data.lerobot import writer as writing
 
 pq = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow (extra: lerobot)")
@@ -94,6 +94,22 @@ def test_only_what_is_asked_for_is_read(copy: Path) -> None:
     assert set(demos.frames) == {"grip"}
     with pytest.raises(ValueError, match="no such file; the dataset is not complete"):
         read_dataset(copy)
+
+
+def test_several_datasets_are_one_with_all_episodes_in_order(dataset: Path, tmp_path: Path) -> None:
+    parts = [read_dataset(dataset, ["proprio"]), read_dataset(write(tmp_path / "more", lengths=(4, 6)), ["proprio"])]
+    both = together(parts)
+    assert both.lengths_E.tolist() == [*LENGTHS, 4, 6] and both.starts_E.tolist() == [0, 7, 10, 15, 19]
+    np.testing.assert_array_equal(both.frames["proprio"][15:], parts[1].frames["proprio"])
+    np.testing.assert_array_equal(both.action_FA[:15], parts[0].action_FA)
+    assert together(parts[:1]).action_FA.shape == (15, 10)
+
+
+def test_datasets_that_do_not_fit_together_are_refused(dataset: Path, tmp_path: Path) -> None:
+    wider = {**GROUPS, "proprio": GroupFacts("proprio", (9,), False)}
+    parts = [read_dataset(dataset, ["proprio"]), read_dataset(write(tmp_path / "wider", wider), ["proprio"])]
+    with pytest.raises(ValueError, match="dataset 2 differs from the first in its group proprio"):
+        together(parts)
 
 
 def test_many_files_are_read_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ meta/embodkd.json; a dataset without it is read by LeRobot's own names.
 from __future__ import annotations
 
 from embodkd.data.lerobot.reader import about, read_dataset
-from embodkd.data.lerobot.recording import About, Demonstrations, Recording
+from embodkd.data.lerobot.recording import About, Demonstrations, Recording, together
 from embodkd.data.lerobot.writer import write_dataset
 
-__all__ = ["About", "Demonstrations", "Recording", "about", "read_dataset", "write_dataset"]
+__all__ = ["About", "Demonstrations", "Recording", "about", "read_dataset", "together", "write_dataset"]

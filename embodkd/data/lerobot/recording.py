@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,3 +58,30 @@ class Demonstrations:
     def starts_E(self) -> np.ndarray:
         """The first frame of each episode."""
         return np.cumsum(self.lengths_E) - self.lengths_E
+
+
+def together(parts: Sequence[Demonstrations]) -> Demonstrations:
+    """All episodes of several datasets, one dataset after the other; it is about what the first is about.
+
+    ValueError if another's actions, rate or groups are not those of the first.
+    """
+    first = parts[0]
+    for number, part in enumerate(parts[1:], 2):
+        same = {
+            "actions": (first.about.action_size, part.about.action_size),
+            "frames per second": (first.about.fps, part.about.fps),
+            **{
+                f"group {name}": (values.shape[1:], part.frames[name].shape[1:])
+                for name, values in first.frames.items()
+            },
+        }
+        for what, (one, other) in same.items():
+            if one != other:
+                raise ValueError(f"dataset {number} differs from the first in its {what}: {other}, not {one}")
+    return Demonstrations(
+        first.about,
+        {name: np.concatenate([part.frames[name] for part in parts]) for name in first.frames},
+        np.concatenate([part.action_FA for part in parts]),
+        np.concatenate([part.lengths_E for part in parts]),
+        np.concatenate([part.seeds_E for part in parts]),
+    )
