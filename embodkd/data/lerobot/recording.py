@@ -67,14 +67,10 @@ def together(parts: Sequence[Demonstrations]) -> Demonstrations:
     """
     first = parts[0]
     for number, part in enumerate(parts[1:], 2):
-        same = {
-            "actions": (first.about.action_size, part.about.action_size),
-            "frames per second": (first.about.fps, part.about.fps),
-            **{
-                f"group {name}": (values.shape[1:], part.frames[name].shape[1:])
-                for name, values in first.frames.items()
-            },
-        }
+        same: dict[str, tuple[Any, Any]] = {"actions": (first.about.action_size, part.about.action_size)}
+        same["frames per second"] = (first.about.fps, part.about.fps)
+        for name, values in first.frames.items():
+            same[f"group {name}"] = (values.shape[1:], part.frames[name].shape[1:])
         for what, (one, other) in same.items():
             if one != other:
                 raise ValueError(f"dataset {number} differs from the first in its {what}: {other}, not {one}")

@@ -1,0 +1,52 @@
+"""What the stored tables of ResiP claim: the card's fifth and sixth check, and that each row says how it was made."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from embodkd.cli.overrides import parse
+from embodkd.cli.verbs import find
+from embodkd.core.files import read_json
+from embodkd.evaluation.chains import read_chains
+from embodkd.evaluation.interval import wilson
+
+ROOT = Path(__file__).parents[2]
+ROWS = [row for rows in read_json(ROOT / "results" / "resip.json")["tables"].values() for row in rows]
+BY_CELL = {row["cell"]: row for row in ROWS}
+CELLS = read_chains(ROOT / "configs" / "systems" / "resip.yaml")
+
+
+def beside(row, name):
+    """The row of the same setting that is called so."""
+    return BY_CELL[f"{row['cell'].rpartition('/')[0]}/{name}"]
+
+
+@pytest.mark.parametrize("row", [r for r in ROWS if r["policy"] == "resip"], ids=lambda row: row["cell"])
+def test_every_residual_adds_at_least_25_points_to_its_base(row):
+    base = beside(row, "base")
+    assert row["success_rate"] - base["success_rate"] >= 0.25
+    assert 0.1 <= base["success_rate"] <= 0.6
+
+
+WITH_TWIN = [row for row in ROWS if row["cell"].endswith("/student") and f"{row['cell'][:-7]}blind" in BY_CELL]
+
+
+@pytest.mark.parametrize("row", WITH_TWIN, ids=lambda row: row["cell"])
+def test_every_camera_student_beats_its_blind_twin_twice_over(row):
+    assert beside(row, "blind")["success_rate"] <= 0.5 * row["success_rate"]
+
+
+def test_plain_reinforcement_learning_gets_nowhere_without_a_base():
+    rows = [row for row in ROWS if row["policy"] == "plain_rl"]
+    assert all(row["success_rate"] <= 0.05 for row in rows)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row["cell"])
+def test_a_row_says_what_was_run_and_where(row):
+    verb, words = find(shlex.split(row["command"])[1:])
+    assert verb is not None
+    parse(verb, words)
+    assert row["cell"] in CELLS and row["commit"] and row["manifest"]["versions"]["mujoco"]
+    assert row["episodes"] == 200 and row["success_rate"] == row["successes"] / 200
+    assert row["ci95"] == pytest.approx(wilson(row["successes"], 200))
