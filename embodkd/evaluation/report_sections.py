@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -81,17 +81,21 @@ def _verdicts(found: Sequence[Member]) -> str:
 
 def films(run: Path, found: Sequence[Member]) -> str:
     """Every mp4 of the runs, inside the page."""
+    return film_section({str(file.relative_to(run)): file for file in videos(run, list(found))})
+
+
+def film_section(files: Mapping[str, Path]) -> str:
+    """These films, inside the page, by the names below them."""
     figures = []
-    for index, file in enumerate(videos(run, list(found))):
-        name = escape(str(file.relative_to(run)))
+    for index, (name, file) in enumerate(files.items()):
         if file.stat().st_size > _LARGEST_VIDEO:
-            figures.append(f"<p>{name} is {file.stat().st_size / 1e6:.0f} MB and was left out.</p>")
+            figures.append(f"<p>{escape(name)} is {file.stat().st_size / 1e6:.0f} MB and was left out.</p>")
             continue
         data = base64.b64encode(file.read_bytes()).decode()
         play = " autoplay" if index == 0 else ""
         figures.append(
             f'<figure><video controls muted loop playsinline{play} src="data:video/mp4;base64,{data}"></video>'
-            f"<figcaption>{name}</figcaption></figure>"
+            f"<figcaption>{escape(name)}</figcaption></figure>"
         )
     body = f'<div class="card">{"".join(figures)}</div>' if figures else ""
     note = "The same episodes for each policy, with what its cameras show it, in real time."

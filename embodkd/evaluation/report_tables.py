@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -11,14 +12,17 @@ from embodkd.core.files import read_json, write_atomic
 from embodkd.evaluation import charts
 from embodkd.evaluation.interval import wilson
 from embodkd.evaluation.report import page_of
-from embodkd.evaluation.report_sections import section
+from embodkd.evaluation.report_sections import film_section, section
 
 Row = Mapping[str, Any]
 _COLOURS = ("--c0", "--c1", "--c2", "--c3", "--c4", "--c5")
 
 
 def write_tables(file: str | Path, out: str | Path | None = None) -> Path:
-    """Write the page beside `file`, or to `out`; ValueError if the file holds no rows of such tables."""
+    """Write the page beside `file`, or to `out`; films that lie in the rows' run folders are inside.
+
+    ValueError if the file holds no rows of such tables.
+    """
     file = Path(file)
     result = read_json(file)
     rows = [row for table in result.get("tables", {}).values() for row in table if "cell" in row]
@@ -26,7 +30,7 @@ def write_tables(file: str | Path, out: str | Path | None = None) -> Path:
         raise ValueError(
             f"{file}: no rows of cells in it; fill it with `embodkd reproduce {result.get('slug', 'resip')}`"
         )
-    sections = [_success(rows), _curves(rows), _corrections(rows), _cost(rows), _making(rows)]
+    sections = [_success(rows), _films(rows), _curves(rows), _corrections(rows), _cost(rows), _making(rows)]
     facts = [f"{len(rows)} cells", f"{len({row['commit'] for row in rows})} versions of the code"]
     lead = "Every row is one command, judged on the same episodes as all others of its task."
     out = Path(out) if out is not None else file.with_suffix(".html")
@@ -63,6 +67,15 @@ def _success(rows: Sequence[Row]) -> str:
         cards.append(f'<div class="card"><h3>{escape(place)}</h3>{"".join(bars)}</div>')
     note = "Bars pool the seeds; the whisker is Wilson’s 95 % interval over all their episodes, not over seeds."
     return section("Success", note, "".join(cards))
+
+
+def _films(rows: Sequence[Row]) -> str:
+    files = {}
+    for row in rows:
+        run = next((word[4:] for word in shlex.split(row["command"]) if word.startswith("run=")), None)
+        for film in sorted(Path(run, "videos").glob("*.mp4")) if run else ():
+            files[f"{row['cell']}: {film.name}"] = film
+    return film_section(files)
 
 
 def _curves(rows: Sequence[Row]) -> str:

@@ -32,6 +32,17 @@ def test_seeds_are_pooled_and_named_and_every_cell_has_its_cost(tmp_path):
     assert text.count('<svg class="curve"') == 2
 
 
+def test_films_in_the_run_folders_are_inside(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    row = {**LEARNED, "command": "embodkd train residual base=x run=runs/resip"}
+    write_json(tmp_path / "toy.json", {"slug": "toy", "tables": {"main": [row]}})
+    assert "<video" not in write_tables("toy.json").read_text()
+    (tmp_path / "runs/resip/videos").mkdir(parents=True)
+    (tmp_path / "runs/resip/videos/beside_base.mp4").write_bytes(b"film")
+    text = write_tables("toy.json").read_text()
+    assert "data:video/mp4;base64,ZmlsbQ==" in text and "peg/0/resip: beside_base.mp4" in text
+
+
 def test_parts_without_numbers_are_left_out(tmp_path):
     write_json(tmp_path / "toy.json", {"slug": "toy", "tables": {"main": BASE}})
     text = write_tables(tmp_path / "toy.json", tmp_path / "other" / "page.html").read_text()
