@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import mean
@@ -65,14 +66,7 @@ def _parameters(weights: Path) -> int:
 
     with safe_open(weights, "np") as file:
         shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
-    return sum(_product(shape) for shape in shapes)
-
-
-def _product(shape: list[int]) -> int:
-    size = 1
-    for side in shape:
-        size *= side
-    return size
+    return sum(math.prod(shape) for shape in shapes)
 
 
 def _curve(metrics: Path) -> list[list[float]]:
