@@ -63,7 +63,7 @@ class ResidualPolicy(Policy):
         self.alpha, self.every, self.sees_base, self.bounded = alpha, every, sees_base, bounded
         self.outputs = every * action_size
         self.seen_size = self.normaliser.size + (self.outputs if sees_base else 0)
-        self.hidden, self.fine_tune = tuple(hidden), fine_tune
+        self.hidden = tuple(hidden)
         self.head: nn.Module
         if fine_tune:
             if not isinstance(frozen, MLPChunk) or every != frozen.execute or not sees_base or bounded:
