@@ -2,9 +2,9 @@
 
 ResiP learns on-policy and throws each episode away; with 1024 copies on a GPU that is cheap. Its authors' later work,
 "Residual Off-Policy RL for Finetuning Behavior Cloning Policies" (arXiv 2509.19301), keeps them: a replay buffer,
-returns over several steps and a critic with layer normalisation. This is that idea on stable-baselines3's TD3 (Fujimoto
-et al. 2018), without demonstrations in the buffer: tried once on round_table_lite, half of each batch from them made the
-residual lose what its base could do. `penalty`, `rewarded` and `cautious` are ours.
+returns over several steps and a critic with layer normalisation. This is that idea on stable-baselines3's TD3
+(Fujimoto et al. 2018), without demonstrations in the buffer: tried once on round_table_lite, half of each batch from
+them made the residual lose what its base could do. `penalty`, `rewarded` and `cautious` are ours.
 """
 
 from __future__ import annotations
