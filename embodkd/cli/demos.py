@@ -42,7 +42,7 @@ def distill_demos(
     from embodkd.policies import ChunkPolicy, make_policy, save_policy
 
     use_threads(torch_threads)
-    given = needed(demos, "demos", "embodkd distill student demos=runs/demos_peg_assembly")
+    given = needed(demos or None, "demos", "embodkd distill student demos=runs/demos_peg_assembly")
     folders = [demos_folder(path) for path in ([given] if isinstance(given, str) else given)]
     where = folders[0]
     kind = get_method(method["name"])

@@ -21,14 +21,19 @@ _COLOURS = ("--c0", "--c1", "--c2", "--c3", "--c4", "--c5")
 def write_tables(file: str | Path, out: str | Path | None = None) -> Path:
     """Write the page beside `file`, or to `out`; films that lie in the rows' run folders are inside.
 
-    ValueError if the file holds no rows of such tables.
+    ValueError if there is no such file, or no rows of such tables in it.
     """
     file = Path(file)
+    if not file.is_file():
+        raise ValueError(
+            f"{file}: no such file; name one that `embodkd reproduce` wrote, for example results/resip.json"
+        )
     result = read_json(file)
     rows = [row for table in result.get("tables", {}).values() for row in table if "cell" in row]
     if not rows:
         raise ValueError(
-            f"{file}: no rows of cells in it; fill it with `embodkd reproduce {result.get('slug', 'resip')}`"
+            f"{file}: no rows of a whole system in it; such tables are filled by `embodkd reproduce resip`, and what a "
+            "method came to is shown by `embodkd methods show SLUG`"
         )
     sections = [_success(rows), _films(rows), _curves(rows), _corrections(rows), _cost(rows), _making(rows)]
     facts = [f"{len(rows)} cells", f"{len({row['commit'] for row in rows})} versions of the code"]

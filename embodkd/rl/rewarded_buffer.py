@@ -71,7 +71,7 @@ class RewardedBuffer(NStepReplayBuffer):
         for copy in np.flatnonzero(self.dones[step]):
             episode = slice(self._first_N[copy], step + 1)
             self._first_N[copy] = step + 1
-            if self.share and self.rewards[episode, copy].any():
+            if self.share and (self.rewards[episode, copy] > 0).any():
                 end = self.rewarded.pos + episode.stop - episode.start
                 for name in KEPT:
                     getattr(self.rewarded, name)[self.rewarded.pos : end, 0] = getattr(self, name)[episode, copy]

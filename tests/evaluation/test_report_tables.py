@@ -53,3 +53,5 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
     write_json(tmp_path / "toy.json", {"slug": "toy", "tables": {}})
     with pytest.raises(ValueError, match="no rows"):
         write_tables(tmp_path / "toy.json")
+    with pytest.raises(ValueError, match="no such file"):
+        write_tables(tmp_path / "nowhere.json")

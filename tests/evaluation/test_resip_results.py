@@ -31,7 +31,7 @@ def test_every_residual_adds_at_least_25_points_to_its_base(row):
 
 def test_plain_reinforcement_learning_gets_nowhere_without_a_base():
     rows = [row for row in ROWS if row["policy"] == "plain_rl"]
-    assert all(row["success_rate"] <= 0.05 for row in rows)
+    assert rows and all(row["success_rate"] <= 0.05 for row in rows)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row["cell"])

@@ -24,7 +24,8 @@ def full():
         left_N -= 1
         done_N = left_N == 0
         seen = np.stack([np.arange(COPIES), np.full(COPIES, t)], axis=1).astype(np.float32)
-        reward_N = (done_N & (generator.random(COPIES) < 1 / 3)).astype(np.float32)
+        # what others lose is nothing that they earned
+        reward_N = np.where(done_N, np.where(generator.random(COPIES) < 1 / 3, 1.0, -1.0), 0.0).astype(np.float32)
         buffer.add(seen, seen + [0, 1], np.full((COPIES, 1), t), reward_N, done_N, [{}] * COPIES)
         left_N[done_N] = generator.integers(3, 10, done_N.sum())
     return buffer
@@ -36,7 +37,7 @@ def rewarded_by_hand(buffer):
     for t in range(buffer.pos):
         for copy in range(COPIES):
             if buffer.dones[t, copy]:
-                if buffer.rewards[t, copy]:
+                if buffer.rewards[t, copy] > 0:
                     rows += [(copy, s) for s in range(first[copy], t + 1)]
                 first[copy] = t + 1
     return np.array(rows)
@@ -47,7 +48,7 @@ def test_whole_rewarded_episodes_are_held_twice_and_nothing_else(full):
     expected = rewarded_by_hand(full)
     assert 0 < held.pos < full.pos * COPIES
     np.testing.assert_array_equal(held.observations[: held.pos, 0], expected)
-    assert held.dones[: held.pos].sum() == held.rewards[: held.pos].sum() == full.rewards.sum()
+    assert held.dones[: held.pos].sum() == held.rewards[: held.pos].sum() == (full.rewards > 0).sum()
 
 
 def test_half_of_a_sample_is_from_them_with_their_own_returns(full):
