@@ -12,7 +12,7 @@ from typing import Any
 
 from embodkd.core.memory import keep_freed_memory
 
-SUBJECTS = ("step", "camera", "cli", "loop", "ppo")
+SUBJECTS = ("step", "camera", "cli", "latency", "loop", "ppo")
 ASIDE = ("peers",)  # asked for by name only: it needs an environment of its own
 
 
