@@ -34,6 +34,12 @@ def test_plain_reinforcement_learning_gets_nowhere_without_a_base():
     assert rows and all(row["success_rate"] <= 0.05 for row in rows)
 
 
+def test_recordings_of_the_residual_teach_more_than_demonstrations():
+    rows = [row for row in ROWS if row["cell"].endswith("/student_plain_rollouts")]
+    assert len({row["seed"] for row in rows}) >= 3
+    assert all(row["success_rate"] - beside(row, "student_demos")["success_rate"] >= 0.05 for row in rows)
+
+
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row["cell"])
 def test_a_row_says_what_was_run_and_where(row):
     verb, words = find(shlex.split(row["command"])[1:])
