@@ -34,6 +34,17 @@ def test_plain_reinforcement_learning_gets_nowhere_without_a_base():
     assert rows and all(row["success_rate"] <= 0.05 for row in rows)
 
 
+def test_the_residual_beats_one_that_corrects_whole_chunks():
+    # ResiP-C learns by PPO, the residual of the table by TD3: by PPO too it is hardly better (`resip_ppo`)
+    rows = [row for row in ROWS if row["policy"] == "resip_c"]
+    assert rows and all(beside(row, "resip")["success_rate"] - row["success_rate"] >= 0.05 for row in rows)
+
+
+def test_reinforcement_learning_on_pixels_stays_below_imitated_demonstrations():
+    rows = [row for row in ROWS if row["policy"] == "student_rl"]
+    assert rows and all(row["success_rate"] < beside(row, "student_demos")["success_rate"] for row in rows)
+
+
 def test_recordings_of_the_residual_teach_more_than_demonstrations():
     rows = [row for row in ROWS if row["cell"].endswith("/student_plain_rollouts")]
     assert len({row["seed"] for row in rows}) >= 3
