@@ -35,6 +35,7 @@ from typing import Any
 import yaml
 
 from embodkd.core.files import read_json, write_json
+from embodkd.core.registry import near
 from embodkd.core.schema import build
 from embodkd.evaluation.outcome import is_finished, outcome
 
@@ -117,7 +118,12 @@ def fill(
     A word that is itself a cell's name means that cell alone.
 
     Returns the results and how many cells failed; each failure is printed and holds up only what comes after it.
+    ValueError for a word that no cell's name contains.
     """
+    parts = sorted({part for name in cells for part in name.split("/")})
+    for word in words:
+        if not any(word in name for name in cells):
+            raise ValueError(f"arms: no cell of {slug} has {word!r} in its name; {near(word, parts)}")
     store = _Store(Path(out), slug, list(cells))
     stored = store.names()
     wanted = [c for c in cells.values() if c.row is not None and c.name not in stored]

@@ -90,6 +90,12 @@ def test_a_whole_name_means_that_cell_and_a_part_all_that_contain_it(tmp_path, c
     assert [row["cell"] for row in result["tables"]["main"]] == ["easy/0/base", "easy/0/base_probe"]
 
 
+def test_a_word_that_no_cell_contains_is_an_error(cells, calls, tmp_path):
+    with pytest.raises(ValueError, match="no cell of toy has 'hrad' in its name; did you mean 'hard'"):
+        chains.fill(cells, tmp_path / "toy.json", "toy", words=["hrad"])
+    assert not (tmp_path / "toy.json").exists()
+
+
 def test_a_failure_holds_up_what_comes_after_it_and_nothing_else(tmp_path, calls, capsys):
     file = tmp_path / "toy.yaml"
     file.write_text(FILE.replace("hard", "broken"))
