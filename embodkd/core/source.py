@@ -109,14 +109,25 @@ def item_seeds(seed: int, epoch: int, sample_ids: np.ndarray) -> np.ndarray:
     return (state >> np.uint64(2)).astype(np.int64)
 
 
-def shuffled(size: int, batch_size: int, *key: int) -> Iterator[np.ndarray]:
+def shuffled(size: int, batch_size: int, *key: int, least: int = 1) -> Iterator[np.ndarray]:
     """One pass over `size` items in random order, in batches of indices; the last one may be smaller.
 
-    The order is a function of `key` alone, so a resumed run needs no generator state to repeat it.
+    The order is a function of `key` alone, so a resumed run needs no generator state to repeat it. A last batch of
+    fewer than `least` items takes what it lacks from the one before. ValueError where that one has not enough.
     """
     order = np.random.default_rng(key).permutation(size)
-    for start in range(0, size, batch_size):
-        yield order[start : start + batch_size]
+    starts = list(range(0, size, batch_size))
+    last = size - starts[-1] if starts else size
+    if last < least:
+        spare = least - last
+        if len(starts) < 2 or batch_size - spare < least:
+            raise ValueError(
+                f"{size} items in batches of {batch_size} leave one of {last}, and at least {least} are needed "
+                "(2 for statistics over the batch, 1 for each process): choose a larger batch_size"
+            )
+        starts[-1] -= spare
+    for start, stop in zip(starts, [*starts[1:], size], strict=True):
+        yield order[start:stop]
 
 
 def balanced_batch(data: TensorData, size: int, seed: int) -> Signals:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import atexit
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -26,12 +26,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from embodkd.core.draws import seed_draws
 from embodkd.core.files import atomic_folder, write_json, write_tensors
+from embodkd.core.pieces import Piece, prepared_pieces, shares
+from embodkd.core.precision import Name as PrecisionName
+from embodkd.core.precision import Precision
 from embodkd.core.progress import Progress, progress
-from embodkd.core.recipe import Context, Prepare, Recipe, Stage
+from embodkd.core.recipe import Context, Recipe, Stage
 from embodkd.core.rng import rng_state, seed_everything, set_rng_state
 from embodkd.core.run import Checkpoint, RunFolder
-from embodkd.core.signals import Signals
 from embodkd.core.source import shuffled
 from embodkd.core.states import distinct, pack_modules, pack_optimisers, unpack_modules, unpack_optimisers
 from embodkd.core.update import BadLoss, Learner, update
@@ -64,7 +67,8 @@ class Trainer:
 
     run: the folder for checkpoints and metrics (None: nothing is written and nothing can be resumed).
     device: "cpu", "cuda" (ValueError where torch sees none), or "auto" for what accelerate finds.
-    precision: "no" (float32), "bf16" or "fp16".
+    precision: "no" (float32), "bf16", "fp16" (with a loss scaler, on any device) or "float64": models and batches are
+    in double precision then, and stay so afterwards.
     compile: run the models through torch.compile, except roles with taps, whose hooks a compiled module skips.
     accumulate: each batch is worked through in this many pieces; the update stays the same.
     checkpoint_s: seconds between checkpoints, which are written at the end of an epoch; 0 means after each.
@@ -77,7 +81,7 @@ class Trainer:
         *,
         seed: int = 0,
         device: Literal["cpu", "cuda", "auto"] = "cpu",
-        precision: Literal["no", "bf16", "fp16"] = "no",
+        precision: PrecisionName = "no",
         compile: bool = False,
         accumulate: int = 1,
         checkpoint_s: float = 20.0,
@@ -91,17 +95,11 @@ class Trainer:
         if device == "cuda" and not torch.cuda.is_available():
             raise ValueError(f"trainer.device: cuda, but torch sees no card ({_why_no_cuda()}); use device=cpu")
         from accelerate import Accelerator
-        from accelerate.state import AcceleratorState
 
-        former = AcceleratorState._shared_state.get("_mixed_precision")
-        if former is not None and former != precision:
-            raise ValueError(
-                f"trainer.precision: {precision!r} after {former!r}; accelerate allows one process, one precision: "
-                "start another process"
-            )
         self.run, self.seed, self.accumulate, self.compile = run, seed, accumulate, compile
         self.checkpoint_s, self.log_every, self.quiet = checkpoint_s, log_every, quiet
-        self._accelerator = Accelerator(cpu=device == "cpu", mixed_precision=precision)
+        self._accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no")
+        self._precision = Precision(precision, self._accelerator.device)
         if self._accelerator.num_processes > 1:
             # A process group still open when Python ends may abort the process after all work is done.
             atexit.register(self._accelerator.end_training)
@@ -170,7 +168,9 @@ class Trainer:
         shown: Progress,
     ) -> None:
         total = stage.updates()
-        learners = [Learner(player, self._accelerator, total, self.compile) for player in stage.players]
+        options: dict[str, Any] = {"processes": self._accelerator.num_processes, "compiled": self.compile}
+        learners = [Learner(player, self.device, self._precision, total, **options) for player in stage.players]
+        least = self._least(stage, learners)
         if checkpoint is not None and checkpoint.state["optimisers"]:
             optimisers = [learner.optimiser for learner in learners]
             unpack_optimisers(optimisers, checkpoint.tensors, checkpoint.state["optimisers"])
@@ -181,7 +181,7 @@ class Trainer:
                 self._refill(stage, at, summary)
             epochs = 1 if stage.updates_per_round is not None else stage.epochs
             while at.epoch < epochs:
-                for index in self._indices(stage, at, summary):
+                for index in self._indices(stage, at, summary, least):
                     self._update(stage, learners, index, at, summary, shown)
                 at.epoch += 1
                 if at.epoch < epochs or at.round + 1 < stage.rounds:
@@ -192,14 +192,32 @@ class Trainer:
                 f"stage {stage.name!r} made {at.update} updates, {total} were planned: planned_size is wrong"
             )
 
-    def _indices(self, stage: Stage, at: Position, summary: Summary) -> Iterator[np.ndarray]:
+    def _least(self, stage: Stage, learners: list[Learner]) -> int:
+        """How many items a batch must have; ValueError for what cannot be done in pieces."""
+        whole = [(item.player.name, layer) for item in learners for layer in item.statistics()]
+        if self.accumulate > 1:
+            for name, layer in whole:
+                raise ValueError(
+                    f"trainer.accumulate={self.accumulate}: layer {layer!r} of player {name!r} takes its statistics "
+                    "over the whole batch, not over a piece of it: set trainer.accumulate=1, or train a model without "
+                    "batch norm"
+                )
+            for player in stage.players:
+                if player.through is not None:
+                    raise ValueError(
+                        f"trainer.accumulate={self.accumulate}: player {player.name!r} learns through another one's "
+                        "step on the whole batch: set trainer.accumulate=1"
+                    )
+        return max(self._accelerator.num_processes, 2 if whole else 1)
+
+    def _indices(self, stage: Stage, at: Position, summary: Summary, least: int) -> Iterator[np.ndarray]:
         """The batches of one epoch, as indices; the order derives from (seed, stage, round, epoch).
 
         Only stages that train count: filling a bank first must not change the order of what follows.
         """
         key = (self.seed, at.trained_stages, at.round, at.epoch)
         if stage.updates_per_round is None:
-            yield from shuffled(stage.source.size(), stage.batch_size, *key)
+            yield from shuffled(stage.source.size(), stage.batch_size, *key, least=least)
             return
         order: Iterator[np.ndarray] = iter(())
         for k in range(stage.updates_per_round):
@@ -208,7 +226,7 @@ class Trainer:
                 order = iter(())
             index = next(order, None)
             if index is None:
-                order = shuffled(stage.source.size(), stage.batch_size, *key, k)
+                order = shuffled(stage.source.size(), stage.batch_size, *key, k, least=least)
                 index = next(order)
             yield index
 
@@ -221,24 +239,19 @@ class Trainer:
         summary: Summary,
         shown: Progress,
     ) -> None:
-        accelerator = self._accelerator
-        epoch = at.round * stage.epochs + at.epoch
-        if accelerator.num_processes > 1 and len(index) < accelerator.num_processes * self.accumulate:
-            # A process without a piece would leave the others waiting for its gradient.
-            raise ValueError(
-                f"stage {stage.name!r}: a batch of {len(index)} items is too small for {accelerator.num_processes} "
-                f"processes x accumulate={self.accumulate}; choose a batch_size that leaves a larger last batch"
-            )
-        own = index[accelerator.process_index :: accelerator.num_processes]
-        pieces = [p for p in np.array_split(own, self.accumulate) if len(p)]
-        batches = [prepared(stage.source.gather(piece, epoch).to(self.device), stage.prepare) for piece in pieces]
+        epoch, key = at.round * stage.epochs + at.epoch, (self.seed, at.trained_stages, at.update)
+        seed_draws(self.device, *key)
+        cut = shares(index, self._accelerator.process_index, self._accelerator.num_processes, self.accumulate)
+        gathered = (Piece(stage.source.gather(own, epoch).to(self.device), portion) for own, portion in cut)
+        pieces = prepared_pieces(list(gathered), stage.prepare)
         playing = [learner for learner in learners if learner.player.plays(at.update)]
         report: dict[str, Tensor] = {}
         try:
             for group in [[learner] for learner in playing] if stage.in_turn else [playing]:
-                report |= update(group, batches, at.update, len(index), accelerator.num_processes)
+                report |= update(group, pieces, at.update, len(index))
         except BadLoss as error:
             raise self._explained(error, at) from error
+        self._precision.settle(bool(playing))
         at.update += 1
         summary.updates += 1
         if at.update % self.log_every == 0 or at.update == 1:
@@ -305,13 +318,6 @@ class Trainer:
 
 def _why_no_cuda() -> str:
     return f"torch {torch.__version__} is built without CUDA" if torch.version.cuda is None else "no driver or card"
-
-
-def prepared(batch: Signals, functions: Sequence[Prepare]) -> Signals:
-    """The batch with the fields that `functions` make of it, one after the other."""
-    for function in functions:
-        batch = batch.merge(**function(batch))
-    return batch
 
 
 def learning_modules(recipe: Recipe) -> list[nn.Module]:

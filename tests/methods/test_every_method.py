@@ -17,6 +17,7 @@ from rows import ROWS, C, Row
 from torch import Tensor, nn
 from toy import fingerprint
 
+from embodkd.core.pieces import prepared
 from embodkd.core.recipe import Context, Optimiser, Player, Recipe, Stage
 from embodkd.core.role import Role
 from embodkd.core.run import RunFolder
@@ -24,7 +25,7 @@ from embodkd.core.schema import build
 from embodkd.core.signals import Signals
 from embodkd.core.source import TensorData
 from embodkd.core.splits import Splits
-from embodkd.core.trainer import Trainer, learning_modules, prepared
+from embodkd.core.trainer import Trainer, learning_modules
 from embodkd.core.weight import Controller, Schedule
 from embodkd.methods import METHODS, get_method, method_names
 

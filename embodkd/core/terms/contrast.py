@@ -7,9 +7,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from embodkd.core.terms.base import TERMS, precise, same_shape, unit
+from embodkd.core.whole import over_the_batch
 
 
 @TERMS.register("info_nce", inputs="vectors", minimum="none", relational=True)
+@over_the_batch
 def info_nce(
     value_ND: Tensor, target_ND: Tensor, *, temperature: float | Tensor = 0.1, detach_target: bool = True
 ) -> Tensor:

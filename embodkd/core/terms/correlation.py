@@ -6,9 +6,11 @@ import torch
 from torch import Tensor
 
 from embodkd.core.terms.base import TERMS, precise, same_shape
+from embodkd.core.whole import over_the_batch
 
 
 @TERMS.register("correlation", inputs="logits, logits", minimum="zero", relational=True)
+@over_the_batch
 def correlation(
     logits_NC: Tensor,
     target_logits_NC: Tensor,

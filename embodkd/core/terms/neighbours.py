@@ -9,6 +9,7 @@ from torch import Tensor
 
 from embodkd.core.terms.base import TERMS, precise, unit
 from embodkd.core.terms.logits import kl
+from embodkd.core.whole import over_the_batch
 
 
 def squared_distances(rows_MD: Tensor) -> Tensor:
@@ -45,6 +46,7 @@ def gaussian_edges(
 
 
 @TERMS.register("neighbour_kl", inputs="tokens", minimum="zero", relational=True)
+@over_the_batch
 def neighbour_kl(
     tokens_NRD: Tensor,
     target_NRD: Tensor,

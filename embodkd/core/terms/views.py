@@ -7,9 +7,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from embodkd.core.terms.base import TERMS, precise, same_shape, unit
+from embodkd.core.whole import over_the_batch
 
 
 @TERMS.register("nt_xent", inputs="vectors", minimum="none", relational=True)
+@over_the_batch
 def nt_xent(value_ND: Tensor, target_ND: Tensor, *, temperature: float = 0.3, detach_target: bool = True) -> Tensor:
     """Mean over both directions of -log softmax, over all 2N - 1 other embeddings, of cosine / temperature at the pair.
 
