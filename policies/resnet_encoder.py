@@ -38,7 +38,8 @@ class ResNetEncoder(nn.Module):
         """Bytes become -1..1 here, so that data sets and artefacts never hold float images."""
         if self.training and self.shift:
             image_NCHW = shifted(image_NCHW, self.shift)
-        scaled = image_NCHW.to(torch.float32, memory_format=torch.channels_last) * (2.0 / 255.0) - 1.0
+        weight = next(self.parameters())
+        scaled = image_NCHW.to(weight.dtype, memory_format=torch.channels_last) * (2.0 / 255.0) - 1.0
         return self.head(self.stages(self.stem(scaled)).mean((2, 3)))
 
 

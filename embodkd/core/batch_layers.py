@@ -91,7 +91,7 @@ def _moments(x: Tensor) -> tuple[float, Tensor, Tensor]:
     size, rank = torch.distributed.get_world_size(), torch.distributed.get_rank()
     slot_R1 = torch.eye(size, dtype=own.dtype, device=own.device)[rank].unsqueeze(1)
     count_R1, mean_RC, var_RC = all_sum(slot_R1 * own).split([1, len(mean_C), len(var_C)], 1)
-    total = count_R1.sum()
+    total = count_R1.detach().sum()
     if total < 2:
         raise ValueError("batch norm: one value per channel in the whole batch has no variance; use larger batches")
     mean_C = (count_R1 * mean_RC).sum(0) / total

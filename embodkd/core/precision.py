@@ -72,7 +72,11 @@ def default_type(double: bool) -> Iterator[None]:
 
 
 def as_default(value: Tensor) -> Tensor:
-    """Floats narrower than torch's default type are widened to it; everything else stays."""
-    wanted = torch.get_default_dtype()
-    narrow = value.is_floating_point() and value.dtype.itemsize < wanted.itemsize and wanted is torch.float64
-    return value.to(wanted) if narrow else value
+    """Floats are widened to float64 where that is torch's default type; everything else stays."""
+    wanted = wide_type()
+    return value.to(wanted) if wanted is not None and value.is_floating_point() else value
+
+
+def wide_type() -> torch.dtype | None:
+    """float64 where that is torch's default type, else None."""
+    return torch.float64 if torch.get_default_dtype() is torch.float64 else None

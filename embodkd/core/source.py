@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from embodkd.core.precision import as_default
 from embodkd.core.signals import Signals
 
 Refresh = Literal["never", "epoch", "step"]
@@ -89,9 +90,9 @@ class TensorData(Source):
         return MappingProxyType(self._fields)
 
     def gather(self, index: np.ndarray, epoch: int) -> Signals:
-        """The rows at `index`."""
+        """The rows at `index`; where torch's default type is float64, floats are."""
         rows = torch.from_numpy(index)
-        batch = {name: value.index_select(0, rows) for name, value in self._fields.items()}
+        batch = {name: as_default(value.index_select(0, rows)) for name, value in self._fields.items()}
         if self._replay is not None:
             batch[self._replay] = torch.from_numpy(item_seeds(self._seed, epoch, batch["sample_id"].numpy()))
         return Signals(batch)

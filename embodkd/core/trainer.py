@@ -18,6 +18,7 @@ import atexit
 import shutil
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -30,10 +31,11 @@ from embodkd.core.draws import seed_draws
 from embodkd.core.files import atomic_folder, write_json, write_tensors
 from embodkd.core.pieces import Piece, prepared_pieces, shares
 from embodkd.core.precision import Name as PrecisionName
-from embodkd.core.precision import Precision
+from embodkd.core.precision import Precision, default_type
 from embodkd.core.progress import Progress, progress
 from embodkd.core.recipe import Context, Recipe, Stage
 from embodkd.core.rng import rng_state, seed_everything, set_rng_state
+from embodkd.core.role import Role
 from embodkd.core.run import Checkpoint, RunFolder
 from embodkd.core.source import shuffled
 from embodkd.core.states import distinct, pack_modules, pack_optimisers, unpack_modules, unpack_optimisers
@@ -110,6 +112,17 @@ class Trainer:
 
         Raises FloatingPointError naming the term when a loss is not finite (the batch is saved, nothing moved by it).
         """
+        with self.types():
+            if self._precision.double:
+                for module in (*learning_modules(recipe), *_asked(recipe)):
+                    module.double()
+            return self._fit(recipe)
+
+    def types(self) -> AbstractContextManager[None]:
+        """Around the making of a recipe: new modules have the type that this trainer's precision asks for."""
+        return default_type(self._precision.double)
+
+    def _fit(self, recipe: Recipe) -> Summary:
         start = time.monotonic()
         seed_everything(self.seed)
         modules = learning_modules(recipe)
@@ -320,6 +333,12 @@ def _why_no_cuda() -> str:
     return f"torch {torch.__version__} is built without CUDA" if torch.version.cuda is None else "no driver or card"
 
 
+def _asked(recipe: Recipe) -> list[nn.Module]:
+    """The models of all roles that only answer."""
+    players = [p for stage in recipe.stages if isinstance(stage, Stage) for p in stage.players]
+    return [role.model for player in players for role in player.given.values() if isinstance(role, Role)]
+
+
 def learning_modules(recipe: Recipe) -> list[nn.Module]:
     """The modules that the recipe changes, each once, in a fixed order: what a checkpoint holds (no teacher)."""
     players = [p for stage in recipe.stages if isinstance(stage, Stage) for p in stage.players]
@@ -341,5 +360,6 @@ def distill(
 
     `trainer`: further arguments of Trainer; `options`: further arguments of the method's `recipe`.
     """
-    recipe = method.recipe(student, teacher, data, seed=seed, **options)
-    return Trainer(run, seed=seed, **(trainer or {})).fit(recipe)
+    training = Trainer(run, seed=seed, **(trainer or {}))
+    with training.types():
+        return training.fit(method.recipe(student, teacher, data, seed=seed, **options))

@@ -37,6 +37,7 @@ from embodkd.core.source import TensorData
 from embodkd.core.splits import Splits
 from embodkd.core.teachers import Teachers, one_teacher
 from embodkd.core.terms import cross_entropy, soft_cross_entropy
+from embodkd.core.terms.base import precise
 from embodkd.methods import METHODS
 
 
@@ -144,8 +145,8 @@ class RobustActive:
         else:
             probs_KC, known_K, gain_K = (former[name].cpu().clone() for name in ("probs", "known", "gain"))
         asked_N = answers.sample_id_N
-        probs_KC[asked_N], known_K[asked_N] = answers.logits_NC.float().softmax(1), True
-        gain_K[asked_N] = torch.from_numpy(gain_N[places]).float()
+        probs_KC[asked_N], known_K[asked_N] = precise(answers.logits_NC).softmax(1), True
+        gain_K[asked_N] = torch.from_numpy(gain_N[places]).to(gain_K)
         return {"probs": probs_KC, "known": known_K, "gain": gain_K}
 
     def count(self, pool: TensorData) -> int:
