@@ -9,8 +9,6 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from embodkd.core.registry import near
-
 Name = Literal["no", "bf16", "fp16", "float64"]
 _HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -24,7 +22,7 @@ class Precision:
 
     def __init__(self, name: Name, device: torch.device) -> None:
         if name not in get_args(Name):
-            raise ValueError(f"trainer.precision: {near(str(name), get_args(Name))}")
+            raise ValueError(f"trainer.precision: {name!r} is not one of {', '.join(get_args(Name))}")
         self.double, self._device, self._half = name == "float64", device, _HALF.get(name)
         self.scaler = torch.amp.GradScaler(device.type) if name == "fp16" else None
 
