@@ -110,9 +110,9 @@ class RobustActive:
         cost, last = self.cost_of(queries), pool - (self.rounds - 1) * queries
         if self.selection == "rad" and cost < queries:
             raise ValueError(
-                f"method.cost: {cost:g} is less than the {queries} queries of a round, so that the game may leave no more "
-                "candidates than are asked about, which is margin sampling; give null (twice the queries) or at least "
-                "that many, or selection: greedy"
+                f"method.cost: {cost:g} is less than the {queries} queries of a round, so that the game may leave no "
+                "more candidates than are asked about, which is margin sampling; give null (twice the queries) or at "
+                "least that many, or selection: greedy"
             )
         if self.selection == "rad" and last <= cost:
             raise ValueError(
@@ -190,8 +190,8 @@ class RobustActive:
         return inclusion(game(gain_N, self.cost_of(count))[0], count)
 
     def facts(self, asked: Table, pool: TensorData, context: Context) -> dict[str, float]:
-        """The mean gain of what was asked, among how many candidates the last round drew and, where the pool has labels,
-        the percent of answers that are wrong.
+        """The mean gain of what was asked, among how many candidates the last round drew and, where the pool has
+        labels, the percent of answers that are wrong.
 
         Nothing is learned from this.
         """
