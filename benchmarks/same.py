@@ -11,9 +11,9 @@ seconds. Compared are the weights that a run leaves, its recorded episodes, its 
 on the way (which tell of helpers that are not kept), as far as both sides have them. Only what two sides on one machine
 say can be compared: bits differ between processors and builds of torch, so nothing here is stored for later.
 
-Both commits are checked out as worktrees, and each runs in this interpreter's environment with its own sources in front.
-The exit code is 0 if all that both can run is equal, 1 otherwise. What differs on purpose is listed all the same: say why
-in the commit.
+Both commits are checked out as worktrees, and each runs in this interpreter's environment with its own sources in
+front. The exit code is 0 if all that both can run is equal, 1 otherwise. What differs on purpose is listed all the
+same: say why in the commit.
 """
 
 from __future__ import annotations
