@@ -18,6 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
 from embodkd.core.processes import all_sum
+from embodkd.core.ranks import ranks
 from embodkd.core.whole import Portion, looking_at, portion
 
 
@@ -88,8 +89,8 @@ def _moments(x: Tensor) -> tuple[float, Tensor, Tensor]:
     axes = [0, *range(2, x.ndim)]
     var_C, mean_C = torch.var_mean(wide, axes, correction=0)
     own = torch.cat([wide.new_tensor([wide.numel() / wide.shape[1]]), mean_C, var_C])
-    size, rank = torch.distributed.get_world_size(), torch.distributed.get_rank()
-    slot_R1 = torch.eye(size, dtype=own.dtype, device=own.device)[rank].unsqueeze(1)
+    who = ranks()
+    slot_R1 = torch.eye(who.size, dtype=own.dtype, device=own.device)[who.rank].unsqueeze(1)
     count_R1, mean_RC, var_RC = all_sum(slot_R1 * own).split([1, len(mean_C), len(var_C)], 1)
     total = count_R1.detach().sum()
     if total < 2:

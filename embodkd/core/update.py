@@ -138,6 +138,27 @@ class Learner:
             role.follow_step()
 
 
+def smallest_batch(learners: Sequence[Learner], processes: int, pieces: int) -> int:
+    """How many items a batch needs for these players; ValueError for a player that cannot learn from a batch in pieces.
+
+    One item has no spread for a layer that takes statistics over the batch, and each process needs an item.
+    """
+    layers = [(learner.player.name, layer) for learner in learners for layer in learner.statistics()]
+    if pieces > 1 and layers:
+        name, layer = layers[0]
+        raise ValueError(
+            f"trainer.accumulate={pieces}: layer {layer!r} of player {name!r} takes its statistics over the whole "
+            "batch, not over a piece of it: set trainer.accumulate=1, or train a model without batch norm"
+        )
+    for learner in learners if pieces > 1 else ():
+        if learner.player.through is not None:
+            raise ValueError(
+                f"trainer.accumulate={pieces}: player {learner.player.name!r} learns through another one's step on "
+                "the whole batch: set trainer.accumulate=1"
+            )
+    return max(processes, 2 if layers else 1)
+
+
 def update(learners: Sequence[Learner], pieces: Sequence[Piece], step: int, items: int) -> dict[str, Tensor]:
     """Let `learners` play once, all looking at the same weights; returns means over the batch to log.
 
