@@ -68,7 +68,9 @@ def virtual_step(inner: Player, batch: Signals, step: int, total: int, rate: flo
     _, loss = objective(inner, batch, s, given, step, total)
     here = portion()
     items = batch.items_count if here is None else here.items
-    slopes = torch.autograd.grad(loss / items, list(named.values()), create_graph=True, allow_unused=True)
+    slopes: Sequence[Tensor | None] = torch.autograd.grad(
+        loss / items, list(named.values()), create_graph=True, allow_unused=True
+    )
     if here is not None and here.processes > 1:
         slopes = _shared(slopes)
     moved = zip(named.items(), slopes, strict=True)

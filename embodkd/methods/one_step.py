@@ -73,7 +73,8 @@ class OneStep:
             plan_NHA = student.actions.normalise(batch.action_NHA)
             left = student.horizon - student.execute
             plan_NHA = torch.cat([plan_NHA[:, :left], torch.zeros_like(plan_NHA[:, left:])], dim=1)
-            count, shape, at = len(plan_NHA), plan_NHA.shape[1:], {"device": plan_NHA.device, "dtype": plan_NHA.dtype}
+            count, shape = len(plan_NHA), plan_NHA.shape[1:]
+            at: dict[str, Any] = {"device": plan_NHA.device, "dtype": plan_NHA.dtype}
             first_N = drawn(count, lambda items: torch.rand(items, device=plan_NHA.device)) < self.first_chunks
             plan_NHA = plan_NHA.masked_fill(first_N[:, None, None], 0.0)
             noise_NHA = drawn(count, lambda items: torch.randn(items, *shape, **at))
