@@ -10,9 +10,10 @@ from torch.nn import functional
 
 from embodkd.core.augment import Affine
 from embodkd.core.objective import objective
+from embodkd.core.pieces import prepared
 from embodkd.core.recipe import Optimiser
 from embodkd.core.signals import Signals
-from embodkd.core.trainer import Trainer, prepared
+from embodkd.core.trainer import Trainer
 from embodkd.methods.hard import HARD
 from embodkd.methods.kd import KD
 from embodkd.methods.supervised import Supervised

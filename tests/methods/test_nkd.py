@@ -9,10 +9,11 @@ from rows import blobs, budget, large, small
 
 from embodkd.core.bank import collect
 from embodkd.core.mix import mixup
+from embodkd.core.pieces import prepared
 from embodkd.core.role import Role
 from embodkd.core.signals import Signals
 from embodkd.core.terms import cross_entropy, entropy, label_probability, nontarget_cross_entropy, soft_cross_entropy
-from embodkd.core.trainer import Trainer, prepared
+from embodkd.core.trainer import Trainer
 from embodkd.methods.nkd import NKD
 
 N, C = 9, 5
