@@ -15,6 +15,7 @@ from embodkd.core.progress import progress
 from embodkd.core.rng import seed_everything
 from embodkd.core.run import RunFolder
 from embodkd.envs import BatchTask, make_task
+from embodkd.envs.episodes import episode_steps
 from embodkd.policies import Policy, save_policy, session_of, task_record
 from embodkd.rl.checkpoint import restore, save
 from embodkd.rl.config import LoopConfig
@@ -146,20 +147,10 @@ class Loop:
 def success_and_return(policy: Policy, task: BatchTask, seed: int = EVALUATION_SEED) -> tuple[float, float]:
     """Success share and mean return of one deterministic episode per copy of `task`, on seeds seed + i."""
     count = task.num_envs
-    task.reset(np.arange(count, dtype=np.int64) + seed)
-    session = session_of(policy, count)
-    running_N = np.ones(count, bool)
-    success_N = np.zeros(count, bool)
-    return_N = np.zeros(count)
-    action_NA = np.zeros((count, task.spec.action_size), np.float32)
-    for _ in range(task.spec.max_steps):
-        ids = np.flatnonzero(running_N)
-        action_NA[ids] = session.act(task.observe(policy.reads, ids), ids)
-        step = task.step(action_NA)
-        return_N += step.reward * running_N
-        ended_N = running_N & (step.terminated | step.truncated)
-        success_N[ended_N] = step.info["is_success"][ended_N]
-        running_N &= ~ended_N
-        if not running_N.any():
-            break
+    success_N, return_N = np.zeros(count, bool), np.zeros(count)
+    seeds = np.arange(count, dtype=np.int64) + seed
+    for now in episode_steps(task, session_of(policy, count), policy.reads, seeds):
+        return_N[now.ids] += now.step.reward[now.ids]
+        over = now.ids[now.over]
+        success_N[over] = now.step.info["is_success"][over]
     return float(success_N.mean()), float(return_N.mean())
