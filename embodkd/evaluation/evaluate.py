@@ -17,7 +17,7 @@ from embodkd.evaluation.result import Episode, Evaluation
 from embodkd.policies.session import CHUNK, session_of
 
 if TYPE_CHECKING:
-    from embodkd.envs import BatchTask, Step
+    from embodkd.envs import BatchTask, TaskStep
 
 
 def evaluate(
@@ -79,7 +79,7 @@ def run_episodes(
     return tuple(outcomes[e] for e in range(len(seeds)))
 
 
-def named_outcome(task: BatchTask, step: Step) -> tuple[np.ndarray, list[str | None]]:
+def named_outcome(task: BatchTask, step: TaskStep) -> tuple[np.ndarray, list[str | None]]:
     """Success (N,) and the failure's name (None where there is none) of every copy after a step.
 
     Raises ``ValueError`` if the task does not say whether it succeeded: that must not count as failing.
