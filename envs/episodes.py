@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from embodkd.envs.task import BatchTask, Step
+from embodkd.envs.task import BatchTask, TaskStep
 
 
 class Driver(Protocol):
@@ -31,11 +31,11 @@ class Moment(NamedTuple):
     episode: np.ndarray
     obs: dict[str, np.ndarray]
     actions: np.ndarray
-    step: Step
+    step: TaskStep
     over: np.ndarray
 
 
-def ended(step: Step) -> np.ndarray:
+def ended(step: TaskStep) -> np.ndarray:
     """Whose episode a step ends, bool (N,)."""
     return step.terminated | step.truncated
 
@@ -45,7 +45,7 @@ def episode_steps(
     driver: Driver,
     reads: Sequence[str],
     seeds: np.ndarray,
-    is_over: Callable[[Step], np.ndarray] = ended,
+    is_over: Callable[[TaskStep], np.ndarray] = ended,
 ) -> Iterator[Moment]:
     """All steps of one episode per entry of ``seeds`` (E,), with the groups ``reads`` observed.
 

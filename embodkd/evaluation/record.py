@@ -10,7 +10,7 @@ import numpy as np
 
 from embodkd.core.progress import progress
 from embodkd.data.lerobot import Recording
-from embodkd.envs import BatchTask, Step
+from embodkd.envs import BatchTask, TaskStep
 from embodkd.envs.episodes import episode_steps
 from embodkd.policies.session import Session, session_of
 
@@ -84,7 +84,7 @@ class _Ends:
         self.success_N = np.zeros(copies, bool)
         self._length_N = np.full(copies, most)
 
-    def __call__(self, step: Step) -> np.ndarray:
+    def __call__(self, step: TaskStep) -> np.ndarray:
         self.steps += 1
         won = step.terminated & ~self.success_N
         self.success_N |= step.terminated | (step.info["is_success"] & step.truncated)
