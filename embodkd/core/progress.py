@@ -7,14 +7,17 @@ import time
 from types import TracebackType
 from typing import Any
 
+from embodkd.core.ranks import ranks
+
 
 def progress(total: float, label: str, *, done: float = 0.0, every_s: float = 15.0, quiet: bool = False) -> Progress:
     """A progress display for `total` units of work called `label`; use it as a context manager.
 
     `done`: units already done (after a resume); they do not count for the estimate. On a non-terminal a plain line
-    is printed at most every `every_s` seconds, so a log stays readable; `quiet` shows nothing.
+    is printed at most every `every_s` seconds, so a log stays readable; `quiet` shows nothing. Of several ranks the
+    first one shows its own, which stands for all.
     """
-    return Progress(total, label, done=done, every_s=every_s, quiet=quiet)
+    return Progress(total, label, done=done, every_s=every_s, quiet=quiet or not ranks().is_first)
 
 
 def duration(seconds: float) -> str:

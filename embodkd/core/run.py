@@ -37,6 +37,7 @@ from embodkd.core.files import (
 )
 from embodkd.core.manifest import git_commit, now, versions
 from embodkd.core.memory import peak_memory
+from embodkd.core.ranks import launch, ranks, was_restarted
 from embodkd.core.tracker import Trackers, check_tracker
 
 if TYPE_CHECKING:
@@ -72,9 +73,9 @@ class Checkpoint:
 class RunFolder:
     """A run on disk; open it with `RunFolder.open`, use it as a context manager."""
 
-    def __init__(self, path: Path, lock: int, tracker: str | None = None) -> None:
+    def __init__(self, path: Path, lock: int | None, tracker: str | None = None) -> None:
         self.path = path
-        self._lock: int | None = lock
+        self._lock = lock
         self._metrics: Any = None
         self._config: dict[str, Any] = {}
         self._tracker = tracker
@@ -92,16 +93,23 @@ class RunFolder:
 
         tracker: one of `embodkd.core.tracker.TRACKERS` that is told all that is logged too, under the folder's name;
         a resumed run goes on there as another run of that name.
+        Of several ranks the first one owns the folder: the others get one that keeps nothing. A launch that torchrun
+        has started again goes on in the folder that it made.
         Raises ValueError if another process holds it, if it has contents and `resume` is off, or if it was made
         with another config; OSError naming the path if it cannot be written; ImportError without the tracker.
         """
-        check_tracker(tracker)
         path = Path(path)
+        if not ranks().is_first:
+            return _Follower(path)
+        check_tracker(tracker)
         with clear_os_error(path, "create"):
             path.mkdir(parents=True, exist_ok=True)
-        run = cls(path, _take_lock(path), tracker)
+        lock, former = _take_lock(path)
+        run = cls(path, lock, tracker)
         try:
-            run._prepare(_plain(config), resume)
+            run._prepare(_plain(config), resume or (was_restarted() and former == launch()))
+            # Only now is the folder this launch's own: one that was refused to it must not be gone on with.
+            os.write(lock, f"{launch() or ''}\n".encode())
         except BaseException:
             run.close()
             raise
@@ -258,22 +266,49 @@ class RunFolder:
         return sorted(folders, key=lambda p: int(p.name[5:]))
 
 
-def _take_lock(path: Path) -> int:
+class _Follower(RunFolder):
+    """The run folder as ranks after the first have it: it knows its place and its time, and keeps nothing."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, None)
+
+    def log(self, step: int, **scalars: float) -> None:
+        """The first rank logs."""
+
+    def save_checkpoint(self, step: int, tensors: Mapping[str, Tensor | np.ndarray], state: Mapping[str, Any]) -> Path:
+        """The first rank saves; where it does."""
+        return self.path / "checkpoints" / f"step_{int(step)}"
+
+    def latest_checkpoint(self) -> Checkpoint | None:
+        """None: the first rank reads it and hands it on."""
+        return None
+
+    def note(self, **facts: Any) -> None:
+        """The first rank notes."""
+
+    def finish(self, **facts: Any) -> None:
+        """The first rank finishes."""
+
+
+def _take_lock(path: Path) -> tuple[int, str]:
+    """(the lock on a folder, the launch that owned it before: "" if that was not one by torchrun)."""
     file = path / ".lock"
     with clear_os_error(file, "create"):
         handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        owner = os.read(handle, 32).decode(errors="replace").strip()
+        owner = os.read(handle, 32).decode(errors="replace").partition("\n")[0]
         os.close(handle)
         raise ValueError(
             f"{path}: another process (pid {owner or 'unknown'}) is writing to this run folder; "
             "wait for it, stop it, or choose another name"
         ) from error
+    former = os.read(handle, 4096).decode(errors="replace").splitlines()
     os.ftruncate(handle, 0)
+    os.lseek(handle, 0, os.SEEK_SET)
     os.write(handle, f"{os.getpid()}\n".encode())
-    return handle
+    return handle, former[1] if len(former) > 1 else ""
 
 
 def _read_checkpoint(folder: Path) -> Checkpoint:

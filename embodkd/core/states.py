@@ -1,12 +1,15 @@
-"""Modules and optimisers as flat tensors and JSON, for checkpoints."""
+"""Modules, optimisers and every rank's random generators as flat tensors and JSON, for checkpoints."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+
+from embodkd.core.rng import seed_everything, set_rng_state
 
 
 def distinct(modules: Iterable[nn.Module]) -> list[nn.Module]:
@@ -67,3 +70,25 @@ def unpack_optimisers(
                 state.setdefault(int(index), {})[name] = value
         groups = [{**group, "betas": tuple(group["betas"])} if "betas" in group else group for group in saved["groups"]]
         optimiser.load_state_dict({"state": state, "param_groups": groups})
+
+
+def pack_random(states: Sequence[tuple[Mapping[str, Any], dict[str, Any]]]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(tensors, JSON) of what `rng_state` gave on each rank; the first one's lie as those of a single process do."""
+    tensors = {f"{_rank(k)}{name}": value for k, (own, _) in enumerate(states) for name, value in own.items()}
+    first, *others = (rest for _, rest in states)
+    return tensors, {"rng": first, **({"rng_of_others": others} if others else {})}
+
+
+def unpack_random(rank: int, tensors: Mapping[str, Any], state: Mapping[str, Any], seed: int, step: int) -> None:
+    """Put back this rank's generators; where that rank was not there, seed them by (seed, step, rank)."""
+    states, prefix = [state["rng"], *state.get("rng_of_others", ())], _rank(rank)
+    if rank < len(states):
+        own = {name[len(prefix) :]: v for name, v in tensors.items() if name.startswith(f"{prefix}rng.")}
+        set_rng_state(own, states[rank])
+    else:
+        key = np.random.SeedSequence([seed % 2**64, step, rank])
+        seed_everything(int(key.generate_state(1, np.uint64)[0]))
+
+
+def _rank(number: int) -> str:
+    return f"rank.{number}." if number else ""

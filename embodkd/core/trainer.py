@@ -14,7 +14,6 @@ resumed ends with the same bits.
 
 from __future__ import annotations
 
-import atexit
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,12 +27,21 @@ from torch import Tensor, nn
 
 from embodkd.core.files import atomic_folder, write_json, write_tensors
 from embodkd.core.progress import Progress, progress
-from embodkd.core.recipe import Context, Prepare, Recipe, Stage
-from embodkd.core.rng import rng_state, seed_everything, set_rng_state
+from embodkd.core.ranks import alone, join, ranks
+from embodkd.core.recipe import Context, Prepare, Recipe, Stage, Step
+from embodkd.core.rng import rng_state, seed_everything
 from embodkd.core.run import Checkpoint, RunFolder
 from embodkd.core.signals import Signals
 from embodkd.core.source import shuffled
-from embodkd.core.states import distinct, pack_modules, pack_optimisers, unpack_modules, unpack_optimisers
+from embodkd.core.states import (
+    distinct,
+    pack_modules,
+    pack_optimisers,
+    pack_random,
+    unpack_modules,
+    unpack_optimisers,
+    unpack_random,
+)
 from embodkd.core.update import BadLoss, Learner, update
 
 
@@ -90,6 +98,9 @@ class Trainer:
             raise ValueError(f"trainer.device: {device!r} is not one of cpu, cuda, auto")
         if device == "cuda" and not torch.cuda.is_available():
             raise ValueError(f"trainer.device: cuda, but torch sees no card ({_why_no_cuda()}); use device=cpu")
+        self._ranks = ranks()
+        if self._ranks.size > 1:
+            join()  # before accelerate, which would give the others a backend for one kind of device only
         from accelerate import Accelerator
         from accelerate.state import AcceleratorState
 
@@ -101,21 +112,22 @@ class Trainer:
             )
         self.run, self.seed, self.accumulate, self.compile = run, seed, accumulate, compile
         self.checkpoint_s, self.log_every, self.quiet = checkpoint_s, log_every, quiet
-        self._accelerator = Accelerator(cpu=device == "cpu", mixed_precision=precision)
-        if self._accelerator.num_processes > 1:
-            # A process group still open when Python ends may abort the process after all work is done.
-            atexit.register(self._accelerator.end_training)
+        # Asked for whatever there is, accelerate would leave ranks that find no card to themselves.
+        together_on_cpu = self._ranks.size > 1 and not torch.cuda.is_available()
+        self._accelerator = Accelerator(cpu=device == "cpu" or together_on_cpu, mixed_precision=precision)
         self._saved_at = 0.0
 
     def fit(self, recipe: Recipe) -> Summary:
         """Train in place until the recipe's end, from the newest checkpoint if the run has one.
 
+        Of several ranks each calls this with its own copy of the recipe; the first one's run folder counts, and all
+        begin where that says.
         Raises FloatingPointError naming the term when a loss is not finite (the batch is saved, nothing moved by it).
         """
         start = time.monotonic()
         seed_everything(self.seed)
         modules = learning_modules(recipe)
-        checkpoint = self.run.latest_checkpoint() if self.run else None
+        checkpoint = self._ranks.broadcast(self.run.latest_checkpoint() if self.run else None)
         at = Position()
         if checkpoint is not None:
             at = Position(**checkpoint.state["position"])
@@ -123,17 +135,19 @@ class Trainer:
                 if hasattr(done, "restore"):
                     done.restore(self._context())
             unpack_modules(modules, checkpoint.tensors)
-            set_rng_state(checkpoint.tensors, checkpoint.state["rng"])
+            unpack_random(self._ranks.rank, checkpoint.tensors, checkpoint.state, self.seed, checkpoint.step)
+        else:
+            self._share_weights(modules)
         self._saved_at = time.monotonic()
         summary = Summary(at.updates_before + at.update, 0.0)
         planned = sum(stage.updates() for stage in recipe.stages if isinstance(stage, Stage))
-        with progress(planned, "training", done=summary.updates, quiet=self._is_quiet()) as shown:
+        with progress(planned, "training", done=summary.updates, quiet=self.quiet) as shown:
             for number in range(at.stage, len(recipe.stages)):
                 stage = recipe.stages[number]
                 if isinstance(stage, Stage):
                     self._stage(stage, at, modules, checkpoint, summary, shown)
                 else:
-                    self._log(at, stage(self._context()) or {}, summary)
+                    self._log(at, self._step(stage, modules), summary)
                 at = Position(
                     stage=number + 1,
                     trained_stages=at.trained_stages + isinstance(stage, Stage),
@@ -150,7 +164,7 @@ class Trainer:
     @property
     def is_main_process(self) -> bool:
         """Whether this process is the one that writes files and logs."""
-        return self._accelerator.is_main_process
+        return self._ranks.is_first
 
     @property
     def device(self) -> torch.device:
@@ -158,7 +172,32 @@ class Trainer:
         return self._accelerator.device
 
     def _context(self) -> Context:
-        return Context(self.run.path if self.run else None, self.seed, self.device)
+        return Context(self._folder(), self.seed, self.device)
+
+    def _folder(self) -> Path | None:
+        """The first rank's run folder, whether or not this rank was given it too."""
+        return self._ranks.broadcast(self.run.path.absolute() if self.run else None)
+
+    def _step(self, step: Step, modules: list[nn.Module]) -> Mapping[str, float]:
+        """A step without gradients: the first rank takes it, for the others it is as if they resumed after it."""
+        context, scalars = self._context(), None
+        if self._ranks.is_first:
+            with alone():
+                scalars = step(context)
+        if self._ranks.size > 1:
+            self._ranks.wait()
+            if not self._ranks.is_first and hasattr(step, "restore"):
+                step.restore(context)
+            self._share_weights(modules)
+        return scalars or {}
+
+    def _share_weights(self, modules: list[nn.Module]) -> None:
+        """Give all ranks the first one's parameters and buffers."""
+        if self._ranks.size > 1:
+            packed = {name: value.cpu() for name, value in pack_modules(modules).items()}
+            tensors = self._ranks.broadcast(packed if self._ranks.is_first else {})
+            if not self._ranks.is_first:
+                unpack_modules(modules, tensors)
 
     def _stage(
         self,
@@ -174,7 +213,7 @@ class Trainer:
         if checkpoint is not None and checkpoint.state["optimisers"]:
             optimisers = [learner.optimiser for learner in learners]
             unpack_optimisers(optimisers, checkpoint.tensors, checkpoint.state["optimisers"])
-            stage.source.restore(self._source_folder(at.stage), at.refills)
+            self._restore(stage, at)
         while at.round < stage.rounds:
             refresh = stage.source.refresh
             if at.epoch == 0 and (refresh == "epoch" or (refresh == "never" and at.refills == 0)):
@@ -259,37 +298,46 @@ class Trainer:
         if self.run is not None and scalars and self.is_main_process:
             self.run.log(at.updates_before + at.update, **scalars)
 
+    def _restore(self, stage: Stage, at: Position) -> None:
+        """Give the source back what it had, and remove what it got after that: it is about to get it again."""
+        folder = self._source_folder(self._folder(), at.stage)
+        stage.source.restore(folder, at.refills)
+        self._ranks.first_does(lambda: stage.source.tidy(folder))
+
     def _save_if_due(self, at: Position, modules: list[nn.Module], learners: list[Learner], stage: Stage) -> None:
-        if time.monotonic() - self._saved_at >= self.checkpoint_s:
+        # The first rank's clock counts: what is saved is put together by all.
+        if self._ranks.broadcast(time.monotonic() - self._saved_at >= self.checkpoint_s):
             self._save(at, modules, learners, stage)
 
     def _save(self, at: Position, modules: list[nn.Module], learners: list[Learner], stage: Stage | None) -> None:
+        random = self._ranks.gather(rng_state())  # every rank draws from its own
         if self.run is None or not self.is_main_process:
             return
-        folder = self._source_folder(at.stage)
+        folder = self._source_folder(self.run.path, at.stage)
         if stage is not None:
             stage.source.save(folder)
         tensors, optimisers = pack_optimisers([learner.optimiser for learner in learners])
-        random_tensors, random_rest = rng_state()
+        random_tensors, random_state = pack_random(random)
         self.run.save_checkpoint(
             at.updates_before + at.update,
             {**pack_modules(modules), **tensors, **random_tensors},
-            {"position": vars(at), "optimisers": optimisers, "rng": random_rest},
+            {"position": vars(at), "optimisers": optimisers, **random_state},
         )
         if stage is not None:
             stage.source.tidy(folder)
         self._saved_at = time.monotonic()
 
-    def _source_folder(self, stage: int) -> Path:
-        if self.run is None:
+    @staticmethod
+    def _source_folder(run: Path | None, stage: int) -> Path:
+        if run is None:
             raise ValueError("without a run folder there is nothing to resume from")
-        return self.run.path / "source" / f"stage_{stage}"
+        return run / "source" / f"stage_{stage}"
 
     def _explained(self, error: BadLoss, at: Position) -> FloatingPointError:
         step = at.updates_before + at.update
         where = "there is no run folder, so the batch was not saved"
         if self.run is not None:
-            folder = self.run.path / "bad_batch"
+            folder = self.run.path / ("bad_batch" if self.is_main_process else f"bad_batch_{self._ranks.rank}")
             with atomic_folder(folder) as aside:
                 write_tensors(aside / "batch.safetensors", error.batch)
                 write_json(aside / "where.json", {"player": error.player, "term": error.term, "update": step})
@@ -298,9 +346,6 @@ class Trainer:
             f"update {step}: {error}; {where}; this player's parameters have not moved; "
             "check the labels and inputs there, lower the learning rate, or clip the gradient"
         )
-
-    def _is_quiet(self) -> bool:
-        return self.quiet or not self.is_main_process
 
 
 def _why_no_cuda() -> str:

@@ -1,0 +1,174 @@
+"""Which of several processes this is, and what it does together with the others.
+
+`torchrun` starts one command several times; each process finds its number, its rank, in the environment. All ranks run
+the same program on their shares of the work. The first one owns what there is only once: run folder, tracker, terminal.
+Importing this costs nothing: torch comes with the first thing that the ranks do together.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+Items = TypeVar("Items", bound=Sequence[Any])
+
+# One rank may work for hours while the others wait (a step without gradients); one that died is noticed at once.
+_PATIENCE = timedelta(days=7)
+_ALONE: ContextVar[bool] = ContextVar("alone", default=False)
+_store: Any = None
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process is number `rank` of `size` that work together; `size` is 1 within `alone()`, `rank` stays.
+
+    `broadcast`, `gather`, `wait` and `first_does` are calls that every rank must make, in the same order.
+    """
+
+    rank: int
+    size: int
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process owns the run folder and the terminal."""
+        return self.rank == 0
+
+    def share(self, items: Items) -> Items:
+        """This rank's part of `items` (a list, an array): every size-th one, so that all parts together are all."""
+        return items if self.size == 1 else items[self.rank :: self.size]  # type: ignore[return-value]
+
+    def split(self, count: int) -> int:
+        """How many of `count` equal things are this rank's; ValueError if there are fewer than ranks."""
+        if count < self.size:
+            raise ValueError(f"{count} cannot be shared out among {self.size} processes; start fewer, or ask for more")
+        return count // self.size + (self.size > 1 and self.rank < count % self.size)
+
+    def broadcast(self, value: T) -> T:
+        """The first rank's `value`, on every rank."""
+        if self.size == 1:
+            return value
+        box = [value]
+        join().broadcast_object_list(box, src=0)
+        return box[0]
+
+    def gather(self, value: T) -> list[T]:
+        """The values of all ranks in their order, on every rank."""
+        if self.size == 1:
+            return [value]
+        box: list[Any] = [None] * self.size
+        join().all_gather_object(box, value)
+        return box
+
+    def wait(self) -> None:
+        """Go on when every rank is here."""
+        self.gather(None)
+
+    def first_does(self, action: Callable[[], object]) -> None:
+        """The first rank calls `action`; the others go on when it is done, and then see the files that it wrote."""
+        if self.is_first:
+            action()
+        self.wait()
+
+
+def ranks() -> Ranks:
+    """Who this process is; the only one where nobody has started several."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        rank, size = distributed.get_rank(), distributed.get_world_size()
+    elif "RANK" in os.environ and "WORLD_SIZE" in os.environ:
+        rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    else:
+        rank, size = 0, 1
+    return Ranks(rank, 1 if _ALONE.get() else size)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Inside, this process shares out nothing and waits for nobody; who owns folder and terminal stays the same."""
+    token = _ALONE.set(True)
+    try:
+        yield
+    finally:
+        _ALONE.reset(token)
+
+
+def join() -> Any:
+    """`torch.distributed`, where all ranks have met: the first call waits for them.
+
+    Raises ValueError where the launcher did not say where to meet.
+    """
+    global _store
+    import torch.distributed as distributed
+
+    if not distributed.is_initialized():
+        missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
+        if missing:
+            raise ValueError(
+                f"RANK and WORLD_SIZE are set but not {' and '.join(missing)}: start processes by torchrun"
+            )
+        _store, rank, size = next(iter(distributed.rendezvous("env://")))
+        # What lies in memory goes through gloo, what lies on a card through NCCL where torch has it.
+        backend = "cpu:gloo,cuda:nccl" if distributed.is_nccl_available() else "gloo"
+        distributed.init_process_group(backend, store=_store, rank=rank, world_size=size, timeout=_PATIENCE)
+        atexit.register(_leave)
+    return distributed
+
+
+def leave_launcher() -> None:
+    """Forget that there are others: this process goes on alone, and so do those that it starts."""
+    for name in list(os.environ):
+        if name in _LAUNCHER or name.startswith("TORCHELASTIC_"):
+            del os.environ[name]
+
+
+_LAUNCHER = (
+    "RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK", "ROLE_NAME",
+    "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE", "ROLE_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT",
+)  # fmt: skip
+
+
+def may_report() -> bool:
+    """Whether this rank may say why the run ends: the first that asks, so that it is said once and by who knows why.
+
+    Before the ranks have met, all of them find the same fault, and the first one says it.
+    """
+    if _store is None or ranks().size == 1:
+        return ranks().is_first
+    try:
+        return bool(_store.add("reports", 1) == 1)
+    except RuntimeError:
+        return True  # who kept the store is gone: better twice than never
+
+
+def is_loss_of_a_rank(error: BaseException) -> bool:
+    """Whether `error` is what a call to the others raises when one of them is gone."""
+    words = ("gloo", "nccl", "connection closed", "connection reset", "broken pipe")
+    return isinstance(error, RuntimeError) and ranks().size > 1 and any(word in str(error).lower() for word in words)
+
+
+def launch() -> str | None:
+    """Names the launch that this process belongs to, the same one through torchrun's own restarts; None without it."""
+    run = os.environ.get("TORCHELASTIC_RUN_ID")
+    return None if run is None else f"{socket.gethostname()}:{os.getppid()}:{run}"
+
+
+def was_restarted() -> bool:
+    """Whether torchrun has started the ranks again after one of them was lost."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+
+
+def _leave() -> None:
+    # A group that is still open when Python ends may abort the process after all work is done.
+    import torch.distributed as distributed
+
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
