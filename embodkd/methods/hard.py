@@ -17,7 +17,7 @@ Details
 
 Deviations: only the abstract was available and no code is public; this objective is a reconstruction. cap, patience and
 min_agreement are own, the VAE stands in for a hierarchical pretrained one, alternation in place of the paper's rule is
-the default.
+the default. The student starts untrained, not from plain distillation.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class HARD:
 
     def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """One stage of student and augmentor; before it, if need be, the VAE's."""
-        teacher = one_teacher(teacher, "hard", data.classes)
+        teacher = one_teacher(teacher, "hard", data)
         if self.family == "shift":
             learner = self._learner(student, teacher, budget, None)
             return budget.fit(learner, data.train, prepare=(shifts(self.pixels, "augmented"),))

@@ -15,7 +15,7 @@ Deviations
   set; its LiSSA path has the wrong sign. EK-FAC is replaced by the last layer, solved without approximation.
 - Weights have mean 1, so that the learning rate keeps its meaning, and a batch divides by its own number of items.
 - The paper's sigmoid, and how its iterative and teacher updates go, are not certain: see `transform`, `sharpness`,
-  `rounds`, `update_teacher`.
+  `rounds`, `update_teacher`. Its semi-supervised part is not offered.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class KDAIF:
 
     def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """A plain fit, then `rounds` times: scores, (restart,) weighted fit."""
-        t = Role(one_teacher(teacher, "kd_aif", data.classes), "frozen")
+        t = Role(one_teacher(teacher, "kd_aif", data), "frozen")
         plain = Player(Role(student), self.terms, given={"t": t}, optimiser=budget.optimiser)
         stages: list[Stage | Step] = [budget.stage(plain, data.train, name="unweighted")]
         for k in range(self.rounds):

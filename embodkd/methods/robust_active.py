@@ -79,7 +79,7 @@ class RobustActive:
 
     def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """A fit on the labels, then `rounds` times: ask, (restart,) fit on labels and answers."""
-        t = Role(one_teacher(teacher, "robust_active", data.classes), "frozen")
+        t = Role(one_teacher(teacher, "robust_active", data), "frozen")
         pool, labelled = data.part(self.pool), data.train.size()
         queries = self.count(pool)
         self._check(pool.size(), queries)
