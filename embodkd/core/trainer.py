@@ -17,7 +17,6 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -124,15 +123,11 @@ class Trainer:
         begin where that says.
         Raises FloatingPointError naming the term when a loss is not finite (the batch is saved, nothing moved by it).
         """
-        with self.types():
+        with default_type(self._precision.double):
             if self._precision.double:
                 for module in (*learning_modules(recipe), *_asked(recipe)):
                     module.double()
             return self._fit(recipe)
-
-    def types(self) -> AbstractContextManager[None]:
-        """Around the making of a recipe: new modules have the type that this trainer's precision asks for."""
-        return default_type(self._precision.double)
 
     def _fit(self, recipe: Recipe) -> Summary:
         start = time.monotonic()
@@ -387,6 +382,5 @@ def distill(
 
     `trainer`: further arguments of Trainer; `options`: further arguments of the method's `recipe`.
     """
-    training = Trainer(run, seed=seed, **(trainer or {}))
-    with training.types():
-        return training.fit(method.recipe(student, teacher, data, seed=seed, **options))
+    recipe = method.recipe(student, teacher, data, seed=seed, **options)
+    return Trainer(run, seed=seed, **(trainer or {})).fit(recipe)

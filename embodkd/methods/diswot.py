@@ -31,6 +31,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from embodkd.core.bank import collect
+from embodkd.core.precision import as_default
 from embodkd.core.proxies import ALONE, COMPARING, diswot_score, random_signals
 from embodkd.core.recipe import Budget, Context, Player, Recipe
 from embodkd.core.role import Role

@@ -142,10 +142,8 @@ class Told(Trainer):
 def trained(name: str, accumulate: int = 1) -> dict[str, Tensor]:
     """Everything that the trial changes, students, helpers and controllers, and what it logs."""
     torch.manual_seed(0)
-    trainer = Told(accumulate=accumulate)
-    with trainer.types():
-        recipe = TRIALS[name]()
-        trainer.fit(recipe)
+    recipe, trainer = TRIALS[name](), Told(accumulate=accumulate)
+    trainer.fit(recipe)
     found = {"logged": torch.tensor(trainer.numbers, dtype=torch.float64)}
     for k, module in enumerate(learning_modules(recipe)):
         found |= {f"{k}.{key}": value.detach().clone() for key, value in module.state_dict().items()}
