@@ -151,7 +151,12 @@ class Candidates:
                 f"{{name: resnet, depths: [2, 2, 2]}}, to say how many entries there are to choose"
             )
         self.space = Space((tuple(method.choices),) * len(own))
-        self._batch = balanced_batch(data.train, method.batch, seed)
+        self._judged = balanced_batch(data.train, method.batch, seed)
+
+    @property
+    def _batch(self) -> Signals:
+        """The items that all are judged on."""
+        return self._judged.map(as_default)
 
     def build(self, architecture: tuple[int, ...]) -> nn.Module:
         """The candidate, untrained."""
