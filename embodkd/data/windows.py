@@ -13,9 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from embodkd.core import Signals, Source
 from embodkd.core.precision import as_default
-from embodkd.core.signals import Signals
-from embodkd.core.source import Source
 
 
 class Windows(NamedTuple):

@@ -10,20 +10,28 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from embodkd.core.balance import EntropyBalance, LossRatio, Together
+from embodkd.core import (
+    Controller,
+    Optimiser,
+    Player,
+    Role,
+    Signals,
+    TensorData,
+    Trainer,
+    cross_entropy,
+    entropy,
+    fit,
+    kl,
+    shuffled,
+)
 from embodkd.core.batch_layers import whole_layers
 from embodkd.core.draws import Replay, seed_draws
 from embodkd.core.pieces import Piece, prepared_pieces, shares, with_partners
-from embodkd.core.recipe import Optimiser, Player, fit
-from embodkd.core.role import Role
-from embodkd.core.signals import Signals
-from embodkd.core.source import TensorData, shuffled
-from embodkd.core.terms import TERMS, cross_entropy, entropy, kl
-from embodkd.core.trainer import Trainer
-from embodkd.core.turns import Turns, _Watch
-from embodkd.core.weight import Controller
+from embodkd.core.terms import TERMS
 from embodkd.core.whole import Portion, drawn, looking_at, own
 from embodkd.methods.even_teacher import Share
+from embodkd.parts.players.balance import EntropyBalance, LossRatio, Together
+from embodkd.parts.players.turns import Turns, _Watch
 
 CPU = torch.device("cpu")
 
@@ -254,7 +262,7 @@ def test_functions_that_mix_items_see_all_pieces_and_those_before_them():
 
 
 def test_a_function_that_mixes_items_without_saying_so_is_refused_by_name():
-    from embodkd.core.mix import mixup
+    from embodkd.parts.images.mix import mixup
 
     function = inspect.unwrap(mixup(1.0, 3))
     function.with_partners = False

@@ -4,12 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from embodkd.core.recipe import Optimiser, Player, Recipe, Stage, fit
-from embodkd.core.role import Role
-from embodkd.core.schedule import cosine
-from embodkd.core.source import TensorData
-from embodkd.core.terms import cross_entropy, kl
-from embodkd.core.trainer import Trainer
+from embodkd.core import Optimiser, Player, Recipe, Role, Stage, TensorData, Trainer, cosine, cross_entropy, fit, kl
 
 
 def distilled(precision, dtype=torch.float32):

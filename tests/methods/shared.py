@@ -25,10 +25,8 @@ from test_one_step import policy
 from torch import Tensor, nn
 from toy import Teacher, ToyTask
 
-from embodkd.core.recipe import Recipe
-from embodkd.core.run import RunFolder
-from embodkd.core.source import shuffled
-from embodkd.core.trainer import Trainer, learning_modules
+from embodkd.core import Recipe, RunFolder, Trainer, shuffled
+from embodkd.core.engine.trainer import learning_modules
 from embodkd.methods import get_method, method_names
 from embodkd.models import make_model
 

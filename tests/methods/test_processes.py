@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file
 from shared import IN_PIECES, TRIALS, trained, uncovered
 
-from embodkd.core.files import read_tensors
+from embodkd.core.runs.files import read_tensors
 
 HERE = Path(__file__).parent
 every_trial = pytest.mark.parametrize("name", TRIALS)
