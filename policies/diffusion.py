@@ -13,7 +13,7 @@ from embodkd.policies.resnet_encoder import ResNetEncoder
 from embodkd.policies.unet import ConditionalUnet1d
 from torch import Tensor, nn
 
-from embodkd.core.whole import drawn
+from embodkd.core.batch.whole import drawn
 
 LEVELS = 100  # noise levels 0..99 that the network is trained on
 WARM_LEVEL = 50  # where a warm start begins

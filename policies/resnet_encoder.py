@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from embodkd.core.whole import drawn
+from embodkd.core.batch.whole import drawn
 
 _CHANNELS = (16, 32, 64, 128)
 _PER_GROUP = 16  # channels normalised together

@@ -42,12 +42,13 @@ from embodkd.core import (
     Stage,
     Step,
     Teachers,
+    batch_mean,
+    drawn,
     kl,
     one_teacher,
     seeded,
+    with_partners,
 )
-from embodkd.core.pieces import with_partners
-from embodkd.core.whole import batch_mean, drawn
 from embodkd.methods import METHODS
 from embodkd.parts.images.augment import Affine, Augmentor, Mix, shifts
 from embodkd.parts.images.vae import VAE, Latent, evidence

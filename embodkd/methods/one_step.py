@@ -24,8 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from embodkd.core import Context, Optimiser, Player, Recipe, Role, Signals, Stage, cosine, squared_error
-from embodkd.core.whole import drawn
+from embodkd.core import Context, Optimiser, Player, Recipe, Role, Signals, Stage, cosine, drawn, squared_error
 from embodkd.methods import METHODS
 
 

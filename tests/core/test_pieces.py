@@ -24,11 +24,11 @@ from embodkd.core import (
     kl,
     shuffled,
 )
-from embodkd.core.batch_layers import whole_layers
-from embodkd.core.draws import Replay, seed_draws
-from embodkd.core.pieces import Piece, prepared_pieces, shares, with_partners
+from embodkd.core.batch.draws import Replay, seed_draws
+from embodkd.core.batch.layers import whole_layers
+from embodkd.core.batch.pieces import Piece, prepared_pieces, shares, with_partners
+from embodkd.core.batch.whole import Portion, drawn, looking_at, own
 from embodkd.core.terms import TERMS
-from embodkd.core.whole import Portion, drawn, looking_at, own
 from embodkd.methods.even_teacher import Share
 from embodkd.parts.players.balance import EntropyBalance, LossRatio, Together
 from embodkd.parts.players.turns import Turns, _Watch

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from embodkd.core.batch.sums import all_sum
+from embodkd.core.batch.whole import portion
 from embodkd.core.config.registry import near
-from embodkd.core.processes import all_sum
 from embodkd.core.recipe import Player
 from embodkd.core.signals import Signals
 from embodkd.core.weights.weight import Controller, Factors, weigh
-from embodkd.core.whole import portion
 
 
 def objective(

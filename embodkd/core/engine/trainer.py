@@ -25,7 +25,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from embodkd.core.draws import seed_draws
+from embodkd.core.batch.draws import seed_draws
+from embodkd.core.batch.pieces import Piece, prepared_pieces, shares
 from embodkd.core.engine.state import (
     distinct,
     pack_modules,
@@ -36,7 +37,6 @@ from embodkd.core.engine.state import (
     unpack_random,
 )
 from embodkd.core.engine.update import BadLoss, Learner, smallest_batch, update
-from embodkd.core.pieces import Piece, prepared_pieces, shares
 from embodkd.core.precision import Name as PrecisionName
 from embodkd.core.precision import Precision, default_type
 from embodkd.core.ranks import alone, join, ranks

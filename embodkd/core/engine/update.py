@@ -9,17 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from embodkd.core.batch_layers import statistics_layers, whole_layers
-from embodkd.core.draws import Replay
+from embodkd.core.batch.draws import Replay
+from embodkd.core.batch.layers import statistics_layers, whole_layers
+from embodkd.core.batch.pieces import Piece, whole_batch
+from embodkd.core.batch.sums import all_sum, start_alike, sum_gradients
+from embodkd.core.batch.whole import looking_at
 from embodkd.core.engine.objective import objective
-from embodkd.core.pieces import Piece, whole_batch
 from embodkd.core.precision import Precision
-from embodkd.core.processes import all_sum, start_alike, sum_gradients
 from embodkd.core.recipe import Player
 from embodkd.core.role import Role
 from embodkd.core.signals import Signals
 from embodkd.core.weights.weight import Controller, Factors
-from embodkd.core.whole import looking_at
 
 # (place of the player, term); the term "" is the player's whole weighted loss
 Key = tuple[int, str]

@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from embodkd.core.batch.sums import all_sum
+from embodkd.core.batch.whole import looking_at, portion
 from embodkd.core.engine.objective import objective
-from embodkd.core.processes import all_sum
 from embodkd.core.recipe import Player
 from embodkd.core.role import Role
 from embodkd.core.signals import Signals
 from embodkd.core.sources.source import Source, shuffled
 from embodkd.core.weights.weight import Controller
-from embodkd.core.whole import looking_at, portion
 
 
 class Unroll:

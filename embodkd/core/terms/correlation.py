@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from embodkd.core.batch.whole import over_the_batch
 from embodkd.core.terms.base import TERMS, precise, same_shape
-from embodkd.core.whole import over_the_batch
 
 
 @TERMS.register("correlation", inputs="logits, logits", minimum="zero", relational=True)

@@ -7,9 +7,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from embodkd.core.batch.whole import over_the_batch
 from embodkd.core.terms.base import TERMS, precise, unit
 from embodkd.core.terms.logits import kl
-from embodkd.core.whole import over_the_batch
 
 
 def squared_distances(rows_MD: Tensor) -> Tensor:

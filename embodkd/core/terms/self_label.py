@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from embodkd.core.whole import batch_mean
+from embodkd.core.batch.whole import batch_mean
 
 RankOn = Literal["prob", "log_prob"]
 

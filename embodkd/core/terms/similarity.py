@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from embodkd.core.batch.whole import over_the_batch
 from embodkd.core.terms.base import TERMS, precise, unit
-from embodkd.core.whole import over_the_batch
 
 
 @TERMS.register("similarity", inputs="vectors", minimum="zero", relational=True)

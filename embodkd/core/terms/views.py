@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from embodkd.core.batch.whole import over_the_batch
 from embodkd.core.terms.base import TERMS, precise, same_shape, unit
-from embodkd.core.whole import over_the_batch
 
 
 @TERMS.register("nt_xent", inputs="vectors", minimum="none", relational=True)

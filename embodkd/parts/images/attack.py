@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
+from embodkd.core.batch.whole import drawn
 from embodkd.core.recipe import Prepare
 from embodkd.core.role import Role
 from embodkd.core.signals import Signals
 from embodkd.core.sources.source import Source
 from embodkd.core.terms import cross_entropy
-from embodkd.core.whole import drawn
 
 Goal = Callable[[Signals, Signals], Tensor]
 """What an attack climbs: (batch, signals of the attacked model) -> one value per item, (N,)."""

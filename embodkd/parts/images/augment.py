@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from embodkd.core.batch.whole import drawn, own, whole
 from embodkd.core.recipe import Prepare
 from embodkd.core.signals import Signals
-from embodkd.core.whole import drawn, own, whole
 
 
 class Augmentor(nn.Module):

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from embodkd.core.pieces import with_partners
+from embodkd.core.batch.pieces import with_partners
+from embodkd.core.batch.whole import own, whole
 from embodkd.core.recipe import Prepare
 from embodkd.core.signals import Signals
-from embodkd.core.whole import own, whole
 
 
 def mixup(concentration: float, classes: int) -> Prepare:

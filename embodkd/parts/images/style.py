@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from embodkd.core.pieces import with_partners
+from embodkd.core.batch.pieces import with_partners
+from embodkd.core.batch.whole import drawn, whole
 from embodkd.core.recipe import Prepare
 from embodkd.core.signals import Signals
-from embodkd.core.whole import drawn, whole
 
 SMALLEST = 1e-6
 

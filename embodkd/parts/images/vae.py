@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from embodkd.core.batch.whole import drawn
 from embodkd.core.signals import Signals
-from embodkd.core.whole import drawn
 from embodkd.parts.images.augment import Augmentor, small_network
 
 PIXEL_STD = 0.1

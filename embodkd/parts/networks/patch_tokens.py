@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from embodkd.core.batch.whole import drawn
 from embodkd.core.signals import Signals
 from embodkd.core.terms.base import precise
-from embodkd.core.whole import drawn
 
 
 def grid_tokens(feature: Tensor, grid: int) -> Tensor:

@@ -17,9 +17,9 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
-from embodkd.core.processes import all_sum
+from embodkd.core.batch.sums import all_sum
+from embodkd.core.batch.whole import Portion, looking_at, portion
 from embodkd.core.ranks import ranks
-from embodkd.core.whole import Portion, looking_at, portion
 
 
 @contextmanager

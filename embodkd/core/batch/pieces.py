@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from embodkd.core.batch_layers import whole_layers
-from embodkd.core.draws import Replay
+from embodkd.core.batch.draws import Replay
+from embodkd.core.batch.layers import whole_layers
+from embodkd.core.batch.whole import Portion, looking_at, whole
 from embodkd.core.recipe import Prepare
 from embodkd.core.signals import Signals
-from embodkd.core.whole import Portion, looking_at, whole
 
 
 @dataclass(frozen=True)

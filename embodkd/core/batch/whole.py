@@ -18,7 +18,7 @@ from typing import Any, ParamSpec
 import torch
 from torch import Tensor
 
-from embodkd.core.processes import all_sum
+from embodkd.core.batch.sums import all_sum
 
 P = ParamSpec("P")
 
