@@ -1,15 +1,14 @@
-"""A policy at work in many environments: what it remembers of each of them, and network calls of a fixed size."""
+"""A policy at work in many environments, and what it remembers of each of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
 
+from embodkd.core.chunks import CHUNK, in_chunks
 from embodkd.core.rollout import Actor
-
-CHUNK = 32
 
 
 class Session(Protocol):
@@ -48,23 +47,3 @@ class Stateless:
 def act_in_chunks(actor: Actor, obs: Mapping[str, np.ndarray], chunk: int = CHUNK) -> np.ndarray:
     """The actor's actions (n, A), computed `chunk` rows at a time."""
     return in_chunks(actor.act, obs, chunk)
-
-
-def in_chunks(
-    function: Callable[[dict[str, np.ndarray]], np.ndarray], arrays: Mapping[str, np.ndarray], chunk: int = CHUNK
-) -> np.ndarray:
-    """`function` of the rows of `arrays` (n, ...), `chunk` at a time, the last chunk filled up with zeros.
-
-    Matrix products of other sizes round differently in the last bits, which a contact can blow up: at a fixed size an
-    episode's actions do not depend on how many others run beside it. A multiple of 16 also fills vector registers
-    whole: what does not is computed by other code, which rounds the last row differently again.
-    """
-    count = len(next(iter(arrays.values())))
-    parts = []
-    for start in range(0, count, chunk):
-        rows = {name: values[start : start + chunk] for name, values in arrays.items()}
-        real = min(chunk, count - start)
-        if real < chunk:
-            rows = {n: np.concatenate([v, np.zeros((chunk - real, *v.shape[1:]), v.dtype)]) for n, v in rows.items()}
-        parts.append(function(rows)[:real])
-    return np.concatenate(parts)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from embodkd.core.files import write_json
+from embodkd.core.ranks import alone, ranks
 from embodkd.core.rollout import Actor
 from embodkd.envs import BatchTask
 from embodkd.evaluation.compare import Comparison, compare
@@ -99,14 +100,16 @@ def ablate(
         raise ValueError(f"ablate: unknown way {unknown}; choose from {', '.join(WAYS)}")
     if "shuffle" in ways and min(task.num_envs, episodes) < 2:
         raise ValueError("ablate: shuffling needs at least two copies of the task and two episodes")
-    means = _Means(chosen)
-    intact = evaluate(policy, task, episodes=episodes, seed=seed, alter=means, quiet=quiet)
-    spoiled = {}
-    for name in chosen:
-        for way in ways:
-            alter = _spoiler(name, way, means)
-            spoiled[name, way] = evaluate(policy, task, episodes=episodes, seed=seed, alter=alter, quiet=quiet)
-    return Ablation(intact, spoiled)
+    means, together = _Means(chosen), ranks()
+    keys = [(name, way) for name in chosen for way in ways]
+    # Whole evaluations are shared out, not their episodes: who is whose neighbour must not depend on the ranks.
+    with alone():
+        intact = evaluate(policy, task, episodes=episodes, seed=seed, alter=means, quiet=quiet)
+        spoiled = [
+            evaluate(policy, task, episodes=episodes, seed=seed, alter=_spoiler(name, way, means), quiet=quiet)
+            for name, way in together.share(keys)
+        ]
+    return Ablation(intact, dict(zip(keys, together.merged(spoiled), strict=True)))
 
 
 class _Means:
