@@ -7,9 +7,9 @@ from typing import Any
 
 from embodkd.envs.spec import Group, TaskSpec
 from embodkd.envs.stream import Stream, StreamStep
-from embodkd.envs.task import BatchTask, Step
+from embodkd.envs.task import BatchTask, TaskStep
 
-__all__ = ["BatchTask", "Group", "Step", "Stream", "StreamStep", "TaskSpec", "make_task", "task_names"]
+__all__ = ["BatchTask", "Group", "Stream", "StreamStep", "TaskSpec", "TaskStep", "make_task", "task_names"]
 
 # name -> module and class; a table, not imports, so that listing the tasks costs nothing
 TASKS = {

@@ -102,33 +102,3 @@ def matrix_from_rot6d(rot6d_N6: np.ndarray) -> np.ndarray:
     y = second - (x * second).sum(axis=-1, keepdims=True) * x
     y /= np.sqrt((y * y).sum(axis=-1, keepdims=True))
     return np.stack([x, y, np.cross(x, y)], axis=-2)
-
-
-MAX_SHIFT, MAX_TURN = 0.025, 0.35
-"""What one recorded step may do, m per axis and rad (ResiP, arXiv:2407.16677)."""
-
-
-def clip_deltas(
-    shift_T3: np.ndarray, rotvec_T3: np.ndarray, whole_episode: bool = False
-) -> tuple[np.ndarray, np.ndarray]:
-    """The steps (T, 3) of one episode with each shift clipped axis by axis and each turn shortened to the largest one.
-
-    ``whole_episode`` repeats ResiP's released code, which takes one norm over all turns of the episode: once they are
-    too large together, every one of them shrinks.
-    """
-    norm = np.sqrt((rotvec_T3**2).sum(axis=None if whole_episode else -1, keepdims=True))
-    return np.clip(shift_T3, -MAX_SHIFT, MAX_SHIFT), rotvec_T3 / np.maximum(norm / MAX_TURN, 1.0)
-
-
-def compose_delta(
-    position_N3: np.ndarray, quat_N4: np.ndarray, shift_N3: np.ndarray, rotvec_N3: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The pose (position, quaternion) after a shift in the world and a turn about the body's own axes."""
-    return position_N3 + shift_N3, quat_multiply(quat_N4, quat_from_rotvec(rotvec_N3))
-
-
-def delta_between(
-    position_N3: np.ndarray, quat_N4: np.ndarray, goal_N3: np.ndarray, goal_quat_N4: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The shift and the rotation vector, at most half a circle, with which ``compose_delta`` comes to the goal."""
-    return goal_N3 - position_N3, rotvec_from_quat(quat_multiply(quat_N4 * [1.0, -1.0, -1.0, -1.0], goal_quat_N4))

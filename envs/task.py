@@ -11,7 +11,7 @@ from embodkd.envs import draws
 from embodkd.envs.spec import TaskSpec
 
 
-class Step(NamedTuple):
+class TaskStep(NamedTuple):
     """What one control step gives: (N,) arrays; ``info`` always has ``is_success`` (bool) and ``failure`` (code)."""
 
     reward: np.ndarray
@@ -53,7 +53,7 @@ class BatchTask(ABC):
         self._started[ids] = True
         self._place(ids, seeds)
 
-    def step(self, actions: np.ndarray) -> Step:
+    def step(self, actions: np.ndarray) -> TaskStep:
         """Advance every copy by one control period with ``actions`` (N, A), clipped to [-1, 1]."""
         actions = np.asarray(actions, np.float32)
         if actions.shape != self.last_action.shape:
@@ -69,7 +69,7 @@ class BatchTask(ABC):
         self.last_action[:] = actions
         terminated = success & self.ends_on_success
         truncated = ~terminated & (self.steps >= self.spec.max_steps)
-        return Step(reward.astype(np.float32), terminated, truncated, {"is_success": success, "failure": failure})
+        return TaskStep(reward.astype(np.float32), terminated, truncated, {"is_success": success, "failure": failure})
 
     def observe(self, groups: Sequence[str], ids: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """Fresh arrays (n, *shape) of the named groups for the copies ``ids`` (None for all)."""

@@ -15,8 +15,6 @@ from embodkd.core.chunks import CHUNK, in_chunks
 
 # States this far outside the range of the demonstrations look alike (arXiv 2407.16677).
 STATE_CLAMP = 3.0
-# The plan rides along with the observations through calls of a fixed size; no group has an empty name.
-_PLAN = ""
 
 
 class ChunkPolicy(Policy):
@@ -129,13 +127,13 @@ class ChunkSession:
     def _refill(self, rows: Mapping[str, np.ndarray], ids: np.ndarray) -> None:
         """Predict anew for the copies `ids`; what is not carried out becomes their plan, shifted to the front."""
         execute = self.policy.execute
-        chunk_NHA = in_chunks(self._predict, {**rows, _PLAN: self.plan_NHA[ids]}, self.chunk)
+        chunk_NHA = in_chunks(self._predict, rows, self.plan_NHA[ids], chunk=self.chunk)
         self._queue_NEA[ids] = chunk_NHA[:, :execute]
         self._taken_N[ids] = 0
         self.plan_NHA[ids] = 0.0
         self.plan_NHA[ids, : self.policy.horizon - execute] = chunk_NHA[:, execute:]
 
-    def _predict(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
-        plan_NHA = torch.from_numpy(rows[_PLAN]).to(self.policy.device)
+    def _predict(self, rows: Mapping[str, np.ndarray], plan_NHA: np.ndarray) -> np.ndarray:
+        plan = torch.from_numpy(plan_NHA).to(self.policy.device)
         with self.policy.acting():
-            return self.policy.chunk(self.policy.tensors(rows), plan_NHA).cpu().numpy()
+            return self.policy.chunk(self.policy.tensors(rows), plan).cpu().numpy()

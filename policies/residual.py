@@ -16,9 +16,6 @@ from torch import Tensor, nn
 
 from embodkd.core.chunks import CHUNK, in_chunks
 
-# The base's actions ride along with the observations through calls of a fixed size; no group has an empty name.
-_BASE = ""
-
 
 @POLICIES.register("residual", modality="chunk")
 class ResidualPolicy(Policy):
@@ -153,19 +150,18 @@ class ResidualSession:
         if empty.size:
             rows = {name: obs[name][empty] for name in self.policy.reads}
             base_NEA = self.next_base(rows, ids[empty])
-            self._queue_NEA[ids[empty]] = in_chunks(self._correct, {**rows, _BASE: base_NEA}, self.chunk)
+            self._queue_NEA[ids[empty]] = in_chunks(self._correct, rows, base_NEA, chunk=self.chunk)
             self._taken_N[ids[empty]] = 0
         action_NA = self._queue_NEA[ids, self._taken_N[ids]]
         self._taken_N[ids] += 1
         return action_NA
 
-    def _correct(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
-        policy = self.policy
-        base_NEA = torch.from_numpy(rows[_BASE]).to(policy.device)
+    def _correct(self, rows: Mapping[str, np.ndarray], base_NEA: np.ndarray) -> np.ndarray:
+        policy, base = self.policy, torch.from_numpy(base_NEA).to(self.policy.device)
         # Neither head nor scaling has a training mode.
         with torch.no_grad():
-            correction_NF = policy.correction(policy.seen(policy.tensors(rows), base_NEA))
-            return policy.corrected(base_NEA, correction_NF).clamp(-1.0, 1.0).cpu().numpy()
+            correction_NF = policy.correction(policy.seen(policy.tensors(rows), base))
+            return policy.corrected(base, correction_NF).clamp(-1.0, 1.0).cpu().numpy()
 
 
 def residual_on(base: ChunkPolicy, **arguments: Any) -> ResidualPolicy:

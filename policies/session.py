@@ -46,4 +46,4 @@ class Stateless:
 
 def act_in_chunks(actor: Actor, obs: Mapping[str, np.ndarray], chunk: int = CHUNK) -> np.ndarray:
     """The actor's actions (n, A), computed `chunk` rows at a time."""
-    return in_chunks(actor.act, obs, chunk)
+    return in_chunks(actor.act, obs, chunk=chunk)

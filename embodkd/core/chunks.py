@@ -10,20 +10,24 @@ CHUNK = 32
 
 
 def in_chunks(
-    function: Callable[[dict[str, np.ndarray]], np.ndarray], arrays: Mapping[str, np.ndarray], chunk: int = CHUNK
+    function: Callable[..., np.ndarray], obs: Mapping[str, np.ndarray], *beside: np.ndarray, chunk: int = CHUNK
 ) -> np.ndarray:
-    """`function` of the rows of `arrays` (n, ...), `chunk` at a time, the last chunk filled up with zeros.
+    """`function(obs, *beside)` of rows (n, ...), `chunk` at a time, the last chunk filled up with zeros.
 
     Matrix products of other sizes round differently in the last bits, which a contact can blow up: at a fixed size an
     episode's actions do not depend on how many others run beside it. A multiple of 16 also fills vector registers
     whole: what does not is computed by other code, which rounds the last row differently again.
     """
-    count = len(next(iter(arrays.values())))
+    count = len(next(iter(obs.values())))
     parts = []
     for start in range(0, count, chunk):
-        rows = {name: values[start : start + chunk] for name, values in arrays.items()}
-        real = min(chunk, count - start)
-        if real < chunk:
-            rows = {n: np.concatenate([v, np.zeros((chunk - real, *v.shape[1:]), v.dtype)]) for n, v in rows.items()}
-        parts.append(function(rows)[:real])
+        here = slice(start, start + chunk)
+        seen = {name: _filled(values[here], chunk) for name, values in obs.items()}
+        parts.append(function(seen, *(_filled(values[here], chunk) for values in beside))[: count - start])
     return np.concatenate(parts)
+
+
+def _filled(rows: np.ndarray, count: int) -> np.ndarray:
+    """These rows (n, ...) and zeros below them, `count` in all."""
+    missing = count - len(rows)
+    return np.concatenate([rows, np.zeros((missing, *rows.shape[1:]), rows.dtype)]) if missing else rows

@@ -18,7 +18,7 @@ from embodkd.evaluation.result import Episode, Evaluation
 from embodkd.policies.session import session_of
 
 if TYPE_CHECKING:
-    from embodkd.envs import BatchTask, Step
+    from embodkd.envs import BatchTask, TaskStep
 
 # Changes what the policy sees: observations of the running copies, their ids (n,), steps since their reset (n,).
 Alter = Callable[[dict[str, np.ndarray], np.ndarray, np.ndarray], dict[str, np.ndarray]]
@@ -123,7 +123,7 @@ def _refill(task: BatchTask, seeds: np.ndarray, episode_N: np.ndarray, over: np.
     return waiting + fresh.size
 
 
-def named_outcome(task: BatchTask, step: Step) -> tuple[np.ndarray, list[str | None]]:
+def named_outcome(task: BatchTask, step: TaskStep) -> tuple[np.ndarray, list[str | None]]:
     """Success (N,) and the failure's name (None where there is none) of every copy after a step.
 
     Raises ``ValueError`` if the task does not say whether it succeeded: that must not count as failing.

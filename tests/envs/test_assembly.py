@@ -5,7 +5,7 @@ import pytest
 from embodkd.envs import make_task
 from embodkd.envs.geometry import matrix_from_quat, quat_from_rotvec, rot6d_from_matrix
 from embodkd.envs.tasks.assembly.expert import Expert
-from embodkd.envs.tasks.assembly.parts import Fit, Insertion, Poses
+from embodkd.envs.tasks.assembly.parts import Insertion, Placement, Poses
 from embodkd.envs.tasks.assembly.peg import PegAssembly
 from embodkd.envs.tasks.peg_hole_scene import DEPTH
 
@@ -22,14 +22,14 @@ def turned(axis, degrees):
     ("axis", "passes", "fails"), [((0, 0, 1), 19.9, 20.0), ((1, 1, 1), 24.4, 24.6)], ids=["yaw", "diagonal"]
 )
 def test_rotation_tolerance_is_the_simulators(axis, passes, fails):  # N12
-    pair = Fit("base", "part", (HERE,))
+    pair = Placement("base", "part", (HERE,))
     still = np.zeros((1, 3))
     assert pair.joined(Poses(still, turned(axis, passes)))[0]
     assert not pair.joined(Poses(still, turned(axis, fails)))[0]
 
 
 def test_position_tolerance_counts_its_bound_on_each_axis():  # N12
-    pair = Fit("base", "part", (HERE,))
+    pair = Placement("base", "part", (HERE,))
     at = np.array([[0.005, -0.005, 0.005], [0.0, 0.0, 0.0051]])
     assert pair.joined(Poses(at, turned((0, 0, 1), [0.0]).repeat(2, 0))).tolist() == [True, False]
 
@@ -37,9 +37,9 @@ def test_position_tolerance_counts_its_bound_on_each_axis():  # N12
 def test_any_listed_pose_will_do_and_a_position_only_pair_may_turn():
     far = ((0.1, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0))
     at = Poses(np.array([[0.1, 0.0, 0.0]]), turned((0, 0, 1), 90.0))
-    assert not Fit("base", "part", (HERE, far)).joined(at)[0]
-    assert Fit("base", "part", (HERE, far), any_turn=True).joined(at)[0]
-    assert not Fit("base", "part", (HERE,), any_turn=True).joined(at)[0]
+    assert not Placement("base", "part", (HERE, far)).joined(at)[0]
+    assert Placement("base", "part", (HERE, far), any_turn=True).joined(at)[0]
+    assert not Placement("base", "part", (HERE,), any_turn=True).joined(at)[0]
 
 
 def test_an_insertion_asks_for_place_depth_and_tilt():

@@ -1,13 +1,10 @@
-"""Rotations as six numbers, and steps between poses; the numbers were computed independently in float64."""
+"""Rotations as six numbers; the numbers were computed independently in float64."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 from embodkd.envs.geometry import (
-    clip_deltas,
-    compose_delta,
-    delta_between,
     matrix_from_quat,
     matrix_from_rot6d,
     quat_from_rotvec,
@@ -47,37 +44,3 @@ def test_decoding_inverts_encoding_in_batches_of_any_shape(shape: tuple[int, ...
     six = rot6d_from_matrix(matrix)
     assert six.shape == (*shape, 6)
     np.testing.assert_allclose(matrix_from_rot6d(six), matrix, atol=1e-12)
-
-
-def test_a_turn_is_about_the_axes_of_the_body_and_a_shift_along_those_of_the_world() -> None:
-    shift, turn = np.array([[0.01, 0.02, 0.0]]), np.array([[0.2, 0.0, 0.0]])
-    position, quat = compose_delta(np.ones((1, 3)), quat_from_rotvec(ABOUT_Z_60), shift, turn)
-    close(position, [[1.01, 1.02, 1.0]])
-    close(rot6d_from_matrix(matrix_from_quat(quat)), [[0.5, -0.848763, 0.172053, 0.866025, 0.490033, -0.099335]])
-
-
-def test_the_step_between_two_poses_leads_from_one_to_the_other() -> None:
-    turn, base = turns(), quat_from_rotvec(turns()[::-1])
-    here, shift = np.random.default_rng(1).normal(size=(2, 50, 3))
-    found = delta_between(here, base, *compose_delta(here, base, shift, turn))
-    np.testing.assert_allclose(found[0], shift, atol=1e-12)
-    np.testing.assert_allclose(found[1], turn, atol=1e-9)
-
-
-def test_every_step_is_clipped_by_itself() -> None:
-    shift, turn = clip_deltas(np.array([[0.03, -0.04, 0.01]]), np.array([[0.0, 0.0, 0.5]]))
-    close(shift, [[0.025, -0.025, 0.01]])
-    close(turn, [[0.0, 0.0, 0.35]])
-    ten = np.tile([0.0, 0.0, 0.2], (10, 1))
-    close(clip_deltas(np.zeros((10, 3)), ten)[1], ten)
-
-
-def test_the_released_clip_shrinks_all_turns_of_an_episode_together() -> None:
-    ten = np.tile([0.0, 0.0, 0.2], (10, 1))
-    close(clip_deltas(np.zeros((10, 3)), ten, whole_episode=True)[1][:, 2], np.full(10, 0.110680))
-    one = np.array([[0.0, 0.0, 0.5]])
-    close(clip_deltas(np.zeros((1, 3)), one, whole_episode=True)[1], [[0.0, 0.0, 0.35]])
-
-
-def test_no_turn_at_all_stays_none() -> None:
-    assert not np.any(clip_deltas(np.zeros((3, 3)), np.zeros((3, 3)))[1])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from embodkd.policies import ChunkPolicy, make_policy, session_of
-from embodkd.policies.session import Stateless, act_in_chunks
+from embodkd.policies.session import Stateless, act_in_chunks, in_chunks
 from torch import nn
 
 from embodkd.core.group import GroupFacts
@@ -119,3 +119,27 @@ def test_rows_that_belong_to_nobody_are_refused():
     session = Echo().session(3)
     with pytest.raises(ValueError, match=r"each of 2 copies, got \{'robot': 3\}"):
         session.act({"robot": np.zeros((3, 2), np.float32)}, np.array([0, 1]))
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 11])
+def test_rows_go_through_calls_of_one_size_under_their_own_names_and_beside_them(count):
+    obs, plan_NHA = {"robot": np.arange(2.0 * count).reshape(-1, 2)}, np.ones((count, 3, 2))
+    called = []
+
+    def function(seen, plan):
+        called.append((set(seen), len(seen["robot"]), len(plan)))
+        return seen["robot"] + plan.sum(axis=1)
+
+    np.testing.assert_array_equal(in_chunks(function, obs, plan_NHA, chunk=4), obs["robot"] + 3.0)
+    assert called == [({"robot"}, 4, 4)] * -(-count // 4)
+
+
+def test_a_policy_with_a_plan_is_given_named_groups_only(groups, obs, monkeypatch):
+    base = {"base": "mlp_chunk", "base_arguments": {"width": 8}}
+    for policy in (make_policy("mlp_chunk", groups, 4, width=8), make_policy("residual", groups, 4, **base)):
+        tensors, asked = type(policy).tensors, []
+        monkeypatch.setattr(
+            type(policy), "tensors", lambda self, obs, own=tensors, names=asked: names.extend(obs) or own(self, obs)
+        )
+        session_of(policy, 6).act(obs)
+        assert set(asked) == set(policy.reads)

@@ -14,8 +14,11 @@ PAD_MASS = 0.015  # kg
 _SIDES = (-1, 1)
 
 
-def add_fingers(spec: mujoco.MjSpec, hand: mujoco.MjsBody, slide: float, pad: float) -> None:
-    """Add both fingers and their servos to ``hand``; their joints lie at height ``slide``, their pads ``pad`` above."""
+def add_fingers(spec: mujoco.MjSpec, hand: mujoco.MjsBody, *, slide: float, pad: float, damping: float) -> None:
+    """Add both fingers and their servos to ``hand``; their joints lie at height ``slide``, their pads ``pad`` above.
+
+    ``damping`` (N s/m) is that of each finger's own joint.
+    """
     for side in _SIDES:
         finger = hand.add_body(name=f"finger{side}", pos=[0, 0, slide])
         finger.gravcomp = 1.0
@@ -26,7 +29,7 @@ def add_fingers(spec: mujoco.MjSpec, hand: mujoco.MjsBody, slide: float, pad: fl
             range=[0, OPEN],
             limited=True,
             armature=0.1,
-            damping=[FINGER_DAMPING, 0.0, 0.0],
+            damping=[damping, 0.0, 0.0],
         )
         servo = spec.add_actuator(name=f"grip{side}")
         servo.trntype, servo.target = mujoco.mjtTrn.mjTRN_JOINT, f"finger{side}"

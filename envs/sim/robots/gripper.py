@@ -7,7 +7,7 @@ import numpy as np
 from embodkd.envs.geometry import quat_from_rotvec, quat_multiply, rotate, rotvec_from_quat
 from embodkd.envs.sim.batch_sim import BatchSim
 from embodkd.envs.sim.robots.base import ToolRobot
-from embodkd.envs.sim.robots.fingers import Fingers, add_fingers
+from embodkd.envs.sim.robots.fingers import FINGER_DAMPING, Fingers, add_fingers
 
 MASS = 1.0  # kg
 INERTIA = 2e-3  # kg m^2 about the tool point, the same for each axis so that the six axes decouple
@@ -20,12 +20,15 @@ class FloatingGripper(ToolRobot):
     """Commands are "current pose plus delta", so the contact force is bounded by stiffness times delta.
 
     With ``grip`` the fingers move as the Panda's do, the tool point lies between their pads, and one more number of
-    the action opens (1) and closes (-1) them.  ``step`` are the largest deltas of one action, m and rad.  The tool
-    frame has its origin at the tool point, z up, against the approach, and fingers along y.
+    the action opens (1) and closes (-1) them, as fast as ``finger_damping`` (N s/m) lets them.  ``step`` are the
+    largest deltas of one action, m and rad.  The tool frame has its origin at the tool point, z up, against the
+    approach, and fingers along y.
     """
 
-    def __init__(self, *, grip: bool = False, step: tuple[float, float] = STEP) -> None:
-        self._grip, self._step = grip, step
+    def __init__(
+        self, *, grip: bool = False, finger_damping: float = FINGER_DAMPING, step: tuple[float, float] = STEP
+    ) -> None:
+        self._grip, self._finger_damping, self._step = grip, finger_damping, step
         self.action_size = 6 + grip
 
     def build(self, spec: mujoco.MjSpec) -> mujoco.MjsBody:
@@ -42,7 +45,7 @@ class FloatingGripper(ToolRobot):
         look = {"rgba": [0.25, 0.27, 0.3, 1.0], "mass": 0.0, "type": box, "group": 1}
         if self._grip:
             body.add_geom(name="palm", pos=[0, 0, 0.07], size=[0.022, 0.06, 0.02], **look)
-            add_fingers(spec, body, slide=0.045, pad=-0.0317)
+            add_fingers(spec, body, slide=0.045, pad=-0.0317, damping=self._finger_damping)
         else:
             body.add_geom(name="palm", pos=[0, 0, 0.078], size=[0.012, 0.03, 0.012], **look)
             for side in (-1, 1):

@@ -8,7 +8,7 @@ import mujoco
 import numpy as np
 from embodkd.envs.sim.batch_sim import BatchSim
 from embodkd.envs.sim.robots.base import ToolRobot
-from embodkd.envs.sim.robots.fingers import Fingers, add_impedance
+from embodkd.envs.sim.robots.fingers import FINGER_DAMPING, Fingers, add_impedance
 from embodkd.envs.sim.robots.panda_control import DAMPING, LIMIT, STIFFNESS, reach, target
 from embodkd.envs.sim.robots.panda_model import add_arm, add_hand
 
@@ -17,8 +17,9 @@ class PandaArm(ToolRobot):
     """Commands are "current pose plus delta", so contact forces are bounded by stiffness times delta.
 
     ``actions`` "pose" takes three translations and three rotations, "yaw" three translations and the turn about the
-    vertical while the hand is held upright.  With ``grip`` one more number opens (1) and closes (-1) the fingers;
-    without it they are fixed in a closed pose around whatever the task attaches to the tool.  ``reach`` is how far
+    vertical while the hand is held upright.  With ``grip`` one more number opens (1) and closes (-1) the fingers, as
+    fast as ``finger_damping`` (N s/m) lets them; without it they are fixed in a closed pose around whatever the task
+    attaches to the tool.  ``reach`` is how far
     (m) the tool point lies beyond the fingertips' pads.  ``step`` are the largest deltas of one action, m and rad.
     ``base`` is the arm's foot in the world.  The tool frame has z up, against the approach, and fingers along y.
     """
@@ -28,18 +29,21 @@ class PandaArm(ToolRobot):
         *,
         actions: Literal["pose", "yaw"] = "pose",
         grip: bool = False,
+        finger_damping: float = FINGER_DAMPING,
         reach: float = 0.049,
         step: tuple[float, float] = (0.01, 0.05),
         base: tuple[float, float, float] = (-0.5, 0.0, 0.0),
     ) -> None:
         self._upright, self._grip, self._reach, self._step, self._base = actions == "yaw", grip, reach, step, base
+        self._finger_damping = finger_damping
         self._deltas = 4 if self._upright else 6
         self.action_size = self._deltas + grip
 
     def build(self, spec: mujoco.MjSpec) -> mujoco.MjsBody:
         """Add arm, hand and actuators; returns the massless body whose origin is the tool point."""
         flange = add_arm(spec, self._base)
-        holder = add_hand(spec, flange, grip=self._grip, reach=self._reach, tool_site=self.tool_site)
+        damping = self._finger_damping if self._grip else None
+        holder = add_hand(spec, flange, finger_damping=damping, reach=self._reach, tool_site=self.tool_site)
         spec.worldbody.add_site(name="origin")
         for axis in range(6):
             actuator = spec.add_actuator(name=f"impedance{axis}")

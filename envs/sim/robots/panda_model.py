@@ -94,9 +94,9 @@ def add_arm(spec: mujoco.MjSpec, base: tuple[float, float, float]) -> mujoco.Mjs
 
 
 def add_hand(
-    spec: mujoco.MjSpec, flange: mujoco.MjsBody, *, grip: bool, reach: float, tool_site: str
+    spec: mujoco.MjSpec, flange: mujoco.MjsBody, *, finger_damping: float | None, reach: float, tool_site: str
 ) -> mujoco.MjsBody:
-    """Add hand and fingers (moving with ``grip``); returns the massless body "tool" at the tool point, z up."""
+    """Add hand and fingers (fixed without a damping); returns the massless body "tool" at the tool point, z up."""
     half = -np.pi / 8
     hand = flange.add_body(name="hand", pos=[0, 0, 0.107], quat=[np.cos(half), 0, 0, np.sin(half)])
     hand.gravcomp = 1.0
@@ -104,8 +104,8 @@ def add_hand(
     hand.add_geom(
         name="palm", type=box, pos=[0, 0, 0.033], size=[0.022, 0.1, 0.025], mass=0.73, rgba=[0.9, 0.9, 0.92, 1]
     )
-    if grip:
-        add_fingers(spec, hand, slide=0.0584, pad=0.0317)
+    if finger_damping is not None:
+        add_fingers(spec, hand, slide=0.0584, pad=0.0317, damping=finger_damping)
     else:
         for side in (-1, 1):
             add_pad(hand, [0.0, side * 0.0157, 0.0901])

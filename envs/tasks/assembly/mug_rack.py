@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 from embodkd.envs.geometry import unrotate
-from embodkd.envs.tasks.assembly.expert import CLOSED, OPEN, Goal, Waypoint, pick, stay
 from embodkd.envs.tasks.assembly.parts import Pair, Part, Poses, box, capsule, cylinder
 from embodkd.envs.tasks.assembly.task import Assembly
+from embodkd.envs.tasks.assembly.waypoints import CLOSED, OPEN, Bench, Goal, Waypoint, pick, stay
 
 SIDES = 12  # of the mug, a ring of boxes
 MUG, RADIUS, WALL = 0.06, 0.028, 0.004  # m: its height, from its axis to its outer faces, its thickness
@@ -115,11 +115,11 @@ def _handle(along: float, height: float, back: float = 0.0) -> Goal:
     """The tool where the hole in the held mug's handle is on the line of the nearer peg, ``along`` (m) from the post
     and at ``height``, or ``back`` before that line; the mug is on the side that it came from."""
 
-    def goal(task: Assembly) -> Poses:
-        rack, mug, tool = task.part("rack"), task.part("mug"), task.tool()
+    def goal(bench: Bench) -> Poses:
+        rack, mug, tool = bench.part("rack"), bench.part("mug"), bench.tool()
         side = np.where(mug.within(rack).position[:, 1] < 0, -1.0, 1.0)
         hole = np.stack([np.full_like(side, -back), side * along, np.full_like(side, height)], axis=1)
-        wanted = rack.after(Poses(hole - HOLE, np.tile(np.eye(3), (task.num_envs, 1, 1))))
+        wanted = rack.after(Poses(hole - HOLE, np.tile(np.eye(3), (bench.num_envs, 1, 1))))
         return wanted.after(tool.within(mug))
 
     return goal
@@ -128,8 +128,8 @@ def _handle(along: float, height: float, back: float = 0.0) -> Goal:
 def _above(height: float) -> Goal:
     """The tool straight up from where it is, to ``height`` (m)."""
 
-    def goal(task: Assembly) -> Poses:
-        tool = task.tool()
-        return Poses(np.stack([*tool.position[:, :2].T, np.full(task.num_envs, height)], axis=1), tool.rotation)
+    def goal(bench: Bench) -> Poses:
+        tool = bench.tool()
+        return Poses(np.stack([*tool.position[:, :2].T, np.full(bench.num_envs, height)], axis=1), tool.rotation)
 
     return goal

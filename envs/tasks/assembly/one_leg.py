@@ -5,10 +5,10 @@ from __future__ import annotations
 import mujoco
 import numpy as np
 from embodkd.envs.geometry import matrix_from_quat, quat_from_rotvec
-from embodkd.envs.tasks.assembly.expert import CLOSED, OPEN, Goal, Waypoint, about_z, stay
 from embodkd.envs.tasks.assembly.parts import Part, Poses, box, capsule, cylinder
 from embodkd.envs.tasks.assembly.screw import Screw
 from embodkd.envs.tasks.assembly.task import Assembly
+from embodkd.envs.tasks.assembly.waypoints import CLOSED, OPEN, Bench, Goal, Waypoint, about_z, stay
 
 LEG, TIP = 0.09, 0.018  # m: the whole leg, and its thinner end
 LEG_RADIUS, TIP_RADIUS = 0.013, 0.01
@@ -94,8 +94,8 @@ class OneLegLite(Assembly):
 def _along(lift: float = 0.0) -> Goal:
     """The tool over the lying leg, ``lift`` (m) above where it holds it, its x towards the tip and leaning away."""
 
-    def goal(task: Assembly) -> Poses:
-        leg = task.part("leg")
+    def goal(bench: Bench) -> Poses:
+        leg = bench.part("leg")
         axis = leg.rotation[:, :, 2]
         yaw = np.arctan2(-axis[:, 1], -axis[:, 0])
         lean = matrix_from_quat(quat_from_rotvec(np.array([[0.0, -LEAN, 0.0]])))
@@ -107,10 +107,10 @@ def _along(lift: float = 0.0) -> Goal:
 def _upright(height: float) -> Goal:
     """The tool where the held leg stands ``height`` (m) over the hole, the hand on the side where a turn starts."""
 
-    def goal(task: Assembly) -> Poses:
-        grip = task.tool().within(task.part("leg"))
+    def goal(bench: Bench) -> Poses:
+        grip = bench.tool().within(bench.part("leg"))
         side = np.arctan2(grip.rotation[:, 1, 2], grip.rotation[:, 0, 2])
-        place = task.part("top").position + [0.0, 0.0, height]
+        place = bench.part("top").position + [0.0, 0.0, height]
         return Poses(place, about_z(START - side)).after(grip)
 
     return goal
@@ -119,10 +119,10 @@ def _upright(height: float) -> Goal:
 def _screwed(turn: float) -> Goal:
     """The tool where the caught leg has been turned by ``turn`` (rad) in all, by as much as its height says is left."""
 
-    def goal(task: Assembly) -> Poses:
-        top, leg = task.part("top"), task.part("leg")
+    def goal(bench: Bench) -> Poses:
+        top, leg = bench.part("top"), bench.part("leg")
         end = top.position + [0.0, 0.0, CAUGHT + LEG / 2 - PITCH * turn]
         left = (leg.position - end)[:, 2] / PITCH
-        return Poses(end, about_z(-left) @ leg.rotation).after(task.tool().within(leg))
+        return Poses(end, about_z(-left) @ leg.rotation).after(bench.tool().within(leg))
 
     return goal

@@ -69,7 +69,7 @@ class Pair(ABC):
 
 
 @dataclass(frozen=True)
-class Fit(Pair):
+class Placement(Pair):
     """Together in any of the listed poses (position, quaternion), as FurnitureBench's simulator judges it.
 
     Each axis within ``tolerance`` (m) and each row of the relative rotation within ``cosine`` of the listed one;

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import mujoco
 import numpy as np
-from embodkd.envs.tasks.assembly.expert import ANY_TURN, OPEN, Waypoint, grasp, pick, put, stay
 from embodkd.envs.tasks.assembly.parts import Insertion, Part, box, cylinder
 from embodkd.envs.tasks.assembly.task import Assembly
+from embodkd.envs.tasks.assembly.waypoints import ANY_TURN, OPEN, Waypoint, grasp, pick, put, stay
 
 LEG, TIP = 0.08, 0.016  # m: the whole leg, and the thinner end on each side of it
 TIP_RADIUS, LEG_RADIUS = 0.01, 0.013

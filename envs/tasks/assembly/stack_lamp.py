@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import mujoco
 import numpy as np
-from embodkd.envs.tasks.assembly.expert import ANY_TURN, OPEN, Waypoint, grasp, pick, put, stay
-from embodkd.envs.tasks.assembly.parts import Colour, Fit, Insertion, Pair, Part, box, cylinder, sphere
+from embodkd.envs.tasks.assembly.parts import Colour, Insertion, Pair, Part, Placement, box, cylinder, sphere
 from embodkd.envs.tasks.assembly.task import Assembly
+from embodkd.envs.tasks.assembly.waypoints import ANY_TURN, OPEN, Waypoint, grasp, pick, put, stay
 
 SIDES = 8  # of the socket and of the hood
 DISC, DISC_RADIUS = 0.012, 0.042  # m: the base under its socket
@@ -69,7 +69,7 @@ class StackLamp(Assembly):
         Part("hood", _hood, spot=(-0.075, 0.075), height=0.0),
     )
     bulb = Insertion("base", "bulb", height=DISC + 0.005, sideways=0.005, tilt=np.arccos(0.94))
-    hood = Fit("base", "hood", (((0.0, 0.0, RIM), (1.0, 0.0, 0.0, 0.0)),), any_turn=True)
+    hood = Placement("base", "hood", (((0.0, 0.0, RIM), (1.0, 0.0, 0.0, 0.0)),), any_turn=True)
     pairs = (bulb, hood)
 
     def is_joined(self, pair: Pair) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from embodkd.envs.geometry import (
@@ -18,12 +18,10 @@ from embodkd.envs.spec import Group, TaskSpec
 from embodkd.envs.task import BatchTask
 from embodkd.envs.tasks.assembly.parts import Pair, Part, Poses
 from embodkd.envs.tasks.assembly.screw import Screw
+from embodkd.envs.tasks.assembly.waypoints import Waypoint
 from embodkd.envs.tasks.assembly.world import STEP, SUBSTEPS, TIMESTEP, AssemblyWorld
 
 from embodkd.core.schema import build
-
-if TYPE_CHECKING:
-    from embodkd.envs.tasks.assembly.expert import Waypoint
 
 # parts: shift (m) and turn (rad); start of the hand: shift (m) and tilt (rad); pushes: m/s and rad/s
 RANDOMNESS = {

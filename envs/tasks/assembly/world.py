@@ -65,8 +65,6 @@ class AssemblyWorld(SimWorld):
             screw.build(spec)
         arm = _robot(robot)
         holder = arm.build(spec)
-        for side in (-1, 1):
-            spec.joint(f"finger{side}").damping[0] = FINGER_DAMPING
         eyes = cameras(holder.name, image_size)
         super().__init__(spec, arm, eyes, OVERVIEW, num_envs, threads=threads, substeps=SUBSTEPS, randomise=randomise)
         self.nuts = {screw: Nut(self.sim, screw) for screw in screws}
@@ -123,5 +121,5 @@ class AssemblyWorld(SimWorld):
 
 def _robot(name: str) -> FloatingGripper | PandaArm:
     if name == "gripper":
-        return FloatingGripper(grip=True, step=STEP)
-    return PandaArm(grip=True, reach=0.0, step=STEP)
+        return FloatingGripper(grip=True, finger_damping=FINGER_DAMPING, step=STEP)
+    return PandaArm(grip=True, finger_damping=FINGER_DAMPING, reach=0.0, step=STEP)

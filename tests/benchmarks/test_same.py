@@ -1,0 +1,77 @@
+"""The comparison of two commits: it sees every difference, takes no clock for one, and knows every method."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.same import differences
+from benchmarks.same_runs import TABLE, chosen, commands, needed
+from embodkd.core.files import write_tensors
+from embodkd.methods import METHODS, get_method, method_names
+
+
+def made(run: Path, weights: torch.Tensor, loss: float = 0.5, success: bool = True, time: float = 1.0) -> Path:
+    (run / "policy").mkdir(parents=True)
+    write_tensors(run / "policy/model.safetensors", {"weight": weights, "fixed": torch.ones(2)})
+    (run / "metrics.jsonl").write_text(json.dumps({"step": 1, "time_s": time, "student/ce": loss}) + "\n")
+    (run / "evaluation.json").write_text(json.dumps({"per_episode": [{"seed": 0, "success": success}], "date": time}))
+    return run
+
+
+def test_equal_runs_are_equal_whatever_the_clock_says(tmp_path: Path) -> None:
+    nan = torch.tensor([float("nan"), 1.0])
+    assert differences(made(tmp_path / "a", nan), made(tmp_path / "b", nan, time=9.0)) == []
+
+
+def test_the_last_bit_of_a_weight_is_a_difference(tmp_path: Path) -> None:
+    one = torch.tensor([1.0, 2.0])
+    other = torch.from_numpy(np.nextafter(one.numpy(), np.float32(9)))
+    (said,) = differences(made(tmp_path / "a", one), made(tmp_path / "b", other))
+    assert "1 of 2 tensors differ, by at most 2.38e-07" in said
+
+
+@pytest.mark.parametrize("change", [{"loss": 0.25}, {"success": False}])
+def test_losses_and_outcomes_are_compared_too(tmp_path: Path, change: dict) -> None:
+    assert differences(made(tmp_path / "a", torch.ones(2)), made(tmp_path / "b", torch.ones(2), **change))
+
+
+def test_a_side_without_weights_is_not_equal_to_another_without(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    assert differences(tmp_path / "a", tmp_path / "b") == ["neither side left any weights"]
+
+
+def domains() -> dict[str, str]:
+    return {name: METHODS.metadata(name)["domain"] for name in method_names() if get_method(name)}
+
+
+def test_every_registered_method_has_a_run() -> None:
+    runs = commands(domains())
+    said = set(re.findall(r"method=(\w+)", " ".join(runs.values()))) | set(re.findall(r"{name: (\w+)", TABLE))
+    # what a verb does without being told: distill from a teacher, from demonstrations, from a data set
+    assert set(domains()) - said <= {"dagger", "chunk_bc"} and {"dagger", "diffusion"} <= runs.keys()
+
+
+def test_every_command_is_one_of_the_command_line_s() -> None:
+    from embodkd.cli.overrides import parse
+    from embodkd.cli.verbs import find
+
+    for name, command in commands(domains()).items():
+        verb, rest = find(shlex.split(command))
+        assert verb is not None, name
+        parse(verb, [*rest, f"run=runs/{name}", "quiet=true"])
+
+
+def test_a_run_stands_below_all_that_it_needs() -> None:
+    runs = commands(domains())
+    names = list(runs)
+    assert "robust_teacher" in needed(runs["mtard"], runs) and needed(runs["supervised"], runs) == []
+    assert all(names.index(other) < names.index(name) for name in names for other in needed(runs[name], runs))
+    assert list(chosen(runs, ["residual_student"])) == ["demos", "mlp_chunk", "residual_td3", "residual_student"]
