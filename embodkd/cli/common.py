@@ -73,8 +73,8 @@ def changed(meta: Mapping[str, Any], name: str, options: Mapping[str, Any]) -> s
     return "_".join(parts)
 
 
-def use_threads(count: int) -> None:
-    """Give torch `count` threads, 0 for one per core, and let the process keep its memory.
+def use_threads(count: int) -> int:
+    """Give torch `count` threads, 0 for one per core, let the process keep its memory; returns how many they are.
 
     Of several ranks on one machine each gets its part of the cores.
     """
@@ -87,6 +87,7 @@ def use_threads(count: int) -> None:
     beside = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     torch.set_num_threads(count or max(1, len(os.sched_getaffinity(0)) // beside))
     keep_freed_memory()
+    return torch.get_num_threads()
 
 
 def needed(value: Any, key: str, example: str) -> Any:

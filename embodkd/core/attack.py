@@ -25,6 +25,8 @@ def mislabel(batch: Signals, s: Signals) -> Tensor:
     return cross_entropy(s.logits_NC, batch.label_N)
 
 
+# foolbox 3.3.4 takes the same steps to the bit, but cannot start from 0.001 * N(0, 1) and brings GitPython and
+# requests; torchattacks pins requests 2.25. The arithmetic is one line of the loop below.
 @dataclass(frozen=True)
 class PGD:
     """Projected gradient ascent in the L-infinity ball (Madry et al., ICLR 2018, section 2.1).

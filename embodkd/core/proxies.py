@@ -1,17 +1,21 @@
-"""Proxies: how well a student may learn from a teacher, told by both with random weights, without any training.
+"""Proxies: how well a student may learn, told by networks with random weights, without any training.
 
-Source: Dong et al. 2023 (DisWOT, arXiv:2303.15678).
+DisWOT's score (Dong et al. 2023, arXiv:2303.15678) and losses of distillation compare it with its teacher; NWOT, SNIP
+and SynFlow look at the student alone. All say: higher is better.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import torch
 from torch import Tensor, nn
 
+from embodkd.core.fresh import fresh_copy
 from embodkd.core.rng import seeded
 from embodkd.core.role import Role
 from embodkd.core.signals import Signals
-from embodkd.core.terms import similarity
+from embodkd.core.terms import angle_relation, channel_correlation, distance_relation, similarity
 
 FLOOR = 1e-12
 """Shorter rows are not scaled up to length 1: those of dead channels stay nearly zero."""
@@ -46,10 +50,8 @@ def diswot_score(
 @torch.no_grad()
 def random_signals(model: nn.Module, batch: Signals, *key: int) -> Signals:
     """What `model` would say with `gaussian_parameters`, in training mode; the model itself stays as it is."""
-    training, device = model.training, next(model.parameters()).device
-    signals = Role(model).signals(batch.to(device), parameters=gaussian_parameters(model, *key))
-    model.train(training)
-    return signals.to("cpu")
+    seen = batch.to(next(model.parameters()).device)
+    return Role(model).signals(seen, parameters=gaussian_parameters(model, *key)).to("cpu")
 
 
 def relation_score(signals: Signals, teacher: Signals) -> float:
@@ -88,3 +90,63 @@ def dead_share(gradient_CD: Tensor) -> float:
 def _outer(rows_CD: Tensor) -> Tensor:
     outer_CDD = rows_CD[:, :, None] * rows_CD[:, None, :]
     return outer_CDD / outer_CDD.norm(dim=-1, keepdim=True).clamp(min=FLOOR)
+
+
+def ickd_score(signals: Signals, teacher: Signals) -> float:
+    """-the distance of the channels' correlations in the last maps, in [-4, 0]; both need as many channels."""
+    return -float(channel_correlation(signals.map_NDHW.double(), teacher.map_NDHW.double()).mean())
+
+
+def rkd_score(signals: Signals, teacher: Signals) -> float:
+    """-(distance + angle) of RKD between the embeddings of the batch, at most 0."""
+    pair = (signals.embedding_ND.double(), teacher.embedding_ND.double())
+    return -float((distance_relation(*pair) + angle_relation(*pair)).mean())
+
+
+def nwot(model: nn.Module, batch: Signals, *key: int) -> float:
+    """log |det K|, with K the number of ReLUs in the same state for all pairs of items (Mellor et al. 2021, eq. 2).
+
+    -infinity where two items cannot be told apart so, as in networks of few units. ValueError for a network without
+    ReLU modules. Source: NASWOT, arXiv:2006.04647.
+    """
+    model = fresh_copy(model, *key)
+    names = [name for name, module in model.named_modules() if isinstance(module, nn.ReLU)]
+    if not names:
+        raise ValueError(f"nwot: {type(model).__name__} has no ReLU to look at; choose another score")
+    with torch.no_grad():
+        signals = Role(model, taps={f"relu_{k}": name for k, name in enumerate(names)}).signals(batch)
+    kernel_NN = torch.zeros(batch.items_count, batch.items_count, dtype=torch.float64)
+    for k in range(len(names)):
+        on_NU = (signals[f"relu_{k}"].flatten(1) > 0).double()
+        kernel_NN += on_NU @ on_NU.T + (1.0 - on_NU) @ (1.0 - on_NU).T
+    return float(torch.linalg.slogdet(kernel_NN).logabsdet)
+
+
+def snip(model: nn.Module, batch: Signals, *key: int) -> float:
+    """Sum over weights of |weight * gradient of the mean cross-entropy| (Lee et al. 2019, arXiv:1810.02340)."""
+    model = fresh_copy(model, *key)
+    loss = nn.functional.cross_entropy(Role(model).signals(batch).logits_NC, batch.label_N)
+    return float(torch.stack([(weight * slope).abs().sum() for weight, slope in _slopes(model, loss)]).sum())
+
+
+def synflow(model: nn.Module, batch: Signals, *key: int) -> float:
+    """Logarithm of the sum over weights of weight * gradient of the summed logits of an input of ones, all weights made
+    positive, in evaluation mode (Tanaka et al. 2020, arXiv:2006.05467). No data are looked at."""
+    model = fresh_copy(model, *key).double().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.abs_()
+    ones = batch.merge(input=torch.ones_like(batch.input[:1], dtype=torch.float64))
+    total = Role(model, mode="eval").signals(ones).logits_NC.sum()
+    return float(torch.stack([(weight * slope).sum() for weight, slope in _slopes(model, total)]).sum().log())
+
+
+def _slopes(model: nn.Module, value: Tensor) -> list[tuple[Tensor, Tensor]]:
+    weights = [p for p in model.parameters() if p.ndim > 1]
+    return [(p.detach(), slope) for p, slope in zip(weights, torch.autograd.grad(value, weights), strict=True)]
+
+
+COMPARING: Mapping[str, Callable[[Signals, Signals], float]] = {"ickd": ickd_score, "rkd": rkd_score}
+"""Losses of distillation as scores of (student's, teacher's) `random_signals`."""
+ALONE: Mapping[str, Callable[..., float]] = {"nwot": nwot, "snip": snip, "synflow": synflow}
+"""Scores of (student, batch, *key) that know no teacher; the weights are drawn as the network draws them."""

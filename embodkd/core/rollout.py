@@ -11,6 +11,7 @@ from torch import nn
 
 from embodkd.core.buffer import Buffer
 from embodkd.core.chunks import in_chunks
+from embodkd.core.modes import evaluating
 from embodkd.core.ranks import ranks
 from embodkd.core.schedule import Schedule
 from embodkd.core.signals import Signals
@@ -52,9 +53,6 @@ class Mixture:
             raise ValueError(f"beta must lie in [0, 1], got {share} in round {refill}")
         taught = round(share * total)
         first = self.teacher_count = min(max(taught - own.start, 0), len(own))
-        for model in (self.teacher, self.student):
-            if isinstance(model, nn.Module):
-                model.eval()
         self._drivers = [_at_work(self.teacher, first), _at_work(self.student, len(own) - first)]
         return taught / total
 
@@ -161,7 +159,12 @@ class Rollout(Source):
         return self.keep.gather(index)
 
     def refill(self, refill: int) -> dict[str, float]:
-        """Drive, label and keep; returns the share of successful episodes by driver."""
+        """Drive, label and keep, networks in evaluation mode; returns the share of successful episodes by driver."""
+        actors = (self.actor.teacher, self.actor.student, self.label)
+        with evaluating(*(actor for actor in actors if isinstance(actor, nn.Module))):
+            return self._refill(refill)
+
+    def _refill(self, refill: int) -> dict[str, float]:
         task, count = self.task, self.task.num_envs
         own, total = self._copies()
         groups = {name: task.spec.groups[name] for name in self.groups}

@@ -18,6 +18,7 @@ def dense(product: Product, vector_P: Tensor, *, damping: float) -> Tensor:
     return torch.linalg.solve(hessian_PP + damping * identity_PP, vector_P)
 
 
+# scipy's cg has no eye for negative curvature, where it returns something without a word, and works on numpy's arrays.
 def conjugate_gradient(
     product: Product, vector_P: Tensor, *, damping: float, tolerance: float = 1e-10, steps: int = 1000
 ) -> Tensor:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from embodkd.core.modes import evaluating
 from embodkd.core.ranks import ranks
 from embodkd.core.registry import Registry
 from embodkd.core.role import Role
@@ -96,11 +97,11 @@ def answers(
     ValueError if what comes out has another number of columns than `classes`.
     """
     role = Role(product.to(device), "frozen")
-    product.eval()
     pieces = []
     for start in ranks().share(range(0, source.size(), batch_size)):
         batch = source.gather(np.arange(start, min(start + batch_size, source.size())), 0).to(device)
-        logits_NC = role.signals(batch)["logits"] if classify is None else classify(product, role.view(batch))
+        with evaluating(product):
+            logits_NC = role.signals(batch)["logits"] if classify is None else classify(product, role.view(batch))
         if logits_NC.shape != (batch.items_count, classes):
             raise ValueError(
                 f"{type(product).__name__} gives logits of shape {tuple(logits_NC.shape)} where "

@@ -17,7 +17,7 @@ Details
 
 Deviations: only the abstract was available and no code is public; this objective is a reconstruction. cap, patience and
 min_agreement are own, the VAE stands in for a hierarchical pretrained one, alternation in place of the paper's rule is
-the default.
+the default. The student starts untrained, not from plain distillation.
 """
 
 from __future__ import annotations

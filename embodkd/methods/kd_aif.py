@@ -15,7 +15,7 @@ Deviations
   set; its LiSSA path has the wrong sign. EK-FAC is replaced by the last layer, solved without approximation.
 - Weights have mean 1, so that the learning rate keeps its meaning, and a batch divides by its own number of items.
 - The paper's sigmoid, and how its iterative and teacher updates go, are not certain: see `transform`, `sharpness`,
-  `rounds`, `update_teacher`.
+  `rounds`, `update_teacher`. Its semi-supervised part is not offered.
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ Details
 - One token per image on a 1 x 1 grid makes L_local a graph of whole images.
 
 Deviations: no code was found, and the source we read gives formulas without values. All values are ours; `by`, `width`,
-`normalise`, `student_first`, `graph_temperature` and `inner_sampled` offer what it leaves open.
+`normalise`, `student_first`, `graph_temperature` and `inner_sampled` offer what it leaves open. Tokens are those of the
+last map or block; the paper's are the penultimate stage's or block's, which `student_tap` and `teacher_tap` choose.
 """
 
 from __future__ import annotations

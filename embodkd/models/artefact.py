@@ -14,6 +14,7 @@ from embodkd.core.artefact import golden_unit, load_weights, read_config, write_
 from embodkd.core.borrowed import Borrowed, blank
 from embodkd.core.files import read_tensors
 from embodkd.core.heads import SubclassHead, expand_classifier
+from embodkd.core.modes import evaluating
 from embodkd.core.provenance import Provenance
 from embodkd.core.schema import build
 from embodkd.models.base import MODELS, Classifier
@@ -120,12 +121,9 @@ def _built(config: Mapping[str, Any], where: str) -> Classifier | Borrowed:
 
 def _golden_logits(model: Classifier | Borrowed) -> np.ndarray:
     """Logits of a fixed input that depends on nothing but its shape, (GOLDEN_ROWS, C)."""
-    was_training = model.training
-    model.eval()
     input_N = torch.from_numpy(golden_unit((GOLDEN_ROWS, *model.shape)).astype(np.float32))
-    with torch.no_grad():
+    with evaluating(model), torch.no_grad():
         logits_NC = model(input_N.to(model.classifier.weight.device))["logits"]
-    model.train(was_training)
     return logits_NC.float().cpu().numpy()
 
 

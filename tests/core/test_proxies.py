@@ -4,15 +4,21 @@ import pytest
 import torch
 from torch import nn
 
+from embodkd.core.fresh import fresh_copy
 from embodkd.core.proxies import (
+    ALONE,
+    COMPARING,
     FLOOR,
     classifier_gradient,
     dead_share,
     diswot_score,
     gaussian_parameters,
+    nwot,
     random_signals,
     relation_score,
     semantic_score,
+    snip,
+    synflow,
 )
 from embodkd.core.signals import Signals
 from embodkd.models import make_model
@@ -141,3 +147,47 @@ def test_the_parts_are_weighted_and_one_that_weighs_nothing_is_left_out():
     assert diswot_score(Signals(s), wide, label, semantic=0.0) == (r, 0.0)
     with pytest.raises(ValueError, match="leave this part out"):
         diswot_score(Signals(s), wide, label)
+
+
+@pytest.mark.parametrize("name", COMPARING)
+def test_losses_as_scores_are_best_for_the_teacher_itself(name):
+    s, t = ({"map": draw(B, 6, 2, 2, seed=k), "embedding": draw(B, D, seed=k)} for k in (0, 1))
+    score = COMPARING[name]
+    assert score(Signals(s), Signals(s)) == pytest.approx(0.0, abs=1e-12)
+    assert score(Signals(s), Signals(t)) < 0.0
+    scaled = {"map": 3.0 * s["map"], "embedding": 3.0 * s["embedding"]}
+    assert score(Signals(scaled), Signals(t)) == pytest.approx(score(Signals(s), Signals(t)))
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_scores_of_the_student_alone_depend_on_the_key_only_and_leave_no_trace(name):
+    model, data, score = net(4, 8).eval(), batch(), ALONE[name]
+    before = {n: v.clone() for n, v in model.state_dict().items()}
+    value = score(model, data, 1, 2)
+    assert value == score(model, data, 1, 2) != score(model, data, 1, 3)
+    with torch.no_grad():
+        model.classifier.weight.mul_(5.0)
+    assert score(model, data, 1, 2) == value
+    model.load_state_dict(before)
+    assert all(p.grad is None for p in model.parameters()) and not model.training
+    assert all(torch.equal(v, before[n]) for n, v in model.state_dict().items())
+
+
+def test_nwot_is_the_determinant_of_agreeing_units():
+    model, data = make_model("mlp", (1, 8, 8), C, hidden=(3, 5)), batch(4)
+    made = fresh_copy(model, 7)
+    first = made.layers[0](data["input"].flatten(1))
+    codes = torch.cat([first > 0, made.layers[1](first) > 0], 1).tolist()
+    agree = [[float(sum(a == b for a, b in zip(u, v, strict=True))) for v in codes] for u in codes]
+    assert nwot(model, data, 7) == pytest.approx(float(torch.tensor(agree).double().det().abs().log()))
+    with pytest.raises(ValueError, match="no ReLU"):
+        nwot(nn.Sequential(nn.Flatten(), nn.Linear(64, C)), data, 0)
+
+
+def test_snip_and_synflow_of_a_linear_network_are_their_closed_forms():
+    model, data = make_model("mlp", (1, 8, 8), C, hidden=()), batch()
+    made = fresh_copy(model, 3)
+    x, weight = data["input"].flatten(1), made.classifier.weight.detach()
+    error = made(data["input"])["logits"].detach().softmax(1) - nn.functional.one_hot(data["label"], C)
+    assert snip(model, data, 3) == pytest.approx(float((weight * (error.T @ x / len(x))).abs().sum()), rel=1e-5)
+    assert synflow(model, data, 3) == pytest.approx(float(weight.abs().double().sum().log()), rel=1e-6)
