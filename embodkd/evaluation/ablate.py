@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from embodkd.core import Actor
 from embodkd.core.chunks import CHUNK
-from embodkd.core.files import write_json
 from embodkd.core.ranks import alone, ranks
-from embodkd.core.rollout import Actor
+from embodkd.core.runs.files import write_json
 from embodkd.envs import BatchTask
 from embodkd.evaluation.compare import Comparison, compare
 from embodkd.evaluation.evaluate import evaluate

@@ -23,10 +23,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from embodkd.core.imitation import imitator
-from embodkd.core.recipe import Context, Optimiser, Recipe, Stage
-from embodkd.core.schedule import cosine
+from embodkd.core import Context, Optimiser, Recipe, Stage, cosine
 from embodkd.methods import METHODS
+from embodkd.parts.players.imitation import imitator
 
 
 @METHODS.register(

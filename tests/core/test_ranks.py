@@ -5,9 +5,9 @@ import os
 import numpy as np
 import pytest
 
-from embodkd.core.progress import progress
+from embodkd.core import RunFolder
 from embodkd.core.ranks import Ranks, alone, is_loss_of_a_rank, launch, may_report, ranks, without_launcher
-from embodkd.core.run import RunFolder
+from embodkd.core.runs.progress import progress
 
 
 @pytest.fixture

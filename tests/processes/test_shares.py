@@ -11,10 +11,8 @@ from together import together
 from torch import nn
 from toy import Student, Teacher, ToyTask
 
+from embodkd.core import Rollout, TensorData, mixture, staircase
 from embodkd.core.ranks import ranks
-from embodkd.core.rollout import Rollout, mixture
-from embodkd.core.schedule import staircase
-from embodkd.core.source import TensorData
 from embodkd.evaluation import ablate, evaluate
 from embodkd.evaluation.measures import answers
 
