@@ -70,10 +70,12 @@ def distill_demos(
     task = {"name": where.name, "control_hz": facts.fps, **facts.task}
     if run is None:
         run = config["run"] = f"runs/{student['name']}_{task['name']}"
+    print(f"{run}: {chunks.said}")
     with RunFolder.open(run, config, resume, tracker) as folder:
         summary = Trainer(folder, seed=seed, quiet=quiet, **trainer).fit(recipe)
         made_of = [_lineage(path, part) for path, part in zip(folders, parts, strict=True)]
         lineage = {"method": method["name"], "seed": seed, "demos": made_of[0] if len(made_of) == 1 else made_of}
+        lineage["windows"] = {"train": chunks.train.size(), "held_out": chunks.held_out.size(), "said": chunks.said}
         ranks().first_does(lambda: save_policy(folder.path / "policy", learner.cpu(), task=task, lineage=lineage))
         # A run that was finished before measures nothing again.
         error = "".join(f", {k} {value:.4g}" for k, value in summary.last.items() if k.startswith("held_out/"))
