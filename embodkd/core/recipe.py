@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from embodkd.core.role import Role
 from embodkd.core.schedule import Schedule, schedule
+from embodkd.core.schema import build
 from embodkd.core.signals import Signals
 from embodkd.core.source import Source
 from embodkd.core.weight import Controller, Weight, as_weight
@@ -230,6 +231,12 @@ class Budget:
     batch_size: int = 64
     updates: int | None = None
     optimiser: Optimiser = field(default_factory=Optimiser)
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], where: str = "budget") -> Budget:
+        """The budget that {epochs: ..., optimiser: {name: ...}} means; ValueError with the nearest key otherwise."""
+        optimiser = build(Optimiser, config.get("optimiser"), f"{where}.optimiser")
+        return build(cls, {k: v for k, v in config.items() if k != "optimiser"}, where, optimiser=optimiser)
 
     def split(self, share: float) -> tuple[Budget, Budget]:
         """Two budgets that are this one together: `share` of its epochs (or updates) and the rest, at least 1 each."""

@@ -28,7 +28,7 @@ from embodkd.core.recipe import Budget, Player, Recipe
 from embodkd.core.role import Role
 from embodkd.core.signals import Signals
 from embodkd.core.splits import Splits
-from embodkd.core.teachers import Teachers, teachers
+from embodkd.core.teachers import Teachers, several_teachers
 from embodkd.core.terms import balanced_kl, cross_entropy, kl
 from embodkd.methods import METHODS
 
@@ -36,6 +36,7 @@ from embodkd.methods import METHODS
 @METHODS.register(
     "bd_kd",
     domain="vision",
+    needs="splits",
     family="logits",
     paper="arXiv:2212.12965",
     card="bd_kd",
@@ -59,9 +60,9 @@ class BDKD:
     scale_by_t2: bool = True
     fresh: bool = True
 
-    def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
+    def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """One stage in which all networks play."""
-        given = teachers(teacher, "bd_kd", data)
+        given = several_teachers(teachers, "bd_kd", data)
         largest_first = sorted(given, key=lambda name: -sum(p.numel() for p in given[name].parameters()))
         models = {name: fresh_copy(given[name], seed, k) if self.fresh else given[name] for k, name in enumerate(given)}
         roles = [Role(student), *(Role(models[name]) for name in reversed(largest_first))]

@@ -21,7 +21,12 @@ from embodkd.methods import METHODS
 
 
 @METHODS.register(
-    "supervised", domain="vision", family="logits", paper="arXiv:1512.00567", title="Supervised learning on labels"
+    "supervised",
+    domain="vision",
+    needs="splits",
+    family="logits",
+    paper="arXiv:1512.00567",
+    title="Supervised learning on labels",
 )
 @dataclass(frozen=True)
 class Supervised:
@@ -33,7 +38,7 @@ class Supervised:
     label_smoothing: float = 0.0
     shift: int = 0
 
-    def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
+    def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """One stage; a teacher, if there is one, is not asked."""
 
         def terms(batch: Signals, s: Signals) -> dict[str, Tensor]:

@@ -18,7 +18,13 @@ def train(name, student=None, teacher=None, task=None, run=None, finetune=None, 
     student = Student() if student is None else student
     method = get_method(name)(**options)
     summary = distill(
-        method, student, teacher or Teacher(), task or ToyTask(32), run=run, trainer={"quiet": True}, finetune=finetune
+        method,
+        student,
+        teacher or Teacher(),
+        task or ToyTask(32),
+        run=run,
+        trainer={"quiet": True},
+        then=() if finetune is None else (finetune,),
     )
     return student, summary
 
