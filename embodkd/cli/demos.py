@@ -32,9 +32,7 @@ def distill_demos(
     config = {name: value for name, value in locals().items()}
 
     from embodkd.cli.evaluate import judge
-    from embodkd.core.rng import seed_everything
-    from embodkd.core.run import RunFolder
-    from embodkd.core.trainer import Trainer
+    from embodkd.core import RunFolder, Trainer, seed_everything
     from embodkd.data.lerobot import about, read_dataset, together
     from embodkd.data.windows import chunks_of
     from embodkd.methods import make_method

@@ -13,8 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from embodkd.core.signals import Signals
-from embodkd.core.source import Source
+from embodkd.core import Signals, Source
 
 
 class Windows(NamedTuple):

@@ -10,11 +10,11 @@ import pkgutil
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from embodkd.core.registry import Registry, near
-from embodkd.core.schema import build
+from embodkd.core.config.registry import Registry, near
+from embodkd.core.config.schema import build
 
 if TYPE_CHECKING:
-    from embodkd.core.teachers import Method
+    from embodkd.core.method import Method
 
 METHODS = Registry("method")
 """The methods imported so far, with `domain=`, `needs=`, `family=`, `paper=`, `title=` beside each.

@@ -17,12 +17,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from embodkd.core.imitation import imitator
-from embodkd.core.recipe import Budget, Optimiser, Recipe
-from embodkd.core.rollout import Rollout, mixture
-from embodkd.core.schedule import constant, cosine
-from embodkd.core.teachers import Teachers, one_teacher
+from embodkd.core import Budget, Optimiser, Recipe, Rollout, Teachers, constant, cosine, mixture, one_teacher
 from embodkd.methods import METHODS
+from embodkd.parts.players.imitation import imitator
 
 
 @METHODS.register(

@@ -23,11 +23,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from embodkd.core.imitation import imitator
-from embodkd.core.recipe import Budget, Context, Optimiser, Recipe
-from embodkd.core.schedule import cosine
-from embodkd.core.teachers import Teachers, no_teacher
+from embodkd.core import Budget, Context, Optimiser, Recipe, Teachers, cosine
+from embodkd.core.method import no_teacher
 from embodkd.methods import METHODS
+from embodkd.parts.players.imitation import imitator
 
 
 @METHODS.register(

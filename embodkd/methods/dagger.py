@@ -21,13 +21,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from embodkd.core.buffer import Buffer
-from embodkd.core.imitation import imitator
-from embodkd.core.recipe import Budget, Optimiser, Recipe
-from embodkd.core.rollout import Rollout, mixture
-from embodkd.core.schedule import Schedule, cosine, schedule, staircase
-from embodkd.core.teachers import Teachers, one_teacher
+from embodkd.core import (
+    Budget,
+    Buffer,
+    Optimiser,
+    Recipe,
+    Rollout,
+    Schedule,
+    Teachers,
+    cosine,
+    mixture,
+    one_teacher,
+    schedule,
+    staircase,
+)
 from embodkd.methods import METHODS
+from embodkd.parts.players.imitation import imitator
 
 
 @METHODS.register(

@@ -24,12 +24,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from embodkd.core.recipe import Budget, Context, Optimiser, Player, Recipe
-from embodkd.core.role import Role
-from embodkd.core.schedule import cosine
-from embodkd.core.signals import Signals
-from embodkd.core.teachers import Teachers, one_teacher
-from embodkd.core.terms import squared_error
+from embodkd.core import (
+    Budget,
+    Context,
+    Optimiser,
+    Player,
+    Recipe,
+    Role,
+    Signals,
+    Teachers,
+    cosine,
+    one_teacher,
+    squared_error,
+)
 from embodkd.methods import METHODS
 
 

@@ -29,18 +29,28 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from embodkd.core.bank import Table, collect
-from embodkd.core.queries import Gain, draw, gains, game, inclusion
-from embodkd.core.recipe import Budget, Context, Player, Recipe, Stage, Step
-from embodkd.core.restart import Restart
-from embodkd.core.role import Role
-from embodkd.core.selector import Selected
-from embodkd.core.signals import Signals
-from embodkd.core.source import TensorData
-from embodkd.core.splits import Splits
-from embodkd.core.teachers import Teachers, one_teacher
-from embodkd.core.terms import cross_entropy, soft_cross_entropy
+from embodkd.core import (
+    Budget,
+    Context,
+    Player,
+    Recipe,
+    Restart,
+    Role,
+    Selected,
+    Signals,
+    Splits,
+    Stage,
+    Step,
+    Table,
+    Teachers,
+    TensorData,
+    collect,
+    cross_entropy,
+    one_teacher,
+    soft_cross_entropy,
+)
 from embodkd.methods import METHODS
+from embodkd.parts.active.queries import Gain, draw, gains, game, inclusion
 
 
 @METHODS.register(

@@ -11,9 +11,8 @@ import torch
 from embodkd.policies import Policy, make_policy
 from toy import fingerprint
 
-from embodkd.core.group import GroupFacts
-from embodkd.core.run import RunFolder
-from embodkd.core.trainer import Summary, Trainer
+from embodkd.core import RunFolder, Summary, Trainer
+from embodkd.core.sources.group import GroupFacts
 from embodkd.data.windows import Chunks, chunks_of
 from embodkd.methods.chunk_bc import ChunkBC
 
@@ -100,7 +99,7 @@ def test_measuring_the_held_out_error_moves_nothing_and_draws_nothing() -> None:
     recipe = ChunkBC(**SHORT).recipe(policy, None, demos(policy))
     Trainer(seed=0, quiet=True).fit(recipe)
     weights, state = fingerprint(policy), torch.random.get_rng_state()
-    from embodkd.core.recipe import Context
+    from embodkd.core import Context
 
     context = Context(None, 0, torch.device("cpu"))
     assert recipe.stages[2](context) == recipe.stages[2](context)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from embodkd.core.recipe import Budget
+from embodkd.core import Budget
 from embodkd.methods import make_method
 
 Config = Mapping[str, Any]
