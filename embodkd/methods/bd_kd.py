@@ -35,8 +35,8 @@ from embodkd.core import (
     cross_entropy,
     fresh_copy,
     kl,
+    several_teachers,
 )
-from embodkd.core.method import several_teachers
 from embodkd.methods import METHODS
 
 

@@ -23,8 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from embodkd.core import Budget, Context, Optimiser, Recipe, Teachers, cosine
-from embodkd.core.method import no_teacher
+from embodkd.core import Budget, Context, Optimiser, Recipe, Teachers, cosine, no_teacher
 from embodkd.methods import METHODS
 from embodkd.parts.players.imitation import imitator
 

@@ -1,7 +1,7 @@
 """KD-AIF (arXiv:2501.02705): each sample weighs as much as it helps a small trusted validation set.
 
-Equation: with h_n the influence of sample n (core/influence.py) on the mean validation cross-entropy of a student that
-was distilled without weights,
+Equation: with h_n the influence of sample n (core/meta/influence.py) on the mean validation cross-entropy of a student
+that was distilled without weights,
     loss = mean_n w_n KL(softmax(z_teacher / T) || softmax(z_student / T)),    w = transform(h) / mean(transform(h)).
 
 Details

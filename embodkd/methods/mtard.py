@@ -39,9 +39,9 @@ from embodkd.core import (
     collect,
     entropy,
     offset_entropy,
+    several_teachers,
 )
 from embodkd.core.config.registry import near
-from embodkd.core.method import several_teachers
 from embodkd.methods import METHODS
 from embodkd.parts.images.attack import PGD, against, robust_accuracy
 from embodkd.parts.players.balance import EntropyBalance, LossRatio, Together

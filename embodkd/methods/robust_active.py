@@ -1,7 +1,8 @@
 """RAD (arXiv:2210.01213): ask an expensive teacher about few samples, prepared for it to be wrong about some of them.
 
 Equation: with g_i = 1 - (largest - second largest probability of the student) the gain of candidate i, the queries are
-drawn from the q that is best against an adversary who makes the teacher wrong about m of them (core/queries.py),
+drawn from the q that is best against an adversary who makes the teacher wrong about m of them
+(parts/active/queries.py),
     max_q min_{|M| = m}  sum over i not in M of q_i g_i  -  rho sum over i in M of q_i g_i.
 Then the student learns labels and answers alike:
     loss = mean_n CE(labels) on labelled samples, CE(softmax of the teacher's logits) on queried ones.

@@ -6,7 +6,7 @@ with H the Hessian of the mean training loss, all at the same parameters. h > 0 
 loss)/d(weight of item n) = -h_n, and leaving it out of N items raises the validation loss by h_n / N to first order.
 
 Parameters are one flat vector (P,), losses are functions of it that give one value per item. A data set is a sequence
-of such losses, one per batch; the Hessian is known by its products only, see solvers.py.
+of such losses, one per batch; the Hessian is known by its products only, see meta/solvers.py.
 """
 
 from __future__ import annotations
