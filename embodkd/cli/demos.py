@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embodkd.cli.common import needed, policy_folder, use_threads, without_name
+from embodkd.core.ranks import ranks
 
 if TYPE_CHECKING:
     from embodkd.data.lerobot import Demonstrations
@@ -72,7 +73,7 @@ def distill_demos(
         made_of = [_lineage(path, part) for path, part in zip(folders, parts, strict=True)]
         lineage = {"method": method["name"], "seed": seed, "demos": made_of[0] if len(made_of) == 1 else made_of}
         lineage["windows"] = {"train": chunks.train.size(), "held_out": chunks.held_out.size(), "said": chunks.said}
-        save_policy(folder.path / "policy", learner.cpu(), task=task, lineage=lineage)
+        ranks().first_does(lambda: save_policy(folder.path / "policy", learner.cpu(), task=task, lineage=lineage))
         # A run that was finished before measures nothing again.
         error = "".join(f", {k} {value:.4g}" for k, value in summary.last.items() if k.startswith("held_out/"))
         print(f"{run}: {summary.updates} updates in {summary.minutes:.1f} min{error}")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embodkd.cli.common import is_classifier, needed, policy_folder, task_of, use_threads, without_name
+from embodkd.core.ranks import ranks
 
 if TYPE_CHECKING:
     from embodkd.core import Context
@@ -53,7 +54,7 @@ def distill_student(
     if run is None:
         run = config["run"] = f"runs/{student['name']}_{name}"
     with RunFolder.open(run, config, resume, tracker) as folder:
-        world = make_task(name, num_envs, **options)
+        world = make_task(name, ranks().split(num_envs, "num_envs"), **options)
         try:
             check_task(expert, meta, world.spec, where=f"teacher={teacher}")
             seed_everything(seed)
@@ -67,7 +68,8 @@ def distill_student(
                 "seed": seed,
                 "teacher": {"policy": str(source), "lineage": meta["lineage"]},
             }
-            save_policy(folder.path / "policy", learner, task=task_record(spec), lineage=lineage)
+            target, record = folder.path / "policy", task_record(spec)
+            ranks().first_does(lambda: save_policy(target, learner, task=record, lineage=lineage))
         finally:
             world.close()
         print(f"{run}: {summary.updates} updates in {summary.minutes:.1f} min")
