@@ -81,7 +81,7 @@ class Eyes(nn.Module):
 def chunks(name: str) -> Recipe:
     """Behaviour cloning of chunks by the policy `name`."""
     made = student(name)
-    return get_method("chunk_bc")(**SHORT).recipe(made, demos(made), seed=3)
+    return get_method("chunk_bc")(**SHORT).recipe(made, None, demos(made), seed=3)
 
 
 def one_step() -> Recipe:
@@ -91,7 +91,7 @@ def one_step() -> Recipe:
     torch.manual_seed(0)
     teacher = policy(steps=4)
     kind = get_method("one_step")(rounds=1, updates_per_round=3, batch_size=16, warmup=1)
-    return kind.recipe(policy(steps=1), demos(), teacher=teacher, seed=3)
+    return kind.recipe(policy(steps=1), teacher, demos(), seed=3)
 
 
 # what the rows' defaults leave out: statistics over the batch, dropout, partners, second players, stages
