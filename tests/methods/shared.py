@@ -27,6 +27,7 @@ from toy import Teacher, ToyTask
 
 from embodkd.core import Recipe, RunFolder, Trainer, shuffled
 from embodkd.core.engine.trainer import learning_modules
+from embodkd.core.ranks import ranks
 from embodkd.methods import get_method, method_names
 from embodkd.models import make_model
 
@@ -50,7 +51,7 @@ def imitation(name: str) -> Recipe:
     """A student with eyes and dropout that learns from a toy teacher's drives."""
     kind = get_method(name)
     length = {"episodes": 16, "epochs": 1} if name == "bc" else {"rounds": 2, "epochs": 1}
-    return kind(**length, batch_size=32, warmup=2).recipe(Eyes(), Teacher(), ToyTask(16), seed=3)
+    return kind(**length, batch_size=32, warmup=2).recipe(Eyes(), Teacher(), ToyTask(ranks().split(16)), seed=3)
 
 
 class Eyes(nn.Module):
