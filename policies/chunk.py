@@ -53,7 +53,7 @@ class ChunkPolicy(Policy):
         return torch.zeros(count, self.horizon, self.action_size, device=self.device)
 
     def fit_normalisers(self, obs: Mapping[str, Tensor | np.ndarray], actions: Tensor | np.ndarray) -> None:
-        """Take the ranges of states and actions (..., A) from all frames of the demonstrations, held-out ones too."""
+        """Take the ranges of states and actions (..., A) from frames of demonstrations: those that are trained on."""
         rows = [torch.as_tensor(obs[name]).flatten(0, -2) for name in self.vectors]
         self.normaliser.fit(torch.cat(rows, dim=1))
         self.actions.fit(torch.as_tensor(actions).flatten(0, -2))

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from embodkd.core.rollout import Actor
+from embodkd.core import Actor
 
 CHUNK = 32
 

@@ -82,7 +82,7 @@ def _no_verb(words: list[str]) -> int:
     from embodkd.cli.errors import Refused
     from embodkd.cli.help import of_prefix
     from embodkd.cli.verbs import after
-    from embodkd.core.registry import near
+    from embodkd.core.config.registry import near
 
     nouns = after(words[:1])
     if nouns and (len(words) == 1 or words[1] in _HELP):

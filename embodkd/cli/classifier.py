@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 from embodkd.cli.common import model_folder, use_threads
 
 if TYPE_CHECKING:
-    from embodkd.core.recipe import Recipe
-    from embodkd.core.splits import Splits
-    from embodkd.core.teachers import Teachers
+    from embodkd.core import Recipe, Splits, Teachers
     from embodkd.evaluation import Evaluation
 
 Config = Mapping[str, Any]
@@ -74,10 +72,9 @@ def judge_model(folder: str | Path, part: str = "test", out: str | Path | None =
 
 
 def _make(config: dict[str, Any], teacher: str | Mapping[str, str] | None) -> int:
+    from embodkd.core import RunFolder, Trainer
+    from embodkd.core.method import by_name
     from embodkd.core.provenance import Provenance
-    from embodkd.core.run import RunFolder
-    from embodkd.core.teachers import by_name
-    from embodkd.core.trainer import Trainer
     from embodkd.data import make_data
     from embodkd.models import save_model
 
@@ -102,7 +99,7 @@ def _make(config: dict[str, Any], teacher: str | Mapping[str, str] | None) -> in
 
 
 def _recipe(config: Config, teachers: Teachers, data: Splits) -> Recipe:
-    from embodkd.core.rng import seed_everything
+    from embodkd.core import seed_everything
     from embodkd.evaluation.reproduce.spec import budget_of, method_of
     from embodkd.models import check_storable, make_model
 

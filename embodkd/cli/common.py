@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from embodkd.core.files import read_json
+from embodkd.core.runs.files import read_json
 
 
 def policy_folder(path: str | Path) -> Path:
@@ -77,7 +77,7 @@ def use_threads(count: int) -> int:
     """Give torch `count` threads, 0 for one per core, let the process keep its memory; returns how many they are."""
     import torch
 
-    from embodkd.core.memory import keep_freed_memory
+    from embodkd.core.runs.memory import keep_freed_memory
 
     if count < 0:
         raise ValueError(f"torch_threads is {count}; give 0 for one per core, or how many")

@@ -32,10 +32,8 @@ def distill_demos(
     config = {name: value for name, value in locals().items()}
 
     from embodkd.cli.evaluate import judge
-    from embodkd.core.rng import seed_everything
-    from embodkd.core.run import RunFolder
-    from embodkd.core.schema import build, parameters
-    from embodkd.core.trainer import Trainer
+    from embodkd.core import RunFolder, Trainer, seed_everything
+    from embodkd.core.config.schema import build, parameters
     from embodkd.data.lerobot import about, read_dataset, together
     from embodkd.data.windows import chunks_of
     from embodkd.methods import get_method
@@ -71,10 +69,12 @@ def distill_demos(
     task = {"name": where.name, "control_hz": facts.fps, **facts.task}
     if run is None:
         run = config["run"] = f"runs/{student['name']}_{task['name']}"
+    print(f"{run}: {chunks.said}")
     with RunFolder.open(run, config, resume, tracker) as folder:
         summary = Trainer(folder, seed=seed, quiet=quiet, **trainer).fit(recipe)
         made_of = [_lineage(path, part) for path, part in zip(folders, parts, strict=True)]
         lineage = {"method": method["name"], "seed": seed, "demos": made_of[0] if len(made_of) == 1 else made_of}
+        lineage["windows"] = {"train": chunks.train.size(), "held_out": chunks.held_out.size(), "said": chunks.said}
         save_policy(folder.path / "policy", learner.cpu(), task=task, lineage=lineage)
         # A run that was finished before measures nothing again.
         error = "".join(f", {k} {value:.4g}" for k, value in summary.last.items() if k.startswith("held_out/"))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from embodkd.cli.common import is_classifier, needed, policy_folder, task_of, use_threads, without_name
 
 if TYPE_CHECKING:
-    from embodkd.core.recipe import Context
+    from embodkd.core import Context
     from embodkd.envs import BatchTask
     from embodkd.policies import Policy
 
@@ -38,10 +38,8 @@ def distill_student(
     config = {name: value for name, value in locals().items()}
 
     from embodkd.cli.evaluate import judge
-    from embodkd.core.rng import seed_everything
-    from embodkd.core.run import RunFolder
-    from embodkd.core.schema import build, parameters
-    from embodkd.core.trainer import distill
+    from embodkd.core import RunFolder, distill, seed_everything
+    from embodkd.core.config.schema import build, parameters
     from embodkd.envs import make_task
     from embodkd.methods import get_method
     from embodkd.policies import check_task, load_policy, make_policy, save_policy, task_record
@@ -93,7 +91,7 @@ def _ppo_step(
     """The recipe's last step: PPO goes on from the distilled student in the folder finetune/ of the run."""
 
     def step(context: Context) -> dict[str, float]:
-        from embodkd.core.run import RunFolder
+        from embodkd.core import RunFolder
         from embodkd.policies import load_policy, save_policy, task_record
         from embodkd.rl.config import TeacherConfig
         from embodkd.rl.train import train_teacher

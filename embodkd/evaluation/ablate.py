@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from embodkd.core.files import write_json
-from embodkd.core.rollout import Actor
+from embodkd.core import Actor
+from embodkd.core.runs.files import write_json
 from embodkd.envs import BatchTask
 from embodkd.evaluation.compare import Comparison, compare
 from embodkd.evaluation.evaluate import evaluate

@@ -34,9 +34,9 @@ from typing import Any
 
 import yaml
 
-from embodkd.core.files import read_json, write_json
-from embodkd.core.registry import near
-from embodkd.core.schema import build
+from embodkd.core.config.registry import near
+from embodkd.core.config.schema import build
+from embodkd.core.runs.files import read_json, write_json
 from embodkd.evaluation.outcome import is_finished, outcome
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from embodkd.core.progress import progress
-from embodkd.core.rollout import Actor
+from embodkd.core import Actor
+from embodkd.core.runs.progress import progress
 from embodkd.envs.episodes import episode_steps
 from embodkd.evaluation.manifest import manifest_of
 from embodkd.evaluation.result import Episode, Evaluation

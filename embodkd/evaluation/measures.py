@@ -8,12 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from embodkd.core import Role, Signals, Source, Splits
+from embodkd.core.config.registry import Registry
 from embodkd.core.modes import evaluating
-from embodkd.core.registry import Registry
-from embodkd.core.role import Role
-from embodkd.core.signals import Signals
-from embodkd.core.source import Source
-from embodkd.core.splits import Splits
 
 MEASURES = Registry("measure")
 """Functions (logits_NC float64, label_N) -> float, with `better=` ("higher" or "lower") and `unit=` beside each."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from embodkd.core.rollout import Actor
+from embodkd.core import Actor
 from embodkd.envs.episodes import episode_steps
 from embodkd.evaluation import pictures
 from embodkd.evaluation.evaluate import named_outcome

@@ -9,7 +9,7 @@ import importlib
 import pkgutil
 from typing import Any
 
-from embodkd.core.registry import Registry, near
+from embodkd.core.config.registry import Registry, near
 
 METHODS = Registry("method")
 """The methods imported so far, with `domain=`, `family=`, `paper=`, `title=` beside each."""

@@ -16,14 +16,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from embodkd.core.attack import PGD, against
-from embodkd.core.recipe import Budget, Player, Prepare, Recipe
-from embodkd.core.role import Role
-from embodkd.core.signals import Signals
-from embodkd.core.splits import Splits
-from embodkd.core.teachers import Teachers
-from embodkd.core.terms import cross_entropy, kl
+from embodkd.core import Budget, Player, Prepare, Recipe, Role, Signals, Splits, Teachers, cross_entropy, kl
 from embodkd.methods import METHODS
+from embodkd.parts.images.attack import PGD, against
 
 
 @METHODS.register(

@@ -17,11 +17,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from embodkd.core.imitation import imitator
-from embodkd.core.recipe import Optimiser, Recipe, Step, fit
-from embodkd.core.rollout import Rollout, mixture
-from embodkd.core.schedule import constant, cosine
+from embodkd.core import Optimiser, Recipe, Rollout, Step, constant, cosine, fit, mixture
 from embodkd.methods import METHODS
+from embodkd.parts.players.imitation import imitator
 
 
 @METHODS.register("bc", domain="robot", family="imitation", paper="Pomerleau 1988 (ALVINN)", title="Behaviour cloning")

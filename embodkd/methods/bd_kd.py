@@ -23,13 +23,20 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from embodkd.core.fresh import fresh_copy
-from embodkd.core.recipe import Budget, Player, Recipe
-from embodkd.core.role import Role
-from embodkd.core.signals import Signals
-from embodkd.core.splits import Splits
-from embodkd.core.teachers import Teachers, teachers
-from embodkd.core.terms import balanced_kl, cross_entropy, kl
+from embodkd.core import (
+    Budget,
+    Player,
+    Recipe,
+    Role,
+    Signals,
+    Splits,
+    Teachers,
+    balanced_kl,
+    cross_entropy,
+    fresh_copy,
+    kl,
+    teachers,
+)
 from embodkd.methods import METHODS
 
 

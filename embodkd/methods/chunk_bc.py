@@ -6,8 +6,8 @@ that is the mean of |eps - eps_student(sqrt(abar_k) a + sqrt(1 - abar_k) eps, k,
 
 Details
 - The demonstrations come from a data set; no teacher and no simulator is needed. Who acted in them is the teacher.
-- The ranges of states and actions are those of all frames, held-out ones too, and are fitted before anything else.
-- Windows may repeat an episode's last action, at most execute - 1 times; a random share of windows is held out.
+- The ranges of states and actions are those of the frames that are trained on, and are fitted before anything else.
+- Windows may repeat an episode's last action, at most execute - 1 times; a random share of the episodes is held out.
 - AdamW; the rate climbs for `warmup` updates and falls to 0 along a cosine. No running average of the weights and no
   clipping of the gradient, as in the published code.
 
@@ -23,10 +23,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from embodkd.core.imitation import imitator
-from embodkd.core.recipe import Context, Optimiser, Recipe, Stage
-from embodkd.core.schedule import cosine
+from embodkd.core import Context, Optimiser, Recipe, Stage, cosine
 from embodkd.methods import METHODS
+from embodkd.parts.players.imitation import imitator
 
 
 @METHODS.register(
@@ -56,8 +55,9 @@ class ChunkBC:
     def recipe(self, student: Any, demos: Any, *, seed: int = 0) -> Recipe:
         """Fit the ranges, imitate, measure what was held out.
 
-        student: a chunk policy (`loss`, `fit_normalisers`); demos: its `train` and `held_out` are sources of chunks
-        that share `frames` and `action_FA`. ValueError if the student reads what a robot will not have, unasked.
+        student: a chunk policy (`loss`, `fit_normalisers`); demos: its `train` and `held_out` are sources of chunks,
+        and `train.shown` gives the frames that may be learned from. ValueError if the student reads what a robot will
+        not have, unasked.
         """
         if student.privileged and not self.allow_privileged:
             raise ValueError(
@@ -66,7 +66,7 @@ class ChunkBC:
             )
 
         def fit_ranges(context: Context) -> None:
-            student.fit_normalisers(demos.train.frames, demos.train.action_FA)
+            student.fit_normalisers(*demos.train.shown(student.vectors))
 
         def judge(context: Context) -> dict[str, float]:
             return {"held_out/imitate": held_out_loss(student, demos.held_out, seed, context.device, self.batch_size)}

@@ -21,12 +21,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from embodkd.core.buffer import Buffer
-from embodkd.core.imitation import imitator
-from embodkd.core.recipe import Optimiser, Recipe, Step, fit
-from embodkd.core.rollout import Rollout, mixture
-from embodkd.core.schedule import Schedule, cosine, schedule, staircase
+from embodkd.core import Buffer, Optimiser, Recipe, Rollout, Schedule, Step, cosine, fit, mixture, schedule, staircase
 from embodkd.methods import METHODS
+from embodkd.parts.players.imitation import imitator
 
 
 @METHODS.register(

@@ -30,18 +30,27 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor, nn
 
-from embodkd.core.bank import collect
-from embodkd.core.proxies import ALONE, COMPARING, diswot_score, random_signals
-from embodkd.core.recipe import Budget, Context, Player, Recipe
-from embodkd.core.role import Role
-from embodkd.core.search import Search, Space, rank_correlation, ranked
-from embodkd.core.signals import Signals
-from embodkd.core.source import balanced_batch
-from embodkd.core.splits import Splits
-from embodkd.core.teachers import Teachers, one_teacher
-from embodkd.core.terms import channel_correlation, cross_entropy, kl, similarity
-from embodkd.core.variants import Chosen, parameter_count, variant
+from embodkd.core import (
+    Budget,
+    Context,
+    Player,
+    Recipe,
+    Role,
+    Signals,
+    Splits,
+    Teachers,
+    balanced_batch,
+    collect,
+    cross_entropy,
+    kl,
+    one_teacher,
+    similarity,
+)
+from embodkd.core.terms import channel_correlation
 from embodkd.methods import METHODS
+from embodkd.parts.networks.variants import Chosen, parameter_count, variant
+from embodkd.parts.search.architectures import Search, Space, rank_correlation, ranked
+from embodkd.parts.search.zero_cost import ALONE, COMPARING, diswot_score, random_signals
 
 Score = Literal["diswot", "ickd", "rkd", "nwot", "snip", "synflow", "parameters", "random"]
 

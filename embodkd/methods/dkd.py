@@ -16,14 +16,20 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from embodkd.core.bank import collect
-from embodkd.core.recipe import Budget, Player, Recipe
-from embodkd.core.role import Role
-from embodkd.core.schedule import Schedule
-from embodkd.core.signals import Signals
-from embodkd.core.splits import Splits
-from embodkd.core.teachers import Teachers, one_teacher
-from embodkd.core.terms import cross_entropy, decoupled_kl
+from embodkd.core import (
+    Budget,
+    Player,
+    Recipe,
+    Role,
+    Schedule,
+    Signals,
+    Splits,
+    Teachers,
+    collect,
+    cross_entropy,
+    decoupled_kl,
+    one_teacher,
+)
 from embodkd.methods import METHODS
 
 

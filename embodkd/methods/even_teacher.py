@@ -25,18 +25,26 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from embodkd.core.bank import collect
-from embodkd.core.generations import Start, Succession
-from embodkd.core.line_search import best_share
-from embodkd.core.recipe import Budget, Context, Player, Recipe, Stage, Step
-from embodkd.core.role import Role
-from embodkd.core.signals import Signals
-from embodkd.core.splits import Splits
-from embodkd.core.teachers import Teachers
-from embodkd.core.terms import squared_error
+from embodkd.core import (
+    Budget,
+    Context,
+    Controller,
+    Player,
+    Recipe,
+    Role,
+    Signals,
+    Splits,
+    Stage,
+    Step,
+    Succession,
+    Teachers,
+    collect,
+    squared_error,
+)
+from embodkd.core.steps import Start
 from embodkd.core.terms.base import precise
-from embodkd.core.weight import Controller
 from embodkd.methods import METHODS
+from embodkd.parts.self_distillation.best_share import best_share
 
 
 class Share(Controller):

@@ -24,18 +24,27 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from embodkd.core.bank import collect
-from embodkd.core.features import feature_shapes, pooled, projector
-from embodkd.core.recipe import Budget, Player, Recipe, Terms
-from embodkd.core.role import Role
-from embodkd.core.schedule import Schedule, linear
-from embodkd.core.signals import Signals
-from embodkd.core.source import Source
-from embodkd.core.splits import Splits
-from embodkd.core.teachers import Teachers, one_teacher
-from embodkd.core.terms import cross_entropy, kl, squared_error
+from embodkd.core import (
+    Budget,
+    Player,
+    Recipe,
+    Role,
+    Schedule,
+    Signals,
+    Source,
+    Splits,
+    Teachers,
+    Terms,
+    collect,
+    cross_entropy,
+    kl,
+    linear,
+    one_teacher,
+    squared_error,
+)
 from embodkd.core.terms.base import precise
 from embodkd.methods import METHODS
+from embodkd.parts.networks.features import feature_shapes, pooled, projector
 
 
 @METHODS.register(

@@ -28,18 +28,28 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from embodkd.core.augment import Affine, Augmentor, Mix, shifts
-from embodkd.core.recipe import Budget, Optimiser, Player, Prepare, Recipe, Stage, Step
-from embodkd.core.rng import seeded
-from embodkd.core.role import Role
-from embodkd.core.signals import Signals
-from embodkd.core.splits import Splits
-from embodkd.core.teachers import Teachers, one_teacher
-from embodkd.core.terms import kl
-from embodkd.core.turns import Turns
-from embodkd.core.vae import VAE, Fix, Latent, evidence
-from embodkd.core.weight import Controller
+from embodkd.core import (
+    Budget,
+    Controller,
+    Fix,
+    Optimiser,
+    Player,
+    Prepare,
+    Recipe,
+    Role,
+    Signals,
+    Splits,
+    Stage,
+    Step,
+    Teachers,
+    kl,
+    one_teacher,
+    seeded,
+)
 from embodkd.methods import METHODS
+from embodkd.parts.images.augment import Affine, Augmentor, Mix, shifts
+from embodkd.parts.images.vae import VAE, Latent, evidence
+from embodkd.parts.players.turns import Turns
 
 
 @METHODS.register(

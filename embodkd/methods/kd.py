@@ -12,12 +12,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from embodkd.core.recipe import Budget, Player, Recipe
-from embodkd.core.role import Role
-from embodkd.core.signals import Signals
-from embodkd.core.splits import Splits
-from embodkd.core.teachers import Teachers, one_teacher
-from embodkd.core.terms import cross_entropy, kl
+from embodkd.core import Budget, Player, Recipe, Role, Signals, Splits, Teachers, cross_entropy, kl, one_teacher
 from embodkd.methods import METHODS
 
 

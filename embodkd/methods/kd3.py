@@ -35,22 +35,31 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pairwise_distance
 
-from embodkd.core.bank import collect
-from embodkd.core.borrowed import borrow, shrunk
-from embodkd.core.features import feature_shapes
-from embodkd.core.recipe import Answers, Budget, Player, Recipe
-from embodkd.core.rng import seeded
-from embodkd.core.role import Role
-from embodkd.core.selector import Selected, adaptive_thresholds
-from embodkd.core.signals import Signals
-from embodkd.core.source import Source
-from embodkd.core.splits import Splits
-from embodkd.core.style import mix_styles
-from embodkd.core.teachers import Teachers, one_teacher
-from embodkd.core.terms import kl, nt_xent, squared_error
+from embodkd.core import (
+    Answers,
+    Budget,
+    Player,
+    Recipe,
+    Role,
+    Selected,
+    Signals,
+    Source,
+    Splits,
+    Teachers,
+    Weight,
+    adaptive_thresholds,
+    collect,
+    kl,
+    nt_xent,
+    one_teacher,
+    seeded,
+    squared_error,
+)
 from embodkd.core.terms.base import precise
-from embodkd.core.weight import Weight
 from embodkd.methods import METHODS
+from embodkd.parts.images.style import mix_styles
+from embodkd.parts.networks.features import feature_shapes
+from embodkd.parts.networks.reused_classifier import borrow, shrunk
 
 
 @METHODS.register(

@@ -1,7 +1,7 @@
 """KD-AIF (arXiv:2501.02705): each sample weighs as much as it helps a small trusted validation set.
 
-Equation: with h_n the influence of sample n (core/influence.py) on the mean validation cross-entropy of a student that
-was distilled without weights,
+Equation: with h_n the influence of sample n (core/meta/influence.py) on the mean validation cross-entropy of a student
+that was distilled without weights,
     loss = mean_n w_n KL(softmax(z_teacher / T) || softmax(z_student / T)),    w = transform(h) / mean(transform(h)).
 
 Details
@@ -28,16 +28,26 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from embodkd.core.bank import Table, collect
-from embodkd.core.influence import Solve, Transform, as_losses, influence, sample_weights
-from embodkd.core.recipe import Budget, Context, Player, Recipe, Stage, Step
-from embodkd.core.restart import Restart
-from embodkd.core.role import Role
-from embodkd.core.signals import Signals
-from embodkd.core.solvers import conjugate_gradient, dense, lissa
-from embodkd.core.splits import Splits
-from embodkd.core.teachers import Teachers, one_teacher
-from embodkd.core.terms import cross_entropy, kl
+from embodkd.core import (
+    Budget,
+    Context,
+    Player,
+    Recipe,
+    Restart,
+    Role,
+    Signals,
+    Splits,
+    Stage,
+    Step,
+    Table,
+    Teachers,
+    collect,
+    cross_entropy,
+    kl,
+    one_teacher,
+)
+from embodkd.core.meta.influence import Solve, Transform, as_losses, influence, sample_weights
+from embodkd.core.meta.solvers import conjugate_gradient, dense, lissa
 from embodkd.methods import METHODS
 
 

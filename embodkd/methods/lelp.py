@@ -27,13 +27,25 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from embodkd.core.bank import Table, collect
-from embodkd.core.heads import SubclassHead, expand_classifier
-from embodkd.core.recipe import Budget, Context, Player, Recipe
-from embodkd.core.role import Role
-from embodkd.core.signals import Signals, submodule
-from embodkd.core.splits import Splits
-from embodkd.core.subclasses import (
+from embodkd.core import (
+    Budget,
+    Context,
+    Player,
+    Recipe,
+    Role,
+    Signals,
+    Splits,
+    Table,
+    Teachers,
+    collect,
+    cross_entropy,
+    one_teacher,
+    soft_cross_entropy,
+    submodule,
+)
+from embodkd.methods import METHODS
+from embodkd.parts.classes.directions import null_projector, principal_directions, random_directions, random_rotation
+from embodkd.parts.classes.subclasses import (
     along_directions,
     as_known,
     at_random,
@@ -41,10 +53,7 @@ from embodkd.core.subclasses import (
     refined_target,
     shared_information,
 )
-from embodkd.core.subspace import null_projector, principal_directions, random_directions, random_rotation
-from embodkd.core.teachers import Teachers, one_teacher
-from embodkd.core.terms import cross_entropy, soft_cross_entropy
-from embodkd.methods import METHODS
+from embodkd.parts.networks.subclass_head import SubclassHead, expand_classifier
 
 
 @METHODS.register(

@@ -26,18 +26,25 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from embodkd.core.attack import PGD, against, robust_accuracy
-from embodkd.core.balance import EntropyBalance, LossRatio, Together
-from embodkd.core.bank import collect
-from embodkd.core.recipe import Budget, Player, Recipe
-from embodkd.core.registry import near
-from embodkd.core.role import Role
-from embodkd.core.schedule import Schedule
-from embodkd.core.signals import Signals
-from embodkd.core.splits import Splits
-from embodkd.core.teachers import Teachers, teachers
-from embodkd.core.terms import class_mean_kl, entropy, offset_entropy
+from embodkd.core import (
+    Budget,
+    Player,
+    Recipe,
+    Role,
+    Schedule,
+    Signals,
+    Splits,
+    Teachers,
+    class_mean_kl,
+    collect,
+    entropy,
+    offset_entropy,
+    teachers,
+)
+from embodkd.core.config.registry import near
 from embodkd.methods import METHODS
+from embodkd.parts.images.attack import PGD, against, robust_accuracy
+from embodkd.parts.players.balance import EntropyBalance, LossRatio, Together
 
 
 @METHODS.register(

@@ -24,18 +24,33 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from embodkd.core.bank import Table, class_means, collect
-from embodkd.core.features import feature_shapes
-from embodkd.core.recipe import Budget, Context, Player, Recipe
-from embodkd.core.rng import seeded
-from embodkd.core.role import Role
-from embodkd.core.schedule import Schedule, constant, staircase
-from embodkd.core.signals import Signals
-from embodkd.core.splits import Splits
-from embodkd.core.teachers import Teachers, one_teacher
-from embodkd.core.terms import correlation, cross_entropy, decoupled_kl, kl, norm_direction, squared_error
+from embodkd.core import (
+    Budget,
+    Context,
+    Player,
+    Recipe,
+    Role,
+    Schedule,
+    Signals,
+    Splits,
+    Table,
+    Teachers,
+    class_means,
+    collect,
+    constant,
+    correlation,
+    cross_entropy,
+    decoupled_kl,
+    kl,
+    norm_direction,
+    one_teacher,
+    seeded,
+    squared_error,
+    staircase,
+)
 from embodkd.core.terms.base import precise, unit
 from embodkd.methods import METHODS
+from embodkd.parts.networks.features import feature_shapes
 
 
 @METHODS.register(

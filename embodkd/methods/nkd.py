@@ -18,16 +18,24 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from embodkd.core.bank import collect
-from embodkd.core.mix import mixup
-from embodkd.core.recipe import Budget, Player, Recipe
-from embodkd.core.role import Role
-from embodkd.core.signals import Signals
-from embodkd.core.splits import Splits
-from embodkd.core.teachers import Teachers, one_teacher
-from embodkd.core.terms import cross_entropy, decoupled_kl, soft_cross_entropy
-from embodkd.core.terms.nontarget import label_probability, nontarget_cross_entropy
+from embodkd.core import (
+    Budget,
+    Player,
+    Recipe,
+    Role,
+    Signals,
+    Splits,
+    Teachers,
+    collect,
+    cross_entropy,
+    decoupled_kl,
+    label_probability,
+    nontarget_cross_entropy,
+    one_teacher,
+    soft_cross_entropy,
+)
 from embodkd.methods import METHODS
+from embodkd.parts.images.mix import mixup
 
 
 @METHODS.register(

@@ -24,11 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from embodkd.core.recipe import Context, Optimiser, Player, Recipe, Stage
-from embodkd.core.role import Role
-from embodkd.core.schedule import cosine
-from embodkd.core.signals import Signals
-from embodkd.core.terms import squared_error
+from embodkd.core import Context, Optimiser, Player, Recipe, Role, Signals, Stage, cosine, squared_error
 from embodkd.methods import METHODS
 
 

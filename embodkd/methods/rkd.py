@@ -17,17 +17,23 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from embodkd.core.bank import collect
-from embodkd.core.features import pooled
-from embodkd.core.recipe import Budget, Player, Recipe
-from embodkd.core.role import Role
-from embodkd.core.signals import Signals
-from embodkd.core.splits import Splits
-from embodkd.core.teachers import Teachers, one_teacher
-from embodkd.core.terms import cross_entropy
+from embodkd.core import (
+    Budget,
+    Player,
+    Recipe,
+    Role,
+    Signals,
+    Splits,
+    Teachers,
+    angle_relation,
+    collect,
+    cross_entropy,
+    distance_relation,
+    one_teacher,
+)
 from embodkd.core.terms.base import unit
-from embodkd.core.terms.relation import angle_relation, distance_relation
 from embodkd.methods import METHODS
+from embodkd.parts.networks.features import pooled
 
 
 @METHODS.register(

@@ -10,14 +10,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from embodkd.core.augment import shifts
-from embodkd.core.recipe import Budget, Player, Recipe
-from embodkd.core.role import Role
-from embodkd.core.signals import Signals
-from embodkd.core.splits import Splits
-from embodkd.core.teachers import Teachers
-from embodkd.core.terms import cross_entropy
+from embodkd.core import Budget, Player, Recipe, Role, Signals, Splits, Teachers, cross_entropy
 from embodkd.methods import METHODS
+from embodkd.parts.images.augment import shifts
 
 
 @METHODS.register(

@@ -28,15 +28,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from embodkd.core.bank import Table, class_means, collect
-from embodkd.core.meta import Unroll
-from embodkd.core.recipe import Budget, Context, Optimiser, Player, Recipe
-from embodkd.core.rng import seeded
-from embodkd.core.role import Role
-from embodkd.core.signals import Signals
-from embodkd.core.splits import Splits
-from embodkd.core.teachers import Teachers, one_teacher
-from embodkd.core.terms import cross_entropy, kl
+from embodkd.core import (
+    Budget,
+    Context,
+    Optimiser,
+    Player,
+    Recipe,
+    Role,
+    Signals,
+    Splits,
+    Table,
+    Teachers,
+    Unroll,
+    class_means,
+    collect,
+    cross_entropy,
+    kl,
+    one_teacher,
+    seeded,
+)
 from embodkd.core.terms.base import precise
 from embodkd.methods import METHODS
 

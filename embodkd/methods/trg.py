@@ -28,19 +28,29 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from embodkd.core.bank import collect
-from embodkd.core.features import feature_shapes
-from embodkd.core.recipe import Budget, Player, Recipe
-from embodkd.core.rng import seeded
-from embodkd.core.role import Role
-from embodkd.core.schedule import Schedule, linear
-from embodkd.core.signals import Signals
-from embodkd.core.splits import Splits
-from embodkd.core.teachers import Teachers, one_teacher
-from embodkd.core.terms import affinity_error, cross_entropy, info_nce, kl, neighbour_kl
+from embodkd.core import (
+    Budget,
+    Player,
+    Recipe,
+    Role,
+    Schedule,
+    Signals,
+    Splits,
+    Teachers,
+    affinity_error,
+    collect,
+    cross_entropy,
+    info_nce,
+    kl,
+    linear,
+    neighbour_kl,
+    one_teacher,
+    seeded,
+)
 from embodkd.core.terms.neighbours import nearest, squared_distances
-from embodkd.core.tokens import at_places, grid_tokens, random_places, token_width
 from embodkd.methods import METHODS
+from embodkd.parts.networks.features import feature_shapes
+from embodkd.parts.networks.patch_tokens import at_places, grid_tokens, random_places, token_width
 
 
 @METHODS.register(

@@ -10,7 +10,7 @@ import pytest
 from embodkd.envs import make_task
 from embodkd.policies import load_policy, task_record
 
-from embodkd.core.group import GroupFacts
+from embodkd.core.sources.group import GroupFacts
 from embodkd.data.lerobot import Recording, write_dataset
 
 pytest.importorskip("pyarrow", reason="needs pyarrow (extra: lerobot)")

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from embodkd.core import Tap, tapped
 from embodkd.core.attention import fused_scores
-from embodkd.core.signals import Tap, tapped
 
 N, L, S, H, D = 2, 5, 7, 3, 12
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from embodkd.core.progress import progress
+from embodkd.core import RunFolder
 from embodkd.core.ranks import Ranks, alone, is_loss_of_a_rank, launch, leave_launcher, may_report, ranks
-from embodkd.core.run import RunFolder
+from embodkd.core.runs.progress import progress
 
 
 @pytest.fixture

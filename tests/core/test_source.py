@@ -5,10 +5,7 @@ import pytest
 import torch
 from toy import Student, Teacher, ToyTask
 
-from embodkd.core.buffer import Buffer
-from embodkd.core.rollout import Rollout, mixture
-from embodkd.core.schedule import constant, staircase
-from embodkd.core.source import TensorData, balanced_batch, item_seeds, shuffled
+from embodkd.core import Buffer, Rollout, TensorData, balanced_batch, constant, item_seeds, mixture, shuffled, staircase
 
 
 def test_a_data_set_gathers_rows_with_their_ids():

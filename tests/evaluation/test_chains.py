@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from embodkd.core.files import write_json
+from embodkd.core.runs.files import write_json
 from embodkd.evaluation import chains
 
 FILE = """

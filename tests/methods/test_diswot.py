@@ -7,9 +7,7 @@ import torch
 from rows import C, blobs, budget, images, large, large_cnn, small
 from torch import nn
 
-from embodkd.core.recipe import Context, Recipe
-from embodkd.core.run import RunFolder
-from embodkd.core.trainer import Trainer
+from embodkd.core import Context, Recipe, RunFolder, Trainer
 from embodkd.methods import get_method
 from embodkd.methods.diswot import Candidates
 from embodkd.models import make_model

@@ -7,10 +7,8 @@ import pytest
 import torch
 from toy import Student, Teacher, ToyTask, fingerprint
 
-from embodkd.core.run import RunFolder
-from embodkd.core.schedule import schedule
-from embodkd.core.schema import build
-from embodkd.core.trainer import distill
+from embodkd.core import RunFolder, distill, schedule
+from embodkd.core.config.schema import build
 from embodkd.methods import METHODS, get_method, method_names
 
 

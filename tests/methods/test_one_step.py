@@ -8,8 +8,8 @@ import torch
 from embodkd.policies import Policy, make_policy
 from toy import fingerprint
 
-from embodkd.core.group import GroupFacts
-from embodkd.core.trainer import Trainer
+from embodkd.core import Trainer
+from embodkd.core.sources.group import GroupFacts
 from embodkd.data.windows import Chunks, chunks_of
 from embodkd.methods.chunk_bc import ChunkBC
 from embodkd.methods.one_step import OneStep

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from embodkd.core.recipe import Budget, Optimiser
-from embodkd.core.schema import build, parameters
+from embodkd.core import Budget, Optimiser
+from embodkd.core.config.schema import build, parameters
 from embodkd.methods import METHODS, get_method
 
 Config = Mapping[str, Any]
