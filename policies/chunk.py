@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from embodkd.policies.base import Policy
 from embodkd.policies.minmax import MinMaxNormaliser
-from embodkd.policies.session import CHUNK, in_chunks
 from torch import Tensor
+
+from embodkd.core.chunks import CHUNK, in_chunks
 
 # States this far outside the range of the demonstrations look alike (arXiv 2407.16677).
 STATE_CLAMP = 3.0

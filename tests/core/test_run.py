@@ -16,8 +16,9 @@ import pytest
 import torch
 
 from embodkd.core import RunFolder
+from embodkd.core.rng import rng_state, set_rng_state
 from embodkd.core.runs import files
-from embodkd.core.runs.folder import atomic_folder, rng_state, set_rng_state
+from embodkd.core.runs.files import atomic_folder
 
 CONFIG = {"task": {"name": "peg_hole", "size": (1, 2)}, "seed": 3}
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from embodkd.core.runs.files import atomic_folder, read_json, read_tensors, write_json, write_tensors
 from embodkd.core.config.registry import near
+from embodkd.core.runs.files import atomic_folder, read_json, read_tensors, write_json, write_tensors
 
 FORMAT = 1
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".zip", ".bin", ".ckpt")

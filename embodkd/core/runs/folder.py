@@ -23,30 +23,28 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from embodkd.core.runs.files import atomic_folder, clear_os_error, read_json, read_lines, read_tensors, remove_folder, sweep_leftovers, write_atomic, write_json, write_tensors
+from embodkd.core.ranks import launch, ranks, was_restarted
+from embodkd.core.runs.files import (
+    atomic_folder,
+    clear_os_error,
+    read_json,
+    read_lines,
+    read_tensors,
+    remove_folder,
+    sweep_leftovers,
+    write_atomic,
+    write_json,
+    write_tensors,
+)
 from embodkd.core.runs.manifest import git_commit, now, versions
 from embodkd.core.runs.memory import peak_memory
-from embodkd.core.ranks import launch, ranks, was_restarted
 from embodkd.core.runs.tracker import Trackers, check_tracker
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from embodkd.core.rng import rng_state, set_rng_state
-
-__all__ = ["Checkpoint", "RunFolder", "atomic_folder", "rng_state", "set_rng_state"]
-
 _KEPT_CHECKPOINTS = 2
-
-
-def __getattr__(name: str) -> Any:
-    # The random-state helpers need torch; opening a run folder does not.
-    if name in ("rng_state", "set_rng_state"):
-        from embodkd.core import rng
-
-        return getattr(rng, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 @dataclass(frozen=True)
@@ -80,8 +78,8 @@ class RunFolder:
     ) -> RunFolder:
         """Create the folder, or with `resume` go on in an existing one (a missing one is created then too).
 
-        tracker: one of `embodkd.core.runs.tracker.TRACKERS` that is told all that is logged too, under the folder's name;
-        a resumed run goes on there as another run of that name.
+        tracker: one of `tracker.TRACKERS` that is told all that is logged too, under the folder's name; a resumed run
+        goes on there as another run of that name.
         Of several ranks the first one owns the folder: the others get one that keeps nothing. A launch that torchrun
         has started again goes on in the folder that it made.
         Raises ValueError if another process holds it, if it has contents and `resume` is off, or if it was made

@@ -68,14 +68,14 @@ class Buffer:
                     write_tensors(aside / "rows.safetensors", rows)
 
     def tidy(self, folder: Path) -> None:
-        """Remove shards that hold no rows any more, once a checkpoint is written that does not need them."""
+        """Remove shards that hold no rows (any more), once a checkpoint is written that does not need them."""
         for path in folder.glob("shard_*"):
             start, stop = self._span(int(path.name[6:])) if int(path.name[6:]) < self.shards else (0, 0)
             if stop == start:
                 remove_folder(path)
 
     def restore(self, folder: Path, shards: int) -> None:
-        """Read the first `shards` shards back; later ones, whose work is about to be repeated, are removed."""
+        """Read the first `shards` shards back; `tidy` removes later ones, whose work is about to be repeated."""
         self._columns, self._ends = {}, []
         for shard in range(shards):
             if not self.aggregate and shard < shards - 1:
@@ -86,9 +86,6 @@ class Buffer:
             columns = self.extend(count, {name: (value.shape[1:], value.dtype) for name, value in rows.items()})
             for name, value in rows.items():
                 columns[name][:] = value
-        for path in folder.glob("shard_*"):
-            if int(path.name[6:]) >= shards:
-                remove_folder(path)
 
     def _span(self, shard: int) -> tuple[int, int]:
         return (self._ends[shard - 1] if shard else 0), self._ends[shard]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from torch import nn
 
+from embodkd.core.chunks import in_chunks
 from embodkd.core.modes import evaluating
+from embodkd.core.ranks import ranks
 from embodkd.core.signals import Signals
 from embodkd.core.sources.buffer import Buffer
 from embodkd.core.sources.source import Refresh, Source
@@ -43,13 +45,16 @@ class Mixture:
         self.teacher_count = 0
         self._drivers: list[Any] = [teacher, student]
 
-    def begin(self, refill: int, num_envs: int) -> None:
-        """Divide the environments for this refill."""
+    def begin(self, refill: int, own: range, total: int) -> float:
+        """Divide the environments for this refill, of which there are `total` and this process has those numbered
+        `own`; the share that the teacher gets."""
         share = self.beta.at(refill)
         if not 0.0 <= share <= 1.0:
             raise ValueError(f"beta must lie in [0, 1], got {share} in round {refill}")
-        first = self.teacher_count = round(share * num_envs)
-        self._drivers = [_at_work(self.teacher, first), _at_work(self.student, num_envs - first)]
+        taught = round(share * total)
+        first = self.teacher_count = min(max(taught - own.start, 0), len(own))
+        self._drivers = [_at_work(self.teacher, first), _at_work(self.student, len(own) - first)]
+        return taught / total
 
     def restart(self, ids: np.ndarray) -> None:
         """New episodes start in the environments `ids`."""
@@ -68,9 +73,19 @@ class Mixture:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
+class _Answering:
+    """An actor that remembers nothing, asked by as many rows at a time as all others are."""
+
+    def __init__(self, actor: Actor) -> None:
+        self._actor = actor
+
+    def act(self, obs: Mapping[str, np.ndarray]) -> np.ndarray:
+        return in_chunks(self._actor.act, obs)
+
+
 def _at_work(actor: Actor, copies: int) -> Any:
-    """The actor's session in so many environments if it remembers anything between steps, else itself."""
-    return actor.session(copies) if hasattr(actor, "session") else actor
+    """The actor's session in so many environments if it remembers anything between steps, else its answers."""
+    return actor.session(copies) if hasattr(actor, "session") else _Answering(actor)
 
 
 def _restart(driver: Any, ids: np.ndarray) -> None:
@@ -87,9 +102,11 @@ class Rollout(Source):
     """Each refill runs `steps` control steps of every copy of `task` and keeps all states that were visited.
 
     task: a batched task (`spec`, `num_envs`, `reset`, `step`, `observe`); actor: what drives it; label: whose clipped
-    action becomes the row's `target` (N, A); groups: the observation groups that are kept for the student. Episodes
-    start from seeds derived from (seed, refill), so a round boundary needs no state of the task. An episode that ends
-    early is followed by another one. A privileged group among the student's is an error unless `allow_privileged`.
+    action becomes the row's `target` (N, A); groups: the observation groups that are kept for the student. An episode
+    that ends early is followed by another one. Each starts from a seed that is a function of (seed, refill, copy, which
+    one of that copy's), so a round boundary needs no state of the task and no episode depends on when others end.
+    Of several ranks each steps a task of its own; they count as one task with the copies of all, and every rank keeps
+    all rows. A privileged group among the student's is an error unless `allow_privileged`.
     first_rows: called once with what the first refill kept, "target" too; a student fits its statistics there.
     """
 
@@ -126,6 +143,7 @@ class Rollout(Source):
             )
         self._observed = tuple(wanted)
         self._first_rows = first_rows
+        self._counted: tuple[range, int] | None = None
 
     def size(self) -> int:
         """How many states are kept."""
@@ -134,7 +152,7 @@ class Rollout(Source):
     def planned_size(self, refill: int) -> int:
         """How many states there are after refill number `refill`."""
         refills = 1 if self.refresh == "never" else refill + 1
-        return self.steps * self.task.num_envs * (refills if self.keep.aggregate else 1)
+        return self.steps * self._copies()[1] * (refills if self.keep.aggregate else 1)
 
     def gather(self, index: np.ndarray, epoch: int) -> Signals:
         """The kept states at `index`: the student's groups and `target`."""
@@ -148,32 +166,55 @@ class Rollout(Source):
 
     def _refill(self, refill: int) -> dict[str, float]:
         task, count = self.task, self.task.num_envs
+        own, total = self._copies()
         groups = {name: task.spec.groups[name] for name in self.groups}
         columns = {name: (tuple(g.shape), g.dtype) for name, g in groups.items()}
         columns["target"] = ((task.spec.action_size,), "float32")
-        rows = self.keep.extend(count * self.steps, columns)
-        seeds = np.random.default_rng([self.seed, refill])
-        task.reset(_draw(seeds, count))
-        self.actor.begin(refill, count)
+        rows = self.keep.extend(total * self.steps, columns)
+        all_copies = {name: column.reshape(self.steps, total, *column.shape[1:]) for name, column in rows.items()}
+        mine = {name: column[:, own.start : own.stop] for name, column in all_copies.items()}
+        episode_N = np.zeros(count, np.int64)
+        task.reset(self._seeds(refill, own, episode_N))
+        share = self.actor.begin(refill, own, total)
         # a teacher that plans ahead labels by a plan of its own along the student's way
         labeller = _at_work(self.label, count)
         episodes = _Episodes(self.actor.teacher_count)
         for step in range(self.steps):
             obs = task.observe(self._observed)
-            span = slice(step * count, (step + 1) * count)
             for name in self.groups:
-                rows[name][span] = obs[name]
-            rows["target"][span] = labeller.act({name: obs[name] for name in self.label.reads})
+                mine[name][step] = obs[name]
+            mine["target"][step] = labeller.act({name: obs[name] for name in self.label.reads})
             result = task.step(self.actor.act({name: obs[name] for name in self.actor.reads}))
             over = np.flatnonzero(result.terminated | result.truncated)
             episodes.count(over, result.info["is_success"])
             if len(over) and step + 1 < self.steps:
-                task.reset(_draw(seeds, len(over)), over)
+                episode_N[over] += 1
+                task.reset(self._seeds(refill, own.start + over, episode_N[over]), over)
                 self.actor.restart(over)
                 _restart(labeller, over)
+        start = 0
+        for part in ranks().gather(mine) if total > count else ():
+            stop = start + part["target"].shape[1]
+            for name, column in part.items():
+                all_copies[name][:, start:stop] = column
+            start = stop
         if refill == 0 and self._first_rows is not None:
             self._first_rows({name: rows[name] for name in (*self.groups, "target")})
-        return {"rollout/beta": self.actor.teacher_count / count, **episodes.shares()}
+        return {"rollout/beta": share, **episodes.shares()}
+
+    def _copies(self) -> tuple[range, int]:
+        """(the numbers of this rank's copies among those of all, how many there are)."""
+        if self._counted is None:
+            together = ranks()
+            counts = together.gather(self.task.num_envs)
+            first = sum(counts[: together.rank]) if together.size > 1 else 0
+            self._counted = range(first, first + self.task.num_envs), sum(counts)
+        return self._counted
+
+    def _seeds(self, refill: int, copies: Iterable[int], episodes: np.ndarray) -> np.ndarray:
+        """The seeds (n,) of the k-th episodes of these copies, far from the small numbers that evaluations use."""
+        keys = [(self.seed, refill, int(copy), int(k)) for copy, k in zip(copies, episodes, strict=True)]
+        return np.array([np.random.default_rng(key).integers(2**32, 2**62) for key in keys], np.int64)
 
     def save(self, folder: Path) -> None:
         """Write new shards."""
@@ -206,10 +247,7 @@ class _Episodes:
             self._successes[driver] += int(success_N[ids].sum())
 
     def shares(self) -> dict[str, float]:
-        """Success share per driver that finished at least one episode."""
-        return {f"rollout/{d}_success": self._successes[d] / n for d, n in self._ended.items() if n}
-
-
-def _draw(generator: np.random.Generator, count: int) -> np.ndarray:
-    """Fresh episode seeds, int64 >= 0, far apart from the small numbers that evaluations use."""
-    return generator.integers(2**32, 2**62, size=count, dtype=np.int64)
+        """Success share, over all ranks, per driver that finished at least one episode."""
+        parts = ranks().gather((self._successes, self._ended))
+        won, ended = ({d: sum(part[k][d] for part in parts) for d in self._ended} for k in (0, 1))
+        return {f"rollout/{d}_success": won[d] / n for d, n in ended.items() if n}

@@ -51,11 +51,14 @@ class Source(ABC):
         return None
 
     def tidy(self, folder: Path) -> None:
-        """Remove from `folder` what no resume needs any more; called after each checkpoint."""
+        """Remove from `folder` what no resume needs any more, or what is about to be written again.
+
+        The first rank calls it after each checkpoint and after `restore`.
+        """
         return None
 
     def restore(self, folder: Path, refills: int) -> None:
-        """Take up the state after the first `refills` refills, from what `save` wrote."""
+        """Take up the state after the first `refills` refills, from what `save` wrote; every rank only reads."""
         return None
 
 
