@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.func import grad, jvp
 
+from embodkd.core.attention import twice_differentiable
 from embodkd.core.meta.solvers import Product
 from embodkd.core.recipe import Answers
 from embodkd.core.role import Role
@@ -61,6 +62,7 @@ def as_losses(
     sizes = [p.numel() for p in named.values()]
 
     def losses(batch: Signals, seen: Mapping[str, Signals]) -> Losses:
+        @twice_differentiable()
         def at(theta_P: Tensor) -> Tensor:
             parts = zip(named.items(), theta_P.split(sizes), strict=True)
             return loss(batch, judged.signals(batch, {name: part.view_as(p) for (name, p), part in parts}), **seen)

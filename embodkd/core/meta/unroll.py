@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from embodkd.core.attention import twice_differentiable
 from embodkd.core.engine.objective import objective
 from embodkd.core.recipe import Player
 from embodkd.core.role import Role
@@ -48,6 +49,7 @@ class Unroll:
         return next(index for k, index in enumerate(order) if k == step % batches)
 
 
+@twice_differentiable()
 def virtual_step(inner: Player, batch: Signals, step: int, total: int, rate: float) -> dict[str, Tensor]:
     """inner's parameters by name after one step of plain gradient descent on `batch`, differentiable."""
     named = {name: p for name, p in inner.train.model.named_parameters() if p.requires_grad}
