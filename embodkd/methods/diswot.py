@@ -40,6 +40,7 @@ from embodkd.core import (
     Splits,
     Teachers,
     balanced_batch,
+    channel_correlation,
     collect,
     cross_entropy,
     kl,
@@ -47,7 +48,6 @@ from embodkd.core import (
     similarity,
 )
 from embodkd.core.precision import as_default
-from embodkd.core.terms import channel_correlation
 from embodkd.methods import METHODS
 from embodkd.parts.networks.variants import Chosen, parameter_count, variant
 from embodkd.parts.search.architectures import Search, Space, rank_correlation, ranked

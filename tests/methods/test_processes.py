@@ -25,6 +25,7 @@ every_trial = pytest.mark.parametrize("name", TRIALS)
 # what makes each of these need the whole batch at once: a term, a layer, a player
 WHOLE = {
     "rkd": "distance_relation",
+    "sp": "similarity",
     "uskd": "target_label",
     "tgeo_kd": "'controller'",
     "kd3": "layer",
