@@ -51,7 +51,9 @@ def imitation(name: str) -> Recipe:
     """A student with eyes and dropout that learns from a toy teacher's drives."""
     kind = get_method(name)
     length = {"episodes": 16, "epochs": 1} if name == "bc" else {"rounds": 2, "epochs": 1}
-    return kind(**length, batch_size=32, warmup=2).recipe(Eyes(), Teacher(), ToyTask(ranks().split(16)), seed=3)
+    return kind(**length, batch_size=32, warmup=2).recipe(
+        Eyes(), Teacher(), ToyTask(ranks().split(16, "copies")), seed=3
+    )
 
 
 class Eyes(nn.Module):
