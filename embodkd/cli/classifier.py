@@ -101,11 +101,11 @@ def _make(config: dict[str, Any], teacher: str | Mapping[str, str] | None) -> in
 
 
 def _recipe(config: Config, teachers: Teachers, data: Splits) -> Recipe:
-    from embodkd.core import seed_everything
-    from embodkd.evaluation.reproduce.spec import budget_of, method_of
+    from embodkd.core import Budget, seed_everything
+    from embodkd.methods import make_method
     from embodkd.models import check_storable, make_model
 
-    method, budget = method_of(config["method"], "method"), budget_of(config["budget"], "budget")
+    method, budget = make_method(config["method"], "splits"), Budget.of(config["budget"])
     options = {key: value for key, value in config["model"].items() if key != "name"}
     seed_everything(config["seed"])
     model = make_model(config["model"]["name"], data.shape, data.classes, **options)

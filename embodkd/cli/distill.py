@@ -40,9 +40,8 @@ def distill_student(
 
     from embodkd.cli.evaluate import judge
     from embodkd.core import RunFolder, distill, seed_everything
-    from embodkd.core.config.schema import build, parameters
     from embodkd.envs import make_task
-    from embodkd.methods import get_method
+    from embodkd.methods import make_method
     from embodkd.policies import check_task, load_policy, make_policy, save_policy, task_record
 
     use_threads(torch_threads)
@@ -51,12 +50,7 @@ def distill_student(
     source = policy_folder(needed(teacher, "teacher", "embodkd distill student teacher=runs/teacher_peg_hole"))
     expert, meta = load_policy(source)
     name, options = task_of(meta, task, engine, randomise)
-    kind = get_method(method["name"])
-    if "demos" in parameters(kind.recipe):
-        raise ValueError(f"method={method['name']} learns from stored demonstrations, say which: demos=..., no teacher")
-    if "task" not in parameters(kind.recipe):
-        raise ValueError(f"method={method['name']} distils classifiers: say which data they are of, data=...")
-    recipe = build(kind, without_name(method), "method")
+    recipe = make_method(method, "task")
     if run is None:
         run = config["run"] = f"runs/{student['name']}_{name}"
     with RunFolder.open(run, config, resume, tracker) as folder:
@@ -66,11 +60,9 @@ def distill_student(
             seed_everything(seed)
             spec = world.spec
             learner = make_policy(student["name"], spec.groups, spec.action_size, **without_name(student))
-            extra: dict[str, Any] = {}
-            if finetune["steps"]:
-                extra["finetune"] = _ppo_step(learner, world, name, options, finetune)
+            then = (_ppo_step(learner, world, name, options, finetune),) if finetune["steps"] else ()
             settings = {**trainer, "quiet": quiet}
-            summary = distill(recipe, learner, expert, world, run=folder, seed=seed, trainer=settings, **extra)
+            summary = distill(recipe, learner, expert, world, run=folder, seed=seed, trainer=settings, then=then)
             lineage = {
                 "method": method["name"],
                 "seed": seed,

@@ -6,9 +6,11 @@ from .engine.trainer import Summary as Summary
 from .engine.trainer import Trainer as Trainer
 from .engine.trainer import distill as distill
 from .meta.unroll import Unroll as Unroll
+from .method import Method as Method
 from .method import Teachers as Teachers
+from .method import no_teacher as no_teacher
 from .method import one_teacher as one_teacher
-from .method import teachers as teachers
+from .method import several_teachers as several_teachers
 from .optimiser import Optimiser as Optimiser
 from .recipe import Answers as Answers
 from .recipe import Budget as Budget
@@ -48,6 +50,7 @@ from .taps import Tap as Tap
 from .taps import submodule as submodule
 from .taps import tapped as tapped
 from .terms.balanced import balanced_kl as balanced_kl
+from .terms.channels import channel_correlation as channel_correlation
 from .terms.class_mean import class_mean_kl as class_mean_kl
 from .terms.class_mean import offset_entropy as offset_entropy
 from .terms.contrast import info_nce as info_nce

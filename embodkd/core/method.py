@@ -1,45 +1,71 @@
-"""Who teaches: the checks that every method makes of the teachers it is given."""
+"""What a method is, and the checks that every one makes of the teachers it is given."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from torch import nn
 
+from embodkd.core.recipe import Recipe
 from embodkd.core.sources.splits import Splits
 
-Teachers = nn.Module | Mapping[str, nn.Module] | None
-"""What a method's `recipe` takes as `teacher`: one model, several by name, or none."""
+Teachers = Any | Mapping[str, Any] | None
+"""Whom a method learns from: one model or policy, several by name, or nobody."""
+
+NEEDS = ("task", "demonstrations", "splits")
+"""What a method may need as `data`, the word `needs` of its registration: a batched task of a simulator; windows of
+demonstrations, `train` and `held_out`; or a data set's `Splits`."""
 
 _SHOWN = 20
 
 
-def one_teacher(teacher: Teachers, method: str, data: Splits | None = None) -> nn.Module:
+class Method(Protocol):
+    """A dataclass of hyper-parameters, the schema of its config, that makes recipes."""
+
+    def recipe(self, student: Any, teachers: Teachers, data: Any, *, seed: int = 0, budget: Any = None) -> Recipe:
+        """What is to be done so that `student` learns from `teachers` on `data`, which is of the kind that it needs.
+
+        All randomness derives from `seed`. budget: a `Budget`, how long and how fast. A method with a length of its
+        own (rounds of a simulator) builds one from its keys; a budget that is given takes the place of that one.
+        """
+        ...
+
+
+def one_teacher(teachers: Teachers, method: str, data: Splits | None = None) -> Any:
     """The only teacher; ValueError if there is none or more than one, or if it knows other classes than `data` have."""
-    found = teachers(teacher, method, data)
+    found = several_teachers(teachers, method, data)
     if len(found) > 1:
         raise ValueError(f"method {method}: takes one teacher, got {len(found)}: {', '.join(found)}")
     return next(iter(found.values()))
 
 
-def teachers(teacher: Teachers, method: str, data: Splits | None = None) -> dict[str, nn.Module]:
+def several_teachers(teachers: Teachers, method: str, data: Splits | None = None) -> dict[str, Any]:
     """All teachers by name (a single one is called "teacher"); ValueError if there is none or one knows other classes.
 
     data: whose classes they must know, each at the same place of the logits; None for a method that does not ask for
     a teacher's classes. A teacher says by its attribute `classes` how many it knows, and by its `provenance` which.
     """
-    found = by_name(teacher)
+    found = by_name(teachers)
     if not found:
-        raise ValueError(f"method {method}: needs a teacher, got none; give the arm a teacher or choose another method")
+        raise ValueError(f"method {method}: needs a teacher, got none; give it one or choose another method")
     if data is not None:
         for name, model in found.items():
             _check_classes(model, data, f"method {method}: teacher {name!r}")
     return found
 
 
-def by_name(teacher: Teachers) -> dict[str, nn.Module]:
+def no_teacher(teachers: Teachers, method: str) -> None:
+    """ValueError if there is a teacher: a method that cannot ask it must not look as if it had."""
+    if found := by_name(teachers):
+        raise ValueError(f"method {method}: has no use for a teacher, got {', '.join(found)}; leave it out")
+
+
+def by_name(teachers: Teachers) -> dict[str, Any]:
     """The teachers by name, none checked."""
-    return {"teacher": teacher} if isinstance(teacher, nn.Module) else dict(teacher or {})
+    if isinstance(teachers, Mapping):
+        return dict(teachers)
+    return {} if teachers is None else {"teacher": teachers}
 
 
 def _check_classes(model: nn.Module, data: Splits, where: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from embodkd.core.config.schema import build
 from embodkd.core.optimiser import Optimiser
 from embodkd.core.role import Role
 from embodkd.core.signals import Signals
@@ -196,6 +197,12 @@ class Budget:
     batch_size: int = 64
     updates: int | None = None
     optimiser: Optimiser = field(default_factory=Optimiser)
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], where: str = "budget") -> Budget:
+        """The budget that {epochs: ..., optimiser: {name: ...}} means; ValueError with the nearest key otherwise."""
+        optimiser = build(Optimiser, config.get("optimiser"), f"{where}.optimiser")
+        return build(cls, {k: v for k, v in config.items() if k != "optimiser"}, where, optimiser=optimiser)
 
     def split(self, share: float) -> tuple[Budget, Budget]:
         """Two budgets that are this one together: `share` of its epochs (or updates) and the rest, at least 1 each."""

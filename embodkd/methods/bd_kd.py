@@ -35,7 +35,7 @@ from embodkd.core import (
     cross_entropy,
     fresh_copy,
     kl,
-    teachers,
+    several_teachers,
 )
 from embodkd.methods import METHODS
 
@@ -43,6 +43,7 @@ from embodkd.methods import METHODS
 @METHODS.register(
     "bd_kd",
     domain="vision",
+    needs="splits",
     family="logits",
     paper="arXiv:2212.12965",
     card="bd_kd",
@@ -66,9 +67,9 @@ class BDKD:
     scale_by_t2: bool = True
     fresh: bool = True
 
-    def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
+    def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """One stage in which all networks play."""
-        given = teachers(teacher, "bd_kd", data)
+        given = several_teachers(teachers, "bd_kd", data)
         largest_first = sorted(given, key=lambda name: -sum(p.numel() for p in given[name].parameters()))
         models = {name: fresh_copy(given[name], seed, k) if self.fresh else given[name] for k, name in enumerate(given)}
         roles = [Role(student), *(Role(models[name]) for name in reversed(largest_first))]

@@ -40,13 +40,13 @@ from embodkd.core import (
     Splits,
     Teachers,
     balanced_batch,
+    channel_correlation,
     collect,
     cross_entropy,
     kl,
     one_teacher,
     similarity,
 )
-from embodkd.core.terms import channel_correlation
 from embodkd.methods import METHODS
 from embodkd.parts.networks.variants import Chosen, parameter_count, variant
 from embodkd.parts.search.architectures import Search, Space, rank_correlation, ranked
@@ -58,6 +58,7 @@ Score = Literal["diswot", "ickd", "rkd", "nwot", "snip", "synflow", "parameters"
 @METHODS.register(
     "diswot",
     domain="vision",
+    needs="splits",
     family="search",
     paper="arXiv:2303.15678",
     card="diswot",
@@ -96,9 +97,9 @@ class DisWOT:
     trains: Literal["best", "all"] = "best"
     compare: tuple[Score, ...] = ("parameters",)
 
-    def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
+    def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """The choice, then one stage against the frozen teacher."""
-        teacher = one_teacher(teacher, "diswot", data)
+        teacher = one_teacher(teachers, "diswot", data)
         if self.search == "none":
             return budget.fit(self.player(student, teacher, budget), data.train)
         candidates = Candidates(self, student, teacher, data, seed)

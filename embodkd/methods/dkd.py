@@ -36,6 +36,7 @@ from embodkd.methods import METHODS
 @METHODS.register(
     "dkd",
     domain="vision",
+    needs="splits",
     family="logits",
     paper="arXiv:2203.08679",
     title="Decoupled knowledge distillation (DKD)",
@@ -52,7 +53,7 @@ class DKD:
     temperature: float = 4.0
     warmup_epochs: int = 20
 
-    def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
+    def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """One stage against the frozen teacher."""
 
         def terms(batch: Signals, s: Signals, t: Signals) -> dict[str, Tensor]:
@@ -70,15 +71,15 @@ class DKD:
         player = Player(
             Role(student),
             terms,
-            given={"t": Role(one_teacher(teacher, "dkd", data), "frozen")},
+            given={"t": Role(one_teacher(teachers, "dkd", data), "frozen")},
             weights={"dkd": Schedule(warmup=self.warmup_epochs * updates_per_epoch)},
             optimiser=budget.optimiser,
         )
         return budget.fit(player, data.train)
 
-    def measures(self, student: nn.Module, teacher: Teachers, data: Splits) -> dict[str, float]:
+    def measures(self, student: nn.Module, teachers: Teachers, data: Splits) -> dict[str, float]:
         """target_kl and nontarget_kl: the two divergences on the test part, at temperature 1, in nats."""
-        t = collect(Role(one_teacher(teacher, "dkd", data), "frozen"), data.test)
+        t = collect(Role(one_teacher(teachers, "dkd", data), "frozen"), data.test)
         s = collect(Role(student, "frozen"), data.test)
 
         def mean(alpha: float, beta: float) -> float:

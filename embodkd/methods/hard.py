@@ -55,6 +55,7 @@ from embodkd.parts.players.turns import Turns
 @METHODS.register(
     "hard",
     domain="vision",
+    needs="splits",
     family="augmentation",
     paper="arXiv:2305.14890",
     title="Hard augmentations for robust distillation (HARD)",
@@ -91,9 +92,9 @@ class HARD:
     vae_epochs: int = 100
     pixels: int = 3
 
-    def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
+    def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """One stage of student and augmentor; before it, if need be, the VAE's."""
-        teacher = one_teacher(teacher, "hard", data)
+        teacher = one_teacher(teachers, "hard", data)
         if self.family == "shift":
             learner = self._learner(student, teacher, budget, None)
             return budget.fit(learner, data.train, prepare=(shifts(self.pixels, "augmented"),))

@@ -16,7 +16,9 @@ from embodkd.core import Budget, Player, Recipe, Role, Signals, Splits, Teachers
 from embodkd.methods import METHODS
 
 
-@METHODS.register("kd", domain="vision", family="logits", paper="arXiv:1503.02531", title="Knowledge distillation")
+@METHODS.register(
+    "kd", domain="vision", needs="splits", family="logits", paper="arXiv:1503.02531", title="Knowledge distillation"
+)
 @dataclass(frozen=True)
 class KD:
     """temperature softens both distributions; alpha is the teacher's share of the loss, the labels have the rest."""
@@ -24,7 +26,7 @@ class KD:
     temperature: float = 4.0
     alpha: float = 0.5
 
-    def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
+    def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """One stage against the frozen teacher."""
 
         def terms(batch: Signals, s: Signals, t: Signals) -> dict[str, Tensor]:
@@ -36,7 +38,7 @@ class KD:
         player = Player(
             Role(student),
             terms,
-            given={"t": Role(one_teacher(teacher, "kd", data), "frozen")},
+            given={"t": Role(one_teacher(teachers, "kd", data), "frozen")},
             weights={"ce": 1.0 - self.alpha, "kd": self.alpha},
             optimiser=budget.optimiser,
         )

@@ -21,6 +21,7 @@ give, in several passes over the kept ones; where none passes (untrained network
 shares of the epochs (160 and 120 of 240 as released). The released code keeps the epoch that is best on the test set;
 here the last one stays. match="logits" is KD on the pool (KL at `temperature`, the student's own last layer), a
 baseline. Whether the paper also contrasts student with teacher is not known; the released code does not, `across` does.
+The released pool transform (random resized crops, flips) is not this method's: the pool is seen as its data give it.
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ from embodkd.parts.networks.reused_classifier import borrow, shrunk
 @METHODS.register(
     "kd3",
     domain="vision",
+    needs="splits",
     family="data-free",
     paper="arXiv:2307.11469",
     title="Distillation with webly collected images (KD^3)",
@@ -94,9 +96,9 @@ class KD3:
     embed: int = 128
     concentration: float = 0.1
 
-    def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
+    def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """One stage, a round per epoch."""
-        teacher, pool = one_teacher(teacher, "kd3", data), data.part(self.pool)
+        teacher, pool = one_teacher(teachers, "kd3", data), data.part(self.pool)
         widths = [feature_shapes(model, pool, {})["embedding"][0] for model in (student, teacher)]
         product = student
         with seeded(seed, 1):
@@ -166,14 +168,14 @@ class KD3:
 
         return Selected(pool, choose)
 
-    def measures(self, student: nn.Module, teacher: Teachers, data: Splits) -> dict[str, float]:
+    def measures(self, student: nn.Module, teachers: Teachers, data: Splits) -> dict[str, float]:
         """Of a pool whose `origin` is known: percent kept by the first and (`_alone`) last epochs' search; of these and
         of all, percent of origin 0.
         """
         pool, device = data.part(self.pool), next(student.parameters()).device
         if "origin" not in pool.fields:
             return {}
-        both = (student, one_teacher(teacher, "kd3", data))
+        both = (student, one_teacher(teachers, "kd3", data))
         s, t = (collect(Role(model, "frozen"), pool, device=device) for model in both)
         within_N = s["origin"].numpy() == 0
         found = {"base_rate": 100.0 * float(within_N.mean())}

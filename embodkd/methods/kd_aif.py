@@ -52,7 +52,12 @@ from embodkd.methods import METHODS
 
 
 @METHODS.register(
-    "kd_aif", domain="vision", family="weights", paper="arXiv:2501.02705", title="Adapted weights by influence (KD-AIF)"
+    "kd_aif",
+    domain="vision",
+    needs="splits",
+    family="weights",
+    paper="arXiv:2501.02705",
+    title="Adapted weights by influence (KD-AIF)",
 )
 @dataclass(frozen=True)
 class KDAIF:
@@ -81,9 +86,9 @@ class KDAIF:
     batch_size: int = 512
     update_teacher: bool = False
 
-    def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
+    def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """A plain fit, then `rounds` times: scores, (restart,) weighted fit."""
-        t = Role(one_teacher(teacher, "kd_aif", data), "frozen")
+        t = Role(one_teacher(teachers, "kd_aif", data), "frozen")
         plain = Player(Role(student), self.terms, given={"t": t}, optimiser=budget.optimiser)
         stages: list[Stage | Step] = [budget.stage(plain, data.train, name="unweighted")]
         for k in range(self.rounds):

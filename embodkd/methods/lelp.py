@@ -59,6 +59,7 @@ from embodkd.parts.networks.subclass_head import SubclassHead, expand_classifier
 @METHODS.register(
     "lelp",
     domain="vision",
+    needs="splits",
     family="logits",
     paper="arXiv:2409.20449",
     card="lelp",
@@ -84,9 +85,9 @@ class LELP:
     standardise: bool = True
     group_by: Literal["label", "teacher"] = "label"
 
-    def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
+    def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """The teacher's directions, then one stage of soft-label training with the expanded last layer."""
-        teacher = one_teacher(teacher, "lelp", data)
+        teacher = one_teacher(teachers, "lelp", data)
         expanded = expand_classifier(student, self.subclasses, seed, 0)
         steps, within = self.within(teacher, data, seed)
 
@@ -149,12 +150,12 @@ class LELP:
         found = {"direction": torch.stack(directions), "offset": torch.stack(offsets)}
         return {name: value.float().to(context.device) for name, value in found.items()}
 
-    def measures(self, student: nn.Module, teacher: Teachers, data: Splits) -> dict[str, float]:
+    def measures(self, student: nn.Module, teachers: Teachers, data: Splits) -> dict[str, float]:
         """Normalised mutual information, within a class, of subclasses and the data's own field `subclass`, on the test
         part: of the targets (target_nmi), of a random split (random_nmi), and of a student with subclasses."""
         if "subclass" not in data.test.fields:
             return {}
-        teacher = one_teacher(teacher, "lelp", data)
+        teacher = one_teacher(teachers, "lelp", data)
         t = collect(Role(teacher, "frozen"), data.test)
         steps, within = self.within(teacher, data, 0)
         for step in steps:

@@ -57,6 +57,7 @@ from embodkd.parts.active.queries import Gain, draw, gains, game, inclusion
 @METHODS.register(
     "robust_active",
     domain="vision",
+    needs="splits",
     family="selection",
     paper="arXiv:2210.01213",
     title="Robust active distillation (RAD)",
@@ -87,9 +88,9 @@ class RobustActive:
                 "below 1, a share of the pool"
             )
 
-    def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
+    def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """A fit on the labels, then `rounds` times: ask, (restart,) fit on labels and answers."""
-        t = Role(one_teacher(teacher, "robust_active", data), "frozen")
+        t = Role(one_teacher(teachers, "robust_active", data), "frozen")
         pool, labelled = data.part(self.pool), data.train.size()
         queries = self.count(pool)
         self._check(pool.size(), queries)

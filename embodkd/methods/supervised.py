@@ -16,7 +16,12 @@ from embodkd.parts.images.augment import shifts
 
 
 @METHODS.register(
-    "supervised", domain="vision", family="logits", paper="arXiv:1512.00567", title="Supervised learning on labels"
+    "supervised",
+    domain="vision",
+    needs="splits",
+    family="logits",
+    paper="arXiv:1512.00567",
+    title="Supervised learning on labels",
 )
 @dataclass(frozen=True)
 class Supervised:
@@ -28,7 +33,7 @@ class Supervised:
     label_smoothing: float = 0.0
     shift: int = 0
 
-    def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
+    def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """One stage; a teacher, if there is one, is not asked."""
 
         def terms(batch: Signals, s: Signals) -> dict[str, Tensor]:

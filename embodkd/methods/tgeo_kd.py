@@ -80,7 +80,12 @@ def _squares(*edges: Tensor) -> list[Tensor]:
 
 
 @METHODS.register(
-    "tgeo_kd", domain="vision", family="weights", paper="arXiv:2312.15112", title="Trilateral geometry (TGeo-KD)"
+    "tgeo_kd",
+    domain="vision",
+    needs="splits",
+    family="weights",
+    paper="arXiv:2312.15112",
+    title="Trilateral geometry (TGeo-KD)",
 )
 @dataclass(frozen=True)
 class TGeoKD:
@@ -102,9 +107,9 @@ class TGeoKD:
     unroll_rate: float = 0.1
     validation_batch: int = 256
 
-    def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
+    def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """The class means, then one stage; with a controller, a last step says what it trusted."""
-        t = Role(one_teacher(teacher, "tgeo_kd", data), "frozen")
+        t = Role(one_teacher(teachers, "tgeo_kd", data), "frozen")
         if self.alpha is not None:
             fixed = {"ce": 1.0 - self.alpha, "kd": self.alpha}
             player = Player(Role(student), self.terms, given={"t": t}, weights=fixed, optimiser=budget.optimiser)

@@ -56,6 +56,7 @@ from embodkd.parts.networks.patch_tokens import at_places, grid_tokens, random_p
 @METHODS.register(
     "trg",
     domain="vision",
+    needs="splits",
     family="relations",
     paper="arXiv:2306.12442",
     card="trg",
@@ -90,9 +91,9 @@ class TRG:
     student_tap: str | None = None
     teacher_tap: str | None = None
 
-    def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
+    def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """One stage against the frozen teacher."""
-        teacher = one_teacher(teacher, "trg", data)
+        teacher = one_teacher(teachers, "trg", data)
         own, wanted = Role(student, taps=_taps(self.student_tap)), Role(teacher, "frozen", taps=_taps(self.teacher_tap))
         narrow, wide = (token_width(_tokens(feature_shapes(r.model, data.train, r.taps))) for r in (own, wanted))
         with seeded(seed, 0):
@@ -129,10 +130,10 @@ class TRG:
         )
         return budget.fit(player, data.train, prepare=(random_places(self.grid, self.sampled),))
 
-    def measures(self, student: nn.Module, teacher: Teachers, data: Splits) -> dict[str, float]:
+    def measures(self, student: nn.Module, teachers: Teachers, data: Splits) -> dict[str, float]:
         """neighbour_agreement: on the test part in batches of 16 images, the mean overlap |both| / |either| of the k
         nearest tokens in the teacher and in the student; tail_accuracy: that of the rarer half of the classes."""
-        teacher = one_teacher(teacher, "trg", data)
+        teacher = one_teacher(teachers, "trg", data)
         roles = (
             Role(teacher, "frozen", taps=_taps(self.teacher_tap)),
             Role(student, "frozen", taps=_taps(self.student_tap)),

@@ -34,6 +34,7 @@ from embodkd.parts.networks.features import feature_shapes, pooled, pooled_width
 @METHODS.register(
     "uskd",
     domain="vision",
+    needs="splits",
     family="self-distillation",
     paper="arXiv:2303.13005",
     card="nkd_uskd",
@@ -55,7 +56,7 @@ class USKD:
     rank_on: RankOn = "prob"
     mixup: float = 0.0
 
-    def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
+    def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """One stage; a teacher, if there is one, is not asked."""
         if self.mixup and data.classes < 3:
             raise ValueError("method uskd: a mixed item of 2 classes has no other class left; set mixup to 0")

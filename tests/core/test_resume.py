@@ -53,7 +53,7 @@ def run_dagger(folder, rounds=4, aggregate=True, stop_after=None):
 
     with RunFolder.open(folder, {"aggregate": aggregate}, resume=True) as run:
         options = {"checkpoint_s": 0.0, "quiet": True}
-        distill(method, student, teacher, ToyTask(16), run=run, seed=3, trainer=options, finetune=pause)
+        distill(method, student, teacher, ToyTask(16), run=run, seed=3, trainer=options, then=(pause,))
     return student
 
 

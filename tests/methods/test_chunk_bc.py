@@ -40,13 +40,13 @@ def demos(policy: Policy, actions: np.ndarray | None = None) -> Chunks:
 
 
 def train(policy: Policy, run: RunFolder | None = None, seed: int = 3, **method) -> Summary:
-    recipe = ChunkBC(**{**SHORT, **method}).recipe(policy, demos(policy), seed=seed)
+    recipe = ChunkBC(**{**SHORT, **method}).recipe(policy, None, demos(policy), seed=seed)
     return Trainer(run, seed=seed, quiet=True, checkpoint_s=0.0).fit(recipe)
 
 
 def test_defaults_are_the_published_ones() -> None:
     policy = student()
-    stage = ChunkBC().recipe(policy, demos(policy)).stages[1]
+    stage = ChunkBC().recipe(policy, None, demos(policy)).stages[1]
     optimiser = stage.players[0].optimiser
     assert (optimiser.name, optimiser.weight_decay, optimiser.max_grad_norm) == ("adamw", 1e-6, None)
     assert (stage.batch_size, stage.updates()) == (256, 20_000)
@@ -57,7 +57,7 @@ def test_defaults_are_the_published_ones() -> None:
 @pytest.mark.parametrize("name", STUDENTS)
 def test_the_term_is_the_students_own_loss(name: str) -> None:
     policy = student(name)
-    stage = ChunkBC().recipe(policy, demos(policy)).stages[1]
+    stage = ChunkBC().recipe(policy, None, demos(policy)).stages[1]
     batch, player = stage.source.gather(np.arange(6), 0), stage.players[0]
     torch.manual_seed(5)
     term_N = player.terms(batch, player.train.signals(batch))["imitate"]
@@ -96,7 +96,7 @@ def test_the_student_learns_what_was_demonstrated_and_the_held_out_error_says_so
 
 def test_measuring_the_held_out_error_moves_nothing_and_draws_nothing() -> None:
     policy = student("diffusion")
-    recipe = ChunkBC(**SHORT).recipe(policy, demos(policy))
+    recipe = ChunkBC(**SHORT).recipe(policy, None, demos(policy))
     Trainer(seed=0, quiet=True).fit(recipe)
     weights, state = fingerprint(policy), torch.random.get_rng_state()
     from embodkd.core import Context

@@ -35,8 +35,9 @@ from embodkd.core.engine.state import (
     unpack_random,
 )
 from embodkd.core.engine.update import BadLoss, Learner, update
+from embodkd.core.method import Method, Teachers
 from embodkd.core.ranks import alone, join, ranks
-from embodkd.core.recipe import Context, Prepare, Recipe, Stage, Step
+from embodkd.core.recipe import Budget, Context, Prepare, Recipe, Stage, Step
 from embodkd.core.rng import rng_state, seed_everything
 from embodkd.core.runs.files import atomic_folder, write_json, write_tensors
 from embodkd.core.runs.folder import Checkpoint, RunFolder
@@ -366,19 +367,22 @@ def learning_modules(recipe: Recipe) -> list[nn.Module]:
 
 
 def distill(
-    method: Any,
+    method: Method,
     student: nn.Module,
-    teacher: Any,
+    teachers: Teachers,
     data: Any,
     *,
     run: RunFolder | None,
     seed: int = 0,
+    budget: Budget | None = None,
     trainer: Mapping[str, Any] | None = None,
-    **options: Any,
+    then: Sequence[Step] = (),
 ) -> Summary:
-    """Train `student` in place by `method` from `teacher` on `data` (a batched task or a source).
+    """Train `student` in place by `method` from `teachers` on the kind of `data` that it needs.
 
-    `trainer`: further arguments of Trainer; `options`: further arguments of the method's `recipe`.
+    `trainer`: further arguments of Trainer; `then`: steps that follow the recipe's own (a fine-tuning elsewhere).
     """
-    recipe = method.recipe(student, teacher, data, seed=seed, **options)
+    recipe = method.recipe(student, teachers, data, seed=seed, budget=budget)
+    for step in then:
+        recipe = recipe.then(step)
     return Trainer(run, seed=seed, **(trainer or {})).fit(recipe)
