@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from embodkd.core.batch.draws import seed_draws
 from embodkd.core.batch.pieces import Piece, prepared_pieces, shares
+from embodkd.core.batch.sums import start_alike
 from embodkd.core.engine.state import (
     distinct,
     pack_modules,
@@ -142,6 +143,7 @@ class Trainer:
                 if hasattr(done, "restore"):
                     done.restore(self._context())
             unpack_modules(modules, checkpoint.tensors)
+            self._precision.restore(checkpoint.state.get("scaler"))
             unpack_random(self._ranks.rank, checkpoint.tensors, checkpoint.state, self.seed, checkpoint.step)
         else:
             self._share_weights(modules)
@@ -201,10 +203,7 @@ class Trainer:
     def _share_weights(self, modules: list[nn.Module]) -> None:
         """Give all ranks the first one's parameters and buffers."""
         if self._ranks.size > 1:
-            packed = {name: value.cpu() for name, value in pack_modules(modules).items()}
-            tensors = self._ranks.broadcast(packed if self._ranks.is_first else {})
-            if not self._ranks.is_first:
-                unpack_modules(modules, tensors)
+            start_alike(modules)
 
     def _stage(
         self,
@@ -325,7 +324,7 @@ class Trainer:
         self.run.save_checkpoint(
             at.updates_before + at.update,
             {**pack_modules(modules), **tensors, **random_tensors},
-            {"position": vars(at), "optimisers": optimisers, **random_state},
+            {"position": vars(at), "optimisers": optimisers, "scaler": self._precision.state(), **random_state},
         )
         if stage is not None:
             stage.source.tidy(folder)
