@@ -27,7 +27,6 @@ from torch import Tensor, nn
 
 from embodkd.core.batch.draws import seed_draws
 from embodkd.core.batch.pieces import Piece, prepared_pieces, shares
-from embodkd.core.batch.sums import start_alike
 from embodkd.core.engine.state import (
     distinct,
     pack_modules,
@@ -203,7 +202,11 @@ class Trainer:
     def _share_weights(self, modules: list[nn.Module]) -> None:
         """Give all ranks the first one's parameters and buffers."""
         if self._ranks.size > 1:
-            start_alike(modules)
+            # By name: a step may have changed which modules there are.
+            packed = {name: value.cpu() for name, value in pack_modules(modules).items()}
+            tensors = self._ranks.broadcast(packed if self._ranks.is_first else {})
+            if not self._ranks.is_first:
+                unpack_modules(modules, tensors)
 
     def _stage(
         self,
