@@ -96,7 +96,7 @@ def test_budget_files_hold_the_dataclass_and_the_default_is_the_default() -> Non
 
 
 def test_randomise_files_hold_the_dataclass() -> None:
-    from embodkd.envs.sim.randomise import Randomise
+    from embodkd.envs.randomise import Randomise
 
     for option in options("randomise"):
         Randomise(**content("randomise", option))
