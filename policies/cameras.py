@@ -28,7 +28,8 @@ class Trunk(nn.Sequential):
 
     def forward(self, image_NCHW: Tensor) -> Tensor:
         """Bytes are scaled to 0..1 here, so that buffers and artefacts never hold float images."""
-        scaled = image_NCHW.to(torch.float32, memory_format=torch.channels_last) * (1.0 / 255.0)
+        weight = next(self.parameters())
+        scaled = image_NCHW.to(weight.dtype, memory_format=torch.channels_last) * (1.0 / 255.0)
         return super().forward(scaled)
 
 

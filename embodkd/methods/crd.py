@@ -41,6 +41,7 @@ from embodkd.core import (
     Teachers,
     collect,
     cross_entropy,
+    drawn,
     kl,
     one_teacher,
     seeded,
@@ -164,7 +165,7 @@ def other_classes(data: Splits, count: int) -> Prepare:
     def prepare(batch: Signals) -> dict[str, Tensor]:
         own_N = batch.label_N
         size_N1, first_N1 = (each_C.to(own_N.device)[own_N, None] for each_C in (size_C, first_C))
-        draw_NK = torch.rand(len(own_N), count, dtype=torch.float64).to(own_N.device)
+        draw_NK = drawn(len(own_N), lambda items: torch.rand(items, count, dtype=torch.float64)).to(own_N.device)
         row_NK = (draw_NK * (total - size_N1)).long()
         return {"negative": row_NK + size_N1 * (row_NK >= first_N1)}
 

@@ -18,7 +18,7 @@ from embodkd.core import (
     nontarget_cross_entropy,
     soft_cross_entropy,
 )
-from embodkd.core.engine.trainer import prepared
+from embodkd.core.batch.pieces import prepared
 from embodkd.methods.nkd import NKD
 from embodkd.parts.images.mix import mixup
 
