@@ -15,8 +15,9 @@ from embodkd.envs import make_task
 from embodkd.policies import ChunkPolicy, make_policy, residual_on
 
 from benchmarks.measure import Contender, Line, Sample, median_interval, ratios, summary, take_turns
-from embodkd.rl.residual_stream import ResidualStream
-from embodkd.rl.residual_td3 import ResidualTD3, TD3Config
+from embodkd.rl.residual.config import TD3Config
+from embodkd.rl.residual.stream import ResidualStream
+from embodkd.rl.residual.td3 import ResidualTD3
 
 COMMAND = "python -m benchmarks latency"
 TASK, CALLS = "peg_assembly", 20

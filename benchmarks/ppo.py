@@ -62,12 +62,14 @@ def _in_a_process(name: str, seed: int, seconds: float) -> dict[str, Any]:
 
 def _ours(seed: int, _: float) -> dict[str, Any]:
     from embodkd.core.run import RunFolder
+    from embodkd.rl.config import TeacherConfig
     from embodkd.rl.train import train_teacher
 
     with tempfile.TemporaryDirectory() as folder:
         cpu, wall = cpu_seconds(), time.perf_counter()
         with RunFolder.open(Path(folder) / "run", {"seed": seed}, resume=False) as run:
-            end = train_teacher(TASK, run, seed=seed, total_steps=MOST, target=GOAL, evaluate_every=EVERY, quiet=True)
+            config = TeacherConfig(seed=seed, steps=MOST, target=GOAL, evaluate_every=EVERY, quiet=True)
+            end = train_teacher(TASK, run, config)
         spent = {"cpu": cpu_seconds() - cpu, "wall": time.perf_counter() - wall}
     return spent | {"steps": end.steps, "reached": end.stopped_early}
 

@@ -12,6 +12,7 @@ from embodkd.policies.normaliser import Normaliser, RunningNormaliser
 from torch import Tensor, nn
 
 from embodkd.core.group import GroupFacts
+from embodkd.core.modes import evaluating
 from embodkd.core.registry import Registry, near
 from embodkd.core.schema import build, parameters
 
@@ -65,14 +66,9 @@ class Policy(nn.Module):
 
     @contextmanager
     def acting(self) -> Iterator[None]:
-        """Evaluation mode and no gradients inside, the former mode afterwards."""
-        was_training = self.training
-        self.eval()
-        try:
-            with torch.no_grad():
-                yield
-        finally:
-            self.train(was_training)
+        """Evaluation mode and no gradients inside, the former modes afterwards."""
+        with evaluating(self), torch.no_grad():
+            yield
 
     def tensors(self, obs: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
         """The groups that the policy reads, on its device."""

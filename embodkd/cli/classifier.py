@@ -74,7 +74,9 @@ def judge_model(folder: str | Path, part: str = "test", out: str | Path | None =
 
 
 def _make(config: dict[str, Any], teacher: str | Mapping[str, str] | None) -> int:
+    from embodkd.core.provenance import Provenance
     from embodkd.core.run import RunFolder
+    from embodkd.core.teachers import by_name
     from embodkd.core.trainer import Trainer
     from embodkd.data import make_data
     from embodkd.models import save_model
@@ -83,11 +85,15 @@ def _make(config: dict[str, Any], teacher: str | Mapping[str, str] | None) -> in
     source = {**config["data"], "seed": config["data_seed"]}
     data = make_data(**source)
     given, lineage = _taught(teacher, data)
+    provenance = Provenance.of(data, by_name(given).values())
     recipe = _recipe(config, given, data)
+    for said in provenance.beware(data):
+        print(f"{config['run']}: beware: {said}")
     with RunFolder.open(config["run"], config, config["resume"], config["tracker"]) as folder:
         trainer = Trainer(folder, seed=config["seed"], quiet=config["quiet"], **config["trainer"])
         summary = trainer.fit(recipe)
         facts = {"method": config["method"], "seed": config["seed"], "data": source, "teacher": lineage}
+        recipe.product.provenance = provenance
         save_model(folder.path / "model", recipe.product.cpu(), lineage=facts)
         print(f"{config['run']}: {summary.updates} updates in {summary.minutes:.1f} min")
         print(f"{config['run']}: {judge_model(folder.path)}")

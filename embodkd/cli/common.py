@@ -73,8 +73,8 @@ def changed(meta: Mapping[str, Any], name: str, options: Mapping[str, Any]) -> s
     return "_".join(parts)
 
 
-def use_threads(count: int) -> None:
-    """Give torch `count` threads, 0 for one per core, and let the process keep its memory."""
+def use_threads(count: int) -> int:
+    """Give torch `count` threads, 0 for one per core, let the process keep its memory; returns how many they are."""
     import torch
 
     from embodkd.core.memory import keep_freed_memory
@@ -83,6 +83,7 @@ def use_threads(count: int) -> None:
         raise ValueError(f"torch_threads is {count}; give 0 for one per core, or how many")
     torch.set_num_threads(count or len(os.sched_getaffinity(0)))
     keep_freed_memory()
+    return torch.get_num_threads()
 
 
 def needed(value: Any, key: str, example: str) -> Any:

@@ -64,8 +64,10 @@ def run(verb: Verb, words: Words) -> int:
     def carry_out(plain: dict[str, Any]) -> None:
         # The manifest of a run stores the command as it was typed, not as Hydra needs it.
         sys.argv = typed
-        function: Callable[..., int | None] = getattr(importlib.import_module(module), name)
-        codes.append(build(function, plain, verb.title) or 0)
+        function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+        made = build(function, plain, verb.title)
+        # a dataclass of the keys is called when it is made
+        codes.append((made() if callable(made) else made) or 0)
 
     # Hydra would print errors its own way and exit with 1: with this it lets them through to us.
     os.environ["HYDRA_FULL_ERROR"] = "1"

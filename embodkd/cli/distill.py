@@ -91,29 +91,23 @@ def _ppo_step(
     student: Policy, world: BatchTask, name: str, options: Mapping[str, Any], finetune: Mapping[str, Any]
 ) -> Any:
     """The recipe's last step: PPO goes on from the distilled student in the folder finetune/ of the run."""
-    given = dict(options)
-    engine, threads = given.pop("engine"), given.pop("threads", 0)
 
     def step(context: Context) -> dict[str, float]:
         from embodkd.core.run import RunFolder
         from embodkd.policies import load_policy, save_policy, task_record
+        from embodkd.rl.config import TeacherConfig
         from embodkd.rl.train import train_teacher
 
         where = Path(needed(context.folder, "run", "embodkd distill student run=runs/student"))
         save_policy(where / "distilled", student, task=task_record(world.spec))
-        rate = finetune["learning_rate"]
         with RunFolder.open(where / "finetune", dict(finetune), resume=True) as folder:
-            summary = train_teacher(
-                name,
-                folder,
+            config = TeacherConfig(
                 seed=context.seed,
-                total_steps=finetune["steps"],
-                engine=engine,
-                threads=threads,
-                options=given,
+                steps=finetune["steps"],
                 init=where / "distilled",
-                ppo={"learning_rate": rate, "init_std": 0.1, "critic_warmup": 5},
+                ppo={"learning_rate": finetune["learning_rate"], "init_std": 0.1, "critic_warmup": 5},
             )
+            summary = train_teacher(name, folder, config, **options)
             folder.finish(minutes=summary.minutes)
         better, _ = load_policy(summary.policy)
         student.load_state_dict(better.state_dict())

@@ -1,66 +1,114 @@
-"""`embodkd train teacher`."""
+"""`embodkd train teacher` and `embodkd train residual`: their keys are those of the configs beside their own."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from embodkd.cli.common import policy_folder, task_options, use_threads
+from embodkd.cli.common import needed, policy_folder, task_of, task_options, use_threads
+from embodkd.rl.config import LoopConfig, TeacherConfig
+from embodkd.rl.residual.config import ResidualConfig
 
-
-def train_teacher(
-    run: str,
-    seed: int,
-    resume: bool,
-    steps: int,
-    target: float | None,
-    init: str | None,
-    network: Mapping[str, Any],
-    critic: list[str],
-    evaluate_every: int,
-    evaluate_episodes: int,
-    checkpoint_every: int,
-    episodes: int,
-    torch_threads: int,
-    tracker: str | None,
-    quiet: bool,
-    task: Mapping[str, Any],
-    engine: Mapping[str, Any],
-    randomise: Mapping[str, Any],
-    ppo: Mapping[str, Any],
-) -> int:
-    """Train by PPO into the folder `run`, then judge the best policy on fresh episodes. The keys are the config's."""
-    config = {name: value for name, value in locals().items()}
-
+if TYPE_CHECKING:
     from embodkd.core.run import RunFolder
-    from embodkd.rl.train import train_teacher as train
+    from embodkd.rl.loop import Learned
 
-    use_threads(torch_threads)
-    options = task_options(task, engine, randomise)
-    with RunFolder.open(run, config, resume, tracker) as folder:
-        summary = train(
-            task["name"],
-            folder,
-            seed=seed,
-            total_steps=steps,
-            engine=options.pop("engine"),
-            threads=options.pop("threads"),
-            options=options,
-            policy_options=network,
-            critic_groups=critic,
-            init=None if init is None else policy_folder(init),
-            ppo={k: v for k, v in ppo.items() if k != "steps"},
-            evaluate_every=evaluate_every,
-            evaluate_episodes=evaluate_episodes,
-            target=target,
-            checkpoint_every=checkpoint_every,
-            torch_threads=torch_threads,
-            quiet=quiet,
+Choice = Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(LoopConfig):
+    """What both have beside the settings of the training: where it goes, what it is judged by, in which world."""
+
+    run: str | None
+    resume: bool
+    episodes: int
+    tracker: str | None
+    task: Choice = None
+    engine: Choice = None
+    randomise: Choice = None
+
+    def learn(
+        self, run: str, train: Callable[[RunFolder], Learned], after: Callable[[Path, Path], None] | None = None
+    ) -> int:
+        """Train into the folder `run`, judge its best policy on fresh episodes, and last call `after`(run, policy)."""
+        from embodkd.core.run import RunFolder
+
+        with RunFolder.open(run, {**asdict(self), "run": run}, self.resume, self.tracker) as folder:
+            learned = train(folder)
+            print(f"{run}: {learned.steps} steps in {learned.minutes:.1f} min")
+            if self.episodes:
+                from embodkd.cli.evaluate import judge
+
+                print(f"{run}: {judge(learned.policy, episodes=self.episodes, seed=0, quiet=self.quiet)}")
+                if after is not None:
+                    after(folder.path, learned.policy)
+            folder.finish(minutes=learned.minutes)
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainTeacher(Train, TeacherConfig):
+    """Train by PPO into the folder `run`, then judge the best policy on fresh episodes."""
+
+    run: str
+    task: Mapping[str, Any]
+    engine: Mapping[str, Any]
+    randomise: Mapping[str, Any]
+
+    def __call__(self) -> int:
+        """The exit code."""
+        from embodkd.rl.train import train_teacher
+
+        config = replace(
+            self,
+            init=None if self.init is None else policy_folder(self.init),
+            ppo={name: value for name, value in self.ppo.items() if name != "steps"},
+            torch_threads=use_threads(self.torch_threads),
         )
-        print(f"{run}: {summary.steps} steps in {summary.minutes:.1f} min")
-        if episodes:
-            from embodkd.cli.evaluate import judge
+        options = task_options(self.task, self.engine, self.randomise)
+        return self.learn(self.run, lambda run: train_teacher(self.task["name"], run, config, **options))
 
-            print(f"{run}: {judge(summary.policy, episodes=episodes, seed=0, quiet=quiet)}")
-        folder.finish(minutes=summary.minutes)
-    return 0
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResidual(Train, ResidualConfig):
+    """Correct the policy `base` by reinforcement learning into `run`, then judge the best sum."""
+
+    base: str | Path | None  # type: ignore[assignment]
+
+    def __call__(self) -> int:
+        """The exit code."""
+        from embodkd.policies.artefact import read_meta
+        from embodkd.rl.residual.train import train_residual
+
+        base = policy_folder(needed(self.base, "base", "embodkd train residual base=runs/diffusion_peg_assembly"))
+        config = replace(self, base=base, torch_threads=use_threads(self.torch_threads))
+        name, options = task_of(read_meta(base), self.task, self.engine, self.randomise)
+
+        def measure(run: Path, policy: Path) -> None:
+            _measure_corrections(run, policy, self.evaluate_episodes)
+
+        return self.learn(
+            self.run or f"runs/residual_{name}", lambda run: train_residual(name, run, config, **options), measure
+        )
+
+
+def _measure_corrections(run: Path, policy: Path, episodes: int) -> None:
+    """Leave corrections.json where the task is an assembly, whose phases are known."""
+    from embodkd.core.files import write_json
+    from embodkd.envs import make_task
+    from embodkd.envs.tasks.assembly.task import Assembly
+    from embodkd.evaluation.corrections import corrections
+    from embodkd.evaluation.outcome import CORRECTIONS
+    from embodkd.policies import ResidualPolicy, load_policy
+
+    actor, meta = load_policy(policy)
+    name, options = task_of(meta, None, None, None)
+    task = make_task(name, episodes, **options)
+    try:
+        if isinstance(task, Assembly) and isinstance(actor, ResidualPolicy):
+            write_json(run / CORRECTIONS, corrections(actor, task))
+    finally:
+        task.close()

@@ -10,8 +10,9 @@ class Verb:
     """One command.
 
     words: what is typed after `embodkd`; config: its file in configs/ (None: the command parses its own words);
-    function: "module:name" of what runs; positional: the key that a bare word sets; needs: keys without a default;
-    given: a verb of the same words with other keys, chosen by giving this one (`embodkd train teacher data=digits`).
+    function: "module:name" of what runs, or of a dataclass of the keys that is called when it is made; positional: the
+    key that a bare word sets; needs: keys without a default; given: a verb of the same words with other keys, chosen by
+    giving this one (`embodkd train teacher data=digits`).
     """
 
     words: tuple[str, ...]
@@ -38,7 +39,7 @@ VERBS = (
     Verb(
         ("train", "teacher"),
         "train a privileged teacher by reinforcement learning",
-        "embodkd.cli.train:train_teacher",
+        "embodkd.cli.train:TrainTeacher",
         ("embodkd train teacher task=peg_hole", "embodkd train teacher -m task=hand_lift seed=0,1,2"),
         config="train_teacher",
     ),
@@ -53,7 +54,7 @@ VERBS = (
     Verb(
         ("train", "residual"),
         "correct a policy that predicts chunks, step by step, by reinforcement learning",
-        "embodkd.cli.residual:train_residual",
+        "embodkd.cli.train:TrainResidual",
         (
             "embodkd train residual base=runs/diffusion_peg_assembly",
             "embodkd train residual base=runs/diffusion_peg_assembly residual.every=8 learner=ppo",

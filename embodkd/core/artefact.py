@@ -3,6 +3,7 @@
 folder/model.safetensors    weights
        config.json          how to build it, and its answer to a fixed input (golden)
        README.md            model card (the hub's format)
+       items.safetensors    for a model of a data set: which items made and judged it
 """
 
 from __future__ import annotations
@@ -22,10 +23,18 @@ FORMAT = 1
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".zip", ".bin", ".ckpt")
 
 
-def write_artefact(folder: Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any], card: str) -> Path:
-    """Write the three files, whole or not at all, in the place of a former folder."""
+def write_artefact(
+    folder: Path,
+    tensors: Mapping[str, Tensor],
+    config: Mapping[str, Any],
+    card: str,
+    items: Mapping[str, Tensor] | None = None,
+) -> Path:
+    """Write these files, whole or not at all, in the place of a former folder."""
     with atomic_folder(folder) as aside:
         write_tensors(aside / "model.safetensors", tensors)
+        if items:
+            write_tensors(aside / "items.safetensors", items)
         write_json(aside / "config.json", {"format": FORMAT, **config})
         (aside / "README.md").write_text(card, encoding="utf-8")
     return folder

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from embodkd.core.features import feature_shapes
+from embodkd.core.provenance import Provenance
 from embodkd.core.role import Role
 from embodkd.core.signals import submodule
 from embodkd.core.source import Source
@@ -37,6 +38,7 @@ class Borrowed(nn.Module):
         self.backbone, self.size = backbone, (size[0], size[1])
         self.reads, self.classes = getattr(backbone, "reads", "input"), classifier.out_features
         self.shape: tuple[int, ...] = getattr(backbone, "shape", ())
+        self.provenance: Provenance | None = None
         bias = classifier.bias is not None
         self.anatomy = {"channels": channels, "width": width, "bias": bias, "size": list(size), "factor": factor}
         self.transfer = nn.Sequential(*_block(channels, inner, 1), *_block(inner, inner, 3), *_block(inner, width, 1))

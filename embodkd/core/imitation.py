@@ -19,6 +19,8 @@ class Imitation(nn.Module):
     def __init__(self, student: Any, field: str) -> None:
         super().__init__()
         self.student, self.field = student, field
+        # A student that was loaded stands in evaluation mode: so does this, and its role trains both.
+        self.train(student.training)
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
         """One value per item, (N,); single actions (N, A) are chunks of one."""

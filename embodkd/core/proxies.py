@@ -46,10 +46,8 @@ def diswot_score(
 @torch.no_grad()
 def random_signals(model: nn.Module, batch: Signals, *key: int) -> Signals:
     """What `model` would say with `gaussian_parameters`, in training mode; the model itself stays as it is."""
-    training, device = model.training, next(model.parameters()).device
-    signals = Role(model).signals(batch.to(device), parameters=gaussian_parameters(model, *key))
-    model.train(training)
-    return signals.to("cpu")
+    seen = batch.to(next(model.parameters()).device)
+    return Role(model).signals(seen, parameters=gaussian_parameters(model, *key)).to("cpu")
 
 
 def relation_score(signals: Signals, teacher: Signals) -> float:

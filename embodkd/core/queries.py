@@ -32,7 +32,7 @@ def gains(probs_NC: np.ndarray, kind: Gain = "margin") -> np.ndarray:
     return np.maximum(found_N, FLOOR)
 
 
-def game(gain_N: np.ndarray, cost: float = 2.0, at_least: int = 1) -> tuple[np.ndarray, float]:
+def game(gain_N: np.ndarray, cost: float = 2.0) -> tuple[np.ndarray, float]:
     """(q (N,), value): the distribution of one query that is best against the worst teacher (RAD, arXiv:2210.01213).
 
     An adversary makes the teacher wrong about m candidates; a query pays its gain where the teacher is right and loses
@@ -43,8 +43,9 @@ def game(gain_N: np.ndarray, cost: float = 2.0, at_least: int = 1) -> tuple[np.n
 
     For all q have the same q_i gain_i where they are not 0: raising one of the adversary's m above the others never
     pays. Of several k with the same value the largest is taken: equal gains are treated alike. Cost 0, a teacher that
-    is never wrong, takes the largest gain alone. at_least: a larger support if k is smaller. Without a positive value
-    (too few candidates for the cost) q is uniform and the value 0.
+    is never wrong, takes the largest gain alone. More than `cost` candidates have q > 0, so that a cost of at least the
+    number of queries leaves something to draw. Without a positive value (no more candidates than the cost) q is uniform
+    and the value 0.
     """
     if len(gain_N) == 0 or not (gain_N > 0).all():
         raise ValueError("a game needs at least one candidate, and gains above 0")
@@ -56,8 +57,7 @@ def game(gain_N: np.ndarray, cost: float = 2.0, at_least: int = 1) -> tuple[np.n
     value_N = (count_N - cost) / total_N
     if value_N.max() <= 0:
         return np.full(len(gain_N), 1.0 / len(gain_N)), 0.0
-    best = int(np.flatnonzero(value_N >= (1 - ROUNDING) * value_N.max())[-1])
-    size = max(best + 1, min(at_least, len(gain_N)))
+    size = int(np.flatnonzero(value_N >= (1 - ROUNDING) * value_N.max())[-1]) + 1
     q_N = np.zeros(len(gain_N))
     q_N[order_N[:size]] = inverse_N[:size] / total_N[size - 1]
     return q_N, float(value_N[size - 1])

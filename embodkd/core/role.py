@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from embodkd.core.modes import evaluating, learning
 from embodkd.core.signals import Signals, Tap, tapped
 from embodkd.core.view import View, as_view
 
@@ -24,12 +25,15 @@ class Role:
     parameters fixed, gradient flows through to the input), "ema" (a running average of `follow`, moved by the trainer
     after each update: average = decay * average + (1 - decay) * followed), "snapshot" (answers like "frozen", but a
     step of the recipe writes its weights, so they are checkpointed with the run: an earlier self, a pruned copy).
+    Modes hold during the forward pass and are put back after it. Evaluation mode is that of every submodule; a learner
+    runs as its owner left it, so that parts in evaluation mode stay so, or after `train()` if it is in evaluation mode
+    as a whole.
     view: what the model is called with, see `view.as_view`; by default the groups that the model `reads`, or the
     field "input".
     output: the name of the signal when the model returns one tensor; a model that returns a mapping names its own.
     taps: signal name -> submodule name or `Tap`.
     temperature: the signal "logits" is divided by it before any term sees it.
-    mode: "eval" keeps a training role's dropout and batch statistics fixed.
+    mode: "eval" keeps a training role's dropout and batch statistics fixed: all of it runs in evaluation mode.
     """
 
     def __init__(
@@ -78,12 +82,10 @@ class Role:
 
         With `parameters` (by name) it runs as if it had these, and its buffers, such as running statistics, stay.
         """
-        training = self.trains and self.mode == "train"
-        # Two roles may share one model (a critic that learns and judges): each forward pass sets its own mode.
-        if self.model.training != training:
-            self.model.train(training)
+        # Two roles may share modules (a critic that learns and judges, heads on one trunk): each pass has its own mode.
+        mode = learning(self.model) if self.trains and self.mode == "train" else evaluating(self.model)
         context = torch.no_grad() if self.part in ("frozen", "ema", "snapshot") else nullcontext()
-        with context, tapped(self.model, self.taps) as captured:
+        with mode, context, tapped(self.model, self.taps) as captured:
             if parameters is None:
                 answer = (self.runner if self._compiled is None else self._compiled)(self.view(batch))
             else:

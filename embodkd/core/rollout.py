@@ -10,6 +10,7 @@ import numpy as np
 from torch import nn
 
 from embodkd.core.buffer import Buffer
+from embodkd.core.modes import evaluating
 from embodkd.core.schedule import Schedule
 from embodkd.core.signals import Signals
 from embodkd.core.source import Refresh, Source
@@ -48,9 +49,6 @@ class Mixture:
         if not 0.0 <= share <= 1.0:
             raise ValueError(f"beta must lie in [0, 1], got {share} in round {refill}")
         first = self.teacher_count = round(share * num_envs)
-        for model in (self.teacher, self.student):
-            if isinstance(model, nn.Module):
-                model.eval()
         self._drivers = [_at_work(self.teacher, first), _at_work(self.student, num_envs - first)]
 
     def restart(self, ids: np.ndarray) -> None:
@@ -143,7 +141,12 @@ class Rollout(Source):
         return self.keep.gather(index)
 
     def refill(self, refill: int) -> dict[str, float]:
-        """Drive, label and keep; returns the share of successful episodes by driver."""
+        """Drive, label and keep, networks in evaluation mode; returns the share of successful episodes by driver."""
+        actors = (self.actor.teacher, self.actor.student, self.label)
+        with evaluating(*(actor for actor in actors if isinstance(actor, nn.Module))):
+            return self._refill(refill)
+
+    def _refill(self, refill: int) -> dict[str, float]:
         task, count = self.task, self.task.num_envs
         groups = {name: task.spec.groups[name] for name in self.groups}
         columns = {name: (tuple(g.shape), g.dtype) for name, g in groups.items()}

@@ -6,9 +6,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 from embodkd.core.registry import near
 from embodkd.core.source import TensorData
+
+
+@dataclass(frozen=True)
+class Items:
+    """Which thing of which source each row is, whatever seed and options drew it.
+
+    source: what the numbers count in; two data sets that are drawn from one source share its name. rows: part -> int64
+    (N,), the same number for the same thing and its altered copies, negative for what was made up (noise). pools: the
+    extra parts that may be learned from; the others only judge.
+    """
+
+    source: str
+    rows: Mapping[str, Tensor]
+    pools: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -19,7 +34,9 @@ class Splits:
     labelled extra also `label` (N,) int64 in 0..classes-1; more fields (domain, subclass, ...) are free. A sample id
     belongs to one item of one part: nothing that is trained on can be judged by. ValueError if any of this fails.
 
-    extra: unlabelled pools, shifted or corrupted tests, by name.
+    extra: unlabelled pools, shifted or corrupted tests, by name. names: of the classes, in the order of their labels;
+    items: which thing each row is. Data in memory may go without both; then nobody can tell whether a teacher means the
+    same classes or has seen the test.
     """
 
     train: TensorData
@@ -28,6 +45,8 @@ class Splits:
     classes: int
     shape: tuple[int, ...]
     extra: Mapping[str, TensorData] = field(default_factory=dict)
+    names: tuple[str, ...] | None = None
+    items: Items | None = None
 
     def __post_init__(self) -> None:
         parts = self.parts()
@@ -39,6 +58,7 @@ class Splits:
                 f"{len(ids) - len(ids.unique())} sample ids occur more than once in {', '.join(parts)}: "
                 "give each item of the data set its own"
             )
+        self._check_identity()
 
     def parts(self) -> dict[str, TensorData]:
         """All parts by name: train, validation, test and the extra ones."""
@@ -50,6 +70,16 @@ class Splits:
         if name not in parts:
             raise ValueError(f"this data set has no part {name!r}: {near(name, parts)}")
         return parts[name]
+
+    def _check_identity(self) -> None:
+        if self.names is not None and (len(self.names) != self.classes or len(set(self.names)) != self.classes):
+            raise ValueError(f"{self.classes} classes need as many different names, got {', '.join(self.names)}")
+        if self.items is None:
+            return
+        found = {name: (ids.dtype, tuple(ids.shape)) for name, ids in self.items.rows.items()}
+        wanted = {name: (torch.int64, (data.size(),)) for name, data in self.parts().items()}
+        if found != wanted:
+            raise ValueError(f"items: give int64 (N,) for each part; expected {wanted}, got {found}")
 
     def _check(self, name: str, data: TensorData, labelled: bool) -> None:
         fields = data.fields

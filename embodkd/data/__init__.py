@@ -9,17 +9,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from embodkd.core.registry import Registry
 from embodkd.core.schema import build
 from embodkd.core.splits import Splits
+from embodkd.data import (  # noqa: F401 (each enters its factory into DATA)
+    digits,
+    digits_web,
+    emoji,
+    fashion_mnist,
+    hub_images,
+    mnist5k,
+    photos,
+)
+from embodkd.data.registry import DATA
 
 __all__ = ["DATA", "Splits", "data_names", "make_data"]
-
-DATA = Registry("data set")
-"""Factories `(*, seed, **options) -> Splits`, with `title=` and `licence=` beside each.
-
-`module=` is a package of the extra `vision`, `asset=` what `embodkd data get` must have fetched.
-"""
 
 
 def make_data(name: str, seed: int = 0, **options: Any) -> Splits:
@@ -30,7 +33,3 @@ def make_data(name: str, seed: int = 0, **options: Any) -> Splits:
 def data_names() -> tuple[str, ...]:
     """The names that `make_data` knows."""
     return DATA.names()
-
-
-# Each file enters its factory into the table above.
-from embodkd.data import digits, digits_web, emoji, fashion_mnist, hub_images, mnist5k, photos  # noqa: E402, F401

@@ -10,8 +10,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from embodkd.core.splits import Splits
-from embodkd.data import DATA
 from embodkd.data.partition import split
+from embodkd.data.registry import DATA
+
+SOURCE = "scikit-learn's digits"
 
 
 def load_digits() -> tuple[Tensor, Tensor]:
@@ -53,7 +55,7 @@ def digits(
     place_10 = torch.full((10,), -1)
     place_10[list(chosen)] = torch.arange(len(chosen))
     keep_N = place_10[digit_N] >= 0
-    images_N1HW, digit_N = images_N1HW[keep_N], digit_N[keep_N]
+    images_N1HW, digit_N, items_N = images_N1HW[keep_N], digit_N[keep_N], keep_N.nonzero().squeeze(1)
     if upsample > 1:
         images_N1HW = functional.interpolate(images_N1HW, scale_factor=upsample, mode="bilinear", align_corners=False)
     fields = {"input": functional.pad(images_N1HW, (pad,) * 4), "label": place_10[digit_N]}
@@ -61,7 +63,9 @@ def digits(
         fields = {**fields, "label": digit_N % 2, "subclass": fields["label"]}
     return split(
         fields,
-        2 if parity else len(chosen),
+        ("even", "odd") if parity else tuple(map(str, chosen)),
+        source=SOURCE,
+        items=items_N,
         seed=seed,
         train=train,
         validation=validation,

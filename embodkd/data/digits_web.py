@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from embodkd.core.source import TensorData
-from embodkd.core.splits import Splits
-from embodkd.data import DATA
+from embodkd.core.splits import Items, Splits
 from embodkd.data.corruptions import corrupt
-from embodkd.data.digits import load_digits
+from embodkd.data.digits import SOURCE, load_digits
 from embodkd.data.partition import cut, stratified_order, take
+from embodkd.data.registry import DATA
 
 PRIVATE_CLASSES = 6
 OTHERS, JUNK = 0.4, 0.2
@@ -52,6 +52,8 @@ def digits_web(*, seed: int = 0, train: int = 300, validation: int = 100, pool: 
         "input": corrupt("style", test.fields["input"], style, seed + 1),
         "sample_id": test.fields["sample_id"] + len(ids) + len(noise),
     }
+    rows = {part: ids[parts[part]] for part in ("train", "validation", "test")}
+    drawn = torch.where(sample_id < len(ids), sample_id, -1)
     return Splits(
         train=take(fields, parts["train"]),
         validation=take(fields, parts["validation"]),
@@ -62,4 +64,6 @@ def digits_web(*, seed: int = 0, train: int = 300, validation: int = 100, pool: 
             "pool": TensorData({"input": images, "origin": origin, "sample_id": sample_id}),
             "style": TensorData(styled),
         },
+        names=tuple(map(str, range(PRIVATE_CLASSES))),
+        items=Items(SOURCE, {**rows, "pool": drawn, "style": rows["test"]}, pools=("pool",)),
     )

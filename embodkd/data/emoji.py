@@ -20,10 +20,10 @@ from torch.nn import functional
 
 from embodkd.core.registry import near
 from embodkd.core.source import TensorData
-from embodkd.core.splits import Splits
-from embodkd.data import DATA
+from embodkd.core.splits import Items, Splits
 from embodkd.data.assets import ASSETS, load, npm_member
 from embodkd.data.partition import corrupted, cut, from_package, stratified_order, take
+from embodkd.data.registry import DATA
 
 SIDE = 64
 NAMES = (
@@ -85,24 +85,27 @@ def emoji(
         "sample_id": torch.arange(len(images_N3HW)),
     }
     fields["label"] = fields[label]
-    classes = len(origin[f"{label}s"])
+    names = list(origin[f"{label}s"])
     if label == "group":
         # Classes keep the order of the groups; what lies behind the gap moves up by one.
         gap = origin["groups"].index("component")
         fields = {name: value[fields["group"] != gap] for name, value in fields.items()}
         fields["label"] = fields["label"] - (fields["label"] > gap).long()
-        classes -= 1
+        del names[gap]
     rows = _by_concept(fields["concept"], fields["label"], validation, test, seed)
     seen = (fields["style"] != (list(STYLES).index(unseen) if unseen else -1)).numpy()
-    judged = take(fields, rows["test"][seen[rows["test"]]])
+    parts = {name: take(fields, part[seen[part]]) for name, part in rows.items()}
     extra: dict[str, TensorData] = {"unseen": take(fields, rows["test"][~seen[rows["test"]]])} if unseen else {}
+    copies = corrupted(parts["test"], corruptions or {}, seed, len(images_N3HW))
+    # A picture's sample id is its place among all that were drawn.
+    items = {name: data.fields["sample_id"] for name, data in (parts | extra).items()}
     return Splits(
-        train=take(fields, rows["train"][seen[rows["train"]]]),
-        validation=take(fields, rows["validation"][seen[rows["validation"]]]),
-        test=judged,
-        classes=classes,
+        **parts,
+        classes=len(names),
         shape=(3, size, size),
-        extra=extra | corrupted(judged, corruptions or {}, seed, len(images_N3HW)),
+        extra=extra | copies,
+        names=tuple(names),
+        items=Items("emoji", items | dict.fromkeys(copies, items["test"])),
     )
 
 

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from embodkd.core.splits import Splits
-from embodkd.data import DATA
 from embodkd.data.assets import ASSETS, client, load
 from embodkd.data.partition import split, stratified_order
+from embodkd.data.registry import DATA
 
 SHA256 = "ca3ab2a37f845e1b8ae23cab1b51749a3011ba3bf1d9016176d75cbaabac376f"
 """Of train images, train labels, test images, test labels, one after the other as bytes."""
@@ -28,6 +28,9 @@ DEBIAN = "dataset-fashion-mnist"
 INSTALLED = Path("/usr/share/datasets/fashion-mnist")
 HUB, HUB_REVISION = "zalando-datasets/fashion_mnist", "refs/convert/parquet"
 PARTS = {"train": "train", "test": "t10k"}
+NAMES = (
+    "T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
+)  # fmt: skip
 
 
 @DATA.register("fashion_mnist", title="grey clothes, 28 x 28, 10 classes", licence="MIT", asset="fashion_mnist")
@@ -54,7 +57,9 @@ def fashion_mnist(
     chosen = np.sort(stratified_order(fields["test"]["label"].numpy(), 0)[:test])
     return split(
         fields["train"],
-        10,
+        NAMES,
+        source="Fashion-MNIST",
+        test_items=len(fields["train"]["label"]) + torch.from_numpy(chosen),
         seed=seed,
         train=train,
         validation=validation,

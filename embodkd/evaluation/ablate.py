@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ from embodkd.core.files import write_json
 from embodkd.core.rollout import Actor
 from embodkd.envs import BatchTask
 from embodkd.evaluation.compare import Comparison, compare
-from embodkd.evaluation.evaluate import Alter, evaluate
+from embodkd.evaluation.evaluate import evaluate
 from embodkd.evaluation.result import Evaluation
+from embodkd.policies.session import CHUNK, Session, session_of
 
 WAYS = ("blank", "mean", "shuffle", "freeze")
 
@@ -99,24 +100,54 @@ def ablate(
         raise ValueError(f"ablate: unknown way {unknown}; choose from {', '.join(WAYS)}")
     if "shuffle" in ways and min(task.num_envs, episodes) < 2:
         raise ValueError("ablate: shuffling needs at least two copies of the task and two episodes")
-    means = _Means(chosen)
-    intact = evaluate(policy, task, episodes=episodes, seed=seed, alter=means, quiet=quiet)
+    measured = _Averaged(policy, chosen)
+    intact = evaluate(measured, task, episodes=episodes, seed=seed, quiet=quiet)
     spoiled = {}
     for name in chosen:
         for way in ways:
-            alter = _spoiler(name, way, means)
-            spoiled[name, way] = evaluate(policy, task, episodes=episodes, seed=seed, alter=alter, quiet=quiet)
+            actor = _Spoiled(policy, name, way, measured.mean(name))
+            spoiled[name, way] = evaluate(actor, task, episodes=episodes, seed=seed, quiet=quiet)
     return Ablation(intact, spoiled)
 
 
-class _Means:
+class _Altered:
+    """An actor and its own session: `policy`, whose observations are altered on their way to it."""
+
+    def __init__(self, policy: Actor) -> None:
+        self.policy, self.reads = policy, policy.reads
+
+    def session(self, copies: int, chunk: int = CHUNK) -> Session:
+        """Itself; one evaluation at a time."""
+        self._session = session_of(self.policy, copies, chunk)
+        self._fresh_N = np.ones(copies, bool)
+        return self
+
+    def begin(self, ids: np.ndarray | None = None) -> None:
+        """See Session.begin."""
+        self._session.begin(ids)
+        self._fresh_N[slice(None) if ids is None else ids] = True
+
+    def act(self, obs: Mapping[str, np.ndarray], ids: np.ndarray | None = None) -> np.ndarray:
+        """See Session.act."""
+        ids = np.arange(len(self._fresh_N)) if ids is None else ids
+        action_nA = self._session.act(self.alter(dict(obs), ids), ids)
+        self._fresh_N[ids] = False
+        return action_nA
+
+    def alter(self, obs: dict[str, np.ndarray], ids: np.ndarray) -> dict[str, np.ndarray]:
+        """What is seen in place of `obs`."""
+        raise NotImplementedError
+
+
+class _Averaged(_Altered):
     """Passes observations on unchanged and keeps the mean of each group."""
 
-    def __init__(self, groups: Sequence[str]) -> None:
+    def __init__(self, policy: Actor, groups: Sequence[str]) -> None:
+        super().__init__(policy)
         self._sums = dict.fromkeys(groups, np.float64(0))
         self._rows = 0
 
-    def __call__(self, obs: dict[str, np.ndarray], ids: np.ndarray, steps: np.ndarray) -> dict[str, np.ndarray]:
+    def alter(self, obs: dict[str, np.ndarray], ids: np.ndarray) -> dict[str, np.ndarray]:
         self._rows += len(ids)
         for name in self._sums:
             self._sums[name] = self._sums[name] + obs[name].sum(axis=0, dtype=np.float64)
@@ -126,20 +157,24 @@ class _Means:
         return np.asarray(self._sums[name] / self._rows)
 
 
-def _spoiler(name: str, way: str, means: _Means) -> Alter:
-    first: dict[int, np.ndarray] = {}
+class _Spoiled(_Altered):
+    """Gets one group spoiled in one way."""
 
-    def spoil(obs: dict[str, np.ndarray], ids: np.ndarray, steps: np.ndarray) -> dict[str, np.ndarray]:
-        seen = obs[name]
-        if way == "blank":
+    def __init__(self, policy: Actor, name: str, way: str, mean: np.ndarray) -> None:
+        super().__init__(policy)
+        self.name, self.way, self.mean = name, way, mean
+        self._first: dict[int, np.ndarray] = {}
+
+    def alter(self, obs: dict[str, np.ndarray], ids: np.ndarray) -> dict[str, np.ndarray]:
+        seen = obs[self.name]
+        if self.way == "blank":
             shown = np.zeros_like(seen)
-        elif way == "mean":
-            shown = np.repeat(means.mean(name).astype(seen.dtype)[None], len(seen), axis=0)
-        elif way == "shuffle":
+        elif self.way == "mean":
+            shown = np.repeat(self.mean.astype(seen.dtype)[None], len(seen), axis=0)
+        elif self.way == "shuffle":
             shown = np.roll(seen, 1, axis=0)
         else:
-            first.update({int(ids[row]): seen[row].copy() for row in np.flatnonzero(steps == 0)})
-            shown = np.stack([first[int(copy)] for copy in ids])
-        return {**obs, name: shown}
-
-    return spoil
+            fresh_n = self._fresh_N[ids]
+            self._first.update(zip(ids[fresh_n].tolist(), seen[fresh_n].copy(), strict=True))
+            shown = np.stack([self._first[copy] for copy in ids.tolist()])
+        return {**obs, self.name: shown}

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from embodkd.core.provenance import Provenance
 from embodkd.core.splits import Splits
 from embodkd.evaluation.manifest import manifest_of
 from embodkd.evaluation.measures import MEASURES, Classify, answers
@@ -30,7 +31,8 @@ def evaluate_classifier(
 
     source: what `data` was made from, {name: ..., seed: ..., option: ...}: it is the protocol, so that two evaluations
     are compared only on the same items. The seed of an item is its sample id, its failure "3 taken for 8"; the
-    manifest holds the other measures too. ValueError if the part does not exist or has no labels.
+    manifest holds the other measures too, and what to beware of if the model or its teachers have seen the items.
+    ValueError if the part does not exist or has no labels.
     """
     start, judged = time.monotonic(), data.part(part)
     if "label" not in judged.fields:
@@ -43,7 +45,9 @@ def evaluate_classifier(
     )
     success = "the largest logit is at the label"
     protocol = {"data": dict(source), "part": part, "success": success, "unit": "items"}
+    provenance: Provenance | None = getattr(model, "provenance", None)
     manifest = manifest_of(model_folder) | {
+        "beware": list(provenance.beware(data, part)) if provenance else [],
         "measures": {name: MEASURES.get(name)(logits_NC, label_N) for name in MEASURES},
         "minutes": round((time.monotonic() - start) / 60, 3),
     }

@@ -13,8 +13,9 @@ Verdict = Literal["better", "worse", "same within margin", "not enough episodes 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A against B: difference of success rates with its 95 % interval, exact p-value, verdict, and ``flags``: what
-    differs in the software under them (a difference may then be the simulator's and not the policy's)."""
+    """A against B: difference of success rates with its 95 % interval, exact p-value, verdict, and ``flags``: what one
+    must beware of in either figure, and what differs in the software under them (a difference may then be the
+    simulator's and not the policy's)."""
 
     difference: float
     low: float
@@ -50,7 +51,8 @@ def compare(a: Evaluation, b: Evaluation, margin: float = 0.02) -> Comparison:
     difference, low, high = paired_interval(both, only_a, only_b, neither)
     p_value = mcnemar(only_a, only_b)
     verdict = _verdict(low, high, p_value, margin)
-    flags = _software_differences(a, b)
+    warned = [f"{who}: {said}" for who, one in (("the first", a), ("the second", b)) for said in one.beware]
+    flags = (*warned, *_software_differences(a, b))
     return Comparison(difference, low, high, p_value, verdict, margin, len(pairs), only_a, only_b, flags, a.unit)
 
 

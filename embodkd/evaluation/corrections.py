@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
+from embodkd.envs.episodes import episode_steps
 from embodkd.envs.geometry import matrix_from_rot6d, quat_from_matrix, rotvec_from_quat
 from embodkd.envs.tasks.assembly.phases import PHASES, phase
 from embodkd.envs.tasks.assembly.task import Assembly
@@ -19,26 +22,40 @@ def corrections(policy: ResidualPolicy, task: Assembly, seed: int = 0) -> dict[s
 
     A phase that never occurs is absent. Source: arXiv 2407.16677 shows that corrections are small and local.
     """
-    count, every = task.num_envs, policy.every
-    task.reset(seed + np.arange(count, dtype=np.int64))
-    rest_NP = np.stack([task.part(part.name).position[:, 2] for part in task.parts], axis=1)
-    session = policy.session(count)
-    running_N = np.ones(count, bool)
-    rows: list[np.ndarray] = []
-    while running_N.any():
-        obs = task.observe(policy.reads)
-        base_NEA = torch.from_numpy(session.next_base(obs))
-        with torch.no_grad():
-            size_NF = policy.correction(policy.seen(policy.tensors(obs), base_NEA))
-            asked_NEA, sum_NEA = (policy.corrected(base_NEA, size).numpy() for size in (0 * size_NF, size_NF))
-        for k in range(every):
-            moved, turned = _apart(asked_NEA[:, k], sum_NEA[:, k])
-            rows.append(np.stack([phase(task, rest_NP), moved, turned], axis=1)[running_N])
-            step = task.step(sum_NEA[:, k].clip(-1.0, 1.0))
-            running_N &= ~(step.terminated | step.truncated)
-            if not running_N.any():
-                break
-    return _by_phase(np.concatenate(rows))
+    driver = _Watched(policy, task)
+    seeds = seed + np.arange(task.num_envs, dtype=np.int64)
+    deque(episode_steps(task, driver, policy.reads, seeds), maxlen=0)
+    return _by_phase(np.concatenate(driver.rows))
+
+
+class _Watched:
+    """The sum at work in episodes that begin together; keeps a row (phase, mm, degrees) of every step of each."""
+
+    def __init__(self, policy: ResidualPolicy, task: Assembly) -> None:
+        self.policy, self.task, self.session = policy, task, policy.session(task.num_envs)
+        self.rows: list[np.ndarray] = []
+        self._asked_NEA, self._sum_NEA = np.zeros((2, task.num_envs, policy.every, policy.action_size), np.float32)
+
+    def begin(self, ids: np.ndarray | None = None) -> None:
+        """See Session.begin."""
+        self.session.begin(ids)
+        if ids is None:
+            heights = [self.task.part(part.name).position[:, 2] for part in self.task.parts]
+            self._rest_NP = np.stack(heights, axis=1)
+
+    def act(self, obs: Mapping[str, np.ndarray], ids: np.ndarray) -> np.ndarray:
+        """See Session.act."""
+        policy, k = self.policy, len(self.rows) % self.policy.every
+        if k == 0:
+            base_nEA = torch.from_numpy(self.session.next_base(obs, ids))
+            with torch.no_grad():
+                size_nF = policy.correction(policy.seen(policy.tensors(obs), base_nEA))
+                self._asked_NEA[ids] = policy.corrected(base_nEA, 0 * size_nF).numpy()
+                self._sum_NEA[ids] = policy.corrected(base_nEA, size_nF).numpy()
+        sum_nA = self._sum_NEA[ids, k]
+        moved_n, turned_n = _apart(self._asked_NEA[ids, k], sum_nA)
+        self.rows.append(np.stack([phase(self.task, self._rest_NP)[ids], moved_n, turned_n], axis=1))
+        return sum_nA.clip(-1.0, 1.0)
 
 
 def _apart(asked_NA: np.ndarray, sum_NA: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

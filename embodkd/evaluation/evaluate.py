@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,15 +11,13 @@ import numpy as np
 
 from embodkd.core.progress import progress
 from embodkd.core.rollout import Actor
+from embodkd.envs.episodes import episode_steps
 from embodkd.evaluation.manifest import manifest_of
 from embodkd.evaluation.result import Episode, Evaluation
 from embodkd.policies.session import CHUNK, session_of
 
 if TYPE_CHECKING:
     from embodkd.envs import BatchTask, TaskStep
-
-# Changes what the policy sees: observations of the running copies, their ids (n,), steps since their reset (n,).
-Alter = Callable[[dict[str, np.ndarray], np.ndarray, np.ndarray], dict[str, np.ndarray]]
 
 
 def evaluate(
@@ -31,7 +29,6 @@ def evaluate(
     seed: int = 0,
     copies: int = 64,
     chunk: int = CHUNK,
-    alter: Alter | None = None,
     policy_folder: str | Path | None = None,
     quiet: bool = False,
 ) -> Evaluation:
@@ -54,7 +51,7 @@ def evaluate(
         raise ValueError("evaluate: options belong to a task given by name; this one is already built")
     try:
         seeds = seed + np.arange(episodes, dtype=np.int64)
-        outcomes = run_episodes(policy, task, seeds, chunk=chunk, alter=alter, quiet=quiet)
+        outcomes = run_episodes(policy, task, seeds, chunk=chunk, quiet=quiet)
         return Evaluation(outcomes, _protocol(task, episodes, seed), facts | _about(policy, task, start, chunk))
     finally:
         if built:
@@ -62,59 +59,24 @@ def evaluate(
 
 
 def run_episodes(
-    policy: Actor,
-    task: BatchTask,
-    seeds: np.ndarray,
-    *,
-    chunk: int = CHUNK,
-    alter: Alter | None = None,
-    quiet: bool = True,
+    policy: Actor, task: BatchTask, seeds: np.ndarray, *, chunk: int = CHUNK, quiet: bool = True
 ) -> tuple[Episode, ...]:
     """Run one episode per entry of ``seeds`` (E,), each free copy taking the next one; outcomes in that order."""
-    reads, count = task.spec.check_groups(policy.reads), task.num_envs
-    outcomes: list[Episode | None] = [None] * len(seeds)
-    episode_N = np.where(np.arange(count) < len(seeds), np.arange(count), -1)
-    waiting = min(count, len(seeds))
-    steps_N, total_N = np.zeros(count, np.int64), np.zeros(count)
-    session = session_of(policy, count, chunk)
-    # Copies without an episode of their own only keep the batch whole; nothing of theirs is counted.
-    task.reset(seeds[np.maximum(episode_N, 0)])
+    outcomes: dict[int, Episode] = {}
+    return_E, steps_E = np.zeros(len(seeds)), np.zeros(len(seeds), np.int64)
+    session = session_of(policy, task.num_envs, chunk)
     with progress(len(seeds), f"evaluating {task.spec.name}", quiet=quiet) as bar:
-        while (ids := np.flatnonzero(episode_N >= 0)).size:
-            obs = task.observe(reads, None if ids.size == count else ids)
-            if alter is not None:
-                obs = alter(obs, ids, steps_N[ids])
-            actions = np.zeros((count, task.spec.action_size), np.float32)
-            actions[ids] = session.act(obs, ids)
-            step = task.step(actions)
-            success_N, failure_N = named_outcome(task, step)
-            steps_N[ids] += 1
-            total_N[ids] += step.reward[ids]
-            over = ids[(step.terminated | step.truncated)[ids]]
-            if steps_N[ids].max() > task.spec.max_steps:
-                raise ValueError(f"task {task.spec.name!r} went on after its max_steps of {task.spec.max_steps}")
-            for copy in over:
-                index = episode_N[copy]
-                outcomes[index] = Episode(
-                    int(seeds[index]), bool(success_N[copy]), failure_N[copy], float(total_N[copy]), int(steps_N[copy])
-                )
-            waiting = _refill(task, seeds, episode_N, over, waiting)
-            session.begin(over)
-            steps_N[over], total_N[over] = 0, 0.0
-            if over.size:
-                done = [o.success for o in outcomes if o is not None]
-                bar.advance(over.size, success=f"{100 * sum(done) / len(done):.0f} %")
-    return tuple(outcome for outcome in outcomes if outcome is not None)
-
-
-def _refill(task: BatchTask, seeds: np.ndarray, episode_N: np.ndarray, over: np.ndarray, waiting: int) -> int:
-    """Give the copies ``over`` the next episodes, or none; returns the first episode that still waits."""
-    fresh = over[: max(0, len(seeds) - waiting)]
-    episode_N[over] = -1
-    episode_N[fresh] = waiting + np.arange(fresh.size)
-    if fresh.size:
-        task.reset(seeds[episode_N[fresh]], fresh)
-    return waiting + fresh.size
+        for now in episode_steps(task, session, policy.reads, seeds):
+            success_N, failure_N = named_outcome(task, now.step)
+            return_E[now.episode] += now.step.reward[now.ids]
+            steps_E[now.episode] += 1
+            for copy, e in zip(now.ids[now.over], now.episode[now.over], strict=True):
+                facts = (bool(success_N[copy]), failure_N[copy], float(return_E[e]), int(steps_E[e]))
+                outcomes[int(e)] = Episode(int(seeds[e]), *facts)
+            if now.over.any():
+                won = sum(outcome.success for outcome in outcomes.values())
+                bar.advance(int(now.over.sum()), success=f"{100 * won / len(outcomes):.0f} %")
+    return tuple(outcomes[e] for e in range(len(seeds)))
 
 
 def named_outcome(task: BatchTask, step: TaskStep) -> tuple[np.ndarray, list[str | None]]:

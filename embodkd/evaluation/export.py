@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from embodkd.core.files import clear_os_error
+from embodkd.core.modes import evaluating
 from embodkd.core.registry import near
 
 if TYPE_CHECKING:
@@ -72,8 +73,11 @@ def export_policy(
         raise ValueError(f"export: unknown format {format!r}: {near(format, FORMATS)}")
     path = Path(path)
     facts = contract(policy, meta)
-    policy.eval()
-    with clear_os_error(path), tempfile.TemporaryDirectory(dir=_parent(path), prefix=".export-") as aside:
+    with (
+        evaluating(policy),
+        clear_os_error(path),
+        tempfile.TemporaryDirectory(dir=_parent(path), prefix=".export-") as aside,
+    ):
         draft = Path(aside) / path.name
         write, load = (_write_onnx, _onnx_runner) if format == "onnx" else (_write_torch, _torch_runner)
         with _exporter_silenced():

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from embodkd.core.modes import evaluating
 from embodkd.core.registry import Registry
 from embodkd.core.role import Role
 from embodkd.core.signals import Signals
@@ -95,10 +96,10 @@ def answers(
     ValueError if what comes out has another number of columns than `classes`.
     """
     role = Role(product.to(device), "frozen")
-    product.eval()
     pieces = []
     for batch in _batches(source, batch_size, device):
-        logits_NC = role.signals(batch)["logits"] if classify is None else classify(product, role.view(batch))
+        with evaluating(product):
+            logits_NC = role.signals(batch)["logits"] if classify is None else classify(product, role.view(batch))
         if logits_NC.shape != (batch.items_count, classes):
             raise ValueError(
                 f"{type(product).__name__} gives logits of shape {tuple(logits_NC.shape)} where "

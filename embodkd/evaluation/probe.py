@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from embodkd.core.rollout import Actor
 from embodkd.envs import BatchTask
+from embodkd.envs.episodes import episode_steps
 from embodkd.envs.spec import Group
-from embodkd.policies.session import act_in_chunks
+from embodkd.policies.session import Stateless
 
 
 @dataclass(frozen=True)
@@ -39,14 +41,12 @@ def probe_leak(policy: Actor, task: BatchTask, *, seed: int = 0, steps: int = 8)
     """
     spec, generator = task.spec, np.random.default_rng(seed)
     changes = {name: 0.0 for name in spec.groups}
-    task.reset(seed + np.arange(task.num_envs, dtype=np.int64))
-    for _ in range(steps):
-        obs = task.observe(tuple(spec.groups))
-        actions = act_in_chunks(policy, obs)
+    seeds = seed + np.arange(task.num_envs, dtype=np.int64)
+    driver = Stateless(policy)
+    for now in islice(episode_steps(task, driver, tuple(spec.groups), seeds), steps):
         for name, group in spec.groups.items():
-            spoiled = act_in_chunks(policy, {**obs, name: _garbage(group, task.num_envs, generator)})
-            changes[name] = max(changes[name], float(np.abs(spoiled - actions).max()))
-        task.step(actions)
+            spoiled = driver.act({**now.obs, name: _garbage(group, len(now.ids), generator)})
+            changes[name] = max(changes[name], float(np.abs(spoiled - now.actions).max()))
     return LeakProbe(
         {name: changes[name] for name, group in spec.groups.items() if group.privileged},
         {name: changes[name] for name, group in spec.groups.items() if group.deployable and name in policy.reads},
@@ -112,14 +112,28 @@ def _garbage(group: Group, count: int, generator: np.random.Generator) -> np.nda
     return generator.normal(0.0, 3.0, shape).astype(np.float32)
 
 
+class _Random:
+    """Acts at random."""
+
+    def __init__(self, generator: np.random.Generator, action_size: int) -> None:
+        self._generator, self._size = generator, action_size
+
+    def begin(self, ids: np.ndarray | None = None) -> None:
+        """Nothing is remembered."""
+
+    def act(self, obs: Mapping[str, np.ndarray], ids: np.ndarray) -> np.ndarray:
+        return self._generator.uniform(-1, 1, (len(ids), self._size)).astype(np.float32)
+
+
 def _samples(task: BatchTask, names: Sequence[str], rounds: int, steps: int, seed: int) -> dict[str, np.ndarray]:
     """One flattened row per episode, float64 (rounds * copies, width)."""
     generator, count = np.random.default_rng(seed), task.num_envs
     kept: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    driver = _Random(generator, task.spec.action_size)
     for number in range(rounds):
-        task.reset(seed + number * count + np.arange(count, dtype=np.int64))
-        for _ in range(steps):
-            task.step(generator.uniform(-1, 1, (count, task.spec.action_size)).astype(np.float32))
+        seeds = seed + number * count + np.arange(count, dtype=np.int64)
+        for _ in islice(episode_steps(task, driver, (), seeds), steps):
+            pass
         for name, values in task.observe(names).items():
             kept[name].append(values.reshape(count, -1).astype(np.float64))
     return {name: np.concatenate(parts) for name, parts in kept.items()}

@@ -10,7 +10,8 @@ import numpy as np
 
 from embodkd.core.progress import progress
 from embodkd.data.lerobot import Recording
-from embodkd.envs import BatchTask
+from embodkd.envs import BatchTask, TaskStep
+from embodkd.envs.episodes import episode_steps
 from embodkd.policies.session import Session, session_of
 
 RECORDING_SEED = 3_000_000_019  # far from the seeds of training and evaluation
@@ -40,7 +41,7 @@ def record(
         for round_ in count():
             seeds = RECORDING_SEED + seed * 1_000_003 + round_ * task.num_envs + np.arange(task.num_envs)
             before = kept
-            for recording in _round(task, session, seeds, actor.reads, reads, groups, after):
+            for recording in _round(task, session, seeds, reads, groups, after):
                 if kept < episodes and (recording.success or not only_success):
                     kept += 1
                     yield recording
@@ -56,36 +57,36 @@ def record(
 
 
 def _round(
-    task: BatchTask,
-    session: Session,
-    seeds: np.ndarray,
-    needs: Sequence[str],
-    reads: Sequence[str],
-    groups: Sequence[str],
-    after: int,
+    task: BatchTask, session: Session, seeds: np.ndarray, reads: Sequence[str], groups: Sequence[str], after: int
 ) -> Iterator[Recording]:
     """One episode per copy, of which only the part that belongs to the recording is kept."""
-    task.reset(seeds)
-    session.begin()
-    steps: list[tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]] = []
-    length_N = np.full(task.num_envs, task.spec.max_steps)
-    success_N = np.zeros(task.num_envs, bool)
-    for k in range(task.spec.max_steps):
-        obs = task.observe(reads)
-        action = session.act({name: obs[name] for name in needs})
-        step = task.step(action)
-        steps.append(({name: obs[name] for name in groups}, action, step.reward))
-        won = step.terminated & ~success_N
-        success_N |= step.terminated | (step.info["is_success"] & step.truncated)
-        length_N[won] = np.minimum(k + 1 + after, task.spec.max_steps)
-        if k + 1 >= length_N.max():
-            break
-    for i in range(task.num_envs):
-        rows = steps[: length_N[i]]
+    rows: list[list[tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]]] = [[] for _ in seeds]
+    end = _Ends(task.num_envs, task.spec.max_steps, after)
+    for now in episode_steps(task, session, reads, seeds, end):
+        for k, i in enumerate(now.ids):
+            rows[i].append(({name: now.obs[name][k] for name in groups}, now.actions[k], now.step.reward[i]))
+    for i, steps in enumerate(rows):
+        obs, actions, rewards = zip(*steps, strict=True)
         yield Recording(
-            groups={name: np.stack([obs[name][i] for obs, _, _ in rows]) for name in groups},
-            action=np.stack([action[i] for _, action, _ in rows]),
-            reward=np.array([reward[i] for _, _, reward in rows]),
-            success=bool(success_N[i]),
+            groups={name: np.stack([seen[name] for seen in obs]) for name in groups},
+            action=np.stack(actions),
+            reward=np.array(rewards),
+            success=bool(end.success_N[i]),
             seed=int(seeds[i]),
         )
+
+
+class _Ends:
+    """Where recordings end that begin together: with their episodes, or `after` steps after success."""
+
+    def __init__(self, copies: int, most: int, after: int) -> None:
+        self.after, self.most, self.steps = after, most, 0
+        self.success_N = np.zeros(copies, bool)
+        self._length_N = np.full(copies, most)
+
+    def __call__(self, step: TaskStep) -> np.ndarray:
+        self.steps += 1
+        won = step.terminated & ~self.success_N
+        self.success_N |= step.terminated | (step.info["is_success"] & step.truncated)
+        self._length_N[won] = np.minimum(self.steps + self.after, self.most)
+        return self.steps >= self._length_N

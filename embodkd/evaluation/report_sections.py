@@ -34,6 +34,7 @@ def cards(found: Sequence[Member]) -> str:
             range_ = f"95 % interval {charts.percent(low)} to {charts.percent(high)}"
             figure = f'<p class="big">{number}<span>%</span></p>'
             figure += f'<p class="under">{range_}, {member.evaluation.episodes} {member.evaluation.unit}</p>'
+            figure += "".join(f'<p class="beware">Beware: {escape(said)}.</p>' for said in member.evaluation.beware)
         chips = "".join(_chip(name, secret) for name, secret in member.reads.items())
         cards.append(
             f'<div class="card kpi" style="--line:var({member.colour})"><h3>{escape(member.title)}{spent}</h3>{figure}'

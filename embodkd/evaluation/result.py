@@ -30,7 +30,8 @@ class Evaluation:
     """Outcomes in the order of their seeds.
 
     ``protocol`` holds what must agree before two evaluations may be compared (task, engine, options, episodes, seed);
-    ``manifest`` what should be known (versions, commit, policy folder and digest of its weights, command, minutes).
+    ``manifest`` what should be known (versions, commit, policy folder and digest of its weights, command, minutes, and
+    ``beware``: sentences without which the figure should not be read).
     """
 
     outcomes: tuple[Episode, ...]
@@ -68,9 +69,15 @@ class Evaluation:
         names = Counter(outcome.failure or "unnamed" for outcome in self.outcomes if not outcome.success)
         return dict(sorted(names.items(), key=lambda item: (-item[1], item[0])))
 
+    @property
+    def beware(self) -> tuple[str, ...]:
+        """What must be said beside the figure, such as that a teacher has seen what is judged here."""
+        return tuple(self.manifest.get("beware", ()))
+
     def __str__(self) -> str:
         low, high = (100 * limit for limit in self.ci95)
-        return f"{100 * self.success_rate:.1f} % of {self.episodes} {self.unit} (95 %: {low:.1f} to {high:.1f})"
+        figure = f"{100 * self.success_rate:.1f} % of {self.episodes} {self.unit} (95 %: {low:.1f} to {high:.1f})"
+        return f"{figure}; beware: {'; '.join(self.beware)}" if self.beware else figure
 
     def as_dict(self) -> dict[str, Any]:
         """The contents of evaluation.json."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embodkd.core.rollout import Actor
+from embodkd.envs.episodes import episode_steps
 from embodkd.evaluation import pictures
 from embodkd.evaluation.evaluate import named_outcome
 from embodkd.evaluation.video import VideoWriter
@@ -64,7 +65,7 @@ def rollout(
         with VideoWriter(out, task.spec.control_hz) as video:
             for number in range(episodes):
                 titles = (f"episode {number + 1} of {episodes}", f"seed {seed + number}")
-                successes.append(_Take(policies, task, seed + number, camera, " · ".join(titles)).shoot(video))
+                successes.append(_Take(policies, task, camera, " · ".join(titles), video).shoot(seed + number))
     finally:
         if built:
             task.close()
@@ -72,61 +73,61 @@ def rollout(
 
 
 class _Take:
-    """One episode of all policies, drawn as it happens."""
+    """One episode of all policies, drawn as it happens: it drives them, and takes a picture before each step."""
 
-    def __init__(self, policies: Mapping[str, Actor], task: BatchTask, seed: int, camera: str, title: str) -> None:
-        self.policies, self.task, self.camera, self.title = policies, task, camera, title
+    def __init__(
+        self, policies: Mapping[str, Actor], task: BatchTask, camera: str, title: str, video: VideoWriter
+    ) -> None:
+        self.policies, self.task, self.camera, self.title, self.video = policies, task, camera, title, video
         self.spec = task.spec
         self.sessions = [session_of(policy, 1) for policy in policies.values()]
-        self.over_N = np.zeros(task.num_envs, bool)
-        self.states: list[tuple[str, tuple[int, int, int]]] = [("", pictures.WAITING)] * task.num_envs
-        task.reset(np.full(task.num_envs, seed, np.int64))
+        # per policy, one row of what it reads, and the picture of its copy
+        self.views: list[dict[str, np.ndarray]] = [{} for _ in policies]
+        self.scenes: list[np.ndarray] = [np.empty(0)] * len(policies)
+        self.states: list[tuple[str, tuple[int, int, int]]] = [("", pictures.WAITING)] * len(policies)
 
-    def shoot(self, video: VideoWriter) -> dict[str, bool]:
+    def shoot(self, seed: int) -> dict[str, bool]:
         """Run the episode to the end of every policy's and return who succeeded."""
-        won = dict.fromkeys(self.policies, False)
-        views = self._observe()
-        while not self.over_N.all():
-            video.add(self._frame(views))
-            actions = np.zeros((self.task.num_envs, self.spec.action_size), np.float32)
-            for copy, session in enumerate(self.sessions):
-                if not self.over_N[copy]:
-                    actions[copy] = session.act(views[copy])[0]
-            step = self.task.step(actions)
-            success_N, failure_N = named_outcome(self.task, step)
-            # A copy that ended earlier keeps its last picture and outcome while the others go on.
-            just_over = np.flatnonzero((step.terminated | step.truncated) & ~self.over_N)
-            former = views
-            views = [old if over else new for old, new, over in zip(former, self._observe(), self.over_N, strict=True)]
-            for copy, label in enumerate(self.policies):
-                if copy in just_over:
-                    won[label] = bool(success_N[copy])
-                    reason = (failure_N[copy] or "unnamed").replace("_", " ")
-                    done = ("SUCCESS", pictures.GOOD) if won[label] else (f"FAILED: {reason}", pictures.BAD)
-                    self.states[copy] = done
-            self.over_N[just_over] = True
-        last = self._frame(views)
+        won, labels = {}, list(self.policies)
+        for now in episode_steps(self.task, self, (), np.full(len(labels), seed, np.int64)):
+            success_N, failure_N = named_outcome(self.task, now.step)
+            # A copy that has ended keeps its last picture and outcome while the others go on.
+            over = now.ids[now.over]
+            self._look(over)
+            for copy in over:
+                won[labels[copy]] = good = bool(success_N[copy])
+                reason = (failure_N[copy] or "unnamed").replace("_", " ")
+                self.states[copy] = ("SUCCESS", pictures.GOOD) if good else (f"FAILED: {reason}", pictures.BAD)
+        last = self._frame()
         for _ in range(max(1, round(_HOLD_S * self.spec.control_hz))):
-            video.add(last)
-        return won
+            self.video.add(last)
+        return {label: won[label] for label in labels}
 
-    def _observe(self) -> list[dict[str, np.ndarray]]:
-        """Per policy, one row of what it reads, and the picture of its copy under ""."""
-        # One copy at a time for those still running: (1, *shape) rows, as `act` wants them.
-        scene = self.task.render(None, (PANEL, PANEL), self.camera)
-        views = []
-        for copy, policy in enumerate(self.policies.values()):
-            rows = self.task.observe(self.spec.check_groups(policy.reads), np.array([copy]))
-            views.append({**rows, "": scene[copy]})
-        return views
+    def begin(self, ids: np.ndarray | None = None) -> None:
+        """Each take has sessions of its own: nothing is to be forgotten."""
 
-    def _frame(self, views: list[dict[str, np.ndarray]]) -> np.ndarray:
+    def act(self, obs: Mapping[str, np.ndarray], ids: np.ndarray | None = None) -> np.ndarray:
+        """Draw what is there, then ask each policy by itself."""
+        ids = np.arange(len(self.sessions)) if ids is None else ids
+        self._look(ids)
+        self.video.add(self._frame())
+        return np.concatenate([self.sessions[copy].act(self.views[copy]) for copy in ids])
+
+    def _look(self, ids: np.ndarray) -> None:
+        """Observe these copies, each in the groups of its own policy, and take their pictures."""
+        policies = list(self.policies.values())
+        for copy in ids:
+            here = np.array([copy])
+            self.views[copy] = self.task.observe(self.spec.check_groups(policies[copy].reads), here)
+            self.scenes[copy] = self.task.render(here, (PANEL, PANEL), self.camera)[0]
+
+    def _frame(self) -> np.ndarray:
         panels: list[tuple[str, np.ndarray, int | None]] = []
         for copy, (label, policy) in enumerate(self.policies.items()):
-            panels.append((label, views[copy][""], copy))
+            panels.append((label, self.scenes[copy], copy))
             eyes = [name for name in policy.reads if pictures.is_eye(self.spec.groups[name])]
             if eyes:
-                seen = _stack([pictures.eye_picture(self.spec.groups[n], views[copy][n][0], PANEL) for n in eyes])
+                seen = _stack([pictures.eye_picture(self.spec.groups[n], self.views[copy][n][0], PANEL) for n in eyes])
                 title = f"{label} sees: {eyes[0]}" if len(eyes) == 1 else f"{label}'s eyes"
                 panels.append((title, seen, None))
         width = sum(panel.shape[1] for _, panel, _ in panels) + GAP * (len(panels) + 1)

@@ -61,7 +61,7 @@ class BDKD:
 
     def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """One stage in which all networks play."""
-        given = teachers(teacher, "bd_kd", data.classes)
+        given = teachers(teacher, "bd_kd", data)
         largest_first = sorted(given, key=lambda name: -sum(p.numel() for p in given[name].parameters()))
         models = {name: fresh_copy(given[name], seed, k) if self.fresh else given[name] for k, name in enumerate(given)}
         roles = [Role(student), *(Role(models[name]) for name in reversed(largest_first))]

@@ -81,7 +81,7 @@ class DisWOT:
 
     def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """The choice, then one stage against the frozen teacher."""
-        teacher = one_teacher(teacher, "diswot", data.classes)
+        teacher = one_teacher(teacher, "diswot", data)
         if self.search == "none":
             return budget.fit(self.player(student, teacher, budget), data.train)
         candidates = Candidates(self, student, teacher, data, seed)

@@ -64,7 +64,7 @@ class DKD:
         player = Player(
             Role(student),
             terms,
-            given={"t": Role(one_teacher(teacher, "dkd", data.classes), "frozen")},
+            given={"t": Role(one_teacher(teacher, "dkd", data), "frozen")},
             weights={"dkd": Schedule(warmup=self.warmup_epochs * updates_per_epoch)},
             optimiser=budget.optimiser,
         )
@@ -72,7 +72,7 @@ class DKD:
 
     def measures(self, student: nn.Module, teacher: Teachers, data: Splits) -> dict[str, float]:
         """target_kl and nontarget_kl: the two divergences on the test part, at temperature 1, in nats."""
-        t = collect(Role(one_teacher(teacher, "dkd", data.classes), "frozen"), data.test)
+        t = collect(Role(one_teacher(teacher, "dkd", data), "frozen"), data.test)
         s = collect(Role(student, "frozen"), data.test)
 
         def mean(alpha: float, beta: float) -> float:

@@ -64,7 +64,7 @@ class FitNets:
 
     def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """Hints, then answers; or one stage of both."""
-        taught = one_teacher(teacher, "fitnets", data.classes)
+        taught = one_teacher(teacher, "fitnets", data)
         guided, hinting = {"hint": self.student_tap}, {"hint": self.teacher_tap}
         shapes = [feature_shapes(m, data.train, taps)["hint"] for m, taps in ((student, guided), (taught, hinting))]
         regressor = projector(*shapes)
@@ -101,7 +101,7 @@ class FitNets:
 
         The map is fitted on the training part by least squares with a small ridge.
         """
-        taught = one_teacher(teacher, "fitnets", data.classes)
+        taught = one_teacher(teacher, "fitnets", data)
 
         def seen(model: nn.Module, tap: str, source: Source) -> Tensor:
             return pooled(collect(Role(model, "frozen", taps={"hint": tap}), source).hint).double()

@@ -83,7 +83,7 @@ class HARD:
 
     def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """One stage of student and augmentor; before it, if need be, the VAE's."""
-        teacher = one_teacher(teacher, "hard", data.classes)
+        teacher = one_teacher(teacher, "hard", data)
         if self.family == "shift":
             learner = self._learner(student, teacher, budget, None)
             return budget.fit(learner, data.train, prepare=(shifts(self.pixels, "augmented"),))

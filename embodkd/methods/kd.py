@@ -41,7 +41,7 @@ class KD:
         player = Player(
             Role(student),
             terms,
-            given={"t": Role(one_teacher(teacher, "kd", data.classes), "frozen")},
+            given={"t": Role(one_teacher(teacher, "kd", data), "frozen")},
             weights={"ce": 1.0 - self.alpha, "kd": self.alpha},
             optimiser=budget.optimiser,
         )

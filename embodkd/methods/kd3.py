@@ -87,7 +87,7 @@ class KD3:
 
     def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """One stage, a round per epoch."""
-        teacher, pool = one_teacher(teacher, "kd3", data.classes), data.part(self.pool)
+        teacher, pool = one_teacher(teacher, "kd3", data), data.part(self.pool)
         widths = [feature_shapes(model, pool, {})["embedding"][0] for model in (student, teacher)]
         product = student
         with seeded(seed, 1):
@@ -164,7 +164,7 @@ class KD3:
         pool, device = data.part(self.pool), next(student.parameters()).device
         if "origin" not in pool.fields:
             return {}
-        both = (student, one_teacher(teacher, "kd3", data.classes))
+        both = (student, one_teacher(teacher, "kd3", data))
         s, t = (collect(Role(model, "frozen"), pool, device=device) for model in both)
         within_N = s["origin"].numpy() == 0
         found = {"base_rate": 100.0 * float(within_N.mean())}

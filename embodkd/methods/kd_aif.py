@@ -73,7 +73,7 @@ class KDAIF:
 
     def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """A plain fit, then `rounds` times: scores, (restart,) weighted fit."""
-        t = Role(one_teacher(teacher, "kd_aif", data.classes), "frozen")
+        t = Role(one_teacher(teacher, "kd_aif", data), "frozen")
         plain = Player(Role(student), self.terms, given={"t": t}, optimiser=budget.optimiser)
         stages: list[Stage | Step] = [budget.stage(plain, data.train, name="unweighted")]
         for k in range(self.rounds):

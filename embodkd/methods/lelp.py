@@ -77,7 +77,7 @@ class LELP:
 
     def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """The teacher's directions, then one stage of soft-label training with the expanded last layer."""
-        teacher = one_teacher(teacher, "lelp", data.classes)
+        teacher = one_teacher(teacher, "lelp", data)
         expanded = expand_classifier(student, self.subclasses, seed, 0)
         steps, within = self.within(teacher, data, seed)
 
@@ -145,7 +145,7 @@ class LELP:
         part: of the targets (target_nmi), of a random split (random_nmi), and of a student with subclasses."""
         if "subclass" not in data.test.fields:
             return {}
-        teacher = one_teacher(teacher, "lelp", data.classes)
+        teacher = one_teacher(teacher, "lelp", data)
         t = collect(Role(teacher, "frozen"), data.test)
         steps, within = self.within(teacher, data, 0)
         for step in steps:

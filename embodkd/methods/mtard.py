@@ -76,7 +76,7 @@ class MTARD:
 
     def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """One stage against both teachers."""
-        found = teachers(teacher, "mtard", data.classes)
+        found = teachers(teacher, "mtard", data)
         if set(found) != {"clean", "robust"}:
             wrong = next((name for name in found if name not in ("clean", "robust")), "")
             raise ValueError(f"method mtard: needs the teachers clean and robust; {near(wrong, ('clean', 'robust'))}")

@@ -70,7 +70,7 @@ class ND:
 
     def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """The class means, then one stage against the frozen teacher."""
-        teacher = one_teacher(teacher, "nd", data.classes)
+        teacher = one_teacher(teacher, "nd", data)
         directions = class_directions(teacher, data)
         own, wanted = (feature_shapes(model, data.train, {})["embedding"][0] for model in (student, teacher))
         project = self.projector(own, wanted, seed)
@@ -125,7 +125,7 @@ class ND:
     def measures(self, student: nn.Module, teacher: Teachers, data: Splits) -> dict[str, float]:
         """On the test part: mean length of the features (norm), and their mean cosine to their class's mean of the
         teacher (cosine), where the widths agree."""
-        teacher = one_teacher(teacher, "nd", data.classes)
+        teacher = one_teacher(teacher, "nd", data)
         s, t = (collect(Role(model, "frozen"), data.test) for model in (student, teacher))
         found = {"norm": float(torch.linalg.vector_norm(s.embedding_ND, dim=1).mean())}
         if s.embedding_ND.shape == t.embedding_ND.shape:

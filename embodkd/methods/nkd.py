@@ -66,7 +66,7 @@ class NKD:
         player = Player(
             Role(student),
             terms,
-            given={"t": Role(one_teacher(teacher, "nkd", data.classes), "frozen")},
+            given={"t": Role(one_teacher(teacher, "nkd", data), "frozen")},
             weights={"target": self.target, "nontarget": self.gamma},
             optimiser=budget.optimiser,
         )
@@ -74,7 +74,7 @@ class NKD:
 
     def measures(self, student: nn.Module, teacher: Teachers, data: Splits) -> dict[str, float]:
         """nontarget_kl: KL of teacher and student over all classes but the label, on the test part, in nats."""
-        t = collect(Role(one_teacher(teacher, "nkd", data.classes), "frozen"), data.test)
+        t = collect(Role(one_teacher(teacher, "nkd", data), "frozen"), data.test)
         s = collect(Role(student, "frozen"), data.test)
         apart_N = decoupled_kl(s.logits_NC, t.logits_NC, s.label_N, alpha=0.0, beta=1.0, temperature=1.0)
         return {"nontarget_kl": float(apart_N.mean())}

@@ -8,12 +8,15 @@ Then the student learns labels and answers alike:
 
 Details
 - Fit on the labels; `rounds` times: gains of the pool, draw, ask, back to the first weights, fit on all that is known.
-- Among the candidates that are asked about, the more uncertain ones are less likely: their answers are worth more, so
-  the adversary would spoil them first. Taking the largest gains outright is selection="margin".
+- Among the candidates that may be asked about, the more uncertain ones are less likely: their answers are worth more,
+  so the adversary would spoil them first. Taking the largest gains outright is selection="greedy".
+- The cost c = (1 + rho) m is that of one query, m = rho = 1, times the number b of queries. More than c candidates take
+  part in the game. A cost below b could leave b or fewer, all of which would be asked about: margin sampling by another
+  name. So it is refused, and so is a pool that has no more candidates than c, where the draw would be uniform.
 - The pool's own labels are never learned from; they serve `facts` only.
 
-Deviations: none known. The paper's exact pay-off for wrong answers, its default of the cost c = (1 + rho) m (here 2)
-and how it draws several queries at once are not certain: `cost`, and inclusion probabilities min(1, b q) filled up.
+Deviations: none known. The paper's exact pay-off for wrong answers, its cost and how it draws several queries at once
+are not certain: `cost`, and inclusion probabilities min(1, b q) filled up.
 """
 
 from __future__ import annotations
@@ -52,14 +55,15 @@ class RobustActive:
     """rounds of `queries` answers each (below 1: that share of the pool), from the unlabelled part `pool` of the data.
 
     selection: "rad"; or "greedy" (the largest gains) or "uniform", to compare with. gain: "margin", "entropy" or
-    "loss", see `queries.gains`. cost: (1 + rho) m, see `queries.game`. restart: each fit begins with the first weights.
+    "loss", see `queries.gains`. cost: (1 + rho) m of the game, see `queries.game`, at least the number of queries
+    (None: twice that). restart: each fit begins with the first weights.
     """
 
     rounds: int = 1
     queries: float = 100
     selection: Literal["rad", "greedy", "uniform"] = "rad"
     gain: Gain = "margin"
-    cost: float = 2.0
+    cost: float | None = None
     restart: bool = True
     pool: str = "unlabelled"
 
@@ -74,14 +78,10 @@ class RobustActive:
 
     def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """A fit on the labels, then `rounds` times: ask, (restart,) fit on labels and answers."""
-        t = Role(one_teacher(teacher, "robust_active", data.classes), "frozen")
+        t = Role(one_teacher(teacher, "robust_active", data), "frozen")
         pool, labelled = data.part(self.pool), data.train.size()
         queries = self.count(pool)
-        if self.rounds * queries > pool.size():
-            raise ValueError(
-                f"method: {self.rounds} rounds of {queries} queries need a pool of that many samples; "
-                f"{self.pool!r} has {pool.size()}"
-            )
+        self._check(pool.size(), queries)
         everything = _joined(data.train, pool)
         rows = int(everything.fields["sample_id"].max()) + 1
         role = Role(student)
@@ -100,6 +100,25 @@ class RobustActive:
             stages.append(budget.stage(player, source, name=f"answers_{k}"))
             former = asked
         return Recipe(tuple(stages), student)
+
+    def _check(self, pool: int, queries: int) -> None:
+        if self.rounds * queries > pool:
+            raise ValueError(
+                f"method: {self.rounds} rounds of {queries} queries need a pool of that many samples; "
+                f"{self.pool!r} has {pool}"
+            )
+        cost, last = self.cost_of(queries), pool - (self.rounds - 1) * queries
+        if self.selection == "rad" and cost < queries:
+            raise ValueError(
+                f"method.cost: {cost:g} is less than the {queries} queries of a round, so that the game may leave no "
+                "more candidates than are asked about, which is margin sampling; give null (twice the queries) or at "
+                "least that many, or selection: greedy"
+            )
+        if self.selection == "rad" and last <= cost:
+            raise ValueError(
+                f"method.cost: {cost:g} needs more candidates than that; the last round has {last} of {self.pool!r} "
+                "left. Ask for fewer, give a larger pool, or selection: uniform, which it would come to"
+            )
 
     def label_terms(self, batch: Signals, s: Signals) -> dict[str, Tensor]:
         """Cross-entropy on the labels."""
@@ -122,7 +141,8 @@ class RobustActive:
         k: int,
         context: Context,
     ) -> dict[str, Tensor]:
-        """Rows by sample id: `probs` (C), `known` and `gain` of what was asked now or before."""
+        """Rows by sample id: `probs` (C), `known` and `gain` of what was asked now or before, and `chance`, how likely
+        this round was to ask."""
         answer = collect(Role(student, "frozen"), pool, device=context.device)
         ids_N = answer.sample_id_N
         gain_N = gains(answer.logits_NC.double().softmax(1).numpy(), self.gain)
@@ -131,7 +151,8 @@ class RobustActive:
         by_id = ids_N.argsort().numpy()
         candidates = by_id[open_N[by_id]]
         generator = np.random.default_rng((seed, k))
-        places = candidates[self.choose(gain_N[candidates], self.count(pool), generator)]
+        chance_M = self.chances(gain_N[candidates], self.count(pool))
+        places = candidates[draw(chance_M, generator)]
         queried = TensorData({name: field[torch.from_numpy(places)] for name, field in pool.fields.items()})
         answers = collect(t, queried, device=context.device)
         if former is None:
@@ -146,29 +167,38 @@ class RobustActive:
         asked_N = answers.sample_id_N
         probs_KC[asked_N], known_K[asked_N] = answers.logits_NC.float().softmax(1), True
         gain_K[asked_N] = torch.from_numpy(gain_N[places]).float()
-        return {"probs": probs_KC, "known": known_K, "gain": gain_K}
+        chance_K = torch.zeros(rows)
+        chance_K[ids_N[torch.from_numpy(candidates)]] = torch.from_numpy(chance_M).float()
+        return {"probs": probs_KC, "known": known_K, "gain": gain_K, "chance": chance_K}
 
     def count(self, pool: TensorData) -> int:
         """How many answers a round asks for."""
         return int(self.queries) if self.queries >= 1 else max(1, int(self.queries * pool.size()))
 
-    def choose(self, gain_N: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
-        """Places of `count` different candidates."""
+    def cost_of(self, queries: int) -> float:
+        """The game's cost for a round of so many queries."""
+        return 2.0 * queries if self.cost is None else self.cost
+
+    def chances(self, gain_N: np.ndarray, count: int) -> np.ndarray:
+        """The probability of each candidate to be among the `count` that are asked about, (N,)."""
         if self.selection == "greedy":
-            return np.argsort(-gain_N, kind="stable")[:count]
+            chosen_N = np.zeros(len(gain_N))
+            chosen_N[np.argsort(-gain_N, kind="stable")[:count]] = 1.0
+            return chosen_N
         if self.selection == "uniform":
-            return generator.choice(len(gain_N), count, replace=False)
-        q_N, _ = game(gain_N, self.cost, at_least=count)
-        return draw(inclusion(q_N, count), generator)
+            return np.full(len(gain_N), count / len(gain_N))
+        return inclusion(game(gain_N, self.cost_of(count))[0], count)
 
     def facts(self, asked: Table, pool: TensorData, context: Context) -> dict[str, float]:
-        """The mean gain of what was asked and, where the pool has labels, the percent of answers that are wrong.
+        """The mean gain of what was asked, among how many candidates the last round drew and, where the pool has
+        labels, the percent of answers that are wrong.
 
         Nothing is learned from this.
         """
         ids_N = pool.fields["sample_id"]
         known_N = asked["known"].cpu()[ids_N]
         found = {"mean_gain": float(asked["gain"].cpu()[ids_N][known_N].mean())}
+        found["candidates"] = float((asked["chance"].cpu() > 0).sum())
         if "label" in pool.fields:
             wrong_N = asked["probs"].cpu()[ids_N].argmax(1) != pool.fields["label"]
             found["teacher_wrong"] = 100.0 * float(wrong_N[known_N].float().mean())

@@ -94,7 +94,7 @@ class TGeoKD:
 
     def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """The class means, then one stage; with a controller, a last step says what it trusted."""
-        t = Role(one_teacher(teacher, "tgeo_kd", data.classes), "frozen")
+        t = Role(one_teacher(teacher, "tgeo_kd", data), "frozen")
         if self.alpha is not None:
             fixed = {"ce": 1.0 - self.alpha, "kd": self.alpha}
             player = Player(Role(student), self.terms, given={"t": t}, weights=fixed, optimiser=budget.optimiser)

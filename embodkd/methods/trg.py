@@ -81,7 +81,7 @@ class TRG:
 
     def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """One stage against the frozen teacher."""
-        teacher = one_teacher(teacher, "trg", data.classes)
+        teacher = one_teacher(teacher, "trg", data)
         own, wanted = Role(student, taps=_taps(self.student_tap)), Role(teacher, "frozen", taps=_taps(self.teacher_tap))
         narrow, wide = (token_width(_tokens(feature_shapes(r.model, data.train, r.taps))) for r in (own, wanted))
         with seeded(seed, 0):
@@ -121,7 +121,7 @@ class TRG:
     def measures(self, student: nn.Module, teacher: Teachers, data: Splits) -> dict[str, float]:
         """neighbour_agreement: on the test part in batches of 16 images, the mean overlap |both| / |either| of the k
         nearest tokens in the teacher and in the student; tail_accuracy: that of the rarer half of the classes."""
-        teacher = one_teacher(teacher, "trg", data.classes)
+        teacher = one_teacher(teacher, "trg", data)
         roles = (
             Role(teacher, "frozen", taps=_taps(self.teacher_tap)),
             Role(student, "frozen", taps=_taps(self.student_tap)),

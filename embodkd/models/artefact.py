@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from embodkd.core.artefact import golden_unit, load_weights, read_config, write_artefact
 from embodkd.core.borrowed import Borrowed, blank
+from embodkd.core.files import read_tensors
 from embodkd.core.heads import SubclassHead, expand_classifier
+from embodkd.core.modes import evaluating
+from embodkd.core.provenance import Provenance
 from embodkd.core.schema import build
 from embodkd.models.base import MODELS, Classifier
 
@@ -26,7 +29,7 @@ def save_model(
     lineage: Mapping[str, Any] | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write a model folder, whole or not at all, in the place of a former one.
+    """Write a model folder, whole or not at all, in the place of a former one. Its `provenance`, if any, goes with it.
 
     `lineage`: data set, method, teacher, seed...; `extra`: further facts (accuracy...). ValueError if the model was
     not made by `make_model` or gives logits that are not finite.
@@ -37,21 +40,28 @@ def save_model(
     golden = _golden_logits(model)
     if not np.isfinite(golden).all():
         raise ValueError(f"{folder}: the model's logits on the golden input are not finite; its weights are broken")
+    known = model.provenance or Provenance(silent=True)
     config = {
         **_anatomy(model),
+        "provenance": {"classes": known.classes, "silent": known.silent},
         "lineage": dict(lineage or {}),
         "extra": dict(extra or {}),
         "golden_logits": golden.tolist(),
     }
-    return write_artefact(folder, model.state_dict(), config, _card(folder.name, config))
+    items = {f"{use}/{source}": ids for use, of_use in known.items.items() for source, ids in of_use.items()}
+    return write_artefact(folder, model.state_dict(), config, _card(folder.name, config), items)
 
 
 def load_model(folder: str | Path) -> tuple[Classifier | Borrowed, dict[str, Any]]:
-    """(model in evaluation mode, its config.json). ValueError, with advice, if anything is missing or does not fit."""
+    """(model in evaluation mode, its config.json). ValueError, with advice, if anything is missing or does not fit.
+
+    The model carries its `provenance`; a folder of a version that did not write it gives a silent one.
+    """
     folder = Path(folder)
     config = read_config(folder, "model", ("model", "arguments", "shape", "classes", "golden_logits"))
     model = _built(config, str(folder))
     load_weights(model, folder)
+    model.provenance = _provenance(config, folder / "items.safetensors")
     golden = np.asarray(config["golden_logits"], np.float32)
     worst = np.abs(_golden_logits(model) - golden).max()
     if not worst <= GOLDEN_TOLERANCE * max(1.0, float(np.abs(golden).max())):
@@ -88,6 +98,15 @@ def _anatomy(model: Classifier | Borrowed) -> dict[str, Any]:
     return facts | {"subclasses": head.subclasses} if isinstance(head, SubclassHead) else facts
 
 
+def _provenance(config: Mapping[str, Any], file: Path) -> Provenance:
+    said = config.get("provenance", {"classes": None, "silent": True})
+    items: dict[str, dict[str, Tensor]] = {}
+    for key, ids in (read_tensors(file) if file.is_file() else {}).items():
+        use, _, source = key.partition("/")
+        items.setdefault(use, {})[source] = ids
+    return Provenance(None if said["classes"] is None else tuple(said["classes"]), items, said["silent"])
+
+
 def _built(config: Mapping[str, Any], where: str) -> Classifier | Borrowed:
     """The untrained model of an `_anatomy`."""
     kind, shape = MODELS.get(config["model"]), tuple(config["shape"])
@@ -102,12 +121,9 @@ def _built(config: Mapping[str, Any], where: str) -> Classifier | Borrowed:
 
 def _golden_logits(model: Classifier | Borrowed) -> np.ndarray:
     """Logits of a fixed input that depends on nothing but its shape, (GOLDEN_ROWS, C)."""
-    was_training = model.training
-    model.eval()
     input_N = torch.from_numpy(golden_unit((GOLDEN_ROWS, *model.shape)).astype(np.float32))
-    with torch.no_grad():
+    with evaluating(model), torch.no_grad():
         logits_NC = model(input_N.to(model.classifier.weight.device))["logits"]
-    model.train(was_training)
     return logits_NC.float().cpu().numpy()
 
 
@@ -124,6 +140,8 @@ def _card(title: str, config: Mapping[str, Any]) -> str:
         "",
         f"Reads float32 inputs (N, {', '.join(map(str, config['shape']))}) in [0, 1]; gives `logits` and `embedding`.",
     ]
+    if names := config["provenance"]["classes"]:
+        lines += ["", f"Its classes, in the order of the logits: {', '.join(names)}."]
     sections = {"Arguments": config["arguments"], "Lineage": config["lineage"], "Facts": config["extra"]}
     for heading, facts in sections.items():
         if facts:

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from embodkd.core.provenance import Provenance
 from embodkd.core.registry import Registry
 
 MODELS = Registry("model")
@@ -29,6 +30,7 @@ class Classifier(nn.Module):
             raise ValueError(f"a classifier needs at least 2 classes, got {classes}")
         self.shape, self.classes = tuple(shape), int(classes)
         self.arguments: dict[str, Any] = {}
+        self.provenance: Provenance | None = None
 
     def features(self, x: Tensor) -> dict[str, Tensor]:
         """The signals before the last layer, among them `embedding` (N, D)."""

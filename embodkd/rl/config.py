@@ -1,8 +1,46 @@
-"""The settings of PPO; each difference from stable-baselines3's own PPO can be switched off by itself."""
+"""The settings of a training by reinforcement learning, of a teacher's, and of PPO.
+
+Each difference from stable-baselines3's own PPO can be switched off by itself.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopConfig:
+    """How long a training goes on, and how often it is judged and put down. Steps are control steps of all copies.
+
+    target: stop when two evaluations in a row reach this success share; None: never. torch_threads: of the learner.
+    """
+
+    seed: int = 0
+    steps: int = 160_000
+    target: float | None = None
+    evaluate_every: int = 32_768
+    evaluate_episodes: int = 64
+    checkpoint_every: int = 65_536
+    torch_threads: int = 1
+    quiet: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherConfig(LoopConfig):
+    """What a teacher is, and how PPO trains it.
+
+    init: a policy folder to start from instead of a new `network`; its observation statistics stay as they are.
+    network: the options of a policy, and its "name" if it is not an "mlp". critic: the groups that the critic reads.
+    ppo: settings of PPOConfig.
+    """
+
+    init: str | Path | None = None
+    network: Mapping[str, Any] = field(default_factory=dict)
+    critic: tuple[str, ...] = ("proprio", "privileged")
+    ppo: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from embodkd.core.progress import progress
+from embodkd.core.rng import seed_everything
 from embodkd.core.run import RunFolder
-from embodkd.envs import BatchTask
-from embodkd.policies import Policy, session_of
-from embodkd.rl.checkpoint import save
+from embodkd.envs import BatchTask, make_task
+from embodkd.envs.episodes import episode_steps
+from embodkd.policies import Policy, save_policy, session_of, task_record
+from embodkd.rl.checkpoint import restore, save
+from embodkd.rl.config import LoopConfig
 
 if TYPE_CHECKING:
     from embodkd.rl.ppo import PPO
-    from embodkd.rl.residual_ppo import ResidualPPO
-    from embodkd.rl.residual_td3 import ResidualTD3
+    from embodkd.rl.residual.ppo import ResidualPPO
+    from embodkd.rl.residual.td3 import ResidualTD3
 
 # Far from the small seeds that final evaluations use: nothing is judged on an episode that was learned from.
 EVALUATION_SEED = 1_000_000_007
-# (folder in the run, success share): write the actor there.
-Keep = Callable[[str, float], None]
+TRAINING_SEED = 2_000_000_011
 
 
 @dataclass(frozen=True)
-class Summary:
+class Learned:
     """How a training ended. Successes are shares of the fixed evaluation episodes; minutes as in RunFolder."""
 
     steps: int
@@ -39,8 +43,8 @@ class Summary:
 
 
 @dataclass
-class Progress:
-    """What the training loop remembers between evaluations; part of every checkpoint."""
+class Standing:
+    """What the loop remembers between evaluations; part of every checkpoint."""
 
     evaluations: int = 0
     success: float = 0.0
@@ -50,84 +54,103 @@ class Progress:
     next_checkpoint: int = 0
 
 
-def fit(
-    learner: PPO | ResidualPPO | ResidualTD3,
-    actor: Policy,
-    judge: BatchTask,
-    run: RunFolder,
-    record: Progress,
-    keep: Keep,
-    *,
-    label: str,
-    total_steps: int,
-    evaluate_every: int,
-    target: float | None,
-    checkpoint_every: int,
-    quiet: bool,
-) -> Summary:
-    """Learn until `total_steps` control steps, or until two evaluations in a row reach `target`.
+@contextmanager
+def worlds(
+    task: str, copies: int, config: LoopConfig, options: Mapping[str, Any]
+) -> Iterator[tuple[BatchTask, BatchTask]]:
+    """The task to learn in and the one to be judged in, built from `options` of make_task, all else seeded."""
+    torch.set_num_threads(config.torch_threads)
+    seed_everything(config.seed)
+    with (
+        closing(make_task(task, copies, **options)) as world,
+        closing(make_task(task, config.evaluate_episodes, **options)) as judge,
+    ):
+        yield world, judge
 
-    Leaves `policy/` (best success on the fixed episodes, then best return) and `policy_last/` in the run folder.
+
+class Loop:
+    """One training: `learner` improves `actor`, which is judged in `judge` and kept in `run`.
+
+    Goes on from the run's last checkpoint, if there is one. lineage, facts: what a kept policy says of its making.
     """
-    stopped = _is_reached(record, target)
-    with progress(total_steps, label, done=learner.num_timesteps, quiet=quiet) as bar:
-        while learner.num_timesteps < total_steps and not stopped:
-            before = learner.num_timesteps
-            # One iteration. None: stable-baselines3 shall not print; its annotation forgets that it accepts it.
-            learner.learn(1, log_interval=None, reset_num_timesteps=False)  # type: ignore[arg-type]
-            scalars = dict(learner.logger.name_to_value)
-            learner.logger.dump()
-            over = learner.num_timesteps >= total_steps
-            if learner.num_timesteps // evaluate_every > record.evaluations or over:
-                record.evaluations = learner.num_timesteps // evaluate_every
-                scalars |= evaluate(actor, judge, record, target, keep)
-                stopped = _is_reached(record, target)
-            run.log(learner.num_timesteps, **scalars)
-            if learner.num_timesteps >= record.next_checkpoint or over or stopped:
-                record.next_checkpoint = learner.num_timesteps + checkpoint_every
-                save(run, learner, record)
-            shown = {"reward": scalars.get("rollout/ep_rew_mean"), "success": record.success}
-            bar.advance(
-                learner.num_timesteps - before, **{name: float(v) for name, v in shown.items() if v is not None}
-            )
-    keep("policy_last", record.success)
-    return Summary(
-        learner.num_timesteps, record.success, record.best_success, stopped, run.minutes, run.path / "policy"
-    )
 
+    def __init__(
+        self,
+        learner: PPO | ResidualPPO | ResidualTD3,
+        actor: Policy,
+        judge: BatchTask,
+        run: RunFolder,
+        config: LoopConfig,
+        lineage: Mapping[str, Any],
+        facts: Mapping[str, Any],
+    ) -> None:
+        self.learner, self.actor, self.judge, self.run, self.config = learner, actor, judge, run, config
+        self.lineage, self.facts = lineage, facts
+        self.standing = restore(run, learner, Standing)
 
-def evaluate(actor: Policy, judge: BatchTask, record: Progress, target: float | None, keep: Keep) -> dict[str, float]:
-    """Judge the actor on the fixed episodes and keep it if it is the best so far; returns what to log."""
-    success, mean_return = success_and_return(actor, judge)
-    record.success = success
-    record.hits = record.hits + 1 if target is not None and success >= target else 0
-    if (success, mean_return) > (record.best_success, record.best_return):
-        record.best_success, record.best_return = success, mean_return
-        keep("policy", success)
-    return {"evaluation/success": success, "evaluation/return": mean_return}
+    def learn(self, label: str) -> Learned:
+        """Until `config.steps` control steps, or until two evaluations in a row reach `config.target`.
+
+        Leaves `policy/` (best success on the fixed episodes, then best return) and `policy_last/` in the run folder.
+        """
+        learner, config, standing = self.learner, self.config, self.standing
+        with progress(config.steps, label, done=learner.num_timesteps, quiet=config.quiet) as bar:
+            while learner.num_timesteps < config.steps and not self._is_there:
+                before = learner.num_timesteps
+                # One iteration. None: stable-baselines3 shall not print; its annotation forgets that it accepts it.
+                learner.learn(1, log_interval=None, reset_num_timesteps=False)  # type: ignore[arg-type]
+                scalars = dict(learner.logger.name_to_value)
+                learner.logger.dump()
+                over = learner.num_timesteps >= config.steps
+                if learner.num_timesteps // config.evaluate_every > standing.evaluations or over:
+                    standing.evaluations = learner.num_timesteps // config.evaluate_every
+                    scalars |= self.look()
+                self.run.log(learner.num_timesteps, **scalars)
+                if learner.num_timesteps >= standing.next_checkpoint or over or self._is_there:
+                    standing.next_checkpoint = learner.num_timesteps + config.checkpoint_every
+                    save(self.run, learner, standing)
+                shown = {"reward": scalars.get("rollout/ep_rew_mean"), "success": standing.success}
+                bar.advance(
+                    learner.num_timesteps - before, **{name: float(v) for name, v in shown.items() if v is not None}
+                )
+        self._keep("policy_last")
+        return Learned(
+            steps=learner.num_timesteps,
+            success=standing.success,
+            best_success=standing.best_success,
+            stopped_early=self._is_there,
+            minutes=self.run.minutes,
+            policy=self.run.path / "policy",
+        )
+
+    def look(self) -> dict[str, float]:
+        """Judge the actor on the fixed episodes and keep it if it is the best so far; returns what to log."""
+        standing, target = self.standing, self.config.target
+        success, mean_return = success_and_return(self.actor, self.judge)
+        standing.success = success
+        standing.hits = standing.hits + 1 if target is not None and success >= target else 0
+        if (success, mean_return) > (standing.best_success, standing.best_return):
+            standing.best_success, standing.best_return = success, mean_return
+            self._keep("policy")
+        return {"evaluation/success": success, "evaluation/return": mean_return}
+
+    @property
+    def _is_there(self) -> bool:
+        return self.config.target is not None and self.standing.hits >= 2
+
+    def _keep(self, folder: str) -> None:
+        facts = {"steps": self.learner.num_timesteps, "training_success": self.standing.success, **self.facts}
+        task = task_record(self.judge.spec)
+        save_policy(self.run.path / folder, self.actor, task=task, lineage=self.lineage, extra=facts)
 
 
 def success_and_return(policy: Policy, task: BatchTask, seed: int = EVALUATION_SEED) -> tuple[float, float]:
     """Success share and mean return of one deterministic episode per copy of `task`, on seeds seed + i."""
     count = task.num_envs
-    task.reset(np.arange(count, dtype=np.int64) + seed)
-    session = session_of(policy, count)
-    running_N = np.ones(count, bool)
-    success_N = np.zeros(count, bool)
-    return_N = np.zeros(count)
-    action_NA = np.zeros((count, task.spec.action_size), np.float32)
-    for _ in range(task.spec.max_steps):
-        ids = np.flatnonzero(running_N)
-        action_NA[ids] = session.act(task.observe(policy.reads, ids), ids)
-        step = task.step(action_NA)
-        return_N += step.reward * running_N
-        ended_N = running_N & (step.terminated | step.truncated)
-        success_N[ended_N] = step.info["is_success"][ended_N]
-        running_N &= ~ended_N
-        if not running_N.any():
-            break
+    success_N, return_N = np.zeros(count, bool), np.zeros(count)
+    seeds = np.arange(count, dtype=np.int64) + seed
+    for now in episode_steps(task, session_of(policy, count), policy.reads, seeds):
+        return_N[now.ids] += now.step.reward[now.ids]
+        over = now.ids[now.over]
+        success_N[over] = now.step.info["is_success"][over]
     return float(success_N.mean()), float(return_N.mean())
-
-
-def _is_reached(record: Progress, target: float | None) -> bool:
-    return target is not None and record.hits >= 2

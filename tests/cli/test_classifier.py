@@ -157,6 +157,42 @@ def test_a_teacher_of_other_inputs_is_refused(embodkd, here: Path) -> None:
     assert answer.code == 2 and "(1, 8, 8)" in answer.err and "(1, 10, 10)" in answer.err
 
 
+def test_a_teacher_of_other_classes_or_of_another_order_or_task_is_refused_by_name(embodkd, here: Path) -> None:
+    few = [word for word in TINY if word != "data=digits"]
+    assert embodkd("train", "teacher", "data=digits", "data.classes=[0,1,7]", *few, "run=runs/three").code == 0
+    for chosen, shown in (("[7,1,0]", "(7, 1, 0)"), ("[3,8,9]", "(3, 8, 9)")):
+        answer = embodkd("distill", "student", "data=digits", f"data.classes={chosen}", *few, "teacher=runs/three")
+        assert answer.code == 2 and "(0, 1, 7)" in answer.err and shown in answer.err, answer.err
+    answer = embodkd("distill", "student", "data.parity=true", *TINY, "teacher=runs/three", "run=runs/parity")
+    assert answer.code == 2 and "(even, odd)" in answer.err and not (here / "runs/parity").exists()
+
+
+def test_a_teacher_that_has_seen_the_test_is_said_wherever_the_figure_is(embodkd, here: Path) -> None:
+    words = ["data=digits", "budget.updates=5", "quiet=true", "data.validation=100"]
+    assert embodkd("train", "teacher", *words, "data.train=1500", "data_seed=1", "run=runs/seen").code == 0
+    answer = embodkd("distill", "student", *words, "data.train=100", "teacher=runs/seen", "run=runs/student")
+    said = "of these 1,597 items its teachers saw 1,340 in train, 83 in validation"
+    first, *_, figure = answer.out.splitlines()
+    assert answer.code == 0 and said in first and "% of 1597 items" in figure and said in figure
+    assert said in embodkd("evaluate", "runs/student").out
+    assert f"the first: {said}" in embodkd("compare", "policy=runs/student", "against=runs/student").out
+    # Whoever learns from that student has it from the same teacher.
+    assert said in embodkd("distill", "student", *words, "data.train=100", "teacher=runs/student").out
+    assert embodkd("report", "runs/student").code == 0
+    assert f"Beware: {said}." in (here / "runs/student/report.html").read_text()
+    assert "beware" not in embodkd("evaluate", "runs/seen").out
+
+
+def test_a_teacher_of_a_version_that_did_not_say_what_it_saw_is_used_and_said(embodkd, here: Path) -> None:
+    folder = here / "runs/teacher_digits/model"
+    config = json.loads((folder / "config.json").read_text())
+    del config["provenance"]
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "items.safetensors").unlink()
+    answer = embodkd("distill", "student", *TINY, "teacher=runs/teacher_digits", "run=runs/after")
+    assert answer.code == 0 and answer.out.count("saw these items in training is not known") == 2
+
+
 def test_a_product_with_another_head_comes_back_from_its_folder(embodkd, here: Path) -> None:
     from embodkd.models import load_model
 

@@ -20,8 +20,7 @@ from embodkd.evaluation.reproduce.spec import budget_of
 from embodkd.methods import get_method, method_names
 from embodkd.models import MODELS, model_names
 from embodkd.rl.config import STOCK, PPOConfig
-from embodkd.rl.residual_config import ResidualConfig
-from embodkd.rl.residual_td3 import TD3Config
+from embodkd.rl.residual.config import ResidualPPOConfig, TD3Config
 
 ANY = Config("train_teacher")
 
@@ -122,7 +121,7 @@ def test_the_residual_file_holds_the_defaults_of_policy_and_learners() -> None:
     known = parameters(POLICIES.get("residual"))
     own = ("groups", "action_size", "base", "base_arguments", "bounded")
     assert top["residual"] == {k: plain(p.default) for k, p in known.items() if k not in own}
-    assert top["ppo"] == dataclasses.asdict(ResidualConfig())
+    assert top["ppo"] == dataclasses.asdict(ResidualPPOConfig())
     assert top["td3"] == {name: plain(value) for name, value in dataclasses.asdict(TD3Config()).items()}
 
 

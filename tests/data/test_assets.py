@@ -47,7 +47,9 @@ def write_idx(folder):
 
 def check_clothes():
     data = make_data("fashion_mnist", train=20, validation=10, test=20)
-    assert data.shape == (1, 28, 28) and data.classes == 10
+    assert data.shape == (1, 28, 28) and data.classes == 10 and data.names[9] == "ankle boot"
+    published = len(CLOTHES["train_labels"])
+    assert data.items.rows["train"].max() < published <= data.items.rows["test"].min()
     for part, published in ((data.test, "test"), (data.train, "train")):
         images = (part.fields["input"][:, 0] * 255).round().byte().numpy()
         found = {(i.tobytes(), k) for i, k in zip(images, part.fields["label"].tolist(), strict=True)}

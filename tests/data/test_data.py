@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from embodkd.core.source import TensorData
-from embodkd.core.splits import Splits
+from embodkd.core.splits import Items, Splits
 from embodkd.data import DATA, data_names, make_data
 from embodkd.data.digits import load_digits
 
@@ -51,6 +51,39 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_other_parts(name):
         for field, value in first.part(part).fields.items():
             assert torch.equal(value, again.part(part).fields[field])
     assert not torch.equal(first.train.fields["input"], other.train.fields["input"])
+
+
+@pytest.mark.parametrize("name", PACKAGED)
+def test_an_item_is_the_same_picture_whatever_seed_drew_it(name):
+    """And two pictures are two items, as far as nothing altered them."""
+    picture_of, known = {}, 0
+    for data in (get(name), get(name, seed=1)):
+        assert data.names is not None and len(data.names) == data.classes
+        for part in ("train", "validation", "test"):
+            for item, row in zip(data.items.rows[part].tolist(), data.part(part).fields["input"], strict=True):
+                known += item in picture_of
+                assert picture_of.setdefault(item, row.numpy().tobytes()) == row.numpy().tobytes()
+    assert known > 50 or name == "photos", "crops are drawn anew, the others from the same pictures"
+
+
+@pytest.mark.parametrize("name", PACKAGED)
+def test_altered_copies_of_the_test_are_the_items_of_the_test(name):
+    data = get(name)
+    copies = set(data.extra) - set(data.items.pools)
+    assert copies or name == "photos"
+    assert all(torch.equal(data.items.rows[copy], data.items.rows["test"]) for copy in copies)
+
+
+def test_items_are_those_of_the_source_whatever_classes_are_chosen_or_however_they_are_told_apart():
+    images, digit = load_digits()
+    for options in ({"classes": [7, 3]}, {"parity": True}, {}):
+        data = make_data("digits", train=100, **options)
+        items = data.items.rows["test"]
+        assert torch.equal(images[items], data.test.fields["input"])
+        named = [data.names[label] for label in data.test.fields["label"].tolist()]
+        parity = [("even", "odd")[d % 2] for d in digit[items].tolist()]
+        assert named == (parity if "parity" in options else [str(d) for d in digit[items].tolist()])
+    assert make_data("digits_web").items.source == data.items.source
 
 
 @pytest.mark.parametrize("name", PACKAGED)
@@ -143,7 +176,7 @@ def test_strips_of_a_photograph_do_not_meet():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(photos, "photographs", lambda: {"ramp": ramp})
         columns = {
-            part: torch.stack([photos._crop("ramp", strip, 16, rng) for _ in range(200)]) * 255
+            part: torch.stack([photos._crop("ramp", strip, 16, rng)[0] for _ in range(200)]) * 255
             for part, strip in photos.STRIPS.items()
         }
     assert columns["train"].max() < 120 <= columns["validation"].min().round()
@@ -194,6 +227,18 @@ def test_splits_refuse_what_would_spoil_a_measurement(wrong, complaint):
     parts = {"train": part([0, 1]), "validation": part([2]), "test": part([3]), **wrong}
     with pytest.raises(ValueError, match=complaint):
         Splits(**parts, classes=2, shape=(3,))
+
+
+def test_names_and_items_must_fit_the_data():
+    parts = {"train": part([0, 1]), "validation": part([2]), "test": part([3]), "classes": 2, "shape": (3,)}
+    for names in (("a",), ("a", "a"), ("a", "b", "c")):
+        with pytest.raises(ValueError, match="2 classes need as many different names"):
+            Splits(**parts, names=names)
+    rows = {"train": torch.tensor([4, 5]), "validation": torch.tensor([6]), "test": torch.tensor([7])}
+    assert Splits(**parts, items=Items("here", rows)).items.rows["test"].tolist() == [7]
+    for wrong in ({"test": torch.tensor([7, 8])}, {"test": torch.tensor([7.0])}, {"extra": torch.tensor([1])}):
+        with pytest.raises(ValueError, match="items: give int64"):
+            Splits(**parts, items=Items("here", {**rows, **wrong}))
 
 
 def test_an_unlabelled_extra_is_fine_and_parts_are_found_by_name():

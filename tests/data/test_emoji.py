@@ -51,6 +51,15 @@ def test_groups_without_the_components_are_numbered_without_a_gap(drawn):
     assert sum(part.size() for part in data.parts().values()) == 4 * int((torch.arange(CONCEPTS) % 4 != 2).sum())
 
 
+def test_classes_are_called_as_the_set_calls_them_and_a_style_is_an_item_of_its_own(drawn):
+    data = make_data("emoji", label="group", unseen="noto", corruptions={"noise": 1})
+    assert data.names == ("a", "b", "d")
+    for name in ("train", "test", "unseen"):
+        fields = data.part(name).fields
+        assert torch.equal(data.items.rows[name], 4 * fields["concept"] + fields["style"])
+    assert torch.equal(data.items.rows["noise"], data.items.rows["test"]) and not data.items.pools
+
+
 def test_pictures_keep_their_labels(drawn):
     data = make_data("emoji", label="subgroup", corruptions={"noise": 1})
     assert data.classes == 12

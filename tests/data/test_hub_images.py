@@ -1,6 +1,7 @@
 """Image data sets of the hub: read from their parquet files, or blank ones of the same shape."""
 
 import io
+import json
 
 import numpy as np
 import pytest
@@ -71,6 +72,30 @@ def test_files_are_read_in_order_with_their_pixels(folder):
     for part in (data.train, data.validation):
         ids = part.fields["sample_id"].numpy()
         assert np.array_equal((part.fields["input"] * 255).round().byte().permute(0, 2, 3, 1).numpy(), images[ids])
+
+
+def test_a_picture_is_the_same_item_in_another_folder_and_classes_are_called_as_the_files_call_them(folder, tmp_path):
+    import pyarrow
+    from pyarrow import parquet
+
+    path, _, _ = folder
+    options = {"image": "picture", "label": "kind", "validation": 8}
+    plain = make_data("hub_images", repo=str(path), **options)
+    assert plain.names == ("class 0", "class 1", "class 2", "class 3")
+    (tmp_path / "other").mkdir()
+    features = {"kind": {"names": ["cat", "dog", "ant", "bee"], "_type": "ClassLabel"}}
+    said = json.dumps({"info": {"features": features}})
+    for file in sorted((path / "data").glob("*.parquet")):
+        # The same rows the other way round, and the names beside them.
+        table = parquet.read_table(file)
+        turned = table.take(pyarrow.array(range(len(table))[::-1])).replace_schema_metadata({"huggingface": said})
+        parquet.write_table(turned, tmp_path / "other" / file.name)
+    other = make_data("hub_images", 1, repo=str(tmp_path / "other"), **options)
+    assert other.names == ("cat", "dog", "ant", "bee")
+    rows = [data.items.rows for data in (plain, other)]
+    assert set(rows[0]["test"].tolist()) == set(rows[1]["test"].tolist())
+    both = [set(torch.cat([r["train"], r["validation"]]).tolist()) for r in rows]
+    assert both[0] == both[1] and len(both[0]) == 40 and plain.items.source == other.items.source
 
 
 def test_wrong_columns_and_missing_files_are_named(folder, tmp_path):

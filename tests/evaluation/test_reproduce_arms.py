@@ -138,6 +138,17 @@ def test_a_metric_may_be_a_measure_of_another_part(table) -> None:
         table(lambda content: content.update(metric="nll@nose"))
 
 
+def test_a_metric_that_only_the_method_measures_is_that_of_the_arms(table, monkeypatch) -> None:
+    from embodkd.evaluation.reproduce.show import as_text
+    from embodkd.methods import get_method
+
+    monkeypatch.setattr(get_method("kd"), "measures", lambda self, *given: {"size": 7.0}, raising=False)
+    result, _ = table(lambda content: content.update(metric="size"))
+    assert [arm["values"] for arm in result["arms"].values()] == [[7.0, 7.0]] * 2
+    assert result["teachers"]["teacher"]["mean"] is None and result["teachers"]["teacher"]["values"] == []
+    assert "not measured" in as_text(result)
+
+
 def test_a_corrupted_teacher_is_wrong_on_its_share_of_the_training_samples_only(table, tmp_path) -> None:
     table(lambda content: content["teachers"]["teacher"].update(corrupt={"share": 0.3}), seeds=[0])
     known = tables.read(tmp_path / "toy.yaml")

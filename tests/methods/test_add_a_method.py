@@ -73,6 +73,7 @@ PROPERTIES = (
     shared.test_a_batch_in_two_pieces_gives_the_same_update,
     shared.test_a_missing_teacher_is_one_clear_error,
     shared.test_a_teacher_of_other_classes_is_one_clear_error,
+    shared.test_a_teacher_of_the_same_classes_in_another_order_is_one_error_that_names_both_lists,
     shared.test_a_loss_that_is_not_a_number_names_its_term,
 )
 

@@ -17,6 +17,7 @@ from rows import ROWS, C, Row
 from torch import Tensor, nn
 from toy import fingerprint
 
+from embodkd.core.provenance import Provenance
 from embodkd.core.recipe import Context, Optimiser, Player, Recipe, Stage
 from embodkd.core.role import Role
 from embodkd.core.run import RunFolder
@@ -272,6 +273,24 @@ def test_a_teacher_of_other_classes_is_one_clear_error(name: str) -> None:
     if row.teachers and not row.ignores_classes:
         with pytest.raises(ValueError, match="class"):
             tried(name, row, teacher_classes=C + 1)
+
+
+@every_row
+def test_a_teacher_of_the_same_classes_in_another_order_is_one_error_that_names_both_lists(name: str) -> None:
+    row = ROWS[name]
+    names = ("a", "b", "c")
+    data = dataclasses.replace(row.data(), names=names)
+
+    def knows(classes: tuple[str, ...]) -> Tried:
+        def change(model: nn.Module) -> None:
+            model.provenance = Provenance(classes)
+
+        return tried(name, row, data=data, change=change)
+
+    knows(names)
+    if row.teachers and not row.ignores_classes:
+        with pytest.raises(ValueError, match=r"\(c, b, a\).*\(a, b, c\)"):
+            knows(names[::-1])
 
 
 def broken(model: nn.Module) -> None:

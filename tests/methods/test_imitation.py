@@ -145,7 +145,7 @@ def test_a_student_with_a_loss_of_its_own_is_judged_by_it_and_takes_the_teachers
             assert actions_NHA.shape[1:] == (1, self(obs).shape[1])
             return (self(obs) - actions_NHA[:, 0]).abs().mean(1)
 
-    student = Own()
+    student = Own(dropout=0.0)
     stage = get_method("dagger")().recipe(student, Teacher(), ToyTask(4)).stages[0]
     (player,) = stage.players
     stage.source.refill(0)
@@ -153,3 +153,16 @@ def test_a_student_with_a_loss_of_its_own_is_judged_by_it_and_takes_the_teachers
     assert student.seen.shape == (4 * ToyTask(4).spec.max_steps, batch["target"].shape[1])
     expected = student.loss(batch, batch["target"].unsqueeze(1))
     torch.testing.assert_close(player.terms(batch, player.train.signals(batch))["imitate"], expected)
+
+
+def test_a_loaded_student_with_a_loss_of_its_own_learns_in_training_mode_and_is_put_back():
+    class Own(Student):
+        def loss(self, obs, actions_NHA):
+            return (self(obs) - actions_NHA[:, 0]).abs().mean(1)
+
+    student = Own(dropout=0.5).eval()
+    stage = get_method("dagger")().recipe(student, Teacher(), ToyTask(4)).stages[0]
+    stage.source.refill(0)
+    batch, role = stage.source.gather(np.arange(5), 0), stage.players[0].train
+    assert not torch.equal(role.signals(batch)["imitate"], role.signals(batch)["imitate"])
+    assert not any(module.training for module in student.modules())

@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rows import C, blobs, budget, large, small
 
+from embodkd.core.recipe import Context
 from embodkd.core.source import TensorData
 from embodkd.core.splits import Splits
 from embodkd.core.terms import cross_entropy, soft_cross_entropy
@@ -12,6 +15,7 @@ from embodkd.core.trainer import Trainer
 from embodkd.methods import get_method
 
 RAD = get_method("robust_active")
+CONTEXT = Context(None, 0, torch.device("cpu"))
 
 
 def trained(data, **keys):
@@ -69,3 +73,37 @@ def test_a_share_of_the_pool_is_a_number_of_queries():
 def test_too_many_queries_are_an_error():
     with pytest.raises(ValueError, match="has 30"):
         RAD(queries=31).recipe(small(), large(), blobs(unlabelled=30), budget=budget())
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(1e-6, 1.0), min_size=40, max_size=60).map(np.array), st.integers(1, 19))
+def test_by_default_it_draws_among_more_candidates_than_it_asks_about(gain, queries):
+    chance = RAD(queries=queries).chances(gain, queries)
+    assert np.count_nonzero(chance) > 2 * queries and chance.sum() == pytest.approx(queries)
+    assert not np.array_equal(chance, RAD(selection="greedy").chances(gain, queries))
+
+
+@pytest.mark.parametrize(
+    ("keys", "word"),
+    [
+        ({"queries": 10, "cost": 2.0}, "less than the 10 queries.*margin sampling"),
+        ({"queries": 0.5, "cost": 2.0}, "less than the 15 queries"),
+        ({"queries": 10, "rounds": 2}, "20 needs more candidates.*last round has 20"),
+        ({"queries": 5, "cost": 30.0}, "30 needs more candidates.*uniform"),
+    ],
+)
+def test_a_cost_at_which_it_would_be_another_method_is_an_error(keys, word):
+    with pytest.raises(ValueError, match=word):
+        RAD(**keys).recipe(small(), large(), blobs(unlabelled=30), budget=budget())
+    other = RAD(**{**keys, "selection": "greedy"})
+    assert other.recipe(small(), large(), blobs(unlabelled=30), budget=budget()).stages
+
+
+@pytest.mark.parametrize(("selection", "most"), [("rad", 30), ("greedy", 7), ("uniform", 30)])
+def test_facts_say_among_how_many_the_last_round_drew(selection, most):
+    data = blobs(unlabelled=30)
+    torch.manual_seed(0)
+    recipe = RAD(queries=7, selection=selection).recipe(small(), large(), data, budget=budget())
+    Trainer(quiet=True).fit(recipe)
+    found = recipe.stages[2](CONTEXT)
+    assert 14 < found["candidates"] <= most if selection == "rad" else found["candidates"] == most

@@ -8,7 +8,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from embodkd.core.borrowed import Borrowed, borrow
+from embodkd.core.provenance import Provenance
 from embodkd.core.source import TensorData
+from embodkd.data import make_data
 from embodkd.models import load_model, make_model, model_names, save_model
 
 OPTIONS = {
@@ -62,6 +64,23 @@ def test_folder_holds_weights_json_and_card_only(saved):
     assert sorted(p.name for p in saved.iterdir()) == ["README.md", "config.json", "model.safetensors"]
     card = (saved / "README.md").read_text()
     assert card.startswith("---\n") and "- teacher: `t`" in card
+
+
+def test_names_and_items_travel_with_the_model_and_an_older_folder_is_silent(tmp_path):
+    data = make_data("digits", train=60, validation=40, classes=[7, 3, 1])
+    model = make_model("mlp", (1, 8, 8), 3)
+    model.provenance = Provenance.of(data)
+    folder = save_model(tmp_path / "m", model)
+    again = load_model(save_model(tmp_path / "again", load_model(folder)[0]))[0].provenance
+    assert again.classes == ("7", "3", "1") and not again.silent
+    for use, part in (("train", "train"), ("validation", "validation"), ("test", "test")):
+        assert torch.equal(again.items[use][data.items.source], data.items.rows[part].sort().values)
+    assert "in the order of the logits: 7, 3, 1" in (folder / "README.md").read_text()
+    config = json.loads((folder / "config.json").read_text())
+    del config["provenance"]
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "items.safetensors").unlink()
+    assert load_model(folder)[0].provenance == Provenance(silent=True)
 
 
 def test_loading_leaves_the_random_stream_alone(saved):

@@ -5,9 +5,9 @@ import torch
 from embodkd.policies import make_policy, residual_on
 from reach_task import Reach
 
-from embodkd.rl.residual_config import ResidualConfig
-from embodkd.rl.residual_env import ResidualEnv
-from embodkd.rl.residual_ppo import ResidualPPO
+from embodkd.rl.residual.config import ResidualPPOConfig
+from embodkd.rl.residual.env import ResidualEnv
+from embodkd.rl.residual.ppo import ResidualPPO
 
 
 def make_base(horizon=4, shift=0.14, fitted=False):
@@ -34,11 +34,8 @@ def make_base(horizon=4, shift=0.14, fitted=False):
 def make_learner(num_envs=16, base=None, every=1, alpha=0.3, iterations=100, seed=0, fine_tune=False, **settings):
     torch.manual_seed(seed)
     policy = residual_on(base or make_base(), every=every, alpha=alpha, fine_tune=fine_tune)
-    config = ResidualConfig(**{"num_envs": num_envs, "epochs": 2, "minibatches": 2, **settings})
-    env = ResidualEnv(
-        Reach(num_envs), policy, seed=seed, gamma=config.gamma, hold=config.mask, look_at_end=config.bootstrap
-    )
-    return ResidualPPO(env, config, iterations, seed)
+    config = ResidualPPOConfig(**{"num_envs": num_envs, "epochs": 2, "minibatches": 2, **settings})
+    return ResidualPPO(ResidualEnv(Reach(num_envs), policy, config, seed), config, iterations, seed)
 
 
 def learn(learner, iterations=1, **more):

@@ -11,8 +11,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from embodkd.rl.advantages import standardise, until_done
 from embodkd.rl.loop import success_and_return
-from embodkd.rl.residual_config import ResidualConfig, rate_factor
-from embodkd.rl.residual_env import SEEN
+from embodkd.rl.residual.config import ResidualPPOConfig, rate_factor
+from embodkd.rl.residual.env import SEEN
 
 
 class AfterCollection(BaseCallback):
@@ -243,7 +243,7 @@ def test_sizes_of_the_card(inputs, critic, total):
     from embodkd.policies import make_policy
 
     from embodkd.core.group import GroupFacts
-    from embodkd.rl.residual_net import ResidualActorCritic
+    from embodkd.rl.residual.net import ResidualActorCritic
 
     learner = make_learner()
     groups = {
@@ -252,7 +252,7 @@ def test_sizes_of_the_card(inputs, critic, total):
     }
     policy = make_policy("residual", groups, 10, base="mlp_chunk", base_arguments={"width": 8})
     spaces = (learner.observation_space, learner.action_space)
-    net = ResidualActorCritic(*spaces, lambda _: 0.0, residual=policy, config=ResidualConfig())
+    net = ResidualActorCritic(*spaces, lambda _: 0.0, residual=policy, config=ResidualPPOConfig())
     assert sum(p.numel() for p in net.critic.parameters()) == critic
     assert sum(p.numel() for p in net.parameters()) == total
 
@@ -319,6 +319,6 @@ def test_a_reward_that_is_not_finite_stops_the_training():
 
 def test_mistakes_are_explained():
     with pytest.raises(ValueError, match="at least 1"):
-        ResidualConfig(epochs=0)
+        ResidualPPOConfig(epochs=0)
     with pytest.raises(ValueError, match=r"minibatches=4 is more than ppo\.num_envs=2"):
-        ResidualConfig(num_envs=2)
+        ResidualPPOConfig(num_envs=2)

@@ -1,16 +1,20 @@
 """TD3 on a frozen base: it starts as the base, leaves it alone, learns what the base lacks."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 from embodkd.policies import residual_on
 from reach_task import Reach
 from residual_parts import learn, make_base, weights
+from stable_baselines3 import TD3
 from torch import nn
 
 from embodkd.rl.loop import success_and_return
-from embodkd.rl.residual_stream import ResidualStream
-from embodkd.rl.residual_td3 import ResidualTD3, TD3Config
+from embodkd.rl.residual.config import TD3Config
+from embodkd.rl.residual.stream import ResidualStream
+from embodkd.rl.residual.td3 import ResidualTD3
 
 SMALL = {"num_envs": 16, "steps": 12, "every": 4, "batch_size": 64, "warmup": 192, "critic_warmup": 192}
 
@@ -67,18 +71,38 @@ def test_a_cautious_critic_believes_nothing_of_a_correction_before_it_has_seen_a
             assert torch.equal(one, two)
 
 
+def test_without_our_additions_it_is_stable_baselines3s_td3():
+    """The same weights, bit for bit, after the same iterations of the parent's own updates."""
+    ours, stock = (make_learner(penalty=0.0, policy_delay=3, critic_warmup=0) for _ in range(2))
+    config, generator = stock.config, (torch.get_rng_state(), np.random.get_state())
+    # what the parent reads in place of our settings
+    stock.tau, stock.policy_delay = config.tau, config.policy_delay
+    stock.target_policy_noise, stock.target_noise_clip = config.target_noise, 2 * config.target_noise
+    stock.critic.optimizer.param_groups[0]["lr"] = config.critic_rate
+    stock._update_learning_rate = lambda optimisers: None
+    stock.train = lambda gradient_steps, batch_size: TD3.train(stock, gradient_steps, batch_size)
+    for learner in (ours, stock):
+        torch.set_rng_state(generator[0])
+        np.random.set_state(generator[1])
+        learn(learner, 2)
+    assert ours._n_updates == stock._n_updates == 96
+    assert torch.equal(weights(ours.policy), weights(stock.policy))
+    assert not torch.equal(weights(ours.actor), weights(make_learner().actor))
+
+
 @pytest.mark.parametrize("cautious", [False, True])
 def test_the_actor_climbs_one_value_less_the_mean_square_of_its_corrections(cautious):
-    learners = [make_learner(penalty=penalty, cautious=cautious) for penalty in (0.0, 0.5)]
-    free, priced = (learner.critic for learner in learners)
-    seen_NS, action_NA = torch.rand(7, learners[0].env.policy.seen_size), torch.rand(7, 10)
-    price_N1 = 0.5 * action_NA.square().sum(1, keepdim=True) / 10
-    for one, other in zip(free.parameters(), priced.parameters(), strict=True):
-        assert torch.equal(one, other)
-    values = free(seen_NS, action_NA)
+    learner = learn(make_learner(penalty=0.5, cautious=cautious, actor_rate=1e-3, policy_delay=1), 2)
+    batch = learner.replay_buffer.sample(32)
+    before = copy.deepcopy(learner.actor)
+    found = learner._update(batch)
+    # the critics have moved before the actor looks at them, and the actor's loss is of what it was before its step
+    correction_NA = before(batch.observations)
+    values = learner.critic(batch.observations, correction_NA)
     climbed_N1 = torch.minimum(*values) if cautious else values[0]
-    torch.testing.assert_close(priced.q1_forward(seen_NS, action_NA), climbed_N1 - price_N1)
-    assert torch.equal(priced(seen_NS, action_NA)[0], free(seen_NS, action_NA)[0])
+    price_N = 0.5 * correction_NA.square().sum(1) / 10
+    assert found["actor_loss"] == pytest.approx(-(climbed_N1[:, 0] - price_N).mean().item(), abs=1e-6)
+    assert not torch.equal(weights(before), weights(learner.actor))
 
 
 def test_stored_steps_are_what_happened():

@@ -5,7 +5,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from embodkd.rl.rewarded_buffer import KEPT, RewardedBuffer
+from embodkd.rl.residual.rewarded import KEPT, RewardedBuffer
 
 COPIES, STEPS = 5, 60
 
@@ -81,7 +81,7 @@ def test_without_any_it_draws_as_stable_baselines3_does(share):
 
 def test_it_can_be_filled_again_from_its_steps(full):
     other = make()
-    other.fill({name: getattr(full, name)[: full.pos].copy() for name in KEPT})
+    other.take_over({name: getattr(full, name)[: full.pos].copy() for name in KEPT})
     assert other.pos == full.pos and other.rewarded.pos == full.rewarded.pos
     for name in KEPT:
         np.testing.assert_array_equal(getattr(other.rewarded, name), getattr(full.rewarded, name))

@@ -14,36 +14,37 @@ from embodkd.policies import load_policy, make_policy, save_policy, task_record
 from line_task import Line
 
 from embodkd.core.run import RunFolder
-from embodkd.rl import loop, train
+from embodkd.rl import loop
+from embodkd.rl.config import TeacherConfig
 from embodkd.rl.train import train_teacher
 
 PPO = {"num_envs": 32, "n_steps": 8, "minibatch": 128}
 SMALL = {
-    "total_steps": 3072,
+    "steps": 3072,
     "ppo": PPO,
-    "policy_options": {"hidden": [16]},
+    "network": {"hidden": [16]},
     "evaluate_every": 1024,
     "evaluate_episodes": 4,
     "checkpoint_every": 512,
-    "threads": 1,
     "quiet": True,
 }
-LINE = {**SMALL, "total_steps": 4096, "ppo": {**PPO, "learning_rate": 3e-3}, "evaluate_episodes": 16}
+LINE = {**SMALL, "steps": 4096, "ppo": {**PPO, "learning_rate": 3e-3}, "evaluate_episodes": 16}
 
 CHILD = """
 import json, sys
 from embodkd.core.run import RunFolder
+from embodkd.rl.config import TeacherConfig
 from embodkd.rl.train import train_teacher
 settings = json.loads(sys.argv[2])
 with RunFolder.open(sys.argv[1], settings, resume=True) as run:
-    train_teacher("peg_hole", run, seed=3, **settings)
+    train_teacher("peg_hole", run, TeacherConfig(seed=3, **settings), threads=1)
 """
 
 
 @pytest.fixture
 def line(monkeypatch):
     """Lets train_teacher train on the toy task."""
-    monkeypatch.setattr(train, "make_task", lambda name, num_envs, **_: Line(num_envs))
+    monkeypatch.setattr(loop, "make_task", lambda name, num_envs, **_: Line(num_envs))
 
 
 def child(folder):
@@ -92,7 +93,7 @@ def _metrics(folder):
 
 def test_keeps_best_and_last_and_says_what_happened(tmp_path, line):
     with RunFolder.open(tmp_path / "run", {}) as run:
-        summary = train_teacher("line", run, **LINE)
+        summary = train_teacher("line", run, TeacherConfig(**LINE))
         rows = run.metrics()
     assert summary.steps == 4096
     evaluations = [r["evaluation/success"] for r in rows if "evaluation/success" in r]
@@ -111,23 +112,23 @@ def test_keeps_best_and_last_and_says_what_happened(tmp_path, line):
 def test_stops_after_two_good_evaluations_in_a_row_and_stays_stopped(tmp_path, line):
     settings = {**LINE, "target": 0.0}
     with RunFolder.open(tmp_path / "run", {}) as run:
-        summary = train_teacher("line", run, **settings)
+        summary = train_teacher("line", run, TeacherConfig(**settings))
         run.finish(minutes=summary.minutes)
     assert summary.stopped_early and summary.steps == 2048
     before = files(tmp_path / "run")
     with RunFolder.open(tmp_path / "run", {}, resume=True) as run:
-        again = train_teacher("line", run, **settings)
+        again = train_teacher("line", run, TeacherConfig(**settings))
     assert again.steps == 2048 and again.minutes == summary.minutes > 0
     assert files(tmp_path / "run") == before
 
 
 def test_minutes_are_those_of_all_processes(tmp_path, line):
     with RunFolder.open(tmp_path / "run", {}) as run:
-        train_teacher("line", run, **LINE)
+        train_teacher("line", run, TeacherConfig(**LINE))
     state = tmp_path / "run" / "checkpoints" / "step_4096" / "state.json"
     state.write_text(json.dumps({**json.loads(state.read_text()), "minutes": 90.0}))
     with RunFolder.open(tmp_path / "run", {}, resume=True) as run:
-        assert 90 < train_teacher("line", run, **LINE).minutes < 92
+        assert 90 < train_teacher("line", run, TeacherConfig(**LINE)).minutes < 92
 
 
 def test_a_student_is_improved_from_its_folder_with_its_own_statistics(tmp_path, line):
@@ -137,7 +138,7 @@ def test_a_student_is_improved_from_its_folder_with_its_own_statistics(tmp_path,
     student.update_statistics(task.observe(student.reads))
     folder = save_policy(tmp_path / "student", student, task=task_record(task.spec), lineage={"method": "dagger"})
     with RunFolder.open(tmp_path / "run", {}) as run:
-        train_teacher("line", run, init=folder, **LINE)
+        train_teacher("line", run, TeacherConfig(init=folder, **LINE))
     tuned, meta = load_policy(tmp_path / "run" / "policy_last")
     assert tuned.reads == ("proprio",)
     assert (tuned.normaliser.mean == student.normaliser.mean).all()
@@ -152,19 +153,19 @@ def test_a_policy_of_another_task_or_none_at_all_is_refused(tmp_path, line):
     peg.close()
     with RunFolder.open(tmp_path / "run", {}) as run:
         with pytest.raises(ValueError, match=r"init=.*was made for task 'peg_hole', not for 'line'"):
-            train_teacher("line", run, init=folder, **LINE)
+            train_teacher("line", run, TeacherConfig(init=folder, **LINE))
         with pytest.raises(ValueError, match="no such policy folder"):
-            train_teacher("line", run, init=tmp_path / "nothing", **LINE)
+            train_teacher("line", run, TeacherConfig(init=tmp_path / "nothing", **LINE))
 
 
 def test_wrong_settings_are_named(tmp_path, line):
     with RunFolder.open(tmp_path / "run", {}) as run:
         with pytest.raises(ValueError, match="did you mean 'epochs'"):
-            train_teacher("line", run, **{**LINE, "ppo": {"epoch": 3}})
+            train_teacher("line", run, TeacherConfig(**{**LINE, "ppo": {"epoch": 3}}))
         with pytest.raises(ValueError, match="did you mean privileged"):
-            train_teacher("line", run, critic_groups=("priviledged",), **LINE)
+            train_teacher("line", run, TeacherConfig(critic=("priviledged",), **LINE))
         with pytest.raises(ValueError, match="did you mean 'hidden'"):
-            train_teacher("line", run, **{**LINE, "policy_options": {"hiden": [8]}})
+            train_teacher("line", run, TeacherConfig(**{**LINE, "network": {"hiden": [8]}}))
 
 
 def test_evaluation_ends_with_each_episode():

@@ -9,13 +9,17 @@ from reach_task import Reach
 from residual_parts import make_base
 
 from embodkd.core.run import RunFolder
-from embodkd.rl import loop, train_residual
+from embodkd.rl import loop
 from embodkd.rl.loop import success_and_return
+from embodkd.rl.residual.config import LEARNERS, ResidualConfig
+from embodkd.rl.residual.ppo import ResidualPPO
+from embodkd.rl.residual.td3 import ResidualTD3
+from embodkd.rl.residual.train import train_residual
 
 ITERATION = 16 * 12
 SETTINGS = {
     "learner": "ppo",
-    "total_steps": 6 * ITERATION,
+    "steps": 6 * ITERATION,
     "ppo": {"num_envs": 16, "epochs": 2, "minibatches": 2, "actor_warmup": 1, "normalise_rewards": True},
     "td3": {
         "num_envs": 16,
@@ -38,7 +42,7 @@ SETTINGS = {
 @pytest.fixture(autouse=True)
 def reach(monkeypatch):
     """Lets train_residual train on the toy task."""
-    monkeypatch.setattr(train_residual, "make_task", lambda name, num_envs, **_: Reach(num_envs))
+    monkeypatch.setattr(loop, "make_task", lambda name, num_envs, **_: Reach(num_envs))
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +54,7 @@ def base(tmp_path_factory):
 
 def train(folder, base, resume=False, **changed):
     with RunFolder.open(folder, {}, resume=resume) as run:
-        return train_residual.train_residual("reach", run, base=base, **{**SETTINGS, **changed}), run.metrics()
+        return train_residual("reach", run, ResidualConfig(base=base, **{**SETTINGS, **changed})), run.metrics()
 
 
 def files(folder):
@@ -82,10 +86,10 @@ def test_keeps_best_and_last_and_starts_with_what_the_base_can_do(tmp_path, base
 
 
 @pytest.mark.parametrize("iterations", [1, 3, 4])
-@pytest.mark.parametrize("learner", train_residual.LEARNERS)
+@pytest.mark.parametrize("learner", LEARNERS)
 def test_interrupted_anywhere_it_ends_in_the_same_bits(tmp_path, base, monkeypatch, learner, iterations):
     train(tmp_path / "whole", base, learner=learner)
-    kind = {"ppo": train_residual.ResidualPPO, "td3": train_residual.ResidualTD3}[learner]
+    kind = {"ppo": ResidualPPO, "td3": ResidualTD3}[learner]
     learn, done = kind.learn, []
 
     def stop(learner, *args, **more):
@@ -97,7 +101,7 @@ def test_interrupted_anywhere_it_ends_in_the_same_bits(tmp_path, base, monkeypat
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "cut", base, learner=learner)
     monkeypatch.undo()
-    monkeypatch.setattr(train_residual, "make_task", lambda name, num_envs, **_: Reach(num_envs))
+    monkeypatch.setattr(loop, "make_task", lambda name, num_envs, **_: Reach(num_envs))
     train(tmp_path / "cut", base, resume=True, learner=learner)
     assert files(tmp_path / "cut") == files(tmp_path / "whole")
     assert metrics(tmp_path / "cut") == metrics(tmp_path / "whole")

@@ -28,6 +28,8 @@ def as_text(result: Mapping[str, Any]) -> str:
 
 
 def _number(arm: Mapping[str, Any]) -> str:
+    if arm["mean"] is None:
+        return "not measured"
     interval = "" if arm["ci95"] is None else f" ({_short(arm['ci95'][0])} to {_short(arm['ci95'][1])})"
     return f"{_short(arm['mean'])}{interval}"
 

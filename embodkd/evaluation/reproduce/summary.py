@@ -60,18 +60,20 @@ def summarise(table: Table, rows: Rows, seeds: Sequence[int], arms: Sequence[str
 
 
 def _shown(table: Table, of_seed: Mapping[int, Mapping[str, Any]], seeds: Sequence[int], **more: Any) -> dict[str, Any]:
-    """One arm: its metric over the seeds with an interval, and every measure."""
+    """One arm or teacher: its metric over the seeds with an interval, and every measure."""
     names = of_seed[seeds[0]]["measures"]
-    if table.metric not in names:
+    # What a method measures by itself is measured of arms only: then a teacher has no value.
+    if table.metric not in names and "role" in more:
         raise ValueError(f"metric {table.metric!r} is not measured: {near(table.metric, names)}")
     measures = {name: [of_seed[seed]["measures"][name] for seed in seeds] for name in names}
-    mean, *interval = t_interval(measures[table.metric])
+    values = measures.get(table.metric, [])
+    mean, *interval = t_interval(values) if values else (None, None)
     return {
         **more,
         "seeds": list(seeds),
-        "values": measures[table.metric],
+        "values": values,
         "mean": mean,
-        "ci95": _finite(interval),
+        "ci95": _finite(interval) if values else None,
         "measures": measures,
         "minutes": math.fsum(of_seed[seed]["minutes"] for seed in seeds),
     }

@@ -13,10 +13,11 @@ from typing import Any
 from torch import nn
 
 from embodkd.core.manifest import versions
+from embodkd.core.provenance import Provenance
 from embodkd.core.recipe import Recipe
 from embodkd.core.rng import seed_everything
 from embodkd.core.splits import Splits
-from embodkd.core.teachers import Teachers
+from embodkd.core.teachers import Teachers, by_name
 from embodkd.data import make_data
 from embodkd.evaluation.reproduce.code import code_digest
 from embodkd.evaluation.reproduce.spec import Config, Training
@@ -43,9 +44,13 @@ def assemble(training: Training, seed: int, teacher: Callable[[Training], nn.Mod
     seed_everything(own)
     model = make_model(_name(training.model, training.name), data.shape, data.classes, **_options(training.model))
     method = training.build_method()
-    if method is None:
-        return Assembled(data, None, given, Recipe((), model))
-    return Assembled(data, method, given, method.recipe(model, given, data, seed=own, budget=training.build_budget()))
+    recipe = (
+        Recipe((), model)
+        if method is None
+        else method.recipe(model, given, data, seed=own, budget=training.build_budget())
+    )
+    recipe.product.provenance = Provenance.of(data, by_name(given).values())
+    return Assembled(data, method, given, recipe)
 
 
 def teachers_of(training: Training, teacher: Callable[[Training], nn.Module]) -> Teachers:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from embodkd.policies import ResidualPolicy
 from embodkd.policies.residual import last_linear, relu_layers
 from embodkd.rl.gaussian import GaussianActorCritic
-from embodkd.rl.residual_config import ResidualConfig
-from embodkd.rl.residual_env import SEEN
+from embodkd.rl.residual.config import ResidualPPOConfig
+from embodkd.rl.residual.env import SEEN
 
 
 class ResidualActorCritic(GaussianActorCritic):
@@ -29,7 +29,7 @@ class ResidualActorCritic(GaussianActorCritic):
         lr_schedule: Schedule,
         *,
         residual: ResidualPolicy,
-        config: ResidualConfig,
+        config: ResidualPPOConfig,
         use_sde: bool = False,
     ) -> None:
         if use_sde:

@@ -18,16 +18,16 @@ from torch import Tensor
 
 from embodkd.rl.advantages import clipped_loss, divergence_estimate, standardise, until_done
 from embodkd.rl.checkpoint import load_slots, slots, under
-from embodkd.rl.residual_config import ResidualConfig, rate_factor
-from embodkd.rl.residual_env import SEEN, ResidualEnv
-from embodkd.rl.residual_net import ResidualActorCritic
+from embodkd.rl.residual.config import ResidualPPOConfig, rate_factor
+from embodkd.rl.residual.env import SEEN, ResidualEnv
+from embodkd.rl.residual.net import ResidualActorCritic
 from embodkd.rl.rollout_buffer import Minibatch, RolloutTensors
 
 REWARD_LIMIT = 5.0
 
 
 class ResidualPPO(StockPPO):
-    """Each iteration runs one whole episode in all copies, from fresh seeds, and learns from it: see ResidualConfig.
+    """Each iteration runs one whole episode in all copies, from fresh seeds, and learns from it: see ResidualPPOConfig.
 
     iterations: how many there will be, for the learning rates. Steps are counted as control steps of all copies.
     """
@@ -35,7 +35,7 @@ class ResidualPPO(StockPPO):
     policy: ResidualActorCritic
     rollout_buffer: RolloutTensors
 
-    def __init__(self, env: ResidualEnv, config: ResidualConfig, iterations: int, seed: int = 0) -> None:
+    def __init__(self, env: ResidualEnv, config: ResidualPPOConfig, iterations: int, seed: int = 0) -> None:
         self.config, self.iterations = config, iterations
         self.iteration = 0
         self.reward_statistics = RunningMeanStd()

@@ -58,8 +58,8 @@ class RewardedBuffer(NStepReplayBuffer):
         parts: Any = super().sample(batch_size - chosen, env), self.rewarded.sample(chosen, env)
         return ReplayBufferSamples(*(torch.cat(pair) for pair in zip(*parts, strict=True)))
 
-    def fill(self, rows: dict[str, np.ndarray]) -> None:
-        """Take over all steps of another buffer, KEPT -> (T, N, ...), into an empty one."""
+    def take_over(self, rows: dict[str, np.ndarray]) -> None:
+        """All steps of another buffer, KEPT -> (T, N, ...); this one is empty before."""
         for name in KEPT:
             getattr(self, name)[: len(rows[name])] = rows[name]
         self.pos = len(rows["dones"])

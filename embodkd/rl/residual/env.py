@@ -12,6 +12,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 from embodkd.envs import BatchTask
 from embodkd.envs.doors.sb3 import TaskVecEnv
 from embodkd.policies import ResidualPolicy
+from embodkd.rl.residual.config import ResidualPPOConfig
 
 SEEN = "seen"
 # stable-baselines3 asks for finite bounds; a correction has none.
@@ -22,24 +23,14 @@ class ResidualEnv(TaskVecEnv):
     """What PPO acts in: it sees `policy.seen` and chooses the correction of the base's next `policy.every` actions.
 
     `reset` starts all copies together; an episode is `decisions` steps in each of them, and one that is over before
-    stays done. Nothing resets by itself. hold: such a copy keeps its last action and is not looked at any more, so
-    the base has nothing to do there. look_at_end: also observe the state after the last step. Rewards within one
-    decision are added up, discounted by `gamma` per control step.
+    stays done. Nothing resets by itself. config.mask: such a copy keeps its last action and is not looked at any more,
+    so the base has nothing to do there. config.bootstrap: also observe the state after the last step. Rewards within
+    one decision are added up, discounted by config.gamma per control step.
     """
 
-    def __init__(
-        self,
-        task: BatchTask,
-        policy: ResidualPolicy,
-        *,
-        seed: int = 0,
-        gamma: float = 0.999,
-        hold: bool = True,
-        look_at_end: bool = False,
-    ) -> None:
+    def __init__(self, task: BatchTask, policy: ResidualPolicy, config: ResidualPPOConfig, seed: int = 0) -> None:
         super().__init__(task, policy.reads)
-        self.task, self.policy, self.gamma = task, policy, gamma
-        self.hold, self.look_at_end = hold, look_at_end
+        self.task, self.policy, self.config = task, policy, config
         self.first_seed, self.episode = seed, 0
         self.decisions = -(-task.spec.max_steps // policy.every)
         self.observation_space = spaces.Dict({SEEN: spaces.Box(-np.inf, np.inf, (policy.seen_size,), np.float32)})
@@ -72,7 +63,7 @@ class ResidualEnv(TaskVecEnv):
         left = task.spec.max_steps - self._steps
         if left < 1:
             raise ValueError(f"{task.spec.name}: step after the time limit of all copies; call reset first")
-        running = np.flatnonzero(~self.done_N) if self.hold else self._everyone
+        running = np.flatnonzero(~self.done_N) if self.config.mask else self._everyone
         with torch.no_grad():
             base_NEA = torch.from_numpy(self._base_NEA[running])
             correction_NF = torch.from_numpy(np.asarray(self._actions[running], np.float32))
@@ -80,15 +71,15 @@ class ResidualEnv(TaskVecEnv):
         reward_N = np.zeros(self.num_envs, np.float32)
         for k in range(min(policy.every, left)):
             step = task.step(self._action_NEA[:, k])
-            reward_N += self.gamma**k * step.reward * ~self.done_N
+            reward_N += self.config.gamma**k * step.reward * ~self.done_N
             self.done_N |= step.terminated
             self.success_N |= step.info["is_success"] & (step.terminated | step.truncated)
             self._steps += 1
         # A copy that is done holds the pose of its last action.
         self._action_NEA[self.done_N] = self._action_NEA[self.done_N, k][:, None]
         over = self._steps >= task.spec.max_steps
-        if not over or self.look_at_end:
-            self._look(np.flatnonzero(~self.done_N) if self.hold else self._everyone)
+        if not over or self.config.bootstrap:
+            self._look(np.flatnonzero(~self.done_N) if self.config.mask else self._everyone)
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         return {SEEN: self._seen_NS.copy()}, reward_N, self.done_N | over, infos
 

@@ -1,0 +1,130 @@
+"""The settings of a residual's training and of its two learners."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from embodkd.rl.config import LoopConfig
+
+LEARNERS = ("td3", "ppo")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResidualConfig(LoopConfig):
+    """What a residual is, and how it is trained.
+
+    base: the folder of the policy that it corrects. residual: settings of ResidualPolicy (alpha, every, hidden,
+    sees_base). learner: "td3" with settings of TD3Config, or ResiP's "ppo", which throws its steps away, with those of
+    ResidualPPOConfig. ValueError for another learner.
+    """
+
+    base: str | Path
+    steps: int = 400_000
+    evaluate_every: int = 64_000
+    checkpoint_every: int = 64_000
+    residual: Mapping[str, Any] = field(default_factory=dict)
+    learner: str = "td3"
+    td3: Mapping[str, Any] = field(default_factory=dict)
+    ppo: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.learner not in LEARNERS:
+            raise ValueError(f"learner is {self.learner!r}; choose one of {', '.join(LEARNERS)}")
+
+
+@dataclass(frozen=True)
+class TD3Config:
+    """One iteration is `steps` control steps in each of `num_envs` copies, then a gradient step per `every` of them."""
+
+    num_envs: int = 64
+    steps: int = 32
+    every: int = 4
+    batch_size: int = 256
+    gamma: float = 0.97
+    # Rewards are added up over this many steps before the critic is asked what follows.
+    n_steps: int = 5
+    # Share of each batch from episodes that earned something.
+    rewarded: float = 0.0
+    # Standard deviations of the noise on actions and on the targets' actions, in units of alpha.
+    noise: float = 0.05
+    target_noise: float = 0.03
+    actor_rate: float = 1e-4
+    critic_rate: float = 3e-4
+    critic_hidden: tuple[int, ...] = (128, 128)
+    tau: float = 0.01
+    policy_delay: int = 2
+    # Weight of the mean square of the corrections (ResiP's c_2): far from a reward, where a critic hardly tells actions
+    # apart, the base's own shall stand.
+    penalty: float = 0.1
+    # The critics begin without an opinion of corrections, and the actor climbs the lower of both values: where few
+    # episodes of the base are rewarded, it otherwise unlearns these first.
+    cautious: bool = False
+    # Control steps of the base with noise before any learning, and then of a critic that learns alone.
+    warmup: int = 10_000
+    critic_warmup: int = 10_000
+
+    def __post_init__(self) -> None:
+        for name in ("num_envs", "steps", "every", "batch_size", "n_steps", "policy_delay"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"td3.{name} is {getattr(self, name)}; it must be at least 1")
+        if not 0.0 <= self.rewarded < 1.0:
+            raise ValueError(f"td3.rewarded is {self.rewarded}; it must be at least 0 and less than 1")
+
+
+@dataclass(frozen=True)
+class ResidualPPOConfig:
+    """One iteration is one whole episode in each of `num_envs` copies, then up to `epochs` passes over its steps.
+
+    Source: arXiv 2407.16677 and its code (1024 copies, up to 50 passes in one minibatch there).
+    """
+
+    num_envs: int = 64
+    epochs: int = 10
+    minibatches: int = 4
+    gamma: float = 0.999
+    gae_lambda: float = 0.95
+    clip: float = 0.2
+    entropy: float = 0.0
+    # An iteration's updates end with the minibatch that found the policy this far from the old one; None: they do not.
+    kl_stop: float | None = 0.1
+    # Logarithm of the exploration noise, in units of alpha, and whether it is learned.
+    log_std: float = -1.0
+    learn_log_std: bool = False
+    # Both fall to 0 along a cosine; the actor's first climbs from 0 over `actor_warmup` iterations.
+    actor_rate: float = 3e-4
+    critic_rate: float = 5e-3
+    actor_warmup: int = 5
+    weight_decay: float = 1e-6
+    adam_eps: float = 1e-5
+    value_weight: float = 1.0
+    max_grad_norm: float = 1.0
+    # Steps after an episode's end are left out; False keeps them with a return of 0, as the released code does.
+    mask: bool = True
+    # An episode cut off by time goes on in the value of its last state; the released code ends it there.
+    bootstrap: bool = False
+    # Rewards are divided by their running standard deviation and clipped to +-5.
+    normalise_rewards: bool = False
+    # Weight of staying the base: the mean of -log p(action) under the Gaussian around the base's own, up to a constant.
+    stay: float = 0.0
+    # Iterations at the start that train only the critic.
+    critic_warmup: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("num_envs", "epochs", "minibatches"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"ppo.{name} is {getattr(self, name)}; it must be at least 1")
+        if self.minibatches > self.num_envs:
+            raise ValueError(
+                f"ppo.minibatches={self.minibatches} is more than ppo.num_envs={self.num_envs}: too few steps for each"
+            )
+
+
+def rate_factor(iteration: int, total: int, warmup: int = 0) -> float:
+    """What a learning rate is multiplied by in training iteration 0, 1, ... of `total`: see ResidualPPOConfig."""
+    if iteration < warmup:
+        return iteration / warmup
+    return 0.5 * (1.0 + math.cos(math.pi * min(1.0, (iteration - warmup) / max(1, total - warmup))))
