@@ -35,7 +35,15 @@ def write_tables(file: str | Path, out: str | Path | None = None) -> Path:
             f"{file}: no rows of a whole system in it; such tables are filled by `embodkd reproduce resip`, and what a "
             "method came to is shown by `embodkd methods show SLUG`"
         )
-    sections = [_success(rows), _films(rows), _curves(rows), _corrections(rows), _cost(rows), _making(rows)]
+    sections = [
+        _stale(rows),
+        _success(rows),
+        _films(rows),
+        _curves(rows),
+        _corrections(rows),
+        _cost(rows),
+        _making(rows),
+    ]
     facts = [f"{len(rows)} cells", f"{len({row['commit'] for row in rows})} versions of the code"]
     lead = "Every row is one command, judged on the same episodes as all others of its task."
     out = Path(out) if out is not None else file.with_suffix(".html")
@@ -63,15 +71,25 @@ def _success(rows: Sequence[Row]) -> str:
         bars = []
         for name, group in cells.items():
             won, of = (sum(row[key] for row in group) for key in ("successes", "episodes"))
-            each = ", ".join(f"{100 * row['success_rate']:.1f}" for row in group)
+            each = ", ".join(f"{100 * row['success_rate']:.1f}{'*' if 'stale' in row else ''}" for row in group)
+            stale = sum("stale" in row for row in group)
             colour = _COLOURS[list(cells).index(name) % len(_COLOURS)]
-            hint = str(group[0].get("modality", ""))
+            hint = ", ".join(filter(None, [str(group[0].get("modality", "")), f"{stale} stale" if stale else ""]))
             bars.append(
                 charts.bar(name, won / of, wilson(won, of), colour=colour, hint=hint, detail=f"by seed: {each}")
             )
         cards.append(f'<div class="card"><h3>{escape(place)}</h3>{"".join(bars)}</div>')
     note = "Bars pool the seeds; the whisker is Wilson’s 95 % interval over all their episodes, not over seeds."
     return section("Success", note, "".join(cards))
+
+
+def _stale(rows: Sequence[Row]) -> str:
+    lines = [[row["cell"], row["stale"]] for row in rows if "stale" in row]
+    note = "Rows that came from something else than their command would give now; they are starred below."
+    body = _table("Cell,Why", lines)
+    return section(
+        "Stale", note, f"<details><summary>{len(lines)} of {len(rows)} rows</summary>{body}</details>" if lines else ""
+    )
 
 
 def _films(rows: Sequence[Row]) -> str:

@@ -35,6 +35,7 @@ class Sources:
     def __init__(self, files: Mapping[str, Path]) -> None:
         self.files = files
         self._parsed: dict[str, _Module] = {}
+        self._reached: dict[tuple[tuple[str, ...], frozenset[str]], set[str]] = {}
 
     def digest(self, roots: Iterable[str], config: Any = ()) -> str:
         """A digest of all files that `reached` finds, by their names and contents."""
@@ -43,17 +44,28 @@ class Sources:
             digest.update(name.encode() + b"\0" + hashlib.sha256(self.module(name).text).digest())
         return digest.hexdigest()[:32]
 
+    def edited(self, roots: Iterable[str], config: Any = ()) -> list[str]:
+        """The modules among those that `reached` finds whose file is no longer what was read."""
+        names = sorted(self.reached(roots, config))
+        return [n for n in names if not self.files[n].exists() or self.files[n].read_bytes() != self.module(n).text]
+
     def reached(self, roots: Iterable[str], config: Any = ()) -> set[str]:
         """Names of the modules that `roots` reach ("module" or "module:function") when `config` is what they run with.
 
         ValueError for a root that is none of ours.
         """
+        named = frozenset(set(_words(config)) & self._registered.keys())
+        key = tuple(roots), named
+        if key not in self._reached:
+            self._reached[key] = self._reach(*key)
+        return self._reached[key]
+
+    def _reach(self, roots: Iterable[str], named: frozenset[str]) -> set[str]:
         found: set[Place] = set()
         waiting: list[Place] = []
         for root in roots:
             module, _, name = root.partition(":")
             waiting.append((module, name or WHOLE))
-        named = set(_words(config))
         while waiting:
             place = waiting.pop()
             if place[0] not in self.files:
@@ -64,7 +76,7 @@ class Sources:
             if not waiting:
                 # a member counts as soon as its registry is reached
                 here = {module for module, _ in found}
-                members = [m for word in named for m, table in self._registered.get(word, ()) if table in here]
+                members = [m for word in sorted(named) for m, table in self._registered[word] if table in here]
                 waiting = [(module, WHOLE) for module in members if (module, WHOLE) not in found]
         return {module for module, _ in found}
 
@@ -148,7 +160,8 @@ class _Module:
         if name == WHOLE and self.package:
             yield from self.handed_on.values()
         parts = list(self._parts.values()) if name == WHOLE else self._used_by(name)
-        used = _names([*self._top, *parts])
+        # a name that the file itself only imports is handed on
+        used = _names([*self._top, *parts]) | {name}
         for node in (node for part in self._top for node in _running(part, itself=True)):
             for bound, (module, inner) in _named(node, self.name, self.package):
                 if bound in used:
@@ -162,7 +175,8 @@ class _Module:
     def _used_by(self, name: str | None) -> list[ast.AST]:
         """The function or class `name` of this file and all others of it that they mention."""
         found: dict[str, ast.AST] = {}
-        waiting = [*_names(self._top), *([name] if name else [])]
+        # a name that does not stand there is made on demand
+        waiting = [*_names(self._top), *([name] if name else []), *([] if name in self.defined else ["__getattr__"])]
         while waiting:
             word = waiting.pop()
             if word in self._parts and word not in found:
