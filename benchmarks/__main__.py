@@ -10,7 +10,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from embodkd.core.memory import keep_freed_memory
+from embodkd.core.runs.memory import keep_freed_memory
 
 SUBJECTS = ("step", "camera", "cli", "latency", "loop", "ppo")
 ASIDE = ("peers",)  # asked for by name only: it needs an environment of its own
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def _manifest() -> dict[str, Any]:
-    from embodkd.core.manifest import git_commit, now, versions
+    from embodkd.core.runs.manifest import git_commit, now, versions
 
     return {
         "git_commit": git_commit(),
@@ -60,7 +60,7 @@ def _manifest() -> dict[str, Any]:
 
 
 def _write(path: Path, lines: list[dict[str, Any]]) -> None:
-    from embodkd.core.files import write_atomic
+    from embodkd.core.runs.files import write_atomic
 
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, json.dumps({"lines": lines}, indent=1) + "\n")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from embodkd.core.files import write_json
+from embodkd.core.runs.files import write_json
 from embodkd.evaluation import chains, outcome
 
 SEEDS = (0, 1, 2)

@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks import cells as table
 from benchmarks.cells import SEEDS, Table, arguments, call, judged
-from embodkd.core.files import read_json
+from embodkd.core.runs.files import read_json
 
 RESULTS = Table(Path("results/learning.json"))
 RUNS = Path("runs/learning")

@@ -19,12 +19,7 @@ from torch.nn import functional as F
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from benchmarks.measure import REPEATS, Contender, Line, Sample, median_interval, ratios, summary, take_turns
-from embodkd.core.bank import Bank
-from embodkd.core.recipe import Budget, Context, Player, Recipe, Stage
-from embodkd.core.role import Role
-from embodkd.core.source import TensorData, shuffled
-from embodkd.core.splits import Splits
-from embodkd.core.trainer import Trainer
+from embodkd.core import Bank, Budget, Context, Player, Recipe, Role, Splits, Stage, TensorData, Trainer, shuffled
 from embodkd.methods import get_method
 from embodkd.models import make_model
 

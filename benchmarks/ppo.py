@@ -61,7 +61,7 @@ def _in_a_process(name: str, seed: int, seconds: float) -> dict[str, Any]:
 
 
 def _ours(seed: int, _: float) -> dict[str, Any]:
-    from embodkd.core.run import RunFolder
+    from embodkd.core import RunFolder
     from embodkd.rl.config import TeacherConfig
     from embodkd.rl.train import train_teacher
 

@@ -33,7 +33,7 @@ from typing import Any
 from filelock import FileLock
 
 from benchmarks.same_runs import TABLE, Commands, chosen, commands, needed
-from embodkd.core.files import read_json, read_lines, read_tensors, write_json
+from embodkd.core.runs.files import read_json, read_lines, read_tensors, write_json
 
 _ROOT = Path(__file__).resolve().parents[1]
 # One process makes all runs of a side: most of a short run would be imports.
@@ -175,7 +175,7 @@ def _said(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> list[str]:
 
 
 def _mark(command: str) -> Mapping[str, Any]:
-    from embodkd.core.manifest import versions
+    from embodkd.core.runs.manifest import versions
 
     packages = {name: version for name, version in versions().items() if name != "embodkd"}
     return {"command": command, "table": TABLE, "packages": packages, "python": sys.version}

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cells import Cell, Table, call
-from embodkd.core.files import read_json
+from embodkd.core.runs.files import read_json
 
 RESULTS, RUNS = Path("results/transfer.json"), Path("runs/transfer")
 ENGINES = ("mujoco", "bullet")

@@ -36,7 +36,7 @@ def make_task(name: str, num_envs: int = 1, *, engine: str = "mujoco", threads: 
     threads, 0 for one per core; results do not depend on it.  Raises ``ValueError`` for an unknown task, engine or
     option, naming the nearest that exists.
     """
-    from embodkd.core.schema import build
+    from embodkd.core.config.schema import build
 
     if name not in TASKS:
         import difflib

@@ -16,7 +16,7 @@ class Driver(Protocol):
         """Episodes start in the copies `ids`; None: in all of them."""
         ...
 
-    def act(self, obs: Mapping[str, np.ndarray], ids: np.ndarray | None = None) -> np.ndarray:
+    def act(self, obs: Mapping[str, np.ndarray], ids: np.ndarray) -> np.ndarray:
         """Actions of the copies `ids`, float32 (n, A), for a row of observations each."""
         ...
 

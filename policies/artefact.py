@@ -16,9 +16,9 @@ import torch
 from embodkd.policies.base import POLICIES, Policy
 from embodkd.policies.card import model_card
 
-from embodkd.core.artefact import golden_unit, load_weights, read_config, write_artefact
-from embodkd.core.group import GroupFacts
-from embodkd.core.registry import near
+from embodkd.core.config.registry import near
+from embodkd.core.runs.artefact import golden_unit, load_weights, read_config, write_artefact
+from embodkd.core.sources.group import GroupFacts
 
 GOLDEN_ROWS, GOLDEN_TOLERANCE = 4, 1e-3
 

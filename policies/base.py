@@ -11,10 +11,10 @@ import torch
 from embodkd.policies.normaliser import Normaliser, RunningNormaliser
 from torch import Tensor, nn
 
-from embodkd.core.group import GroupFacts
+from embodkd.core.config.registry import Registry, near
+from embodkd.core.config.schema import build, parameters
 from embodkd.core.modes import evaluating
-from embodkd.core.registry import Registry, near
-from embodkd.core.schema import build, parameters
+from embodkd.core.sources.group import GroupFacts
 
 POLICIES = Registry("policy")
 

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from embodkd.policies.base import Policy
 from embodkd.policies.minmax import MinMaxNormaliser
-from embodkd.policies.session import CHUNK, in_chunks
 from torch import Tensor
+
+from embodkd.core.chunks import CHUNK, in_chunks
 
 # States this far outside the range of the demonstrations look alike (arXiv 2407.16677).
 STATE_CLAMP = 3.0
@@ -53,7 +54,7 @@ class ChunkPolicy(Policy):
         return torch.zeros(count, self.horizon, self.action_size, device=self.device)
 
     def fit_normalisers(self, obs: Mapping[str, Tensor | np.ndarray], actions: Tensor | np.ndarray) -> None:
-        """Take the ranges of states and actions (..., A) from all frames of the demonstrations, held-out ones too."""
+        """Take the ranges of states and actions (..., A) from frames of demonstrations: those that are trained on."""
         rows = [torch.as_tensor(obs[name]).flatten(0, -2) for name in self.vectors]
         self.normaliser.fit(torch.cat(rows, dim=1))
         self.actions.fit(torch.as_tensor(actions).flatten(0, -2))

@@ -12,8 +12,9 @@ import torch
 from embodkd.policies.base import POLICIES, Policy, dense, make_policy
 from embodkd.policies.chunk import ChunkPolicy
 from embodkd.policies.mlp_chunk import MLPChunk
-from embodkd.policies.session import CHUNK, in_chunks
 from torch import Tensor, nn
+
+from embodkd.core.chunks import CHUNK, in_chunks
 
 
 @POLICIES.register("residual", modality="chunk")

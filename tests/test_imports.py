@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 # package -> where its source lies; the order is the direction: each may import from those named.
 PLACES = {
     "core": "embodkd/core",
+    "parts": "embodkd/parts",
     "envs": "envs",
     "policies": "policies",
     "data": "embodkd/data",
@@ -25,14 +26,15 @@ PLACES = {
 }
 ALLOWED = {
     "core": set(),
+    "parts": {"core"},
     "envs": {"core"},
     "policies": {"core"},
     "data": {"core"},
-    "models": {"core"},
-    "methods": {"core", "envs", "policies"},
+    "models": {"core", "parts"},
+    "methods": {"core", "parts", "envs", "policies"},
     "rl": {"core", "envs", "policies"},
-    "evaluation": {"core", "envs", "policies", "data", "models", "methods"},
-    "cli": {"core", "envs", "policies", "data", "models", "methods", "rl", "evaluation", "configs"},
+    "evaluation": {"core", "parts", "envs", "policies", "data", "models", "methods"},
+    "cli": {"core", "parts", "envs", "policies", "data", "models", "methods", "rl", "evaluation", "configs"},
     "configs": set(),
 }
 

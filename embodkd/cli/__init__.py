@@ -14,25 +14,24 @@ _HELP = ("--help", "-h", "help")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code is 0, 1 (the answer is no), 2 (a mistake that the user can mend) or 130."""
+    """Run one command; the exit code is 0, 1 (the answer is no), 2 (a mistake that the user can mend), 3 (another
+    process of several is gone) or 130."""
+    from embodkd.cli.several import Ended, explain, one_voice
+
     words = list(sys.argv[1:] if argv is None else argv)
     former = sys.argv
     if argv is not None:
         # A command called from Python: what it stores as its own command is this, not that of the caller.
         sys.argv = ["embodkd", *words]
     try:
-        return _dispatch(words)
-    except KeyboardInterrupt:
-        print("embodkd: interrupted; a training run goes on with resume=true", file=sys.stderr)
-        return 130
+        with one_voice():
+            return _dispatch(words)
     except BrokenPipeError:
         # Whoever read the output has seen enough; keep Python from complaining when it flushes at exit.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (it stays open until the end)
         return 0
-    except Exception as error:
-        from embodkd.cli.errors import show
-
-        return show(error)
+    except (Exception, KeyboardInterrupt, Ended) as error:
+        return explain(error)
     finally:
         sys.argv = former
 
@@ -67,22 +66,28 @@ def _verb(words: list[str]) -> int:
 
         print(of_verb(verb, rest))
         return 0
+    from embodkd.cli.several import part_in
+
     if verb.config is None:
         module, _, name = verb.function.partition(":")
-        return int(getattr(importlib.import_module(module), name)(rest))
+        with part_in(verb) as mine:
+            return int(getattr(importlib.import_module(module), name)(rest)) if mine else 0
     from embodkd.cli.overrides import parse
 
     parsed = parse(verb, rest)
-    from embodkd.cli.compose import run
+    with part_in(verb) as mine:
+        if not mine:
+            return 0
+        from embodkd.cli.compose import run
 
-    return run(verb, parsed)
+        return run(verb, parsed)
 
 
 def _no_verb(words: list[str]) -> int:
     from embodkd.cli.errors import Refused
     from embodkd.cli.help import of_prefix
     from embodkd.cli.verbs import after
-    from embodkd.core.registry import near
+    from embodkd.core.config.registry import near
 
     nouns = after(words[:1])
     if nouns and (len(words) == 1 or words[1] in _HELP):

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embodkd.cli.common import model_folder, use_threads
+from embodkd.core.ranks import ranks
 
 if TYPE_CHECKING:
-    from embodkd.core.recipe import Recipe
-    from embodkd.core.splits import Splits
-    from embodkd.core.teachers import Teachers
+    from embodkd.core import Recipe, Splits, Teachers
     from embodkd.evaluation import Evaluation
 
 Config = Mapping[str, Any]
@@ -69,15 +68,15 @@ def judge_model(folder: str | Path, part: str = "test", out: str | Path | None =
         raise ValueError(f"{where}: its config.json does not say which data it was made for (lineage.data)")
     result = evaluate_classifier(model, make_data(**source), source, part=part, model_folder=where)
     beside = where.parent if where.name == "model" else where
-    result.save(out or beside / ("evaluation.json" if part == "test" else f"evaluation_{part}.json"))
+    file = out or beside / ("evaluation.json" if part == "test" else f"evaluation_{part}.json")
+    ranks().first_does(lambda: result.save(file))
     return result
 
 
 def _make(config: dict[str, Any], teacher: str | Mapping[str, str] | None) -> int:
+    from embodkd.core import RunFolder, Trainer
+    from embodkd.core.method import by_name
     from embodkd.core.provenance import Provenance
-    from embodkd.core.run import RunFolder
-    from embodkd.core.teachers import by_name
-    from embodkd.core.trainer import Trainer
     from embodkd.data import make_data
     from embodkd.models import save_model
 
@@ -94,7 +93,7 @@ def _make(config: dict[str, Any], teacher: str | Mapping[str, str] | None) -> in
         summary = trainer.fit(recipe)
         facts = {"method": config["method"], "seed": config["seed"], "data": source, "teacher": lineage}
         recipe.product.provenance = provenance
-        save_model(folder.path / "model", recipe.product.cpu(), lineage=facts)
+        ranks().first_does(lambda: save_model(folder.path / "model", recipe.product.cpu(), lineage=facts))
         print(f"{config['run']}: {summary.updates} updates in {summary.minutes:.1f} min")
         print(f"{config['run']}: {judge_model(folder.path)}")
         folder.finish(minutes=summary.minutes)
@@ -102,11 +101,11 @@ def _make(config: dict[str, Any], teacher: str | Mapping[str, str] | None) -> in
 
 
 def _recipe(config: Config, teachers: Teachers, data: Splits) -> Recipe:
-    from embodkd.core.rng import seed_everything
-    from embodkd.evaluation.reproduce.spec import budget_of, method_of
+    from embodkd.core import Budget, seed_everything
+    from embodkd.methods import make_method
     from embodkd.models import check_storable, make_model
 
-    method, budget = method_of(config["method"], "method"), budget_of(config["budget"], "budget")
+    method, budget = make_method(config["method"], "splits"), Budget.of(config["budget"])
     options = {key: value for key, value in config["model"].items() if key != "name"}
     seed_everything(config["seed"])
     model = make_model(config["model"]["name"], data.shape, data.classes, **options)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from embodkd.core.files import read_json
+from embodkd.core.runs.files import read_json
 
 
 def policy_folder(path: str | Path) -> Path:
@@ -74,14 +74,18 @@ def changed(meta: Mapping[str, Any], name: str, options: Mapping[str, Any]) -> s
 
 
 def use_threads(count: int) -> int:
-    """Give torch `count` threads, 0 for one per core, let the process keep its memory; returns how many they are."""
+    """Give torch `count` threads, 0 for one per core, let the process keep its memory; returns how many they are.
+
+    Of several ranks on one machine each gets its part of the cores.
+    """
     import torch
 
-    from embodkd.core.memory import keep_freed_memory
+    from embodkd.core.runs.memory import keep_freed_memory
 
     if count < 0:
         raise ValueError(f"torch_threads is {count}; give 0 for one per core, or how many")
-    torch.set_num_threads(count or len(os.sched_getaffinity(0)))
+    beside = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    torch.set_num_threads(count or max(1, len(os.sched_getaffinity(0)) // beside))
     keep_freed_memory()
     return torch.get_num_threads()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from embodkd.cli.errors import Refused
 from embodkd.cli.keys import Config, options
 from embodkd.cli.verbs import Verb, after, find, other_forms
-from embodkd.core.registry import near
+from embodkd.core.config.registry import near
 
 _BASH = """\
 _embodkd() {

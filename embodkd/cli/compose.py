@@ -37,7 +37,7 @@ def run(verb: Verb, words: Words) -> int:
     import hydra
     from omegaconf import DictConfig, OmegaConf
 
-    from embodkd.core.schema import build
+    from embodkd.core.config.schema import build
 
     module, _, name = verb.function.partition(":")
     codes: list[int] = []

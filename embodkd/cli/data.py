@@ -24,7 +24,7 @@ def show(words: list[str]) -> int:
 
 def get(words: list[str]) -> int:
     """Fetch a data set that no Python package carries into the user's cache, and say where it lies."""
-    from embodkd.core.registry import near
+    from embodkd.core.config.registry import near
     from embodkd.data import DATA
     from embodkd.data.assets import ASSETS, present
     from embodkd.data.assets import get as fetch

@@ -9,7 +9,7 @@ from pathlib import Path
 
 def demo(run: str, seed: int, steps: int, num_envs: int, rounds: int, episodes: int, filmed: int, fresh: bool) -> int:
     """Teacher, depth student, blind twin with the same budget, video, report; an interrupted demo goes on."""
-    from embodkd.core.files import remove_folder
+    from embodkd.core.runs.files import remove_folder
 
     start = time.monotonic()
     if fresh and Path(run).exists():

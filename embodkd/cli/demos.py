@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embodkd.cli.common import needed, policy_folder, use_threads, without_name
+from embodkd.core.ranks import ranks
 
 if TYPE_CHECKING:
     from embodkd.data.lerobot import Demonstrations
@@ -32,22 +33,17 @@ def distill_demos(
     config = {name: value for name, value in locals().items()}
 
     from embodkd.cli.evaluate import judge
-    from embodkd.core.rng import seed_everything
-    from embodkd.core.run import RunFolder
-    from embodkd.core.schema import build, parameters
-    from embodkd.core.trainer import Trainer
+    from embodkd.core import RunFolder, Trainer, seed_everything
     from embodkd.data.lerobot import about, read_dataset, together
     from embodkd.data.windows import chunks_of
-    from embodkd.methods import get_method
-    from embodkd.policies import ChunkPolicy, make_policy, save_policy
+    from embodkd.methods import make_method
+    from embodkd.policies import ChunkPolicy, load_policy, make_policy, save_policy
 
     use_threads(torch_threads)
     given = needed(demos or None, "demos", "embodkd distill student demos=runs/demos_peg_assembly")
     folders = [demos_folder(path) for path in ([given] if isinstance(given, str) else given)]
     where = folders[0]
-    kind = get_method(method["name"])
-    if "demos" not in parameters(kind.recipe):
-        raise ValueError(f"method={method['name']} does not learn from stored demonstrations; method=chunk_bc does")
+    made = make_method(method, "demonstrations")
     facts = about(where)
     seed_everything(seed)
     learner = make_policy(student["name"], facts.groups, facts.action_size, **without_name(student))
@@ -66,16 +62,18 @@ def distill_demos(
         held_out=held_out,
         seed=seed,
     )
-    extra = {"teacher": _teacher(teacher, method["name"])} if "teacher" in parameters(kind.recipe) else {}
-    recipe = build(kind, without_name(method), "method").recipe(learner, chunks, seed=seed, **extra)
+    guide = None if teacher is None else load_policy(policy_folder(teacher))[0]
+    recipe = made.recipe(learner, guide, chunks, seed=seed)
     task = {"name": where.name, "control_hz": facts.fps, **facts.task}
     if run is None:
         run = config["run"] = f"runs/{student['name']}_{task['name']}"
+    print(f"{run}: {chunks.said}")
     with RunFolder.open(run, config, resume, tracker) as folder:
         summary = Trainer(folder, seed=seed, quiet=quiet, **trainer).fit(recipe)
         made_of = [_lineage(path, part) for path, part in zip(folders, parts, strict=True)]
         lineage = {"method": method["name"], "seed": seed, "demos": made_of[0] if len(made_of) == 1 else made_of}
-        save_policy(folder.path / "policy", learner.cpu(), task=task, lineage=lineage)
+        lineage["windows"] = {"train": chunks.train.size(), "held_out": chunks.held_out.size(), "said": chunks.said}
+        ranks().first_does(lambda: save_policy(folder.path / "policy", learner.cpu(), task=task, lineage=lineage))
         # A run that was finished before measures nothing again.
         error = "".join(f", {k} {value:.4g}" for k, value in summary.last.items() if k.startswith("held_out/"))
         print(f"{run}: {summary.updates} updates in {summary.minutes:.1f} min{error}")
@@ -83,14 +81,6 @@ def distill_demos(
             print(f"{run}: {judge(folder.path / 'policy', episodes=episodes, seed=0, quiet=quiet)}")
         folder.finish(minutes=summary.minutes)
     return 0
-
-
-def _teacher(teacher: str | None, method: str) -> Any:
-    """The policy that a method wants beside the demonstrations."""
-    from embodkd.policies import load_policy
-
-    example = f"embodkd distill student demos=runs/demos method={method} teacher=runs/diffusion_peg_assembly"
-    return load_policy(policy_folder(needed(teacher, "teacher", example)))[0]
 
 
 def demos_folder(path: str | Path) -> Path:

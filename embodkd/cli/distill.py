@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embodkd.cli.common import is_classifier, needed, policy_folder, task_of, use_threads, without_name
+from embodkd.core.ranks import ranks
 
 if TYPE_CHECKING:
-    from embodkd.core.recipe import Context
+    from embodkd.core import Context
     from embodkd.envs import BatchTask
     from embodkd.policies import Policy
 
@@ -38,12 +39,9 @@ def distill_student(
     config = {name: value for name, value in locals().items()}
 
     from embodkd.cli.evaluate import judge
-    from embodkd.core.rng import seed_everything
-    from embodkd.core.run import RunFolder
-    from embodkd.core.schema import build, parameters
-    from embodkd.core.trainer import distill
+    from embodkd.core import RunFolder, distill, seed_everything
     from embodkd.envs import make_task
-    from embodkd.methods import get_method
+    from embodkd.methods import make_method
     from embodkd.policies import check_task, load_policy, make_policy, save_policy, task_record
 
     use_threads(torch_threads)
@@ -52,32 +50,26 @@ def distill_student(
     source = policy_folder(needed(teacher, "teacher", "embodkd distill student teacher=runs/teacher_peg_hole"))
     expert, meta = load_policy(source)
     name, options = task_of(meta, task, engine, randomise)
-    kind = get_method(method["name"])
-    if "demos" in parameters(kind.recipe):
-        raise ValueError(f"method={method['name']} learns from stored demonstrations, say which: demos=..., no teacher")
-    if "task" not in parameters(kind.recipe):
-        raise ValueError(f"method={method['name']} distils classifiers: say which data they are of, data=...")
-    recipe = build(kind, without_name(method), "method")
+    recipe = make_method(method, "task")
     if run is None:
         run = config["run"] = f"runs/{student['name']}_{name}"
     with RunFolder.open(run, config, resume, tracker) as folder:
-        world = make_task(name, num_envs, **options)
+        world = make_task(name, ranks().split(num_envs, "num_envs"), **options)
         try:
             check_task(expert, meta, world.spec, where=f"teacher={teacher}")
             seed_everything(seed)
             spec = world.spec
             learner = make_policy(student["name"], spec.groups, spec.action_size, **without_name(student))
-            extra: dict[str, Any] = {}
-            if finetune["steps"]:
-                extra["finetune"] = _ppo_step(learner, world, name, options, finetune)
+            then = (_ppo_step(learner, world, name, options, finetune),) if finetune["steps"] else ()
             settings = {**trainer, "quiet": quiet}
-            summary = distill(recipe, learner, expert, world, run=folder, seed=seed, trainer=settings, **extra)
+            summary = distill(recipe, learner, expert, world, run=folder, seed=seed, trainer=settings, then=then)
             lineage = {
                 "method": method["name"],
                 "seed": seed,
                 "teacher": {"policy": str(source), "lineage": meta["lineage"]},
             }
-            save_policy(folder.path / "policy", learner, task=task_record(spec), lineage=lineage)
+            target, record = folder.path / "policy", task_record(spec)
+            ranks().first_does(lambda: save_policy(target, learner, task=record, lineage=lineage))
         finally:
             world.close()
         print(f"{run}: {summary.updates} updates in {summary.minutes:.1f} min")
@@ -93,7 +85,7 @@ def _ppo_step(
     """The recipe's last step: PPO goes on from the distilled student in the folder finetune/ of the run."""
 
     def step(context: Context) -> dict[str, float]:
-        from embodkd.core.run import RunFolder
+        from embodkd.core import RunFolder
         from embodkd.policies import load_policy, save_policy, task_record
         from embodkd.rl.config import TeacherConfig
         from embodkd.rl.train import train_teacher

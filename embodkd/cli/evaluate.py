@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from embodkd.cli.common import changed, is_classifier, needed, policy_folder, run_folder, task_of, use_threads
+from embodkd.core.ranks import ranks
 
 Choice = Mapping[str, Any] | None
 
@@ -34,7 +35,7 @@ def judge(
     if out is None:
         other = changed(meta, name, options)
         out = run_folder(folder) / (f"evaluation_{other}.json" if other else "evaluation.json")
-    result.save(out)
+    ranks().first_does(lambda: result.save(out))
     return result
 
 
@@ -94,7 +95,7 @@ def _look_closer(
     try:
         if ablated:
             ablation = ablate(actor, world, episodes=ablated, seed=seed, quiet=quiet)
-            ablation.save(run_folder(folder))
+            ranks().first_does(lambda: ablation.save(run_folder(folder)))
             print(ablation)
         leaks: tuple[str, ...] = ()
         if probe:

@@ -22,6 +22,7 @@ def overview() -> str:
         "",
         "Values are set as key=value, for example task=peg_hole task.randomness=high; -m runs every combination of",
         "comma-separated values (seed=0,1,2); --config-dir FOLDER adds your own YAML files.",
+        "torchrun --nproc_per_node 2 -m embodkd.cli <verb> ... runs a verb on two processes, as its --help says.",
     ]
     return "\n".join(lines)
 
@@ -39,6 +40,7 @@ def of_verb(verb: Verb, words: list[str]) -> str:
         key = f" {other.given}={'|'.join(options(other.given)) or '...'}" if other.given else ""
         lines += ["", f"embodkd {other.title} --help{key}", f"  {other.summary}"]
     lines += ["", "examples", *(f"  {example}" for example in verb.examples)]
+    lines += ["", f"on several processes (torchrun --nproc_per_node 2 -m embodkd.cli ...)\n  {verb.several}"]
     if verb.config is None:
         return "\n".join(lines)
     config = Config(verb.config)

@@ -34,8 +34,8 @@ def record(
     """Record episodes of an expert or a policy as a LeRobot dataset in the run folder. The keys are the config's."""
     config = dict(locals())
 
-    from embodkd.core.files import remove_folder
-    from embodkd.core.run import RunFolder
+    from embodkd.core import RunFolder
+    from embodkd.core.runs.files import remove_folder
     from embodkd.data.lerobot import write_dataset
     from embodkd.envs import make_task
     from embodkd.evaluation.record import record as recordings

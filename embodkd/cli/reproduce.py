@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from embodkd.cli.keys import folder, options
-from embodkd.core.registry import near
+from embodkd.core.config.registry import near
 
 _STALE = ("mark", "remake")
 

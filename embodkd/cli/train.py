@@ -12,7 +12,7 @@ from embodkd.rl.config import LoopConfig, TeacherConfig
 from embodkd.rl.residual.config import ResidualConfig
 
 if TYPE_CHECKING:
-    from embodkd.core.run import RunFolder
+    from embodkd.core import RunFolder
     from embodkd.rl.loop import Learned
 
 Choice = Mapping[str, Any] | None
@@ -34,7 +34,7 @@ class Train(LoopConfig):
         self, run: str, train: Callable[[RunFolder], Learned], after: Callable[[Path, Path], None] | None = None
     ) -> int:
         """Train into the folder `run`, judge its best policy on fresh episodes, and last call `after`(run, policy)."""
-        from embodkd.core.run import RunFolder
+        from embodkd.core import RunFolder
 
         with RunFolder.open(run, {**asdict(self), "run": run}, self.resume, self.tracker) as folder:
             learned = train(folder)
@@ -97,7 +97,7 @@ class TrainResidual(Train, ResidualConfig):
 
 def _measure_corrections(run: Path, policy: Path, episodes: int) -> None:
     """Leave corrections.json where the task is an assembly, whose phases are known."""
-    from embodkd.core.files import write_json
+    from embodkd.core.runs.files import write_json
     from embodkd.envs import make_task
     from embodkd.envs.tasks.assembly.task import Assembly
     from embodkd.evaluation.corrections import corrections

@@ -13,6 +13,9 @@ class Verb:
     function: "module:name" of what runs, or of a dataclass of the keys that is called when it is made; positional: the
     key that a bare word sets; needs: keys without a default; given: a verb of the same words with other keys, chosen by
     giving this one (`embodkd train teacher data=digits`).
+
+    Started several times by torchrun, the processes share out what `shares` says, or are refused because of `refuses`;
+    where neither is said the first one alone runs it.
     """
 
     words: tuple[str, ...]
@@ -23,6 +26,15 @@ class Verb:
     positional: str | None = None
     needs: tuple[str, ...] = ()
     given: str | None = None
+    shares: str | None = None
+    refuses: str | None = None
+
+    @property
+    def several(self) -> str:
+        """What happens when torchrun starts it several times, in words."""
+        if self.refuses is not None:
+            return f"refused: {self.refuses}"
+        return "the first one alone runs it" if self.shares is None else f"they share out {self.shares}"
 
     @property
     def shown(self) -> str:
@@ -35,6 +47,8 @@ class Verb:
         return " ".join(self.words)
 
 
+_ONE_LEARNER = "reinforcement learning makes its updates in one process, whose copies of the task use all cores"
+
 VERBS = (
     Verb(
         ("train", "teacher"),
@@ -42,6 +56,7 @@ VERBS = (
         "embodkd.cli.train:TrainTeacher",
         ("embodkd train teacher task=peg_hole", "embodkd train teacher -m task=hand_lift seed=0,1,2"),
         config="train_teacher",
+        refuses=_ONE_LEARNER,
     ),
     Verb(
         ("train", "teacher"),
@@ -50,6 +65,7 @@ VERBS = (
         ("embodkd train teacher data=digits", "embodkd train teacher data=fashion_mnist model=cnn budget.epochs=10"),
         config="train_classifier",
         given="data",
+        shares="every batch, and the items of the test",
     ),
     Verb(
         ("train", "residual"),
@@ -61,6 +77,7 @@ VERBS = (
         ),
         config="train_residual",
         needs=("base",),
+        refuses=_ONE_LEARNER,
     ),
     Verb(
         ("distill", "student"),
@@ -69,6 +86,7 @@ VERBS = (
         ("embodkd distill student teacher=runs/teacher_peg_hole student=depth_cnn method=dagger",),
         config="distill_student",
         needs=("teacher",),
+        shares="the copies of the task, every batch, and the episodes of the evaluation",
     ),
     Verb(
         ("distill", "student"),
@@ -77,6 +95,7 @@ VERBS = (
         ("embodkd distill student data=digits teacher=runs/teacher_digits model.hidden=[16] method=kd",),
         config="distill_classifier",
         given="data",
+        shares="every batch, and the items of the test",
     ),
     Verb(
         ("distill", "student"),
@@ -86,6 +105,7 @@ VERBS = (
         config="distill_demos",
         needs=("demos",),
         given="demos",
+        shares="every batch, and the episodes of the evaluation",
     ),
     Verb(
         ("record",),
@@ -105,6 +125,7 @@ VERBS = (
         config="evaluate",
         positional="policy",
         needs=("policy",),
+        shares="the episodes, and the spoiled sensors of ablate=true",
     ),
     Verb(
         ("compare",),

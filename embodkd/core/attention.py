@@ -1,16 +1,28 @@
-"""Attention scores as signals: what attention puts into its softmax, whichever implementation computes it."""
+"""Attention seen from outside, whichever implementation computes it: its scores as signals, and its derivatives."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import FunctionType
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
+
+
+@contextmanager
+def twice_differentiable() -> Iterator[None]:
+    """Forward passes inside can be differentiated twice, and forwards: fused attention has a first derivative only.
+
+    Attention is then computed by plain products and a softmax, whose result differs by rounding.
+    """
+    with sdpa_kernel(SDPBackend.MATH):
+        yield
 
 
 class ScoreReader(TorchFunctionMode):

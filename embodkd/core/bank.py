@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from embodkd.core.files import atomic_folder, read_json, read_tensors, write_json, write_tensors
+from embodkd.core.config.registry import near
 from embodkd.core.recipe import Answers, Context
-from embodkd.core.registry import near
 from embodkd.core.role import Role
+from embodkd.core.runs.files import atomic_folder, read_json, read_tensors, write_json, write_tensors
 from embodkd.core.signals import Signals
-from embodkd.core.source import Source
+from embodkd.core.sources.source import Source
 
 
 @torch.no_grad()

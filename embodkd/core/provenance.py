@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from embodkd.core.splits import Splits
+from embodkd.core.sources.splits import Splits
 
 USES = ("train", "validation")
 

@@ -23,7 +23,11 @@ Items = TypeVar("Items", bound=Sequence[Any])
 
 # One rank may work for hours while the others wait (a step without gradients); one that died is noticed at once.
 _PATIENCE = timedelta(days=7)
-_ALONE: ContextVar[bool] = ContextVar("alone", default=False)
+_LAUNCHER = (
+    "RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK", "ROLE_NAME",
+    "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE", "ROLE_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT",
+)  # fmt: skip
+_as: ContextVar[Ranks | None] = ContextVar("as", default=None)
 _store: Any = None
 
 
@@ -46,10 +50,20 @@ class Ranks:
         """This rank's part of `items` (a list, an array): every size-th one, so that all parts together are all."""
         return items if self.size == 1 else items[self.rank :: self.size]  # type: ignore[return-value]
 
-    def split(self, count: int) -> int:
-        """How many of `count` equal things are this rank's; ValueError if there are fewer than ranks."""
+    def merged(self, share: Sequence[T]) -> list[T]:
+        """All items in their order, on every rank, from what each made of its `share` of them."""
+        parts = self.gather(list(share))
+        merged: list[Any] = [None] * sum(map(len, parts))
+        for rank, part in enumerate(parts):
+            merged[rank :: len(parts)] = part
+        return merged
+
+    def split(self, count: int, what: str) -> int:
+        """How many of `count` equal things are this rank's; ValueError naming `what` if there are fewer than ranks."""
         if count < self.size:
-            raise ValueError(f"{count} cannot be shared out among {self.size} processes; start fewer, or ask for more")
+            raise ValueError(
+                f"{what}: {count} cannot be shared out among {self.size} processes; raise it or start fewer"
+            )
         return count // self.size + (self.size > 1 and self.rank < count % self.size)
 
     def broadcast(self, value: T) -> T:
@@ -81,6 +95,9 @@ class Ranks:
 
 def ranks() -> Ranks:
     """Who this process is; the only one where nobody has started several."""
+    chosen = _as.get()
+    if chosen is not None:
+        return chosen
     distributed = sys.modules.get("torch.distributed")
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
         rank, size = distributed.get_rank(), distributed.get_world_size()
@@ -88,17 +105,17 @@ def ranks() -> Ranks:
         rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     else:
         rank, size = 0, 1
-    return Ranks(rank, 1 if _ALONE.get() else size)
+    return Ranks(rank, size)
 
 
 @contextmanager
 def alone() -> Iterator[None]:
     """Inside, this process shares out nothing and waits for nobody; who owns folder and terminal stays the same."""
-    token = _ALONE.set(True)
+    token = _as.set(Ranks(ranks().rank, 1))
     try:
         yield
     finally:
-        _ALONE.reset(token)
+        _as.reset(token)
 
 
 def join() -> Any:
@@ -107,6 +124,7 @@ def join() -> Any:
     Raises ValueError where the launcher did not say where to meet.
     """
     global _store
+    import torch
     import torch.distributed as distributed
 
     if not distributed.is_initialized():
@@ -117,23 +135,23 @@ def join() -> Any:
             )
         _store, rank, size = next(iter(distributed.rendezvous("env://")))
         # What lies in memory goes through gloo, what lies on a card through NCCL where torch has it.
-        backend = "cpu:gloo,cuda:nccl" if distributed.is_nccl_available() else "gloo"
+        cards = torch.cuda.is_available() and distributed.is_nccl_available()
+        backend = "cpu:gloo,cuda:nccl" if cards else "gloo"
         distributed.init_process_group(backend, store=_store, rank=rank, world_size=size, timeout=_PATIENCE)
         atexit.register(_leave)
     return distributed
 
 
-def leave_launcher() -> None:
-    """Forget that there are others: this process goes on alone, and so do those that it starts."""
-    for name in list(os.environ):
-        if name in _LAUNCHER or name.startswith("TORCHELASTIC_"):
-            del os.environ[name]
-
-
-_LAUNCHER = (
-    "RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK", "ROLE_NAME",
-    "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE", "ROLE_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT",
-)  # fmt: skip
+@contextmanager
+def without_launcher() -> Iterator[None]:
+    """As `alone`, for the processes that are started inside too: the environment does not speak of others."""
+    with alone():
+        own = [name for name in os.environ if name in _LAUNCHER or name.startswith("TORCHELASTIC_")]
+        hidden = {name: os.environ.pop(name) for name in own}
+        try:
+            yield
+        finally:
+            os.environ.update(hidden)
 
 
 def may_report() -> bool:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from embodkd.core.config.schema import build
+from embodkd.core.optimiser import Optimiser
 from embodkd.core.role import Role
-from embodkd.core.schedule import Schedule, schedule
 from embodkd.core.signals import Signals
-from embodkd.core.source import Source
-from embodkd.core.weight import Controller, Weight, as_weight
+from embodkd.core.sources.source import Source
+from embodkd.core.weights.schedule import Schedule, schedule
+from embodkd.core.weights.weight import Controller, Weight, as_weight
 
 Terms = Callable[..., Mapping[str, Tensor]]
 Prepare = Callable[[Signals], Mapping[str, Tensor]]
@@ -34,41 +36,6 @@ class Through(Protocol):
     def signals(self, batch: Signals, step: int, total: int) -> tuple[Signals, Signals]:
         """The batch and the signals that the player's terms are to judge, differentiable in its parameters."""
         ...
-
-
-@dataclass(frozen=True)
-class Optimiser:
-    """How a player's parameters move.
-
-    learning_rate may be a schedule over the stage's updates; max_grad_norm clips the player's whole gradient
-    (None: no clipping). `momentum` belongs to "sgd", `betas` and `eps` to the other two.
-    """
-
-    name: Literal["adam", "adamw", "sgd"] = "adam"
-    learning_rate: float | Mapping[str, Any] | Schedule = 1e-3
-    weight_decay: float = 0.0
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    momentum: float = 0.9
-    max_grad_norm: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.name not in ("adam", "adamw", "sgd"):
-            raise ValueError(f"optimiser.name: {self.name!r} is not one of adam, adamw, sgd")
-        self.rate()
-
-    def rate(self) -> Schedule:
-        """The learning rate as a schedule."""
-        return schedule(self.learning_rate, "optimiser.learning_rate")
-
-    def build(self, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
-        """The torch optimiser over `parameters`."""
-        rate, decay = self.rate().start, self.weight_decay
-        if self.name == "sgd":
-            return torch.optim.SGD(parameters, lr=rate, momentum=self.momentum, weight_decay=decay)
-        kind = torch.optim.Adam if self.name == "adam" else torch.optim.AdamW
-        # One kernel for all parameters: on the CPU the default loops over them in Python.
-        return kind(parameters, lr=rate, betas=self.betas, eps=self.eps, weight_decay=decay, fused=True)
 
 
 @dataclass(frozen=True)
@@ -230,6 +197,12 @@ class Budget:
     batch_size: int = 64
     updates: int | None = None
     optimiser: Optimiser = field(default_factory=Optimiser)
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], where: str = "budget") -> Budget:
+        """The budget that {epochs: ..., optimiser: {name: ...}} means; ValueError with the nearest key otherwise."""
+        optimiser = build(Optimiser, config.get("optimiser"), f"{where}.optimiser")
+        return build(cls, {k: v for k, v in config.items() if k != "optimiser"}, where, optimiser=optimiser)
 
     def split(self, share: float) -> tuple[Budget, Budget]:
         """Two budgets that are this one together: `share` of its epochs (or updates) and the rest, at least 1 each."""

@@ -22,12 +22,15 @@ def seed_everything(seed: int) -> np.random.Generator:
 
 @contextmanager
 def seeded(*key: int) -> Iterator[None]:
-    """Inside, torch's CPU generator starts from `key`; afterwards it is where it was.
+    """Inside, torch's CPU generator starts from `key`; afterwards it is where it was. No other generator is touched.
 
-    For the weights of a recipe's own modules: the same in a resumed run, whatever was drawn before.
+    For the weights of a recipe's own modules, which are drawn on the CPU: the same in a resumed run and on any device,
+    whatever was drawn before.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(np.random.SeedSequence([k % 2**64 for k in key]).generate_state(1, np.uint64)[0]))
+        seed = int(np.random.SeedSequence([k % 2**64 for k in key]).generate_state(1, np.uint64)[0])
+        # torch.manual_seed would seed the generators of all accelerators too, which nobody puts back.
+        torch.default_generator.manual_seed(seed)
         yield
 
 

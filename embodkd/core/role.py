@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from embodkd.core.modes import evaluating, learning
-from embodkd.core.signals import Signals, Tap, tapped
+from embodkd.core.signals import Signals
+from embodkd.core.taps import Tap, tapped
 from embodkd.core.view import View, as_view
 
 Part = Literal["train", "frozen", "passthrough", "ema", "snapshot"]

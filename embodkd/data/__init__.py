@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from embodkd.core.schema import build
-from embodkd.core.splits import Splits
+from embodkd.core import Splits
+from embodkd.core.config.schema import build
 from embodkd.data import (  # noqa: F401 (each enters its factory into DATA)
     digits,
     digits_web,

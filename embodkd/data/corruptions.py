@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from embodkd.core.registry import Registry
+from embodkd.core.config.registry import Registry
 
 CORRUPTIONS = Registry("corruption")
 """Functions `(images_NCHW, strength, generator)`, with `strengths=` for severities 1..5 beside each."""

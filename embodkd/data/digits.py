@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from embodkd.core.splits import Splits
+from embodkd.core import Splits
 from embodkd.data.partition import split
 from embodkd.data.registry import DATA
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from embodkd.core.source import TensorData
-from embodkd.core.splits import Items, Splits
+from embodkd.core import Splits, TensorData
+from embodkd.core.sources.splits import Items
 from embodkd.data.corruptions import corrupt
 from embodkd.data.digits import SOURCE, load_digits
 from embodkd.data.partition import cut, stratified_order, take

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from embodkd.core.registry import near
-from embodkd.core.source import TensorData
-from embodkd.core.splits import Items, Splits
+from embodkd.core import Splits, TensorData
+from embodkd.core.config.registry import near
+from embodkd.core.sources.splits import Items
 from embodkd.data.assets import ASSETS, load, npm_member
 from embodkd.data.partition import corrupted, cut, from_package, stratified_order, take
 from embodkd.data.registry import DATA

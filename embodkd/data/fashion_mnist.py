@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from embodkd.core.splits import Splits
+from embodkd.core import Splits
 from embodkd.data.assets import ASSETS, client, load
 from embodkd.data.partition import split, stratified_order
 from embodkd.data.registry import DATA

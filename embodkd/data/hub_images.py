@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from embodkd.core.splits import Splits
+from embodkd.core import Splits
 from embodkd.data.partition import from_package, split
 from embodkd.data.registry import DATA
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from embodkd.core.splits import Splits
+from embodkd.core import Splits
 from embodkd.data.partition import from_package, split
 from embodkd.data.registry import DATA
 

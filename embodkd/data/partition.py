@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from embodkd.core.source import TensorData
-from embodkd.core.splits import Items, Splits
+from embodkd.core import Splits, TensorData
+from embodkd.core.sources.splits import Items
 from embodkd.data.corruptions import corrupt
 
 Fields = Mapping[str, Tensor]

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from embodkd.core.source import TensorData
-from embodkd.core.splits import Items, Splits
+from embodkd.core import Splits, TensorData
+from embodkd.core.sources.splits import Items
 from embodkd.data.partition import corrupted, from_package
 from embodkd.data.registry import DATA
 

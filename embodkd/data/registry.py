@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from embodkd.core.registry import Registry
+from embodkd.core.config.registry import Registry
 
 DATA = Registry("data set")
 """Factories `(*, seed, **options) -> Splits`, with `title=` and `licence=` beside each.

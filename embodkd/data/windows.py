@@ -1,16 +1,19 @@
-"""Windows of demonstrations: what was seen at a step and the actions from there on, to imitate chunks of actions."""
+"""Windows of demonstrations: what was seen at a step and the actions from there on, to imitate chunks of actions.
+
+Neighbouring windows share nearly all their frames, and what is particular to an episode is in all of its windows: so
+held out are whole episodes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from embodkd.core.signals import Signals
-from embodkd.core.source import Source
+from embodkd.core import Signals, Source
 
 
 class Windows(NamedTuple):
@@ -18,6 +21,15 @@ class Windows(NamedTuple):
 
     first_W: np.ndarray
     last_W: np.ndarray
+
+    @property
+    def episodes(self) -> np.ndarray:
+        """The last frames of the episodes that have a window, each once: an episode has no other name here."""
+        return np.unique(self.last_W)
+
+    def where(self, chosen_W: np.ndarray) -> Windows:
+        """Those for which `chosen_W` (W,) is true."""
+        return Windows(self.first_W[chosen_W], self.last_W[chosen_W])
 
 
 def windows(lengths_E: npt.ArrayLike, horizon: int, execute: int) -> Windows:
@@ -46,26 +58,37 @@ class ChunkSource(Source):
 
     def __init__(self, frames: Mapping[str, np.ndarray], action_FA: np.ndarray, chosen: Windows, horizon: int) -> None:
         self.frames, self.action_FA = dict(frames), action_FA
-        self._windows, self._ahead_H = chosen, np.arange(horizon)
+        self.windows, self._ahead_H = chosen, np.arange(horizon)
 
     def size(self) -> int:
         """How many windows there are."""
-        return len(self._windows.first_W)
+        return len(self.windows.first_W)
 
     def gather(self, index: np.ndarray, epoch: int) -> Signals:
         """The windows at `index`."""
-        first_N, last_N = (part[index] for part in self._windows)
+        first_N, last_N = (part[index] for part in self.windows)
         frame_NH = np.minimum(first_N[:, None] + self._ahead_H, last_N[:, None])
         batch = {name: torch.from_numpy(values[first_N]) for name, values in self.frames.items()}
         action_NHA = torch.from_numpy(self.action_FA[frame_NH])
         return Signals(batch, action=action_NHA, sample_id=torch.from_numpy(first_N))
 
+    def shown(self, names: Sequence[str]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """(observations of these groups, actions) of the frames that a window covers, each once: nothing held out."""
+        first_W, last_W = self.windows
+        change_F = np.zeros(len(self.action_FA) + 1, np.int64)
+        np.add.at(change_F, first_W, 1)
+        np.add.at(change_F, np.minimum(first_W + len(self._ahead_H), last_W + 1), -1)
+        covered_F = change_F.cumsum()[:-1] > 0
+        return {name: self.frames[name][covered_F] for name in names}, self.action_FA[covered_F]
+
 
 class Chunks(NamedTuple):
-    """What a chunk policy is trained on and, held out, judged by; they share all frames."""
+    """What a chunk policy is trained on and, held out, judged by; they share the store of frames, no window of one
+    shows a frame of the other. said: how they were told apart."""
 
     train: ChunkSource
     held_out: ChunkSource
+    said: str
 
 
 def chunks_of(
@@ -78,18 +101,42 @@ def chunks_of(
     held_out: float = 0.05,
     seed: int = 0,
 ) -> Chunks:
-    """All windows of these episodes, a random share of them (whatever their episode) held out, at least one."""
+    """All windows of these episodes, those of a random share of the episodes held out, of one episode at least.
+
+    Where only one episode is long enough for windows, that share of its last ones is held out, with a gap of one
+    horizon before them.
+    """
     if not 0.0 < held_out < 1.0:
-        raise ValueError(f"held_out is a share of the windows between 0 and 1, got {held_out}")
+        raise ValueError(f"held_out is a share of the episodes between 0 and 1, got {held_out}")
     found = windows(lengths_E, horizon, execute)
-    count = len(found.first_W)
-    apart = max(1, round(held_out * count))
-    if apart >= count:
+    episodes, longest = found.episodes, np.max(lengths_E, initial=0)
+    if not len(episodes):
         raise ValueError(
-            f"the demonstrations have {count} windows of {horizon} actions, too few to learn from: an episode needs "
-            f"more than {horizon - execute} steps, the longest has {np.max(lengths_E, initial=0)}"
+            f"the demonstrations have no window of {horizon} actions: an episode needs more than {horizon - execute} "
+            f"steps, the longest has {longest}"
         )
-    order = np.random.default_rng([seed, 0x3E1D]).permutation(count)
-    train, rest = (np.sort(part) for part in (order[apart:], order[:apart]))
-    first, last = found
-    return Chunks(*(ChunkSource(frames, action_FA, Windows(first[w], last[w]), horizon) for w in (train, rest)))
+    if len(episodes) == 1:
+        apart_W, kept_W = _last(found, horizon, held_out)
+        if not kept_W.any():
+            raise ValueError(
+                f"only one episode has windows of {horizon} actions, {len(kept_W)} of them, too few to hold out any "
+                f"with a gap of {horizon} steps: record another episode of more than {horizon - execute} steps"
+            )
+        said = f"one episode: its last {apart_W.sum()} windows are held out, {horizon} steps behind the others"
+    else:
+        count = min(max(1, round(held_out * len(episodes))), len(episodes) - 1)
+        chosen = np.random.default_rng([seed, 0x3E1D]).permutation(episodes)[:count]
+        apart_W = np.isin(found.last_W, chosen)
+        kept_W = ~apart_W
+        said = f"{count} of {len(episodes)} episodes are held out, {apart_W.sum()} of {len(apart_W)} windows"
+    short = np.size(lengths_E) - len(episodes)
+    if short:
+        said += f"; {short} shorter than {horizon - execute + 1} steps have no window and are not used"
+    parts = (ChunkSource(frames, action_FA, found.where(part_W), horizon) for part_W in (kept_W, apart_W))
+    return Chunks(*parts, said)
+
+
+def _last(found: Windows, horizon: int, share: float) -> tuple[np.ndarray, np.ndarray]:
+    """(the last windows of an episode, those that show no frame of them), both bool (W,)."""
+    first = found.first_W[-max(1, round(share * len(found.first_W)))]
+    return found.first_W >= first, found.first_W + horizon <= first

@@ -1,6 +1,6 @@
 """Judging: success with intervals, paired comparison, sensor ablation, leak probes, videos and the report."""
 
-from embodkd.core.rollout import Actor
+from embodkd.core import Actor
 from embodkd.evaluation.ablate import Ablation, ablate
 from embodkd.evaluation.classifier import evaluate_classifier
 from embodkd.evaluation.compare import Comparison, compare

@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from embodkd.core.files import write_json
-from embodkd.core.rollout import Actor
+from embodkd.core import Actor
+from embodkd.core.chunks import CHUNK
+from embodkd.core.ranks import alone, ranks
+from embodkd.core.runs.files import write_json
 from embodkd.envs import BatchTask
 from embodkd.evaluation.compare import Comparison, compare
 from embodkd.evaluation.evaluate import evaluate
 from embodkd.evaluation.result import Evaluation
-from embodkd.policies.session import CHUNK, Session, session_of
+from embodkd.policies.session import Session, session_of
 
 WAYS = ("blank", "mean", "shuffle", "freeze")
 
@@ -100,14 +102,16 @@ def ablate(
         raise ValueError(f"ablate: unknown way {unknown}; choose from {', '.join(WAYS)}")
     if "shuffle" in ways and min(task.num_envs, episodes) < 2:
         raise ValueError("ablate: shuffling needs at least two copies of the task and two episodes")
-    measured = _Averaged(policy, chosen)
-    intact = evaluate(measured, task, episodes=episodes, seed=seed, quiet=quiet)
-    spoiled = {}
-    for name in chosen:
-        for way in ways:
-            actor = _Spoiled(policy, name, way, measured.mean(name))
-            spoiled[name, way] = evaluate(actor, task, episodes=episodes, seed=seed, quiet=quiet)
-    return Ablation(intact, spoiled)
+    measured, together = _Averaged(policy, chosen), ranks()
+    keys = [(name, way) for name in chosen for way in ways]
+    # Whole evaluations are shared out, not their episodes: who is whose neighbour must not depend on the ranks.
+    with alone():
+        intact = evaluate(measured, task, episodes=episodes, seed=seed, quiet=quiet)
+        spoiled = [
+            evaluate(_Spoiled(policy, *key, measured.mean(key[0])), task, episodes=episodes, seed=seed, quiet=quiet)
+            for key in together.share(keys)
+        ]
+    return Ablation(intact, dict(zip(keys, together.merged(spoiled), strict=True)))
 
 
 class _Altered:

@@ -30,7 +30,7 @@ from typing import Any
 
 import yaml
 
-from embodkd.core.schema import build
+from embodkd.core.config.schema import build
 from embodkd.evaluation.tables.cell import Cell
 
 

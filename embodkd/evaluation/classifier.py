@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from embodkd.core import Splits
 from embodkd.core.provenance import Provenance
-from embodkd.core.splits import Splits
 from embodkd.evaluation.manifest import manifest_of
 from embodkd.evaluation.measures import MEASURES, Classify, answers
 from embodkd.evaluation.result import Episode, Evaluation

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from embodkd.core.progress import progress
-from embodkd.core.rollout import Actor
+from embodkd.core import Actor
+from embodkd.core.chunks import CHUNK
+from embodkd.core.ranks import ranks
+from embodkd.core.runs.progress import progress
 from embodkd.envs.episodes import episode_steps
 from embodkd.evaluation.manifest import manifest_of
 from embodkd.evaluation.result import Episode, Evaluation
-from embodkd.policies.session import CHUNK, session_of
+from embodkd.policies.session import session_of
 
 if TYPE_CHECKING:
     from embodkd.envs import BatchTask, TaskStep
@@ -34,6 +36,7 @@ def evaluate(
 ) -> Evaluation:
     """Run ``episodes`` episodes and count the successes at their last steps.
 
+    Of several ranks each must call this and runs its share of the episodes; all get the whole result.
     ``task`` is a built task (then its own number of copies counts) or a name, with ``options`` for ``make_task``
     (``engine`` among them).  ``policy_folder`` is where the policy was loaded from, for the manifest.  Raises
     ``ValueError`` when the task does not offer what the policy reads or never says whether it succeeded.
@@ -42,16 +45,17 @@ def evaluate(
         raise ValueError(f"episodes, copies and chunk must be at least 1, got {episodes}, {copies}, {chunk}")
     facts = manifest_of(policy_folder)
     start = time.monotonic()
+    own_seeds = ranks().share(seed + np.arange(episodes, dtype=np.int64))
     built = isinstance(task, str)
     if isinstance(task, str):
         from embodkd.envs import make_task
 
-        task = make_task(task, min(copies, episodes), **dict(options or {}))
+        task = make_task(task, max(1, min(copies, len(own_seeds))), **dict(options or {}))
     elif options:
         raise ValueError("evaluate: options belong to a task given by name; this one is already built")
     try:
-        seeds = seed + np.arange(episodes, dtype=np.int64)
-        outcomes = run_episodes(policy, task, seeds, chunk=chunk, quiet=quiet)
+        outcomes = run_episodes(policy, task, own_seeds, chunk=chunk, quiet=quiet)
+        outcomes = tuple(ranks().merged(outcomes))
         return Evaluation(outcomes, _protocol(task, episodes, seed), facts | _about(policy, task, start, chunk))
     finally:
         if built:
@@ -62,6 +66,8 @@ def run_episodes(
     policy: Actor, task: BatchTask, seeds: np.ndarray, *, chunk: int = CHUNK, quiet: bool = True
 ) -> tuple[Episode, ...]:
     """Run one episode per entry of ``seeds`` (E,), each free copy taking the next one; outcomes in that order."""
+    if not len(seeds):
+        return ()
     outcomes: dict[int, Episode] = {}
     return_E, steps_E = np.zeros(len(seeds)), np.zeros(len(seeds), np.int64)
     session = session_of(policy, task.num_envs, chunk)
@@ -110,6 +116,7 @@ def _about(policy: Actor, task: BatchTask, start: float, chunk: int) -> dict[str
         "reads": {name: "privileged" if group.privileged else "deployable" for name, group in groups.items()},
         "renderer": getattr(task, "renderer", "rays") if sees else None,
         "copies": task.num_envs,
+        "processes": ranks().size,
         "chunk": chunk,
         "minutes": round((time.monotonic() - start) / 60, 3),
     }

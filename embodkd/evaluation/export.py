@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from embodkd.core.files import clear_os_error
+from embodkd.core.config.registry import near
 from embodkd.core.modes import evaluating
-from embodkd.core.registry import near
+from embodkd.core.runs.files import clear_os_error
 
 if TYPE_CHECKING:
     from embodkd.policies import Policy

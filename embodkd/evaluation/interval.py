@@ -1,14 +1,15 @@
 """Intervals for success rates: Wilson for one, Newcombe for the difference of two on the same seeds, exact McNemar;
 and Student's t for the mean of a few numbers, one per training seed.
 
-All counts are of episodes.  Nothing here knows a task or a policy.
+All counts are of episodes.  Nothing here knows a task or a policy.  What scipy has is scipy's; it loads where it is
+asked, since that takes a second.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import NormalDist, fmean, stdev
+from statistics import fmean, stdev
 
 
 def wilson(successes: int, episodes: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -16,18 +17,15 @@ def wilson(successes: int, episodes: int, confidence: float = 0.95) -> tuple[flo
 
     Raises ``ValueError`` without episodes, or with more successes than episodes.
     """
+    from scipy.stats import binomtest
+
     if episodes < 1:
         raise ValueError(f"an interval needs at least one episode, got {episodes}")
     if not 0 <= successes <= episodes:
         raise ValueError(f"{successes} successes in {episodes} episodes is impossible")
-    z = _z(confidence)
-    rate, weight = successes / episodes, z * z / episodes
-    centre = (rate + weight / 2) / (1 + weight)
-    half = z * math.sqrt(rate * (1 - rate) / episodes + weight / (4 * episodes)) / (1 + weight)
-    # At the ends the formula gives 0 and 1 up to rounding; say so exactly.
-    low = 0.0 if successes == 0 else max(0.0, centre - half)
-    high = 1.0 if successes == episodes else min(1.0, centre + half)
-    return low, high
+    _check(confidence)
+    limits = binomtest(successes, episodes).proportion_ci(confidence, method="wilson")
+    return float(limits.low), float(limits.high)
 
 
 def paired_interval(
@@ -38,6 +36,7 @@ def paired_interval(
     It joins the two Wilson intervals with the correlation of the outcomes, so it keeps a sensible width where the
     usual formula gives zero (both at 100 %).
     """
+    # Written out: scipy has no interval for this, and statsmodels only for independent samples.
     episodes = both + only_a + only_b + neither
     rate_a, rate_b = (both + only_a) / max(episodes, 1), (both + only_b) / max(episodes, 1)
     low_a, high_a = wilson(both + only_a, episodes, confidence)
@@ -51,9 +50,9 @@ def paired_interval(
 
 def mcnemar(only_a: int, only_b: int) -> float:
     """Two-sided exact p-value that A and B succeed equally often, from the episodes where they disagree."""
-    count, fewer = only_a + only_b, min(only_a, only_b)
-    tail = sum(math.comb(count, k) for k in range(fewer + 1)) / 2**count
-    return min(1.0, 2 * tail)
+    from scipy.stats import binomtest
+
+    return float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
 
 
 def t_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
@@ -69,16 +68,14 @@ def t_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float
         return mean, -math.inf, math.inf
     from scipy.special import stdtrit
 
-    # _z refuses a confidence outside (0, 1)
-    _z(confidence)
+    _check(confidence)
     half = float(stdtrit(len(values) - 1, 0.5 + confidence / 2)) * stdev(values) / math.sqrt(len(values))
     return mean, mean - half, mean + half
 
 
-def _z(confidence: float) -> float:
+def _check(confidence: float) -> None:
     if not 0.0 < confidence < 1.0:
         raise ValueError(f"confidence must lie strictly between 0 and 1, got {confidence}")
-    return NormalDist().inv_cdf(0.5 + confidence / 2)
 
 
 def _correlation(both: int, only_a: int, only_b: int, neither: int) -> float:

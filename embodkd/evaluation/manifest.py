@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from embodkd.core.manifest import git_commit, now, versions
+from embodkd.core.runs.manifest import git_commit, now, versions
 
 
 def manifest_of(policy_folder: str | Path | None) -> dict[str, Any]:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from embodkd.core import Role, Source, Splits
+from embodkd.core.config.registry import Registry
 from embodkd.core.modes import evaluating
-from embodkd.core.registry import Registry
-from embodkd.core.role import Role
-from embodkd.core.signals import Signals
-from embodkd.core.source import Source
-from embodkd.core.splits import Splits
+from embodkd.core.ranks import ranks
 
 MEASURES = Registry("measure")
 """Functions (logits_NC float64, label_N) -> float, with `better=` ("higher" or "lower") and `unit=` beside each."""
@@ -92,12 +90,14 @@ def answers(
 ) -> tuple[Tensor, Tensor]:
     """(logits_NC float64, label_N) of all items in order, on the CPU, from `product` in evaluation mode.
 
+    Of several ranks each must call this and asks for its share of the batches; all get the whole answer.
     classify: `classify(product, x) -> logits_NC` for a product whose own logits are not one column per class.
     ValueError if what comes out has another number of columns than `classes`.
     """
     role = Role(product.to(device), "frozen")
     pieces = []
-    for batch in _batches(source, batch_size, device):
+    for start in ranks().share(range(0, source.size(), batch_size)):
+        batch = source.gather(np.arange(start, min(start + batch_size, source.size())), 0).to(device)
         with evaluating(product):
             logits_NC = role.signals(batch)["logits"] if classify is None else classify(product, role.view(batch))
         if logits_NC.shape != (batch.items_count, classes):
@@ -107,7 +107,7 @@ def answers(
                 "otherwise needs a static method classify(product, x) that gives these"
             )
         pieces.append((logits_NC.double().cpu(), batch["label"].cpu()))
-    logits, labels = zip(*pieces, strict=True)
+    logits, labels = zip(*ranks().merged(pieces), strict=True)
     return torch.cat(logits), torch.cat(labels)
 
 
@@ -115,8 +115,3 @@ def better(measure: str) -> str:
     """Which values of `measure` (or `measure@part`) are good, "higher" or "lower"; "higher" for an unknown one."""
     name = measure.partition("@")[0]
     return str(MEASURES.metadata(name)["better"]) if name in MEASURES else "higher"
-
-
-def _batches(source: Source, batch_size: int, device: torch.device | str) -> Iterator[Signals]:
-    for start in range(0, source.size(), batch_size):
-        yield source.gather(np.arange(start, min(start + batch_size, source.size())), 0).to(device)

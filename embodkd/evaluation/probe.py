@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from embodkd.core.rollout import Actor
+from embodkd.core import Actor
 from embodkd.envs import BatchTask
 from embodkd.envs.episodes import episode_steps
 from embodkd.envs.spec import Group

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from embodkd.core.progress import progress
+from embodkd.core.runs.progress import progress
 from embodkd.data.lerobot import Recording
 from embodkd.envs import BatchTask, TaskStep
 from embodkd.envs.episodes import episode_steps

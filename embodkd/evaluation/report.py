@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 
-from embodkd.core.files import write_atomic
+from embodkd.core.runs.files import write_atomic
 from embodkd.evaluation import charts
 from embodkd.evaluation import report_sections as show
 from embodkd.evaluation.report_data import Member, members

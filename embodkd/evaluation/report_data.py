@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from embodkd.core.files import read_json, read_lines
+from embodkd.core.runs.files import read_json, read_lines
 from embodkd.evaluation.result import Evaluation
 
 _ORDER = ("teacher", "student", "blind")

@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from embodkd.core.files import read_json, write_atomic
+from embodkd.core.runs.files import read_json, write_atomic
 from embodkd.evaluation import charts
 from embodkd.evaluation.interval import wilson
 from embodkd.evaluation.report import page_of

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from embodkd.core.files import read_json, write_json
+from embodkd.core.runs.files import read_json, write_json
 from embodkd.evaluation.interval import wilson
 
 _KEYS = ("success_rate", "successes", "episodes", "ci95", "per_episode", "failures", "protocol", "manifest")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from embodkd.core.rollout import Actor
+from embodkd.core import Actor
 from embodkd.envs.episodes import episode_steps
 from embodkd.evaluation import pictures
 from embodkd.evaluation.evaluate import named_outcome
@@ -106,9 +106,8 @@ class _Take:
     def begin(self, ids: np.ndarray | None = None) -> None:
         """Each take has sessions of its own: nothing is to be forgotten."""
 
-    def act(self, obs: Mapping[str, np.ndarray], ids: np.ndarray | None = None) -> np.ndarray:
+    def act(self, obs: Mapping[str, np.ndarray], ids: np.ndarray) -> np.ndarray:
         """Draw what is there, then ask each policy by itself."""
-        ids = np.arange(len(self.sessions)) if ids is None else ids
         self._look(ids)
         self.video.add(self._frame())
         return np.concatenate([self.sessions[copy].act(self.views[copy]) for copy in ids])

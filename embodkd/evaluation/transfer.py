@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from embodkd.core.files import write_json
-from embodkd.core.rollout import Actor
+from embodkd.core import Actor
+from embodkd.core.runs.files import write_json
 from embodkd.evaluation.evaluate import evaluate
 from embodkd.evaluation.result import Evaluation
 

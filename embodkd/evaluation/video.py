@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from embodkd.core.files import clear_os_error
+from embodkd.core.runs.files import clear_os_error
 
 
 class VideoWriter:

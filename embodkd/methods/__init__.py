@@ -7,12 +7,27 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from embodkd.core.registry import Registry, near
+from embodkd.core.config.registry import Registry, near
+from embodkd.core.config.schema import build
+
+if TYPE_CHECKING:
+    from embodkd.core.method import Method
 
 METHODS = Registry("method")
-"""The methods imported so far, with `domain=`, `family=`, `paper=`, `title=` beside each."""
+"""The methods imported so far, with `domain=`, `needs=`, `family=`, `paper=`, `title=` beside each.
+
+needs: "task", "demonstrations" or "splits", what the method's `recipe` takes as `data`.
+"""
+
+# needs -> how such a method learns, and the key that gives it what it needs.
+_LEARNS = {
+    "task": ("in a simulated task", "teacher=... without data or demos"),
+    "demonstrations": ("from stored demonstrations", "demos=..."),
+    "splits": ("from a data set", "data=..."),
+}
 
 
 def method_names() -> tuple[str, ...]:
@@ -26,3 +41,25 @@ def get_method(name: str) -> Any:
         raise ValueError(f"unknown method {name!r}: {near(name, method_names())}")
     importlib.import_module(f"{__name__}.{name}")
     return METHODS.get(name)
+
+
+def make_method(config: Mapping[str, Any], needs: str, where: str = "method") -> Method:
+    """The method that {name: ..., hyper-parameter: ...} means, ready for a recipe from the kind of data `needs`.
+
+    ValueError with the nearest right name or key, or if it learns from data of another kind.
+    """
+    if "name" not in config:
+        raise ValueError(f"{where}: lacks its name, such as {{name: kd}}")
+    name, options = config["name"], {key: value for key, value in config.items() if key != "name"}
+    kind, own = get_method(name), _needs(name)
+    if own != needs:
+        (how, key), others = _LEARNS[own], [n for n in method_names() if get_method(n) and _needs(n) == needs]
+        raise ValueError(
+            f"{where}: {name!r} learns {how} ({key}), not {_LEARNS[needs][0]}; these do: {', '.join(others)}"
+        )
+    method: Method = build(kind, options, where)
+    return method
+
+
+def _needs(name: str) -> str:
+    return str(METHODS.metadata(name)["needs"])

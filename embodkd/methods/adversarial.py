@@ -16,19 +16,15 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from embodkd.core.attack import PGD, against
-from embodkd.core.recipe import Budget, Player, Prepare, Recipe
-from embodkd.core.role import Role
-from embodkd.core.signals import Signals
-from embodkd.core.splits import Splits
-from embodkd.core.teachers import Teachers
-from embodkd.core.terms import cross_entropy, kl
+from embodkd.core import Budget, Player, Prepare, Recipe, Role, Signals, Splits, Teachers, cross_entropy, kl
 from embodkd.methods import METHODS
+from embodkd.parts.images.attack import PGD, against
 
 
 @METHODS.register(
     "adversarial",
     domain="vision",
+    needs="splits",
     family="robustness",
     paper="arXiv:1706.06083",
     title="Adversarial training",
@@ -48,7 +44,7 @@ class Adversarial:
     value_range: tuple[float, float] = (0.0, 1.0)
     trades: float = 0.0
 
-    def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
+    def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """One stage; a teacher, if there is one, is not asked."""
         low, high = self.value_range
         attack = PGD(self.epsilon, self.step_size, self.steps, low=low, high=high)

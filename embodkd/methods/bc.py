@@ -17,14 +17,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from embodkd.core.imitation import imitator
-from embodkd.core.recipe import Optimiser, Recipe, Step, fit
-from embodkd.core.rollout import Rollout, mixture
-from embodkd.core.schedule import constant, cosine
+from embodkd.core import Budget, Optimiser, Recipe, Rollout, Teachers, constant, cosine, mixture, one_teacher
 from embodkd.methods import METHODS
+from embodkd.parts.players.imitation import imitator
 
 
-@METHODS.register("bc", domain="robot", family="imitation", paper="Pomerleau 1988 (ALVINN)", title="Behaviour cloning")
+@METHODS.register(
+    "bc", domain="robot", needs="task", family="imitation", paper="Pomerleau 1988 (ALVINN)", title="Behaviour cloning"
+)
 @dataclass(frozen=True)
 class BC:
     """Hyper-parameters.
@@ -43,15 +43,18 @@ class BC:
     max_grad_norm: float = 1.0
     allow_privileged: bool = False
 
-    def recipe(self, student: Any, teacher: Any, task: Any, *, seed: int = 0, finetune: Step | None = None) -> Recipe:
-        """One collection and `epochs` passes, then `finetune` if given (a step such as PPO on the student)."""
-        per_environment = -(-self.episodes // task.num_envs)
-        data = Rollout(
-            task,
+    def recipe(
+        self, student: Any, teachers: Teachers, data: Any, *, seed: int = 0, budget: Budget | None = None
+    ) -> Recipe:
+        """One collection from the only teacher in the task `data`, then the budget: `epochs` passes unless given."""
+        teacher = one_teacher(teachers, "bc")
+        per_environment = -(-self.episodes // data.num_envs)
+        collected = Rollout(
+            data,
             mixture(teacher, student, constant(1.0)),
             label=teacher,
             groups=student.reads,
-            steps=per_environment * task.spec.max_steps,
+            steps=per_environment * data.spec.max_steps,
             seed=seed,
             refresh="never",
             allow_privileged=self.allow_privileged,
@@ -60,6 +63,6 @@ class BC:
 
         rate = cosine(self.learning_rate, self.final_learning_rate, warmup=self.warmup)
         optimiser = Optimiser("adam", rate, max_grad_norm=self.max_grad_norm)
-        player = imitator(student, "target", optimiser, beta=self.smooth_l1_beta)
-        recipe = fit(player, data, epochs=self.epochs, batch_size=self.batch_size, name="bc")
-        return recipe if finetune is None else recipe.then(finetune)
+        budget = budget or Budget(self.epochs, self.batch_size, optimiser=optimiser)
+        player = imitator(student, "target", budget.optimiser, beta=self.smooth_l1_beta)
+        return budget.fit(player, collected, name="bc")

@@ -23,19 +23,27 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from embodkd.core.fresh import fresh_copy
-from embodkd.core.recipe import Budget, Player, Recipe
-from embodkd.core.role import Role
-from embodkd.core.signals import Signals
-from embodkd.core.splits import Splits
-from embodkd.core.teachers import Teachers, teachers
-from embodkd.core.terms import balanced_kl, cross_entropy, kl
+from embodkd.core import (
+    Budget,
+    Player,
+    Recipe,
+    Role,
+    Signals,
+    Splits,
+    Teachers,
+    balanced_kl,
+    cross_entropy,
+    fresh_copy,
+    kl,
+    several_teachers,
+)
 from embodkd.methods import METHODS
 
 
 @METHODS.register(
     "bd_kd",
     domain="vision",
+    needs="splits",
     family="logits",
     paper="arXiv:2212.12965",
     card="bd_kd",
@@ -59,9 +67,9 @@ class BDKD:
     scale_by_t2: bool = True
     fresh: bool = True
 
-    def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
+    def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """One stage in which all networks play."""
-        given = teachers(teacher, "bd_kd", data)
+        given = several_teachers(teachers, "bd_kd", data)
         largest_first = sorted(given, key=lambda name: -sum(p.numel() for p in given[name].parameters()))
         models = {name: fresh_copy(given[name], seed, k) if self.fresh else given[name] for k, name in enumerate(given)}
         roles = [Role(student), *(Role(models[name]) for name in reversed(largest_first))]

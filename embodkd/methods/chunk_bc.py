@@ -6,8 +6,8 @@ that is the mean of |eps - eps_student(sqrt(abar_k) a + sqrt(1 - abar_k) eps, k,
 
 Details
 - The demonstrations come from a data set; no teacher and no simulator is needed. Who acted in them is the teacher.
-- The ranges of states and actions are those of all frames, held-out ones too, and are fitted before anything else.
-- Windows may repeat an episode's last action, at most execute - 1 times; a random share of windows is held out.
+- The ranges of states and actions are those of the frames that are trained on, and are fitted before anything else.
+- Windows may repeat an episode's last action, at most execute - 1 times; a random share of the episodes is held out.
 - AdamW; the rate climbs for `warmup` updates and falls to 0 along a cosine. No running average of the weights and no
   clipping of the gradient, as in the published code.
 
@@ -23,15 +23,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from embodkd.core.imitation import imitator
-from embodkd.core.recipe import Context, Optimiser, Recipe, Stage
-from embodkd.core.schedule import cosine
+from embodkd.core import Budget, Context, Optimiser, Recipe, Teachers, cosine, no_teacher
 from embodkd.methods import METHODS
+from embodkd.parts.players.imitation import imitator
 
 
 @METHODS.register(
     "chunk_bc",
     domain="robot",
+    needs="demonstrations",
     family="imitation",
     paper="arXiv:2303.04137",
     title="Behaviour cloning of action chunks (Diffusion Policy)",
@@ -53,12 +53,16 @@ class ChunkBC:
     max_grad_norm: float | None = None
     allow_privileged: bool = False
 
-    def recipe(self, student: Any, demos: Any, *, seed: int = 0) -> Recipe:
+    def recipe(
+        self, student: Any, teachers: Teachers, data: Any, *, seed: int = 0, budget: Budget | None = None
+    ) -> Recipe:
         """Fit the ranges, imitate, measure what was held out.
 
-        student: a chunk policy (`loss`, `fit_normalisers`); demos: its `train` and `held_out` are sources of chunks
-        that share `frames` and `action_FA`. ValueError if the student reads what a robot will not have, unasked.
+        student: a chunk policy (`loss`, `fit_normalisers`); data: its `train` and `held_out` are sources of chunks,
+        and `train.shown` gives the frames that may be learned from. ValueError if the student reads what a robot will
+        not have, unasked.
         """
+        no_teacher(teachers, "chunk_bc")
         if student.privileged and not self.allow_privileged:
             raise ValueError(
                 "the student reads privileged groups, which a deployed robot will not have: let it read others "
@@ -66,22 +70,17 @@ class ChunkBC:
             )
 
         def fit_ranges(context: Context) -> None:
-            student.fit_normalisers(demos.train.frames, demos.train.action_FA)
+            student.fit_normalisers(*data.train.shown(student.vectors))
 
         def judge(context: Context) -> dict[str, float]:
-            return {"held_out/imitate": held_out_loss(student, demos.held_out, seed, context.device, self.batch_size)}
+            return {"held_out/imitate": held_out_loss(student, data.held_out, seed, context.device, length.batch_size)}
 
         rate = cosine(self.learning_rate, 0.0, warmup=self.warmup)
         optimiser = Optimiser("adamw", rate, weight_decay=self.weight_decay, max_grad_norm=self.max_grad_norm)
-        player = imitator(student, "action", optimiser)
-        stage = Stage(
-            (player,),
-            demos.train,
-            rounds=self.rounds,
-            updates_per_round=self.updates_per_round,
-            batch_size=self.batch_size,
-            name="chunk_bc",
-        )
+        own = Budget(batch_size=self.batch_size, updates=self.updates_per_round, optimiser=optimiser)
+        length = budget or own
+        player = imitator(student, "action", length.optimiser)
+        stage = length.stage(player, data.train, rounds=self.rounds, name="chunk_bc")
         return Recipe((fit_ranges, stage, judge), student)
 
 

@@ -21,16 +21,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from embodkd.core.buffer import Buffer
-from embodkd.core.imitation import imitator
-from embodkd.core.recipe import Optimiser, Recipe, Step, fit
-from embodkd.core.rollout import Rollout, mixture
-from embodkd.core.schedule import Schedule, cosine, schedule, staircase
+from embodkd.core import (
+    Budget,
+    Buffer,
+    Optimiser,
+    Recipe,
+    Rollout,
+    Schedule,
+    Teachers,
+    cosine,
+    mixture,
+    one_teacher,
+    schedule,
+    staircase,
+)
 from embodkd.methods import METHODS
+from embodkd.parts.players.imitation import imitator
 
 
 @METHODS.register(
-    "dagger", domain="robot", family="imitation", paper="arXiv:1011.0686", title="Dataset aggregation (DAgger)"
+    "dagger",
+    domain="robot",
+    needs="task",
+    family="imitation",
+    paper="arXiv:1011.0686",
+    title="Dataset aggregation (DAgger)",
 )
 @dataclass(frozen=True)
 class DAgger:
@@ -56,10 +71,13 @@ class DAgger:
     aggregate: bool = True
     allow_privileged: bool = False
 
-    def recipe(self, student: Any, teacher: Any, task: Any, *, seed: int = 0, finetune: Step | None = None) -> Recipe:
-        """The rounds, then `finetune` if given (a step such as PPO on the student, for DAgger -> PPO)."""
-        data = Rollout(
-            task,
+    def recipe(
+        self, student: Any, teachers: Teachers, data: Any, *, seed: int = 0, budget: Budget | None = None
+    ) -> Recipe:
+        """The rounds in the task `data` with the only teacher; after each the budget: `epochs` passes unless given."""
+        teacher = one_teacher(teachers, "dagger")
+        collected = Rollout(
+            data,
             mixture(teacher, student, schedule(self.beta, "method.beta")),
             label=teacher,
             groups=student.reads,
@@ -72,6 +90,6 @@ class DAgger:
 
         rate = cosine(self.learning_rate, self.final_learning_rate, warmup=self.warmup)
         optimiser = Optimiser("adam", rate, max_grad_norm=self.max_grad_norm)
-        player = imitator(student, "target", optimiser, beta=self.smooth_l1_beta)
-        recipe = fit(player, data, rounds=self.rounds, epochs=self.epochs, batch_size=self.batch_size, name="dagger")
-        return recipe if finetune is None else recipe.then(finetune)
+        budget = budget or Budget(self.epochs, self.batch_size, optimiser=optimiser)
+        player = imitator(student, "target", budget.optimiser, beta=self.smooth_l1_beta)
+        return budget.fit(player, collected, rounds=self.rounds, name="dagger")

@@ -5,7 +5,7 @@ Equation, of a candidate S and the teacher T, both with weights from N(0, 1), on
     M_s = -sum over the C classes of |E_T - E_S|_F^2 / (C * D),
 with G the products of the last maps of all pairs of items and E the outer product of a class's row of the gradient of
 the last layer's weight with itself, both with rows of length 1. The best candidate is then distilled:
-    loss = ce * CE + kd * T^2 * KL + sp * (M_r's distance of the trained maps).
+    loss = ce * CE + kd * T^2 * KL + sp * (M_r's distance of the trained maps) + ickd * (that of their channels).
 
 Details
 - Candidates are the given student with one argument of its constructor changed, entry by entry. What they share with
@@ -13,37 +13,52 @@ Details
 - Teacher and batch are the same for all candidates; the batch has all classes. Scores are means over `repeats` draws.
 - The gradient is that of cross-entropy in closed form; rows shorter than 1e-12 stay short, and are counted.
 - Candidates above max_parameters are neither drawn nor bred.
+- Rivals of the score: losses of distillation between the random networks (`score` "ickd", "rkd"; SP is M_r), scores of
+  the student alone ("nwot", "snip", "synflow"), "parameters" (the largest) and "random". `trains` "all" shows how well
+  they rank.
 
-Deviations: the limit is on parameters, not on operations. The five best are not trained to choose among them. `score`
-"parameters" (the largest) and "random" are rivals, `trains` "all" shows whether the score ranks.
+Deviations: the limit is on parameters, not on operations. The five best are not trained to choose among them. Of the
+rivals in the paper CC, NST, AT and Zen are not offered. Dead channels leave the ICKD loss: its gradient would explode.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from torch import Tensor, nn
 
-from embodkd.core.bank import collect
-from embodkd.core.proxies import diswot_score, random_signals
-from embodkd.core.recipe import Budget, Context, Player, Recipe
-from embodkd.core.role import Role
-from embodkd.core.search import Search, Space, rank_correlation, ranked
-from embodkd.core.signals import Signals
-from embodkd.core.source import balanced_batch
-from embodkd.core.splits import Splits
-from embodkd.core.teachers import Teachers, one_teacher
-from embodkd.core.terms import cross_entropy, kl, similarity
-from embodkd.core.variants import Chosen, parameter_count, variant
+from embodkd.core import (
+    Budget,
+    Context,
+    Player,
+    Recipe,
+    Role,
+    Signals,
+    Splits,
+    Teachers,
+    balanced_batch,
+    collect,
+    cross_entropy,
+    kl,
+    one_teacher,
+    similarity,
+)
+from embodkd.core.terms import channel_correlation
 from embodkd.methods import METHODS
+from embodkd.parts.networks.variants import Chosen, parameter_count, variant
+from embodkd.parts.search.architectures import Search, Space, rank_correlation, ranked
+from embodkd.parts.search.zero_cost import ALONE, COMPARING, diswot_score, random_signals
+
+Score = Literal["diswot", "ickd", "rkd", "nwot", "snip", "synflow", "parameters", "random"]
 
 
 @METHODS.register(
     "diswot",
     domain="vision",
+    needs="splits",
     family="search",
     paper="arXiv:2303.15678",
     card="diswot",
@@ -56,15 +71,16 @@ class DisWOT:
     relation, semantic: weights of the score's parts; the second needs a teacher whose last layer has the student's
     shape. batch: images to score with; repeats: draws of the weights. search: "evolution", "random", "all", or "none"
     (the student as given). evaluations: how many candidates that may take; population, sample and top are evolution's.
-    ce, kd, temperature, sp: the loss of the distillation. trains: only the best, or all candidates side by side, of
-    which the best by score comes out beside the rank correlation of score and accuracy.
+    ce, kd, temperature, sp, ickd: the loss of the distillation. trains: only the best, or all candidates side by side,
+    of which the best by score comes out beside the rank correlation of score and accuracy, and those of the scores in
+    `compare`.
     """
 
     argument: str = "depths"
     choices: tuple[int, ...] = (1, 2, 3)
     relation: float = 1.0
     semantic: float = 1.0
-    score: Literal["diswot", "parameters", "random"] = "diswot"
+    score: Score = "diswot"
     batch: int = 64
     repeats: int = 5
     search: Literal["evolution", "random", "all", "none"] = "evolution"
@@ -77,11 +93,13 @@ class DisWOT:
     kd: float = 0.9
     temperature: float = 4.0
     sp: float = 0.0
+    ickd: float = 0.0
     trains: Literal["best", "all"] = "best"
+    compare: tuple[Score, ...] = ("parameters",)
 
-    def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
+    def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """The choice, then one stage against the frozen teacher."""
-        teacher = one_teacher(teacher, "diswot", data)
+        teacher = one_teacher(teachers, "diswot", data)
         if self.search == "none":
             return budget.fit(self.player(student, teacher, budget), data.train)
         candidates = Candidates(self, student, teacher, data, seed)
@@ -93,11 +111,10 @@ class DisWOT:
 
             def rank(context: Context) -> dict[str, float]:
                 found = {a: candidates.judge(a) for a in nets}
-                accuracy, sizes = accuracies(nets.values(), data), [parameter_count(net) for net in nets.values()]
-                ranks = {
-                    "score_rank": rank_correlation(list(found.values()), accuracy),
-                    "parameters_rank": rank_correlation(sizes, accuracy),
-                }
+                accuracy = accuracies(nets.values(), data)
+                ranks = {"score_rank": rank_correlation(list(found.values()), accuracy)}
+                for other in self.compare:
+                    ranks[f"{other}_rank"] = rank_correlation([candidates.judge(a, other) for a in nets], accuracy)
                 best = ranked(found)[0]
                 chosen.choose(best).load_state_dict(nets[best].state_dict())
                 return {**ranks, **candidates.facts(best)}
@@ -120,10 +137,14 @@ class DisWOT:
                 "ce": cross_entropy(s.logits_NC, batch.label_N),
                 "kd": kl(s.logits_NC, t.logits_NC, temperature=self.temperature),
             }
-            return {**found, "sp": similarity(s.map_NDHW, t.map_NDHW)} if self.sp else found
+            if self.sp:
+                found["sp"] = similarity(s.map_NDHW, t.map_NDHW)
+            if self.ickd:
+                found["ickd"] = channel_correlation(s.map_NDHW, t.map_NDHW)
+            return found
 
-        weights = {"ce": self.ce, "kd": self.kd, **({"sp": self.sp} if self.sp else {})}
-        given = {"t": Role(teacher, "frozen")}
+        extra = {name: weight for name in ("sp", "ickd") if (weight := getattr(self, name))}
+        given, weights = {"t": Role(teacher, "frozen")}, {"ce": self.ce, "kd": self.kd, **extra}
         return Player(Role(student), terms, given, weights, optimiser=budget.optimiser, name=name)
 
 
@@ -150,23 +171,31 @@ class Candidates:
         limit = self.method.max_parameters
         return limit is None or parameter_count(self.build(architecture)) <= limit
 
-    def judge(self, architecture: Any) -> float:
-        """Its score, higher is better, a function of the architecture and the seed alone."""
-        if self.method.score == "random":
+    def judge(self, architecture: Any, score: Score | None = None) -> float:
+        """Its score (None: the method's), higher is better, a function of the architecture and the seed alone."""
+        score = score or self.method.score
+        if score == "random":
             return float(np.random.default_rng((self.seed, *architecture)).random())
-        if self.method.score == "parameters":
+        if score == "parameters":
             return float(parameter_count(self.build(architecture)))
-        return float(np.mean([score for score, _ in self.draws(architecture)]))
+        if score == "diswot":
+            return float(np.mean([score for score, _ in self.draws(architecture)]))
+        if score in ALONE:
+            net, keys = self.build(architecture), range(self.method.repeats)
+            return float(np.mean([ALONE[score](net, self._batch, self.seed, key, *architecture) for key in keys]))
+        return float(np.mean([COMPARING[score](s, t) for s, t in self.pairs(architecture)]))
+
+    def pairs(self, architecture: Any) -> Iterator[tuple[Signals, Signals]]:
+        """What it and the teacher say, for each draw of the weights."""
+        net = self.build(architecture)
+        for key in range(self.method.repeats):
+            s = random_signals(net, self._batch, self.seed, key, *architecture)
+            yield s, random_signals(self.teacher, self._batch, self.seed, key)
 
     def draws(self, architecture: Any) -> list[tuple[float, float]]:
         """(score, share of dead rows) for each draw of the weights."""
-        net, parts = self.build(architecture), {"relation": self.method.relation, "semantic": self.method.semantic}
-        found = []
-        for key in range(self.method.repeats):
-            s = random_signals(net, self._batch, self.seed, key, *architecture)
-            t = random_signals(self.teacher, self._batch, self.seed, key)
-            found.append(diswot_score(s, t, self._batch.label_N, **parts))
-        return found
+        parts = {"relation": self.method.relation, "semantic": self.method.semantic}
+        return [diswot_score(s, t, self._batch.label_N, **parts) for s, t in self.pairs(architecture)]
 
     def facts(self, architecture: Any) -> dict[str, float]:
         """What is worth keeping of the chosen one."""

@@ -16,20 +16,27 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from embodkd.core.bank import collect
-from embodkd.core.recipe import Budget, Player, Recipe
-from embodkd.core.role import Role
-from embodkd.core.schedule import Schedule
-from embodkd.core.signals import Signals
-from embodkd.core.splits import Splits
-from embodkd.core.teachers import Teachers, one_teacher
-from embodkd.core.terms import cross_entropy, decoupled_kl
+from embodkd.core import (
+    Budget,
+    Player,
+    Recipe,
+    Role,
+    Schedule,
+    Signals,
+    Splits,
+    Teachers,
+    collect,
+    cross_entropy,
+    decoupled_kl,
+    one_teacher,
+)
 from embodkd.methods import METHODS
 
 
 @METHODS.register(
     "dkd",
     domain="vision",
+    needs="splits",
     family="logits",
     paper="arXiv:2203.08679",
     title="Decoupled knowledge distillation (DKD)",
@@ -46,7 +53,7 @@ class DKD:
     temperature: float = 4.0
     warmup_epochs: int = 20
 
-    def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
+    def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """One stage against the frozen teacher."""
 
         def terms(batch: Signals, s: Signals, t: Signals) -> dict[str, Tensor]:
@@ -64,15 +71,15 @@ class DKD:
         player = Player(
             Role(student),
             terms,
-            given={"t": Role(one_teacher(teacher, "dkd", data), "frozen")},
+            given={"t": Role(one_teacher(teachers, "dkd", data), "frozen")},
             weights={"dkd": Schedule(warmup=self.warmup_epochs * updates_per_epoch)},
             optimiser=budget.optimiser,
         )
         return budget.fit(player, data.train)
 
-    def measures(self, student: nn.Module, teacher: Teachers, data: Splits) -> dict[str, float]:
+    def measures(self, student: nn.Module, teachers: Teachers, data: Splits) -> dict[str, float]:
         """target_kl and nontarget_kl: the two divergences on the test part, at temperature 1, in nats."""
-        t = collect(Role(one_teacher(teacher, "dkd", data), "frozen"), data.test)
+        t = collect(Role(one_teacher(teachers, "dkd", data), "frozen"), data.test)
         s = collect(Role(student, "frozen"), data.test)
 
         def mean(alpha: float, beta: float) -> float:

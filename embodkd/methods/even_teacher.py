@@ -25,18 +25,26 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from embodkd.core.bank import collect
-from embodkd.core.generations import Start, Succession
-from embodkd.core.line_search import best_share
-from embodkd.core.recipe import Budget, Context, Player, Recipe, Stage, Step
-from embodkd.core.role import Role
-from embodkd.core.signals import Signals
-from embodkd.core.splits import Splits
-from embodkd.core.teachers import Teachers
-from embodkd.core.terms import squared_error
+from embodkd.core import (
+    Budget,
+    Context,
+    Controller,
+    Player,
+    Recipe,
+    Role,
+    Signals,
+    Splits,
+    Stage,
+    Step,
+    Succession,
+    Teachers,
+    collect,
+    squared_error,
+)
+from embodkd.core.steps import Start
 from embodkd.core.terms.base import precise
-from embodkd.core.weight import Controller
 from embodkd.methods import METHODS
+from embodkd.parts.self_distillation.best_share import best_share
 
 
 class Share(Controller):
@@ -57,6 +65,7 @@ class Share(Controller):
 @METHODS.register(
     "even_teacher",
     domain="vision",
+    needs="splits",
     family="self",
     paper="arXiv:2102.13088",
     card="even_teacher",
@@ -80,7 +89,7 @@ class EvenTeacher:
         if self.alpha is not None and not 0.0 <= self.alpha <= 1.0:
             raise ValueError(f"even_teacher.alpha: must lie in [0, 1], got {self.alpha}")
 
-    def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
+    def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """The plain fit; if asked for, the student of pure distillation and the estimate; then the guided rounds."""
         former = copy.deepcopy(student)
         guided = Share(0.0 if self.alpha is None else self.alpha, self.decay)
@@ -120,7 +129,7 @@ class EvenTeacher:
         player = Player(Role(student), terms, given=given, weights=weights, optimiser=budget.optimiser)
         return budget.stage(player, data.train, name=name)
 
-    def measures(self, student: nn.Module, teacher: Teachers, data: Splits) -> dict[str, float]:
+    def measures(self, student: nn.Module, teachers: Teachers, data: Splits) -> dict[str, float]:
         """On the test part: the mean probability of the answer (sureness), which regularisation lowers."""
         s = collect(Role(student, "frozen"), data.test)
         return {"sureness": float(probabilities(s).max(1).values.mean())}

@@ -24,22 +24,36 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from embodkd.core.bank import collect
-from embodkd.core.features import feature_shapes, pooled, projector
-from embodkd.core.recipe import Budget, Player, Recipe, Terms
-from embodkd.core.role import Role
-from embodkd.core.schedule import Schedule, linear
-from embodkd.core.signals import Signals
-from embodkd.core.source import Source
-from embodkd.core.splits import Splits
-from embodkd.core.teachers import Teachers, one_teacher
-from embodkd.core.terms import cross_entropy, kl, squared_error
+from embodkd.core import (
+    Budget,
+    Player,
+    Recipe,
+    Role,
+    Schedule,
+    Signals,
+    Source,
+    Splits,
+    Teachers,
+    Terms,
+    collect,
+    cross_entropy,
+    kl,
+    linear,
+    one_teacher,
+    squared_error,
+)
 from embodkd.core.terms.base import precise
 from embodkd.methods import METHODS
+from embodkd.parts.networks.features import feature_shapes, pooled, projector
 
 
 @METHODS.register(
-    "fitnets", domain="vision", family="features", paper="arXiv:1412.6550", title="Hints for thin deep nets (FitNets)"
+    "fitnets",
+    domain="vision",
+    needs="splits",
+    family="features",
+    paper="arXiv:1412.6550",
+    title="Hints for thin deep nets (FitNets)",
 )
 @dataclass(frozen=True)
 class FitNets:
@@ -62,9 +76,9 @@ class FitNets:
         if not 0.0 <= self.hint_share < 1.0:
             raise ValueError(f"method fitnets: hint_share must lie in [0, 1), got {self.hint_share}")
 
-    def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
+    def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """Hints, then answers; or one stage of both."""
-        taught = one_teacher(teacher, "fitnets", data)
+        taught = one_teacher(teachers, "fitnets", data)
         guided, hinting = {"hint": self.student_tap}, {"hint": self.teacher_tap}
         shapes = [feature_shapes(m, data.train, taps)["hint"] for m, taps in ((student, guided), (taught, hinting))]
         regressor = projector(*shapes)
@@ -96,12 +110,12 @@ class FitNets:
         hinted = first.stage(player(hint, {"hint": self.hint}, True), data.train, name="hints")
         return Recipe((hinted, second.stage(player(answers, weights, False), data.train, name="answers")), student)
 
-    def measures(self, student: nn.Module, teacher: Teachers, data: Splits) -> dict[str, float]:
+    def measures(self, student: nn.Module, teachers: Teachers, data: Splits) -> dict[str, float]:
         """hint_r2: share of the teacher's (pooled) hint that a linear map of the student's explains on the test part.
 
         The map is fitted on the training part by least squares with a small ridge.
         """
-        taught = one_teacher(teacher, "fitnets", data)
+        taught = one_teacher(teachers, "fitnets", data)
 
         def seen(model: nn.Module, tap: str, source: Source) -> Tensor:
             return pooled(collect(Role(model, "frozen", taps={"hint": tap}), source).hint).double()

@@ -17,7 +17,7 @@ Details
 
 Deviations: only the abstract was available and no code is public; this objective is a reconstruction. cap, patience and
 min_agreement are own, the VAE stands in for a hierarchical pretrained one, alternation in place of the paper's rule is
-the default.
+the default. The student starts untrained, not from plain distillation.
 """
 
 from __future__ import annotations
@@ -28,23 +28,34 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from embodkd.core.augment import Affine, Augmentor, Mix, shifts
-from embodkd.core.recipe import Budget, Optimiser, Player, Prepare, Recipe, Stage, Step
-from embodkd.core.rng import seeded
-from embodkd.core.role import Role
-from embodkd.core.signals import Signals
-from embodkd.core.splits import Splits
-from embodkd.core.teachers import Teachers, one_teacher
-from embodkd.core.terms import kl
-from embodkd.core.turns import Turns
-from embodkd.core.vae import VAE, Fix, Latent, evidence
-from embodkd.core.weight import Controller
+from embodkd.core import (
+    Budget,
+    Controller,
+    Fix,
+    Optimiser,
+    Player,
+    Prepare,
+    Recipe,
+    Role,
+    Signals,
+    Splits,
+    Stage,
+    Step,
+    Teachers,
+    kl,
+    one_teacher,
+    seeded,
+)
 from embodkd.methods import METHODS
+from embodkd.parts.images.augment import Affine, Augmentor, Mix, shifts
+from embodkd.parts.images.vae import VAE, Latent, evidence
+from embodkd.parts.players.turns import Turns
 
 
 @METHODS.register(
     "hard",
     domain="vision",
+    needs="splits",
     family="augmentation",
     paper="arXiv:2305.14890",
     title="Hard augmentations for robust distillation (HARD)",
@@ -81,9 +92,9 @@ class HARD:
     vae_epochs: int = 100
     pixels: int = 3
 
-    def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
+    def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """One stage of student and augmentor; before it, if need be, the VAE's."""
-        teacher = one_teacher(teacher, "hard", data)
+        teacher = one_teacher(teachers, "hard", data)
         if self.family == "shift":
             learner = self._learner(student, teacher, budget, None)
             return budget.fit(learner, data.train, prepare=(shifts(self.pixels, "augmented"),))

@@ -12,16 +12,13 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from embodkd.core.recipe import Budget, Player, Recipe
-from embodkd.core.role import Role
-from embodkd.core.signals import Signals
-from embodkd.core.splits import Splits
-from embodkd.core.teachers import Teachers, one_teacher
-from embodkd.core.terms import cross_entropy, kl
+from embodkd.core import Budget, Player, Recipe, Role, Signals, Splits, Teachers, cross_entropy, kl, one_teacher
 from embodkd.methods import METHODS
 
 
-@METHODS.register("kd", domain="vision", family="logits", paper="arXiv:1503.02531", title="Knowledge distillation")
+@METHODS.register(
+    "kd", domain="vision", needs="splits", family="logits", paper="arXiv:1503.02531", title="Knowledge distillation"
+)
 @dataclass(frozen=True)
 class KD:
     """temperature softens both distributions; alpha is the teacher's share of the loss, the labels have the rest."""
@@ -29,7 +26,7 @@ class KD:
     temperature: float = 4.0
     alpha: float = 0.5
 
-    def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
+    def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """One stage against the frozen teacher."""
 
         def terms(batch: Signals, s: Signals, t: Signals) -> dict[str, Tensor]:
@@ -41,7 +38,7 @@ class KD:
         player = Player(
             Role(student),
             terms,
-            given={"t": Role(one_teacher(teacher, "kd", data), "frozen")},
+            given={"t": Role(one_teacher(teachers, "kd", data), "frozen")},
             weights={"ce": 1.0 - self.alpha, "kd": self.alpha},
             optimiser=budget.optimiser,
         )

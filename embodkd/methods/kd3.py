@@ -34,27 +34,37 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pairwise_distance
 
-from embodkd.core.bank import collect
-from embodkd.core.borrowed import borrow, shrunk
-from embodkd.core.features import feature_shapes
-from embodkd.core.recipe import Answers, Budget, Player, Recipe
-from embodkd.core.rng import seeded
-from embodkd.core.role import Role
-from embodkd.core.selector import Selected, adaptive_thresholds
-from embodkd.core.signals import Signals
-from embodkd.core.source import Source
-from embodkd.core.splits import Splits
-from embodkd.core.style import mix_styles
-from embodkd.core.teachers import Teachers, one_teacher
-from embodkd.core.terms import kl, nt_xent, squared_error
+from embodkd.core import (
+    Answers,
+    Budget,
+    Player,
+    Recipe,
+    Role,
+    Selected,
+    Signals,
+    Source,
+    Splits,
+    Teachers,
+    Weight,
+    adaptive_thresholds,
+    collect,
+    kl,
+    nt_xent,
+    one_teacher,
+    seeded,
+    squared_error,
+)
 from embodkd.core.terms.base import precise
-from embodkd.core.weight import Weight
 from embodkd.methods import METHODS
+from embodkd.parts.images.style import mix_styles
+from embodkd.parts.networks.features import feature_shapes
+from embodkd.parts.networks.reused_classifier import borrow, shrunk
 
 
 @METHODS.register(
     "kd3",
     domain="vision",
+    needs="splits",
     family="data-free",
     paper="arXiv:2307.11469",
     title="Distillation with webly collected images (KD^3)",
@@ -85,9 +95,9 @@ class KD3:
     embed: int = 128
     concentration: float = 0.1
 
-    def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
+    def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """One stage, a round per epoch."""
-        teacher, pool = one_teacher(teacher, "kd3", data), data.part(self.pool)
+        teacher, pool = one_teacher(teachers, "kd3", data), data.part(self.pool)
         widths = [feature_shapes(model, pool, {})["embedding"][0] for model in (student, teacher)]
         product = student
         with seeded(seed, 1):
@@ -157,14 +167,14 @@ class KD3:
 
         return Selected(pool, choose)
 
-    def measures(self, student: nn.Module, teacher: Teachers, data: Splits) -> dict[str, float]:
+    def measures(self, student: nn.Module, teachers: Teachers, data: Splits) -> dict[str, float]:
         """Of a pool whose `origin` is known: percent kept by the first and (`_alone`) last epochs' search; of these and
         of all, percent of origin 0.
         """
         pool, device = data.part(self.pool), next(student.parameters()).device
         if "origin" not in pool.fields:
             return {}
-        both = (student, one_teacher(teacher, "kd3", data))
+        both = (student, one_teacher(teachers, "kd3", data))
         s, t = (collect(Role(model, "frozen"), pool, device=device) for model in both)
         within_N = s["origin"].numpy() == 0
         found = {"base_rate": 100.0 * float(within_N.mean())}

@@ -1,7 +1,7 @@
 """KD-AIF (arXiv:2501.02705): each sample weighs as much as it helps a small trusted validation set.
 
-Equation: with h_n the influence of sample n (core/influence.py) on the mean validation cross-entropy of a student that
-was distilled without weights,
+Equation: with h_n the influence of sample n (core/meta/influence.py) on the mean validation cross-entropy of a student
+that was distilled without weights,
     loss = mean_n w_n KL(softmax(z_teacher / T) || softmax(z_student / T)),    w = transform(h) / mean(transform(h)).
 
 Details
@@ -15,7 +15,7 @@ Deviations
   set; its LiSSA path has the wrong sign. EK-FAC is replaced by the last layer, solved without approximation.
 - Weights have mean 1, so that the learning rate keeps its meaning, and a batch divides by its own number of items.
 - The paper's sigmoid, and how its iterative and teacher updates go, are not certain: see `transform`, `sharpness`,
-  `rounds`, `update_teacher`.
+  `rounds`, `update_teacher`. Its semi-supervised part is not offered.
 """
 
 from __future__ import annotations
@@ -28,21 +28,36 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from embodkd.core.bank import Table, collect
-from embodkd.core.influence import Solve, Transform, as_losses, influence, sample_weights
-from embodkd.core.recipe import Budget, Context, Player, Recipe, Stage, Step
-from embodkd.core.restart import Restart
-from embodkd.core.role import Role
-from embodkd.core.signals import Signals
-from embodkd.core.solvers import conjugate_gradient, dense, lissa
-from embodkd.core.splits import Splits
-from embodkd.core.teachers import Teachers, one_teacher
-from embodkd.core.terms import cross_entropy, kl
+from embodkd.core import (
+    Budget,
+    Context,
+    Player,
+    Recipe,
+    Restart,
+    Role,
+    Signals,
+    Splits,
+    Stage,
+    Step,
+    Table,
+    Teachers,
+    collect,
+    cross_entropy,
+    kl,
+    one_teacher,
+)
+from embodkd.core.meta.influence import Solve, Transform, as_losses, influence, sample_weights
+from embodkd.core.meta.solvers import conjugate_gradient, dense, lissa
 from embodkd.methods import METHODS
 
 
 @METHODS.register(
-    "kd_aif", domain="vision", family="weights", paper="arXiv:2501.02705", title="Adapted weights by influence (KD-AIF)"
+    "kd_aif",
+    domain="vision",
+    needs="splits",
+    family="weights",
+    paper="arXiv:2501.02705",
+    title="Adapted weights by influence (KD-AIF)",
 )
 @dataclass(frozen=True)
 class KDAIF:
@@ -71,9 +86,9 @@ class KDAIF:
     batch_size: int = 512
     update_teacher: bool = False
 
-    def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
+    def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """A plain fit, then `rounds` times: scores, (restart,) weighted fit."""
-        t = Role(one_teacher(teacher, "kd_aif", data), "frozen")
+        t = Role(one_teacher(teachers, "kd_aif", data), "frozen")
         plain = Player(Role(student), self.terms, given={"t": t}, optimiser=budget.optimiser)
         stages: list[Stage | Step] = [budget.stage(plain, data.train, name="unweighted")]
         for k in range(self.rounds):

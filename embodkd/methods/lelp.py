@@ -27,13 +27,25 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from embodkd.core.bank import Table, collect
-from embodkd.core.heads import SubclassHead, expand_classifier
-from embodkd.core.recipe import Budget, Context, Player, Recipe
-from embodkd.core.role import Role
-from embodkd.core.signals import Signals, submodule
-from embodkd.core.splits import Splits
-from embodkd.core.subclasses import (
+from embodkd.core import (
+    Budget,
+    Context,
+    Player,
+    Recipe,
+    Role,
+    Signals,
+    Splits,
+    Table,
+    Teachers,
+    collect,
+    cross_entropy,
+    one_teacher,
+    soft_cross_entropy,
+    submodule,
+)
+from embodkd.methods import METHODS
+from embodkd.parts.classes.directions import null_projector, principal_directions, random_directions, random_rotation
+from embodkd.parts.classes.subclasses import (
     along_directions,
     as_known,
     at_random,
@@ -41,15 +53,13 @@ from embodkd.core.subclasses import (
     refined_target,
     shared_information,
 )
-from embodkd.core.subspace import null_projector, principal_directions, random_directions, random_rotation
-from embodkd.core.teachers import Teachers, one_teacher
-from embodkd.core.terms import cross_entropy, soft_cross_entropy
-from embodkd.methods import METHODS
+from embodkd.parts.networks.subclass_head import SubclassHead, expand_classifier
 
 
 @METHODS.register(
     "lelp",
     domain="vision",
+    needs="splits",
     family="logits",
     paper="arXiv:2409.20449",
     card="lelp",
@@ -75,9 +85,9 @@ class LELP:
     standardise: bool = True
     group_by: Literal["label", "teacher"] = "label"
 
-    def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
+    def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """The teacher's directions, then one stage of soft-label training with the expanded last layer."""
-        teacher = one_teacher(teacher, "lelp", data)
+        teacher = one_teacher(teachers, "lelp", data)
         expanded = expand_classifier(student, self.subclasses, seed, 0)
         steps, within = self.within(teacher, data, seed)
 
@@ -140,12 +150,12 @@ class LELP:
         found = {"direction": torch.stack(directions), "offset": torch.stack(offsets)}
         return {name: value.float().to(context.device) for name, value in found.items()}
 
-    def measures(self, student: nn.Module, teacher: Teachers, data: Splits) -> dict[str, float]:
+    def measures(self, student: nn.Module, teachers: Teachers, data: Splits) -> dict[str, float]:
         """Normalised mutual information, within a class, of subclasses and the data's own field `subclass`, on the test
         part: of the targets (target_nmi), of a random split (random_nmi), and of a student with subclasses."""
         if "subclass" not in data.test.fields:
             return {}
-        teacher = one_teacher(teacher, "lelp", data)
+        teacher = one_teacher(teachers, "lelp", data)
         t = collect(Role(teacher, "frozen"), data.test)
         steps, within = self.within(teacher, data, 0)
         for step in steps:

@@ -26,23 +26,31 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from embodkd.core.attack import PGD, against, robust_accuracy
-from embodkd.core.balance import EntropyBalance, LossRatio, Together
-from embodkd.core.bank import collect
-from embodkd.core.recipe import Budget, Player, Recipe
-from embodkd.core.registry import near
-from embodkd.core.role import Role
-from embodkd.core.schedule import Schedule
-from embodkd.core.signals import Signals
-from embodkd.core.splits import Splits
-from embodkd.core.teachers import Teachers, teachers
-from embodkd.core.terms import class_mean_kl, entropy, offset_entropy
+from embodkd.core import (
+    Budget,
+    Player,
+    Recipe,
+    Role,
+    Schedule,
+    Signals,
+    Splits,
+    Teachers,
+    class_mean_kl,
+    collect,
+    entropy,
+    offset_entropy,
+    several_teachers,
+)
+from embodkd.core.config.registry import near
 from embodkd.methods import METHODS
+from embodkd.parts.images.attack import PGD, against, robust_accuracy
+from embodkd.parts.players.balance import EntropyBalance, LossRatio, Together
 
 
 @METHODS.register(
     "mtard",
     domain="vision",
+    needs="splits",
     family="robustness",
     paper="arXiv:2306.16170",
     title="Balanced multi-teacher adversarial distillation (B-MTARD)",
@@ -74,9 +82,9 @@ class MTARD:
     log_offset: float = 1e-5
     released: bool = False
 
-    def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
+    def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """One stage against both teachers."""
-        found = teachers(teacher, "mtard", data)
+        found = several_teachers(teachers, "mtard", data)
         if set(found) != {"clean", "robust"}:
             wrong = next((name for name in found if name not in ("clean", "robust")), "")
             raise ValueError(f"method mtard: needs the teachers clean and robust; {near(wrong, ('clean', 'robust'))}")
@@ -119,7 +127,7 @@ class MTARD:
         )
         return budget.fit(player, data.train, prepare=(against(attack, student),))
 
-    def measures(self, student: nn.Module, teacher: Teachers, data: Splits) -> dict[str, float]:
+    def measures(self, student: nn.Module, teachers: Teachers, data: Splits) -> dict[str, float]:
         """Percent right on the test split under the judging attack, and the mean of that and the clean accuracy."""
         low, high = self.value_range
         attack = PGD(self.epsilon, self.judge_step_size, self.judge_steps, start="uniform", low=low, high=high)

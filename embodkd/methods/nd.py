@@ -24,23 +24,39 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from embodkd.core.bank import Table, class_means, collect
-from embodkd.core.features import feature_shapes
-from embodkd.core.recipe import Budget, Context, Player, Recipe
-from embodkd.core.rng import seeded
-from embodkd.core.role import Role
-from embodkd.core.schedule import Schedule, constant, staircase
-from embodkd.core.signals import Signals
-from embodkd.core.splits import Splits
-from embodkd.core.teachers import Teachers, one_teacher
-from embodkd.core.terms import correlation, cross_entropy, decoupled_kl, kl, norm_direction, squared_error
+from embodkd.core import (
+    Budget,
+    Context,
+    Player,
+    Recipe,
+    Role,
+    Schedule,
+    Signals,
+    Splits,
+    Table,
+    Teachers,
+    class_means,
+    collect,
+    constant,
+    correlation,
+    cross_entropy,
+    decoupled_kl,
+    kl,
+    norm_direction,
+    one_teacher,
+    seeded,
+    squared_error,
+    staircase,
+)
 from embodkd.core.terms.base import precise, unit
 from embodkd.methods import METHODS
+from embodkd.parts.networks.features import feature_shapes
 
 
 @METHODS.register(
     "nd",
     domain="vision",
+    needs="splits",
     family="features",
     paper="arXiv:2305.17007",
     card="nd",
@@ -68,9 +84,9 @@ class ND:
     dropout: float = 0.5
     projector_std: float | None = None
 
-    def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
+    def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """The class means, then one stage against the frozen teacher."""
-        teacher = one_teacher(teacher, "nd", data)
+        teacher = one_teacher(teachers, "nd", data)
         directions = class_directions(teacher, data)
         own, wanted = (feature_shapes(model, data.train, {})["embedding"][0] for model in (student, teacher))
         project = self.projector(own, wanted, seed)
@@ -122,10 +138,10 @@ class ND:
                     nn.init.normal_(parameter, std=self.projector_std)
         return nn.Sequential(nn.BatchNorm1d(student), nn.Dropout(self.dropout), linear)
 
-    def measures(self, student: nn.Module, teacher: Teachers, data: Splits) -> dict[str, float]:
+    def measures(self, student: nn.Module, teachers: Teachers, data: Splits) -> dict[str, float]:
         """On the test part: mean length of the features (norm), and their mean cosine to their class's mean of the
         teacher (cosine), where the widths agree."""
-        teacher = one_teacher(teacher, "nd", data)
+        teacher = one_teacher(teachers, "nd", data)
         s, t = (collect(Role(model, "frozen"), data.test) for model in (student, teacher))
         found = {"norm": float(torch.linalg.vector_norm(s.embedding_ND, dim=1).mean())}
         if s.embedding_ND.shape == t.embedding_ND.shape:

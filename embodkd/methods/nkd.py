@@ -18,21 +18,30 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from embodkd.core.bank import collect
-from embodkd.core.mix import mixup
-from embodkd.core.recipe import Budget, Player, Recipe
-from embodkd.core.role import Role
-from embodkd.core.signals import Signals
-from embodkd.core.splits import Splits
-from embodkd.core.teachers import Teachers, one_teacher
-from embodkd.core.terms import cross_entropy, decoupled_kl, soft_cross_entropy
-from embodkd.core.terms.nontarget import label_probability, nontarget_cross_entropy
+from embodkd.core import (
+    Budget,
+    Player,
+    Recipe,
+    Role,
+    Signals,
+    Splits,
+    Teachers,
+    collect,
+    cross_entropy,
+    decoupled_kl,
+    label_probability,
+    nontarget_cross_entropy,
+    one_teacher,
+    soft_cross_entropy,
+)
 from embodkd.methods import METHODS
+from embodkd.parts.images.mix import mixup
 
 
 @METHODS.register(
     "nkd",
     domain="vision",
+    needs="splits",
     family="logits",
     paper="arXiv:2303.13005",
     card="nkd_uskd",
@@ -50,7 +59,7 @@ class NKD:
     target: float = 1.0
     mixup: float = 0.0
 
-    def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
+    def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """One stage against the frozen teacher."""
 
         def terms(batch: Signals, s: Signals, t: Signals) -> dict[str, Tensor]:
@@ -66,15 +75,15 @@ class NKD:
         player = Player(
             Role(student),
             terms,
-            given={"t": Role(one_teacher(teacher, "nkd", data), "frozen")},
+            given={"t": Role(one_teacher(teachers, "nkd", data), "frozen")},
             weights={"target": self.target, "nontarget": self.gamma},
             optimiser=budget.optimiser,
         )
         return budget.fit(player, data.train, prepare=(mixup(self.mixup, data.classes),) if self.mixup else ())
 
-    def measures(self, student: nn.Module, teacher: Teachers, data: Splits) -> dict[str, float]:
+    def measures(self, student: nn.Module, teachers: Teachers, data: Splits) -> dict[str, float]:
         """nontarget_kl: KL of teacher and student over all classes but the label, on the test part, in nats."""
-        t = collect(Role(one_teacher(teacher, "nkd", data), "frozen"), data.test)
+        t = collect(Role(one_teacher(teachers, "nkd", data), "frozen"), data.test)
         s = collect(Role(student, "frozen"), data.test)
         apart_N = decoupled_kl(s.logits_NC, t.logits_NC, s.label_N, alpha=0.0, beta=1.0, temperature=1.0)
         return {"nontarget_kl": float(apart_N.mean())}

@@ -24,17 +24,26 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from embodkd.core.recipe import Context, Optimiser, Player, Recipe, Stage
-from embodkd.core.role import Role
-from embodkd.core.schedule import cosine
-from embodkd.core.signals import Signals
-from embodkd.core.terms import squared_error
+from embodkd.core import (
+    Budget,
+    Context,
+    Optimiser,
+    Player,
+    Recipe,
+    Role,
+    Signals,
+    Teachers,
+    cosine,
+    one_teacher,
+    squared_error,
+)
 from embodkd.methods import METHODS
 
 
 @METHODS.register(
     "one_step",
     domain="robot",
+    needs="demonstrations",
     family="diffusion",
     paper="arXiv:2101.02388",
     title="One-step diffusion policy (sampler distillation)",
@@ -51,8 +60,11 @@ class OneStep:
     first_chunks: float = 0.2
     allow_privileged: bool = False
 
-    def recipe(self, student: Any, demos: Any, *, teacher: Any, seed: int = 0) -> Recipe:
+    def recipe(
+        self, student: Any, teachers: Teachers, data: Any, *, seed: int = 0, budget: Budget | None = None
+    ) -> Recipe:
         """Take over the teacher's weights, then follow it. ValueError if the two are not built alike."""
+        teacher = one_teacher(teachers, "one_step")
         if student.privileged and not self.allow_privileged:
             raise ValueError(
                 "the student reads privileged groups, which a deployed robot will not have: let it read others "
@@ -79,22 +91,17 @@ class OneStep:
         def terms(batch: Signals, s: Signals, t: Signals) -> dict[str, Tensor]:
             return {"end": squared_error(s.chunk.flatten(1), t.chunk.flatten(1))}
 
+        optimiser = Optimiser("adam", cosine(self.learning_rate, 0.0, warmup=self.warmup), max_grad_norm=1.0)
+        own = Budget(batch_size=self.batch_size, updates=self.updates_per_round, optimiser=optimiser)
+        length = budget or own
         view = (*student.reads, "start")
         player = Player(
             Role(Sampler(student), view=view, output="chunk"),
             terms,
             given={"t": Role(Sampler(teacher), "frozen", view=view, output="chunk")},
-            optimiser=Optimiser("adam", cosine(self.learning_rate, 0.0, warmup=self.warmup), max_grad_norm=1.0),
+            optimiser=length.optimiser,
         )
-        stage = Stage(
-            (player,),
-            demos.train,
-            rounds=self.rounds,
-            updates_per_round=self.updates_per_round,
-            batch_size=self.batch_size,
-            prepare=(starts,),
-            name="one_step",
-        )
+        stage = length.stage(player, data.train, rounds=self.rounds, prepare=(starts,), name="one_step")
         return Recipe((take_over, stage), student)
 
 

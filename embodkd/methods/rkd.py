@@ -17,22 +17,29 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from embodkd.core.bank import collect
-from embodkd.core.features import pooled
-from embodkd.core.recipe import Budget, Player, Recipe
-from embodkd.core.role import Role
-from embodkd.core.signals import Signals
-from embodkd.core.splits import Splits
-from embodkd.core.teachers import Teachers, one_teacher
-from embodkd.core.terms import cross_entropy
+from embodkd.core import (
+    Budget,
+    Player,
+    Recipe,
+    Role,
+    Signals,
+    Splits,
+    Teachers,
+    angle_relation,
+    collect,
+    cross_entropy,
+    distance_relation,
+    one_teacher,
+)
 from embodkd.core.terms.base import unit
-from embodkd.core.terms.relation import angle_relation, distance_relation
 from embodkd.methods import METHODS
+from embodkd.parts.networks.features import pooled
 
 
 @METHODS.register(
     "rkd",
     domain="vision",
+    needs="splits",
     family="relations",
     paper="arXiv:1904.05068",
     title="Relational knowledge distillation (RKD)",
@@ -51,7 +58,7 @@ class RKD:
     teacher_tap: str | None = None
     normalise: bool = False
 
-    def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
+    def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """One stage against the frozen teacher."""
 
         def terms(batch: Signals, s: Signals, t: Signals) -> dict[str, Tensor]:
@@ -65,15 +72,15 @@ class RKD:
         player = Player(
             Role(student, taps=_tap(self.student_tap)),
             terms,
-            given={"t": Role(one_teacher(teacher, "rkd"), "frozen", taps=_tap(self.teacher_tap))},
+            given={"t": Role(one_teacher(teachers, "rkd"), "frozen", taps=_tap(self.teacher_tap))},
             weights={"distance": self.distance, "angle": self.angle},
             optimiser=budget.optimiser,
         )
         return budget.fit(player, data.train)
 
-    def measures(self, student: nn.Module, teacher: Teachers, data: Splits) -> dict[str, float]:
+    def measures(self, student: nn.Module, teachers: Teachers, data: Splits) -> dict[str, float]:
         """distance_gap and angle_gap: the two losses on the first 64 items of the test part, unweighted."""
-        roles = [(student, self.student_tap), (one_teacher(teacher, "rkd"), self.teacher_tap)]
+        roles = [(student, self.student_tap), (one_teacher(teachers, "rkd"), self.teacher_tap)]
         found = [collect(Role(model, "frozen", taps=_tap(tap)), data.test).embedding[:64] for model, tap in roles]
         pair = [unit(pooled(z)) if self.normalise else pooled(z) for z in found]
         gaps = {"distance_gap": distance_relation(*pair), "angle_gap": angle_relation(*pair)}

@@ -1,7 +1,8 @@
 """RAD (arXiv:2210.01213): ask an expensive teacher about few samples, prepared for it to be wrong about some of them.
 
 Equation: with g_i = 1 - (largest - second largest probability of the student) the gain of candidate i, the queries are
-drawn from the q that is best against an adversary who makes the teacher wrong about m of them (core/queries.py),
+drawn from the q that is best against an adversary who makes the teacher wrong about m of them
+(parts/active/queries.py),
     max_q min_{|M| = m}  sum over i not in M of q_i g_i  -  rho sum over i in M of q_i g_i.
 Then the student learns labels and answers alike:
     loss = mean_n CE(labels) on labelled samples, CE(softmax of the teacher's logits) on queried ones.
@@ -29,23 +30,34 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from embodkd.core.bank import Table, collect
-from embodkd.core.queries import Gain, draw, gains, game, inclusion
-from embodkd.core.recipe import Budget, Context, Player, Recipe, Stage, Step
-from embodkd.core.restart import Restart
-from embodkd.core.role import Role
-from embodkd.core.selector import Selected
-from embodkd.core.signals import Signals
-from embodkd.core.source import TensorData
-from embodkd.core.splits import Splits
-from embodkd.core.teachers import Teachers, one_teacher
-from embodkd.core.terms import cross_entropy, soft_cross_entropy
+from embodkd.core import (
+    Budget,
+    Context,
+    Player,
+    Recipe,
+    Restart,
+    Role,
+    Selected,
+    Signals,
+    Splits,
+    Stage,
+    Step,
+    Table,
+    Teachers,
+    TensorData,
+    collect,
+    cross_entropy,
+    one_teacher,
+    soft_cross_entropy,
+)
 from embodkd.methods import METHODS
+from embodkd.parts.active.queries import Gain, draw, gains, game, inclusion
 
 
 @METHODS.register(
     "robust_active",
     domain="vision",
+    needs="splits",
     family="selection",
     paper="arXiv:2210.01213",
     title="Robust active distillation (RAD)",
@@ -76,9 +88,9 @@ class RobustActive:
                 "below 1, a share of the pool"
             )
 
-    def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
+    def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """A fit on the labels, then `rounds` times: ask, (restart,) fit on labels and answers."""
-        t = Role(one_teacher(teacher, "robust_active", data), "frozen")
+        t = Role(one_teacher(teachers, "robust_active", data), "frozen")
         pool, labelled = data.part(self.pool), data.train.size()
         queries = self.count(pool)
         self._check(pool.size(), queries)

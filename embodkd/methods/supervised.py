@@ -10,18 +10,18 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from embodkd.core.augment import shifts
-from embodkd.core.recipe import Budget, Player, Recipe
-from embodkd.core.role import Role
-from embodkd.core.signals import Signals
-from embodkd.core.splits import Splits
-from embodkd.core.teachers import Teachers
-from embodkd.core.terms import cross_entropy
+from embodkd.core import Budget, Player, Recipe, Role, Signals, Splits, Teachers, cross_entropy
 from embodkd.methods import METHODS
+from embodkd.parts.images.augment import shifts
 
 
 @METHODS.register(
-    "supervised", domain="vision", family="logits", paper="arXiv:1512.00567", title="Supervised learning on labels"
+    "supervised",
+    domain="vision",
+    needs="splits",
+    family="logits",
+    paper="arXiv:1512.00567",
+    title="Supervised learning on labels",
 )
 @dataclass(frozen=True)
 class Supervised:
@@ -33,7 +33,7 @@ class Supervised:
     label_smoothing: float = 0.0
     shift: int = 0
 
-    def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
+    def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """One stage; a teacher, if there is one, is not asked."""
 
         def terms(batch: Signals, s: Signals) -> dict[str, Tensor]:

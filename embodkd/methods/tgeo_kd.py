@@ -28,15 +28,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from embodkd.core.bank import Table, class_means, collect
-from embodkd.core.meta import Unroll
-from embodkd.core.recipe import Budget, Context, Optimiser, Player, Recipe
-from embodkd.core.rng import seeded
-from embodkd.core.role import Role
-from embodkd.core.signals import Signals
-from embodkd.core.splits import Splits
-from embodkd.core.teachers import Teachers, one_teacher
-from embodkd.core.terms import cross_entropy, kl
+from embodkd.core import (
+    Budget,
+    Context,
+    Optimiser,
+    Player,
+    Recipe,
+    Role,
+    Signals,
+    Splits,
+    Table,
+    Teachers,
+    Unroll,
+    class_means,
+    collect,
+    cross_entropy,
+    kl,
+    one_teacher,
+    seeded,
+)
 from embodkd.core.terms.base import precise
 from embodkd.methods import METHODS
 
@@ -70,7 +80,12 @@ def _squares(*edges: Tensor) -> list[Tensor]:
 
 
 @METHODS.register(
-    "tgeo_kd", domain="vision", family="weights", paper="arXiv:2312.15112", title="Trilateral geometry (TGeo-KD)"
+    "tgeo_kd",
+    domain="vision",
+    needs="splits",
+    family="weights",
+    paper="arXiv:2312.15112",
+    title="Trilateral geometry (TGeo-KD)",
 )
 @dataclass(frozen=True)
 class TGeoKD:
@@ -92,9 +107,9 @@ class TGeoKD:
     unroll_rate: float = 0.1
     validation_batch: int = 256
 
-    def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
+    def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """The class means, then one stage; with a controller, a last step says what it trusted."""
-        t = Role(one_teacher(teacher, "tgeo_kd", data), "frozen")
+        t = Role(one_teacher(teachers, "tgeo_kd", data), "frozen")
         if self.alpha is not None:
             fixed = {"ce": 1.0 - self.alpha, "kd": self.alpha}
             player = Player(Role(student), self.terms, given={"t": t}, weights=fixed, optimiser=budget.optimiser)

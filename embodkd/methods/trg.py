@@ -15,7 +15,8 @@ Details
 - One token per image on a 1 x 1 grid makes L_local a graph of whole images.
 
 Deviations: no code was found, and the source we read gives formulas without values. All values are ours; `by`, `width`,
-`normalise`, `student_first`, `graph_temperature` and `inner_sampled` offer what it leaves open.
+`normalise`, `student_first`, `graph_temperature` and `inner_sampled` offer what it leaves open. Tokens are those of the
+last map or block; the paper's are the penultimate stage's or block's, which `student_tap` and `teacher_tap` choose.
 """
 
 from __future__ import annotations
@@ -27,24 +28,35 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from embodkd.core.bank import collect
-from embodkd.core.features import feature_shapes
-from embodkd.core.recipe import Budget, Player, Recipe
-from embodkd.core.rng import seeded
-from embodkd.core.role import Role
-from embodkd.core.schedule import Schedule, linear
-from embodkd.core.signals import Signals
-from embodkd.core.splits import Splits
-from embodkd.core.teachers import Teachers, one_teacher
-from embodkd.core.terms import affinity_error, cross_entropy, info_nce, kl, neighbour_kl
+from embodkd.core import (
+    Budget,
+    Player,
+    Recipe,
+    Role,
+    Schedule,
+    Signals,
+    Splits,
+    Teachers,
+    affinity_error,
+    collect,
+    cross_entropy,
+    info_nce,
+    kl,
+    linear,
+    neighbour_kl,
+    one_teacher,
+    seeded,
+)
 from embodkd.core.terms.neighbours import nearest, squared_distances
-from embodkd.core.tokens import at_places, grid_tokens, random_places, token_width
 from embodkd.methods import METHODS
+from embodkd.parts.networks.features import feature_shapes
+from embodkd.parts.networks.patch_tokens import at_places, grid_tokens, random_places, token_width
 
 
 @METHODS.register(
     "trg",
     domain="vision",
+    needs="splits",
     family="relations",
     paper="arXiv:2306.12442",
     card="trg",
@@ -79,9 +91,9 @@ class TRG:
     student_tap: str | None = None
     teacher_tap: str | None = None
 
-    def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
+    def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """One stage against the frozen teacher."""
-        teacher = one_teacher(teacher, "trg", data)
+        teacher = one_teacher(teachers, "trg", data)
         own, wanted = Role(student, taps=_taps(self.student_tap)), Role(teacher, "frozen", taps=_taps(self.teacher_tap))
         narrow, wide = (token_width(_tokens(feature_shapes(r.model, data.train, r.taps))) for r in (own, wanted))
         with seeded(seed, 0):
@@ -118,10 +130,10 @@ class TRG:
         )
         return budget.fit(player, data.train, prepare=(random_places(self.grid, self.sampled),))
 
-    def measures(self, student: nn.Module, teacher: Teachers, data: Splits) -> dict[str, float]:
+    def measures(self, student: nn.Module, teachers: Teachers, data: Splits) -> dict[str, float]:
         """neighbour_agreement: on the test part in batches of 16 images, the mean overlap |both| / |either| of the k
         nearest tokens in the teacher and in the student; tail_accuracy: that of the rarer half of the classes."""
-        teacher = one_teacher(teacher, "trg", data)
+        teacher = one_teacher(teachers, "trg", data)
         roles = (
             Role(teacher, "frozen", taps=_taps(self.teacher_tap)),
             Role(student, "frozen", taps=_taps(self.student_tap)),

@@ -22,23 +22,19 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from embodkd.core.features import feature_shapes, pooled, pooled_width
-from embodkd.core.mix import mixup
-from embodkd.core.recipe import Budget, Player, Recipe
-from embodkd.core.role import Role
-from embodkd.core.signals import Signals
-from embodkd.core.splits import Splits
-from embodkd.core.teachers import Teachers
-from embodkd.core.terms import cross_entropy, soft_cross_entropy
+from embodkd.core import Budget, Player, Recipe, Role, Signals, Splits, Teachers, cross_entropy, soft_cross_entropy
 from embodkd.core.terms.base import precise
 from embodkd.core.terms.nontarget import others
 from embodkd.core.terms.self_label import RankOn, own_classes, rank_scores, target_label, zipf_label
 from embodkd.methods import METHODS
+from embodkd.parts.images.mix import mixup
+from embodkd.parts.networks.features import feature_shapes, pooled, pooled_width
 
 
 @METHODS.register(
     "uskd",
     domain="vision",
+    needs="splits",
     family="self-distillation",
     paper="arXiv:2303.13005",
     card="nkd_uskd",
@@ -60,7 +56,7 @@ class USKD:
     rank_on: RankOn = "prob"
     mixup: float = 0.0
 
-    def recipe(self, student: nn.Module, teacher: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
+    def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """One stage; a teacher, if there is one, is not asked."""
         if self.mixup and data.classes < 3:
             raise ValueError("method uskd: a mixed item of 2 classes has no other class left; set mixup to 0")

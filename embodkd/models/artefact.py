@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from embodkd.core.artefact import golden_unit, load_weights, read_config, write_artefact
-from embodkd.core.borrowed import Borrowed, blank
-from embodkd.core.files import read_tensors
-from embodkd.core.heads import SubclassHead, expand_classifier
+from embodkd.core.config.schema import build
 from embodkd.core.modes import evaluating
 from embodkd.core.provenance import Provenance
-from embodkd.core.schema import build
+from embodkd.core.runs.artefact import golden_unit, load_weights, read_config, write_artefact
+from embodkd.core.runs.files import read_tensors
 from embodkd.models.base import MODELS, Classifier
+from embodkd.parts.networks.reused_classifier import Borrowed, blank
+from embodkd.parts.networks.subclass_head import SubclassHead, expand_classifier
 
 GOLDEN_ROWS, GOLDEN_TOLERANCE = 4, 1e-3
 

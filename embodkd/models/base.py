@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from embodkd.core.config.registry import Registry
 from embodkd.core.provenance import Provenance
-from embodkd.core.registry import Registry
 
 MODELS = Registry("model")
 """Subclasses of `Classifier`, with `title=` beside each."""

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
-from embodkd.core.registry import near
+from embodkd.core.config.registry import near
 from embodkd.models.base import MODELS, Classifier, image_shape, library
 
 

@@ -8,8 +8,8 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 
+from embodkd.core import RunFolder
 from embodkd.core.rng import rng_state, set_rng_state
-from embodkd.core.run import RunFolder
 
 Record = TypeVar("Record")
 

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from embodkd.core.progress import progress
-from embodkd.core.rng import seed_everything
-from embodkd.core.run import RunFolder
+from embodkd.core import RunFolder, seed_everything
+from embodkd.core.runs.progress import progress
 from embodkd.envs import BatchTask, make_task
 from embodkd.envs.episodes import episode_steps
 from embodkd.policies import Policy, save_policy, session_of, task_record

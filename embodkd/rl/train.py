@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from embodkd.core.run import RunFolder
-from embodkd.core.schema import build
+from embodkd.core import RunFolder
+from embodkd.core.config.schema import build
 from embodkd.envs import TaskSpec
 from embodkd.envs.doors.sb3 import TaskVecEnv
 from embodkd.policies import Policy, check_task, load_policy, make_policy

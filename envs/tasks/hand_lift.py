@@ -11,7 +11,7 @@ from embodkd.envs.sim.randomise import Randomise
 from embodkd.envs.spec import Group, TaskSpec
 from embodkd.envs.task import BatchTask
 
-from embodkd.core.schema import build
+from embodkd.core.config.schema import build
 
 # object offset (m), object yaw (rad)
 RANDOMNESS = {"low": (0.01, np.radians(30)), "medium": (0.04, np.pi), "high": (0.12, np.pi)}

@@ -13,7 +13,7 @@ from embodkd.envs.spec import Group, TaskSpec
 from embodkd.envs.task import BatchTask
 from embodkd.envs.tasks.peg_hole_scene import DEPTH, PegWorld
 
-from embodkd.core.schema import build
+from embodkd.core.config.schema import build
 
 if TYPE_CHECKING:
     from embodkd.envs.bullet.peg_hole import BulletPegWorld

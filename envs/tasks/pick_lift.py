@@ -13,7 +13,7 @@ from embodkd.envs.spec import Group, TaskSpec
 from embodkd.envs.task import BatchTask
 from embodkd.envs.tasks.pick_lift_scene import OBJECTS, PickWorld
 
-from embodkd.core.schema import build
+from embodkd.core.config.schema import build
 
 if TYPE_CHECKING:
     from embodkd.envs.bullet.pick_lift import BulletPickWorld

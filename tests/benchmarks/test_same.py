@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.same import differences
 from benchmarks.same_runs import TABLE, chosen, commands, needed
-from embodkd.core.files import write_tensors
+from embodkd.core.runs.files import write_tensors
 from embodkd.methods import METHODS, get_method, method_names
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from embodkd.core.files import read_tensors
+from embodkd.core.runs.files import read_tensors
 
 TINY = ["data=digits", "data.train=60", "data.validation=40", "budget.updates=20", "quiet=true"]
 

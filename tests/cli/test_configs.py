@@ -13,8 +13,8 @@ from embodkd.policies import POLICIES
 
 from embodkd.cli.keys import Config, options
 from embodkd.cli.verbs import VERBS
-from embodkd.core.schedule import Schedule
-from embodkd.core.schema import parameters
+from embodkd.core import Schedule
+from embodkd.core.config.schema import parameters
 from embodkd.data import DATA, data_names
 from embodkd.evaluation.reproduce.spec import budget_of
 from embodkd.methods import get_method, method_names
@@ -86,7 +86,7 @@ def test_model_files_hold_the_constructor_and_its_defaults(name: str) -> None:
 
 
 def test_budget_files_hold_the_dataclass_and_the_default_is_the_default() -> None:
-    from embodkd.core.recipe import Budget, Optimiser
+    from embodkd.core import Budget, Optimiser
 
     for option in options("budget"):
         given = content("budget", option)

@@ -10,7 +10,7 @@ import pytest
 from embodkd.envs import make_task
 from embodkd.policies import load_policy, task_record
 
-from embodkd.core.group import GroupFacts
+from embodkd.core.sources.group import GroupFacts
 from embodkd.data.lerobot import Recording, write_dataset
 
 pytest.importorskip("pyarrow", reason="needs pyarrow (extra: lerobot)")
@@ -100,7 +100,7 @@ def test_a_dataset_of_others_is_learned_by_its_own_names_and_not_judged(embodkd,
         (["student.vectors=[propio]"], ["'propio'", "'proprio'"]),
         (["student=depth_cnn"], ["unknown key", "student.width"]),
         (["method=kd"], ["unknown key", "method.rounds"]),
-        (["method=one_step"], ["teacher is missing"]),
+        (["method=one_step"], ["method one_step", "needs a teacher"]),
         (["held_out=1.5", *SEES], ["held_out", "1.5"]),
         (["demos=nowhere", *SEES], ["nowhere", "no LeRobot dataset"]),
     ],
@@ -120,7 +120,7 @@ def test_a_student_without_chunks_and_a_method_without_demonstrations_are_refuse
     answer = embodkd(*rest, "student=mlp", "method.rounds=1")
     assert answer.code == 2 and "predicts no chunks" in answer.err
     answer = embodkd(*rest, "method=dagger")
-    assert answer.code == 2 and "method=chunk_bc does" in answer.err
+    assert answer.code == 2 and "these do: chunk_bc, one_step" in answer.err
 
 
 def test_actions_beyond_what_a_policy_can_do_are_refused(embodkd, tmp_path: Path, spec) -> None:

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from embodkd.core.attention import fused_scores
-from embodkd.core.signals import Tap, tapped
+from embodkd.core import Tap, tapped
+from embodkd.core.attention import fused_scores, twice_differentiable
 
 N, L, S, H, D = 2, 5, 7, 3, 12
 
@@ -133,3 +133,13 @@ def test_a_module_without_attention_and_a_tap_that_wants_more_are_refused():
     assert torch.overrides._len_torch_function_stack() == 0
     with pytest.raises(ValueError, match="read only"):
         Tap("0", attention=True, input=True)
+
+
+@pytest.mark.parametrize("need_weights", [True, False])
+def test_second_derivatives_of_attention_are_those_of_finite_differences(need_weights):
+    model = Attention(need_weights=need_weights).double()
+    x = draw(N, L, D).double().requires_grad_()
+    with twice_differentiable():
+        assert torch.autograd.gradgradcheck(lambda x: model(x).square().sum(), x)
+        plain = model(x)
+    torch.testing.assert_close(plain, model(x))

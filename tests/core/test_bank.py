@@ -5,13 +5,21 @@ import pytest
 import torch
 from torch import nn
 
-from embodkd.core.bank import Bank, Table, class_means, collect
-from embodkd.core.recipe import Context, Player, Recipe, fit
-from embodkd.core.role import Role
-from embodkd.core.run import RunFolder
-from embodkd.core.source import TensorData
-from embodkd.core.terms import kl
-from embodkd.core.trainer import Trainer
+from embodkd.core import (
+    Bank,
+    Context,
+    Player,
+    Recipe,
+    Role,
+    RunFolder,
+    Table,
+    TensorData,
+    Trainer,
+    class_means,
+    collect,
+    fit,
+    kl,
+)
 
 
 def network(seed=0):

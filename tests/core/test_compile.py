@@ -6,12 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from embodkd.core.recipe import Player, fit
-from embodkd.core.role import Role
-from embodkd.core.signals import Signals
-from embodkd.core.source import TensorData
-from embodkd.core.terms import cross_entropy, kl, squared_error
-from embodkd.core.trainer import Trainer
+from embodkd.core import Player, Role, Signals, TensorData, Trainer, cross_entropy, fit, kl, squared_error
 
 
 def network(seed):

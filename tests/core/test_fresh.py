@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from toy import fingerprint
 
-from embodkd.core.fresh import fresh_copy
+from embodkd.core import fresh_copy
 
 
 def network():

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from embodkd.core.influence import (
+from embodkd.core import Role, TensorData, cross_entropy, kl
+from embodkd.core.meta.influence import (
     along,
     as_losses,
     hessian_product,
@@ -16,10 +17,7 @@ from embodkd.core.influence import (
     sample_weights,
     sampled_product,
 )
-from embodkd.core.role import Role
-from embodkd.core.solvers import conjugate_gradient, dense, lissa
-from embodkd.core.source import TensorData
-from embodkd.core.terms import cross_entropy, kl
+from embodkd.core.meta.solvers import conjugate_gradient, dense, lissa
 
 N, D, C = 120, 4, 3
 

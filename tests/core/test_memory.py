@@ -6,11 +6,11 @@ import sys
 import numpy as np
 import pytest
 
-from embodkd.core.memory import peak_memory
+from embodkd.core.runs.memory import peak_memory
 
 COUNT = """
 import resource, sys, torch
-from embodkd.core.memory import keep_freed_memory
+from embodkd.core.runs.memory import keep_freed_memory
 torch.set_num_threads(1)
 if sys.argv[1] == "keep" and not keep_freed_memory():
     sys.exit(3)

@@ -4,13 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from embodkd.core.meta import Unroll
-from embodkd.core.objective import objective
-from embodkd.core.recipe import Optimiser, Player, fit
-from embodkd.core.role import Role
-from embodkd.core.source import TensorData
-from embodkd.core.terms import cross_entropy, kl
-from embodkd.core.trainer import Trainer
+from embodkd.core import Optimiser, Player, Role, TensorData, Trainer, Unroll, cross_entropy, fit, kl
+from embodkd.core.engine.objective import objective
 
 
 class Network(nn.Module):

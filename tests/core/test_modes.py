@@ -9,10 +9,9 @@ from embodkd.policies import POLICIES, make_policy
 from torch import nn
 from toy import fingerprint
 
-from embodkd.core.group import GroupFacts
+from embodkd.core import Role, Signals
 from embodkd.core.modes import evaluating, learning
-from embodkd.core.role import Role
-from embodkd.core.signals import Signals
+from embodkd.core.sources.group import GroupFacts
 from embodkd.models import MODELS, make_model
 
 ITEMS, ANSWERS = 6, 5

@@ -4,13 +4,20 @@ import pytest
 import torch
 from torch import nn
 
-from embodkd.core.recipe import Budget, Optimiser, Player, Recipe, fit
-from embodkd.core.role import Role
-from embodkd.core.run import RunFolder
-from embodkd.core.source import TensorData
-from embodkd.core.terms import cross_entropy, squared_error
-from embodkd.core.trainer import Trainer
-from embodkd.core.weight import Controller
+from embodkd.core import (
+    Budget,
+    Controller,
+    Optimiser,
+    Player,
+    Recipe,
+    Role,
+    RunFolder,
+    TensorData,
+    Trainer,
+    cross_entropy,
+    fit,
+    squared_error,
+)
 
 
 def network(seed=0):
@@ -79,7 +86,7 @@ def test_two_views_of_one_student_both_send_it_their_gradient():
 
 
 def iter_order(source):
-    from embodkd.core.source import shuffled
+    from embodkd.core import shuffled
 
     yield from shuffled(source.size(), 12, 0, 0, 0, 0)
 

@@ -11,12 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from embodkd.core.recipe import Optimiser, Player, fit
-from embodkd.core.role import Role
-from embodkd.core.schedule import cosine
-from embodkd.core.source import TensorData
-from embodkd.core.terms import cross_entropy, kl
-from embodkd.core.trainer import Trainer
+from embodkd.core import Optimiser, Player, Role, TensorData, Trainer, cosine, cross_entropy, fit, kl
 
 HERE = Path(__file__).parent
 CHILD = """

@@ -2,7 +2,7 @@
 
 import pytest
 
-from embodkd.core.progress import duration, progress
+from embodkd.core.runs.progress import duration, progress
 
 
 def test_lines_carry_percent_time_left_and_scalars(capsys):

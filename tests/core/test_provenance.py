@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from embodkd.core import Splits, TensorData
 from embodkd.core.provenance import Provenance
-from embodkd.core.source import TensorData
-from embodkd.core.splits import Items, Splits
+from embodkd.core.sources.splits import Items
 
 
 def data(

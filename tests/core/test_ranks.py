@@ -1,11 +1,13 @@
 """Of several processes one owns what there is once, and together they do the work of one."""
 
+import os
+
 import numpy as np
 import pytest
 
-from embodkd.core.progress import progress
-from embodkd.core.ranks import Ranks, alone, is_loss_of_a_rank, launch, leave_launcher, may_report, ranks
-from embodkd.core.run import RunFolder
+from embodkd.core import RunFolder
+from embodkd.core.ranks import Ranks, alone, is_loss_of_a_rank, launch, may_report, ranks, without_launcher
+from embodkd.core.runs.progress import progress
 
 
 @pytest.fixture
@@ -21,7 +23,7 @@ def as_rank(monkeypatch):
 
 def test_alone_nothing_is_shared_and_nobody_waits():
     only = ranks()
-    assert only == Ranks(0, 1) and only.is_first and only.share([1, 2, 3]) == [1, 2, 3] and only.split(5) == 5
+    assert only == Ranks(0, 1) and only.is_first and only.share([1, 2, 3]) == [1, 2, 3] and only.split(5, "n") == 5
     assert only.broadcast("x") == "x" and only.gather("x") == ["x"] and may_report()
 
 
@@ -30,13 +32,13 @@ def test_the_shares_of_all_ranks_are_everything_once(size):
     items = np.arange(20)
     parts = [Ranks(rank, size).share(items) for rank in range(size)]
     assert sorted(np.concatenate(parts)) == items.tolist() and max(map(len, parts)) - min(map(len, parts)) <= 1
-    counts = [Ranks(rank, size).split(20) for rank in range(size)]
+    counts = [Ranks(rank, size).split(20, "n") for rank in range(size)]
     assert sum(counts) == 20 and max(counts) - min(counts) <= 1
 
 
 def test_fewer_things_than_ranks_cannot_be_split():
-    with pytest.raises(ValueError, match="among 4 processes"):
-        Ranks(0, 4).split(3)
+    with pytest.raises(ValueError, match="num_envs: 3 .* among 4 processes"):
+        Ranks(0, 4).split(3, "num_envs")
 
 
 def test_alone_stays_the_rank_that_it_is(as_rank):
@@ -44,8 +46,9 @@ def test_alone_stays_the_rank_that_it_is(as_rank):
     assert ranks() == Ranks(1, 2)
     with alone():
         assert ranks() == Ranks(1, 1) and not ranks().is_first and ranks().share([1, 2]) == [1, 2]
-    leave_launcher()
-    assert ranks() == Ranks(0, 1)
+    with without_launcher():
+        assert "RANK" not in os.environ and ranks().size == 1
+    assert ranks() == Ranks(1, 2)
 
 
 def test_only_the_first_rank_shows_progress(as_rank, capsys):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from embodkd.core.registry import Registry, near
+from embodkd.core.config.registry import Registry, near
 
 
 def filled() -> Registry:

@@ -13,7 +13,7 @@ from test_conformance import probabilities
 from embodkd.core.terms import TERMS
 
 N, R, C = 6, 3, 5
-NAMES = [name for name in TERMS.names() if TERMS.metadata(name).get("relational")]
+NAMES = [name for name in TERMS.names() if TERMS.metadata(name).get("relational") or name == "channel_correlation"]
 
 
 def pearson(a, b):
@@ -113,6 +113,15 @@ def slow_similarity(s, t):
     return [sum((a - b) ** 2 for a, b in zip(u, v, strict=True)) / len(u) for u, v in zip(*grams, strict=True)]
 
 
+def slow_channel_correlation(s, t):
+    def rows(channels):
+        gram = [[sum(a * b for a, b in zip(u, v, strict=True)) for v in channels] for u in channels]
+        return [[g / math.hypot(*row) for g in row] for row in gram]
+
+    pairs = [zip(rows(a), rows(b), strict=True) for a, b in zip(s, t, strict=True)]
+    return [sum(math.dist(u, v) ** 2 for u, v in pair) / R for pair in pairs]
+
+
 # Plain Python floats (float64), the whole batch at once: nested lists -> one number per item.
 SLOW = {
     "correlation": slow_correlation,
@@ -122,6 +131,7 @@ SLOW = {
     "affinity_error": slow_affinity_error,
     "info_nce": slow_info_nce,
     "similarity": slow_similarity,
+    "channel_correlation": slow_channel_correlation,
     "nt_xent": slow_nt_xent,
 }
 OPTIONS = {
@@ -141,7 +151,9 @@ CASES = [(name, options) for name in NAMES for options in [{}, *OPTIONS.get(name
 def draw(name, seed=0, dtype=torch.float64):
     """(student, target) for a term."""
     generator = torch.Generator().manual_seed(seed)
-    shape = {"logits, logits": (N, C), "vectors": (N, C), "tokens": (N, R, C)}[TERMS.metadata(name)["inputs"]]
+    shape = {"logits, logits": (N, C), "vectors": (N, C), "tokens": (N, R, C), "maps": (N, R, C)}[
+        TERMS.metadata(name)["inputs"]
+    ]
     student, target = (torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype) for _ in range(2))
     return student, target
 
@@ -211,3 +223,30 @@ def test_shapes_that_do_not_agree_are_an_error_not_a_broadcast(name):
     student, target = draw(name)
     with pytest.raises(ValueError, match="shape"):
         TERMS.get(name)(student, target[:1])
+
+
+def test_a_dead_channel_counts_for_nothing_and_its_gradient_is_finite():
+    term = TERMS.get("channel_correlation")
+    student, target = draw("channel_correlation")
+    student[:, 1] = 0.0
+    student.requires_grad_()
+    value = term(student, target)
+    value.sum().backward()
+    assert torch.isfinite(student.grad).all() and student.grad.abs().max() < 1e2
+    student.grad[:, 1] = 0.0
+    nearly = student.detach().clone()
+    nearly[:, 1] = 1e-12
+    torch.testing.assert_close(term(nearly, target), value.detach())
+    for scale in (1e3, 1e-3):
+        torch.testing.assert_close(term(scale * student, target), value)
+
+
+def test_channels_are_compared_whatever_the_number_and_order_of_their_positions():
+    term = TERMS.get("channel_correlation")
+    student, target = draw("channel_correlation")
+    value = term(student, target)
+    torch.testing.assert_close(term(student[:, :, [4, 2, 0, 1, 3]], target), value)
+    torch.testing.assert_close(term(student.unsqueeze(-1), torch.cat([target, 0.0 * target], -1)), value)
+    assert (value <= 4).all()
+    with pytest.raises(ValueError, match="same items and channels"):
+        term(student, target[:, :2])

@@ -6,9 +6,7 @@ import torch
 from torch import nn
 from toy import fingerprint
 
-from embodkd.core.recipe import Context
-from embodkd.core.restart import Restart
-from embodkd.core.rng import seeded
+from embodkd.core import Context, Restart, seeded
 
 CONTEXT = Context(None, 0, torch.device("cpu"))
 

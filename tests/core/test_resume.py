@@ -14,14 +14,20 @@ import torch
 from safetensors.torch import load_file
 from toy import Student, Teacher, ToyTask, fingerprint
 
-from embodkd.core.files import read_tensors
-from embodkd.core.recipe import Optimiser, Player, Recipe, fit
-from embodkd.core.role import Role
-from embodkd.core.run import RunFolder
-from embodkd.core.schedule import cosine
-from embodkd.core.source import TensorData
-from embodkd.core.terms import squared_error
-from embodkd.core.trainer import Trainer, distill
+from embodkd.core import (
+    Optimiser,
+    Player,
+    Recipe,
+    Role,
+    RunFolder,
+    TensorData,
+    Trainer,
+    cosine,
+    distill,
+    fit,
+    squared_error,
+)
+from embodkd.core.runs.files import read_tensors
 from embodkd.methods import get_method
 
 HERE = Path(__file__).parent
@@ -47,7 +53,7 @@ def run_dagger(folder, rounds=4, aggregate=True, stop_after=None):
 
     with RunFolder.open(folder, {"aggregate": aggregate}, resume=True) as run:
         options = {"checkpoint_s": 0.0, "quiet": True}
-        distill(method, student, teacher, ToyTask(16), run=run, seed=3, trainer=options, finetune=pause)
+        distill(method, student, teacher, ToyTask(16), run=run, seed=3, trainer=options, then=(pause,))
     return student
 
 

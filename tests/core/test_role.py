@@ -5,8 +5,7 @@ import torch
 from torch import nn
 from toy import fingerprint
 
-from embodkd.core.role import Role
-from embodkd.core.signals import Signals
+from embodkd.core import Role, Signals
 
 
 def network():

@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 import torch
 
-from embodkd.core import files
-from embodkd.core.run import RunFolder, atomic_folder, rng_state, set_rng_state
+from embodkd.core import RunFolder
+from embodkd.core.rng import rng_state, set_rng_state
+from embodkd.core.runs import files
+from embodkd.core.runs.files import atomic_folder
 
 CONFIG = {"task": {"name": "peg_hole", "size": (1, 2)}, "seed": 3}
 
@@ -36,7 +38,7 @@ def test_finish_records_facts(tmp_path):
 
 def test_memory_is_the_most_that_any_process_of_the_run_held(tmp_path, monkeypatch):
     for held, known in ((300, 300), (200, 300), (400, 400)):
-        monkeypatch.setattr("embodkd.core.run.peak_memory", lambda held=held: held)
+        monkeypatch.setattr("embodkd.core.runs.folder.peak_memory", lambda held=held: held)
         with RunFolder.open(tmp_path / "a", CONFIG, resume=True) as run:
             run.finish()
         assert run.manifest()["memory_mib"] == known
@@ -46,7 +48,7 @@ def test_memory_is_the_most_that_any_process_of_the_run_held(tmp_path, monkeypat
 def clock(monkeypatch):
     """Seconds that the run folder believes have passed."""
     seconds = [1000.0]
-    monkeypatch.setattr("embodkd.core.run.time", SimpleNamespace(monotonic=lambda: seconds[0]))
+    monkeypatch.setattr("embodkd.core.runs.folder.time", SimpleNamespace(monotonic=lambda: seconds[0]))
     return seconds
 
 
@@ -104,7 +106,7 @@ def test_foreign_folder_is_refused_even_with_resume(tmp_path):
 
 
 def test_second_process_is_refused_and_told_who_holds_it(tmp_path):
-    code = "import sys; from embodkd.core.run import RunFolder; RunFolder.open(sys.argv[1], {}, resume=True)"
+    code = "import sys; from embodkd.core.runs.folder import RunFolder; RunFolder.open(sys.argv[1], {}, resume=True)"
     with RunFolder.open(tmp_path / "a", {}):
         answer = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a")], capture_output=True, text=True)
         assert answer.returncode != 0 and f"pid {os.getpid()}" in answer.stderr
@@ -216,7 +218,7 @@ def test_replacing_works_without_the_exchange_call(tmp_path, monkeypatch):
 def test_full_disk_names_the_path_and_leaves_the_former_checkpoint(tmp_path):
     code = """
 import resource, sys, torch
-from embodkd.core.run import RunFolder
+from embodkd.core.runs.folder import RunFolder
 run = RunFolder.open(sys.argv[1], {})
 run.save_checkpoint(1, {"x": torch.zeros(10)}, {})
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
@@ -252,7 +254,7 @@ def test_unwritable_place_is_named(tmp_path):
 def test_kill_during_saving_leaves_a_whole_checkpoint(tmp_path):
     code = """
 import sys, torch
-from embodkd.core.run import RunFolder
+from embodkd.core.runs.folder import RunFolder
 run = RunFolder.open(sys.argv[1], {}, resume=True)
 print("go", flush=True)
 for step in range(1, 100000):

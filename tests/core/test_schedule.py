@@ -7,9 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embodkd.core.schedule import Schedule, constant, cosine, linear, schedule, staircase
-from embodkd.core.signals import Signals
-from embodkd.core.weight import as_weight, per_item, weigh
+from embodkd.core import Schedule, Signals, as_weight, constant, cosine, linear, schedule, staircase
+from embodkd.core.weights.weight import per_item, weigh
 
 
 def test_ends_are_exact():

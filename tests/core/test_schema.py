@@ -5,7 +5,7 @@ from typing import Literal
 
 import pytest
 
-from embodkd.core.schema import build
+from embodkd.core.config.schema import build
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from embodkd.core.recipe import Player, fit
-from embodkd.core.role import Role
-from embodkd.core.selector import Selected, adaptive_thresholds
-from embodkd.core.source import TensorData
-from embodkd.core.terms import squared_error
-from embodkd.core.trainer import Trainer
+from embodkd.core import Player, Role, Selected, TensorData, Trainer, adaptive_thresholds, fit, squared_error
 
 
 def pool(n=20):

@@ -5,8 +5,7 @@ import torch
 from torch import nn
 from toy import fingerprint
 
-from embodkd.core.signals import Signals, Tap, tapped
-from embodkd.core.view import as_view, field, select
+from embodkd.core import Signals, Tap, as_view, field, select, tapped
 
 
 def network():

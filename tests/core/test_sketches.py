@@ -7,12 +7,19 @@ import torch
 from torch import nn
 from toy import fingerprint
 
-from embodkd.core.recipe import Player, Recipe, fit
-from embodkd.core.role import Role
-from embodkd.core.signals import Signals
-from embodkd.core.source import TensorData
-from embodkd.core.terms import cross_entropy, entropy, kl, soft_cross_entropy
-from embodkd.core.trainer import Trainer
+from embodkd.core import (
+    Player,
+    Recipe,
+    Role,
+    Signals,
+    TensorData,
+    Trainer,
+    cross_entropy,
+    entropy,
+    fit,
+    kl,
+    soft_cross_entropy,
+)
 
 C = 5
 

@@ -5,10 +5,7 @@ import pytest
 import torch
 from toy import Student, Teacher, ToyTask
 
-from embodkd.core.buffer import Buffer
-from embodkd.core.rollout import Rollout, mixture
-from embodkd.core.schedule import constant, staircase
-from embodkd.core.source import TensorData, balanced_batch, item_seeds, shuffled
+from embodkd.core import Buffer, Rollout, TensorData, balanced_batch, constant, item_seeds, mixture, shuffled, staircase
 
 
 def test_a_data_set_gathers_rows_with_their_ids():
@@ -68,6 +65,7 @@ def test_a_buffer_comes_back_from_its_shards(tmp_path, aggregate):
     again.restore(tmp_path, 3)
     assert again.shards == 3 and again.rows == (6 if aggregate else 2)
     assert again.gather(np.arange(again.rows)).image_NHW[-1].unique().tolist() == [2]
+    again.tidy(tmp_path)
     assert not (tmp_path / "shard_3").exists(), "work after the checkpoint will be repeated"
     append(again, 2, 9)
     again.save(tmp_path)
@@ -95,15 +93,14 @@ def test_columns_cannot_change():
 
 
 class Constant:
-    """An actor that always says the same, and notes how many environments it was asked about."""
+    """An actor that always says the same."""
 
     def __init__(self, value, reads=("privileged",)):
-        self.value, self.reads, self.asked = value, reads, []
+        self.value, self.reads = value, reads
 
     def act(self, obs):
         assert set(obs) == set(self.reads)
         count = len(next(iter(obs.values())))
-        self.asked.append(count)
         return np.full((count, 2), self.value, np.float32)
 
 
@@ -127,16 +124,13 @@ def test_rows_hold_the_states_that_were_visited_and_the_teachers_labels():
 
 
 def test_beta_divides_whole_environments_round_by_round():
-    source, teacher, student = rollout(ToyTask(8), staircase(1.0, 0.5, 0.0))
+    source, _, _ = rollout(ToyTask(8), staircase(1.0, 0.5, 0.0))
     for refill, (teachers, students) in enumerate([(8, 0), (4, 4), (0, 8)]):
-        teacher.asked.clear()
-        student.asked.clear()
         scalars = source.refill(refill)
         assert scalars["rollout/beta"] == teachers / 8
-        # The teacher is asked for labels of all 8 as well.
-        assert teacher.asked == ([8, teachers] if teachers else [8]) * 5 and student.asked == [students] * (
-            5 * (students > 0)
-        )
+        visited = source.gather(np.arange(40 * refill, 40 * refill + 40), 0).proprio_ND.numpy().reshape(5, 8, 2)
+        moves = np.array([0.25] * teachers + [-0.125] * students)[None, :, None]
+        np.testing.assert_allclose(np.diff(visited, axis=0), np.broadcast_to(moves, (4, 8, 2)), atol=1e-6)
         assert source.size() == (refill + 1) * 40 == source.planned_size(refill)
 
 

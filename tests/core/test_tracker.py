@@ -6,8 +6,8 @@ from types import ModuleType
 
 import pytest
 
-from embodkd.core.run import RunFolder
-from embodkd.core.tracker import TRACKERS
+from embodkd.core import RunFolder
+from embodkd.core.runs.tracker import TRACKERS
 
 CONFIG = {"seed": 3, "task": {"name": "peg_hole", "size": [1, 2]}}
 

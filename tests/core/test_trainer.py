@@ -8,14 +8,26 @@ import torch
 from torch import nn
 from toy import fingerprint
 
-from embodkd.core.files import read_tensors
-from embodkd.core.recipe import Optimiser, Player, Recipe, Stage, fit
-from embodkd.core.role import Role
-from embodkd.core.run import RunFolder
-from embodkd.core.schedule import cosine, linear, staircase
-from embodkd.core.source import Source, TensorData
-from embodkd.core.terms import cross_entropy, kl, squared_error
-from embodkd.core.trainer import Trainer, learning_modules
+from embodkd.core import (
+    Optimiser,
+    Player,
+    Recipe,
+    Role,
+    RunFolder,
+    Source,
+    Stage,
+    TensorData,
+    Trainer,
+    cosine,
+    cross_entropy,
+    fit,
+    kl,
+    linear,
+    squared_error,
+    staircase,
+)
+from embodkd.core.engine.trainer import learning_modules
+from embodkd.core.runs.files import read_tensors
 
 
 def network(seed=0, width=8):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from embodkd.core.source import TensorData
-from embodkd.core.splits import Items, Splits
+from embodkd.core import Splits, TensorData
+from embodkd.core.sources.splits import Items
 from embodkd.data import DATA, data_names, make_data
 from embodkd.data.digits import load_digits
 

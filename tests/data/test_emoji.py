@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from embodkd.core.files import write_json, write_tensors
+from embodkd.core.runs.files import write_json, write_tensors
 from embodkd.data import assets, make_data
 from embodkd.data.emoji import STYLES
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embodkd.core.group import GroupFacts
+from embodkd.core.sources.group import GroupFacts
 from embodkd.data.lerobot import About, Recording, about, read_dataset, together, write_dataset
 from embodkd.data.lerobot import writer as writing
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from embodkd.data.windows import ChunkSource, chunks_of, windows
+from embodkd.data.windows import Chunks, ChunkSource, chunks_of, windows
 
 
 def listed(lengths: list[int], horizon: int, execute: int) -> list[tuple[int, int]]:
@@ -71,21 +73,77 @@ def test_pictures_are_not_copied_until_a_batch_shows_them() -> None:
     assert data.gather(np.array([3]), 0)["front_rgb"].shape == (1, 3, 4, 4)
 
 
-def test_five_percent_of_the_windows_are_held_out_whatever_their_episode() -> None:
-    lengths = [100] * 10
-    action = np.zeros((1000, 2), np.float32)
-    parts = [chunks_of(frames(lengths), action, lengths, horizon=32, execute=8, seed=s) for s in (0, 0, 1)]
-    ids = [[p.gather(np.arange(p.size()), 0)["sample_id"].numpy() for p in chunks] for chunks in parts]
-    assert len(ids[0][1]) == 38 and sorted(np.concatenate(ids[0])) == [
-        t + 100 * e for e in range(10) for t in range(76)
-    ]
-    assert len(set(ids[0][1] // 100)) > 5
-    np.testing.assert_array_equal(ids[0][1], ids[1][1])
-    assert set(ids[0][1]) != set(ids[2][1])
+def seen_by(part: ChunkSource, horizon: int) -> set[int]:
+    """The frames that its windows show, by a slow loop."""
+    return {
+        min(first + k, last)
+        for first, last in zip(*(ends.tolist() for ends in part.windows), strict=True)
+        for k in range(horizon)
+    }
+
+
+def split(lengths: list[int], horizon: int = 6, execute: int = 2, **options) -> Chunks:
+    action = np.arange(sum(lengths), dtype=np.float32)[:, None]
+    return chunks_of(frames(lengths), action, lengths, horizon=horizon, execute=execute, **options)
+
+
+@given(
+    st.lists(st.integers(1, 40), min_size=1, max_size=8),
+    st.integers(1, 8).flatmap(lambda h: st.tuples(st.just(h), st.integers(1, h))),
+    st.floats(0.01, 0.99),
+    st.integers(0, 3),
+)
+def test_nothing_that_is_held_out_is_shown_in_training(lengths, sizes, share, seed) -> None:
+    horizon, execute = sizes
+    long_enough = [n for n in lengths if n > horizon - execute]
+    try:
+        train, apart, said = split(lengths, horizon, execute, held_out=share, seed=seed)
+    except ValueError as error:
+        assert not long_enough or (len(long_enough) == 1 and "only one episode" in str(error))
+        return
+    assert train.size() and apart.size() and not seen_by(train, horizon) & seen_by(apart, horizon)
+    obs, action_FA = train.shown(["robot"])
+    assert action_FA[:, 0].astype(int).tolist() == sorted(seen_by(train, horizon))
+    np.testing.assert_array_equal(obs["robot"], frames(lengths)["robot"][action_FA[:, 0].astype(int)])
+    if len(long_enough) > 1:
+        episodes = [set(part.windows.last_W) for part in (train, apart)]
+        assert not episodes[0] & episodes[1] and len(episodes[0] | episodes[1]) == len(long_enough)
+        assert train.size() + apart.size() == len(listed(lengths, horizon, execute))
+    assert ("not used" in said) == (len(long_enough) < len(lengths))
+
+
+def test_a_share_of_the_episodes_is_held_out_at_random_by_the_seed() -> None:
+    parts = [split([30] * 20, held_out=0.2, seed=s) for s in (0, 0, 1)]
+    apart = [set(p.held_out.windows.last_W) for p in parts]
+    assert len(apart[0]) == 4 and apart[0] == apart[1] != apart[2]
+    assert parts[0].said == "4 of 20 episodes are held out, 104 of 520 windows"
+
+
+def test_one_episode_holds_out_its_last_windows_behind_a_gap_of_one_horizon() -> None:
+    train, apart, said = split([3, 50, 2], held_out=0.1)
+    # 46 windows from frame 3 on; the last 5 begin at 44, and 6 frames before that the last of the others.
+    assert apart.windows.first_W.tolist() == list(range(44, 49)) and train.windows.first_W.max() == 38
+    assert said.startswith("one episode: its last 5 windows") and "2 shorter than 5 steps" in said
+
+
+def test_what_is_particular_to_an_episode_is_not_learned_from_its_neighbouring_windows() -> None:
+    """Twenty episodes with a habit that shows in every action: the nearest training frame must not know it."""
+    rng, lengths = np.random.default_rng(0), [40] * 20
+    habit_F = np.repeat(rng.normal(size=20), 40)
+    seen = {"robot": (np.arange(800) % 40 + 100.0 * np.repeat(np.arange(20), 40))[:, None].astype(np.float32)}
+    data = chunks_of(seen, habit_F[:, None].astype(np.float32), lengths, horizon=8, execute=4, held_out=0.2)
+    train, apart = (p.gather(np.arange(p.size()), 0) for p in (data.train, data.held_out))
+    nearest_N = (apart["robot"] - train["robot"].T).abs().argmin(1)
+    error = (train.action_NHA[nearest_N] - apart.action_NHA).square().mean()
+    assert error > 0.5 * habit_F.var()
 
 
 def test_demonstrations_too_short_for_one_window_are_refused() -> None:
     with pytest.raises(ValueError, match="more than 24 steps, the longest has 20"):
-        chunks_of(frames([20, 9]), np.zeros((29, 2), np.float32), [20, 9], horizon=32, execute=8)
+        split([20, 9], 32, 8)
+    with pytest.raises(ValueError, match="only one episode has windows .* 16 of them.*another episode of more than 24"):
+        split([40, 12, 12, 12, 20], 32, 8)
     with pytest.raises(ValueError, match="execute=9, horizon=8"):
         windows([20], 8, 9)
+    with pytest.raises(ValueError, match="held_out is a share of the episodes"):
+        split([20, 20], held_out=1.0)

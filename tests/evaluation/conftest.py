@@ -33,7 +33,7 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The cells that are trained from now on, `arms/kd/0`; an entry `stop` in it interrupts the next one."""
-    from embodkd.core.trainer import Trainer
+    from embodkd.core import Trainer
 
     cells: list[str] = []
     fit = Trainer.fit

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from embodkd.core.files import read_json, write_json
+from embodkd.core.runs.files import read_json, write_json
 from embodkd.evaluation.chains import listing, read_chains
 from embodkd.evaluation.tables import cell as cell_module
 from embodkd.evaluation.tables import fill as fill_module
@@ -39,7 +39,7 @@ def cells(tmp_path):
 
 def resolve(command):
     """One file runs whatever is asked; the words are the config."""
-    return "embodkd.core.registry", dict(word.split("=") for word in shlex.split(command)[1:] if "=" in word)
+    return "embodkd.core.config.registry", dict(word.split("=") for word in shlex.split(command)[1:] if "=" in word)
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ def test_edited_sources_make_rows_stale_but_only_those_that_reach_them(cells, ca
     fill(cells)
     file = tmp_path / "registry.py"
     file.write_text("edited = True")
-    read = Sources({"embodkd.core.registry": file})
+    read = Sources({"embodkd.core.config.registry": file})
     monkeypatch.setattr(cell_module, "sources", lambda: read)
     result, _ = fill(cells)
     assert set(reasons(result).values()) == {"other sources"}
@@ -190,12 +190,12 @@ def test_sources_edited_while_a_table_is_filled_do_not_run_under_the_former_mark
 ):
     file = tmp_path / "registry.py"
     file.write_text("before = True")
-    read = Sources({"embodkd.core.registry": file})
+    read = Sources({"embodkd.core.config.registry": file})
     monkeypatch.setattr(cell_module, "sources", lambda: read)
-    read.module("embodkd.core.registry")
+    read.module("embodkd.core.config.registry")
     file.write_text("edited = True")
     _, failed = fill(cells, words=["easy/0/base"])
-    assert failed == 2 and not calls and "embodkd.core.registry was edited" in capsys.readouterr().err
+    assert failed == 2 and not calls and "embodkd.core.config.registry was edited" in capsys.readouterr().err
 
 
 def test_a_row_without_a_mark_is_kept_and_stale(cells, calls, fill, tmp_path):

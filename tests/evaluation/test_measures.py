@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from torch import nn
 
-from embodkd.core.source import TensorData
-from embodkd.core.splits import Splits
+from embodkd.core import Splits, TensorData
 from embodkd.evaluation.measures import MEASURES, answers, better, ece, measured
 
 C = 4

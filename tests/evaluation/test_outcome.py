@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from embodkd.core.files import write_json
+from embodkd.core.runs.files import write_json
 from embodkd.evaluation.outcome import is_finished, outcome
 
 EPISODES = [{"success": True, "steps": 30}, {"success": True, "steps": 41}, {"success": False, "steps": 80}]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from embodkd.core.files import write_json
+from embodkd.core.runs.files import write_json
 from embodkd.evaluation.report_tables import write_tables
 
 PLAIN = {

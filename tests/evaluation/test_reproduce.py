@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from small_table import ALL, numbers
 
-from embodkd.core.trainer import Trainer
+from embodkd.core import Trainer
 from embodkd.evaluation import reproduce as tables
 from embodkd.evaluation.reproduce import code
 from embodkd.evaluation.reproduce.cells import Cells
@@ -114,8 +114,15 @@ class _Edited:
 
 def test_the_code_of_a_cell_is_what_its_training_imports() -> None:
     found = code.reached(["embodkd.evaluation.reproduce.cells", "embodkd.methods.kd"])
-    assert {"embodkd.methods.kd", "embodkd.core.trainer", "embodkd.core.terms.logits", "embodkd.models.mlp"} <= found
-    assert not {"embodkd.methods.supervised", "embodkd.core.rollout", "embodkd.evaluation.reproduce.show"} & found
+    assert {
+        "embodkd.methods.kd",
+        "embodkd.core.engine.trainer",
+        "embodkd.core.terms.logits",
+        "embodkd.models.mlp",
+    } <= found
+    assert (
+        not {"embodkd.methods.supervised", "embodkd.core.sources.rollout", "embodkd.evaluation.reproduce.show"} & found
+    )
 
 
 def test_seeds_side_by_side_give_the_same_numbers(table) -> None:

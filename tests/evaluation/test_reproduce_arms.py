@@ -10,7 +10,7 @@ import pytest
 import torch
 from small_table import ALL, TABLE
 
-from embodkd.core.files import read_tensors
+from embodkd.core.runs.files import read_tensors
 from embodkd.evaluation import reproduce as tables
 from embodkd.evaluation.reproduce.cells import Cells
 from embodkd.evaluation.reproduce.corrupt import Corrupted

@@ -116,8 +116,9 @@ def test_what_is_edited_while_it_runs_is_not_what_runs(files: dict[str, Path]) -
 
 
 def test_an_unknown_root_is_an_error(files: dict[str, Path]) -> None:
-    with pytest.raises(ValueError, match="house.nothing: its source cannot be found"):
-        Sources(files).reached(["house.nothing"])
+    for root in ("house.nothing", "house.verb:nothing"):
+        with pytest.raises(ValueError, match=f"{root}: its source cannot be found"):
+            Sources(files).reached([root])
 
 
 def ours(root: str, **config: object) -> set[str]:

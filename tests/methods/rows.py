@@ -14,9 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from embodkd.core.recipe import Budget, Optimiser
-from embodkd.core.source import TensorData
-from embodkd.core.splits import Splits
+from embodkd.core import Budget, Optimiser, Splits, TensorData
 from embodkd.models import make_model
 
 C, D = 3, 6

@@ -8,10 +8,8 @@ import torch
 from rows import C, blobs, budget, large, small
 from toy import fingerprint
 
-from embodkd.core.recipe import Stage
-from embodkd.core.terms import balanced_kl, cross_entropy, kl
+from embodkd.core import Stage, Trainer, balanced_kl, cross_entropy, kl
 from embodkd.core.terms.balanced import leaning
-from embodkd.core.trainer import Trainer
 from embodkd.methods import get_method
 from embodkd.models import make_model
 

@@ -7,10 +7,9 @@ import torch
 from rows import C, blobs, budget, images, large, large_cnn, small
 from torch import nn
 
-from embodkd.core.recipe import Context, Recipe
-from embodkd.core.run import RunFolder
-from embodkd.core.trainer import Trainer
+from embodkd.core import Context, Recipe, RunFolder, Trainer
 from embodkd.methods import get_method
+from embodkd.methods.diswot import Candidates
 from embodkd.models import make_model
 
 DisWOT = get_method("diswot")
@@ -41,6 +40,34 @@ def test_the_rivals_choose_the_largest_and_at_random():
     assert chosen(search="all", score="parameters")[0] == (8, 8)
     found = {chosen(search="all", score="random", seed=seed)[0] for seed in range(6)}
     assert len(found) > 2
+
+
+@pytest.mark.parametrize("score", ["nwot", "snip", "synflow", "rkd"])
+def test_every_rival_chooses_the_best_by_its_own_score(score):
+    options = {**SMALL, "score": score, "search": "all", "choices": (8, 16, 32), "batch": 6}
+    choice, said = chosen(**options)
+    assert said["considered"] == 9
+    torch.manual_seed(0)
+    candidates = Candidates(DisWOT(**options), small(), large(), blobs(), 5)
+    values = {a: candidates.judge(a) for a in candidates.space}
+    assert max(values, key=values.get) == choice and len(set(values.values())) > 1
+
+
+def test_other_scores_are_ranked_beside():
+    said = Trainer(quiet=True).fit(recipe(trains="all", compare=("nwot", "synflow", "rkd"))).last
+    assert all(-1 <= said[f"{name}_rank"] <= 1 for name in ("score", "nwot", "synflow", "rkd"))
+    assert "parameters_rank" not in said
+
+
+def test_channels_are_a_loss_and_a_score_between_maps_of_one_width():
+    torch.manual_seed(0)
+    student, teacher = make_model("cnn", (1, 8, 8), C, widths=(4, 16)), large_cnn()
+    plan = DisWOT(search="none", ickd=3.0).recipe(student, teacher, images(), budget=budget())
+    assert Trainer(quiet=True).fit(plan).last["student/ickd"] > 0
+    sizes = {"argument": "widths", "choices": (16,), "search": "all", "score": "ickd"}
+    assert chosen(model=student, teacher=teacher, data=images(), **sizes)[1]["considered"] == 1
+    with pytest.raises(ValueError, match="same items and channels"):
+        chosen(model=student, teacher=teacher, data=images(), **{**sizes, "choices": (8,)})
 
 
 def test_nothing_above_the_limit_is_chosen():

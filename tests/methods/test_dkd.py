@@ -4,8 +4,7 @@ import pytest
 import torch
 from rows import blobs, budget, large, small
 
-from embodkd.core.signals import Signals
-from embodkd.core.terms import cross_entropy, decoupled_kl, kl
+from embodkd.core import Signals, cross_entropy, decoupled_kl, kl
 from embodkd.methods.dkd import DKD
 
 N, C = 9, 5

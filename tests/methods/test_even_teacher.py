@@ -8,13 +8,9 @@ from rows import C, blobs, budget, small
 from torch import nn
 from toy import fingerprint
 
-from embodkd.core.bank import collect
-from embodkd.core.generations import Succession
-from embodkd.core.line_search import best_share
-from embodkd.core.recipe import Context, Stage
-from embodkd.core.role import Role
-from embodkd.core.trainer import Trainer
+from embodkd.core import Context, Role, Stage, Succession, Trainer, collect
 from embodkd.methods import get_method
+from embodkd.parts.self_distillation.best_share import best_share
 
 EvenTeacher = get_method("even_teacher")
 CONTEXT = Context(None, 0, torch.device("cpu"))

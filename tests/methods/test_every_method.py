@@ -17,16 +17,24 @@ from rows import ROWS, C, Row
 from torch import Tensor, nn
 from toy import fingerprint
 
+from embodkd.core import (
+    Context,
+    Controller,
+    Optimiser,
+    Player,
+    Recipe,
+    Role,
+    RunFolder,
+    Signals,
+    Splits,
+    Stage,
+    TensorData,
+    Trainer,
+)
+from embodkd.core.config.schema import build
+from embodkd.core.engine.trainer import learning_modules, prepared
 from embodkd.core.provenance import Provenance
-from embodkd.core.recipe import Context, Optimiser, Player, Recipe, Stage
-from embodkd.core.role import Role
-from embodkd.core.run import RunFolder
-from embodkd.core.schema import build
-from embodkd.core.signals import Signals
-from embodkd.core.source import TensorData
-from embodkd.core.splits import Splits
-from embodkd.core.trainer import Trainer, learning_modules, prepared
-from embodkd.core.weight import Controller, Schedule
+from embodkd.core.weights.weight import Schedule
 from embodkd.methods import METHODS, get_method, method_names
 
 CONTEXT = Context(None, 0, torch.device("cpu"))

@@ -5,12 +5,10 @@ import torch
 from rows import blobs, budget, images, large, large_cnn, small, small_cnn
 from toy import fingerprint
 
-from embodkd.core.features import projector
-from embodkd.core.recipe import Budget, Recipe
-from embodkd.core.signals import Signals
-from embodkd.core.trainer import Trainer
+from embodkd.core import Budget, Recipe, Signals, Trainer
 from embodkd.methods.fitnets import FitNets
 from embodkd.models import make_model
+from embodkd.parts.networks.features import projector
 
 
 def test_the_hint_stage_moves_the_student_up_to_the_guided_layer_only():

@@ -8,14 +8,13 @@ import torch
 from rows import C, budget, images, large_cnn, small_cnn
 from torch.nn import functional
 
-from embodkd.core.augment import Affine
-from embodkd.core.objective import objective
-from embodkd.core.recipe import Optimiser
-from embodkd.core.signals import Signals
-from embodkd.core.trainer import Trainer, prepared
+from embodkd.core import Optimiser, Signals, Trainer
+from embodkd.core.engine.objective import objective
+from embodkd.core.engine.trainer import prepared
 from embodkd.methods.hard import HARD
 from embodkd.methods.kd import KD
 from embodkd.methods.supervised import Supervised
+from embodkd.parts.images.augment import Affine
 
 TAU = 2.0
 

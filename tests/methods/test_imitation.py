@@ -1,24 +1,30 @@
 """BC and DAgger: what is planned, who drives, what is learned, and that every method says what it is."""
 
 import dataclasses
+import inspect
 
 import numpy as np
 import pytest
 import torch
 from toy import Student, Teacher, ToyTask, fingerprint
 
-from embodkd.core.run import RunFolder
-from embodkd.core.schedule import schedule
-from embodkd.core.schema import build
-from embodkd.core.trainer import distill
-from embodkd.methods import METHODS, get_method, method_names
+from embodkd.core import Budget, Optimiser, RunFolder, distill, schedule
+from embodkd.core.config.schema import build
+from embodkd.core.method import NEEDS
+from embodkd.methods import METHODS, get_method, make_method, method_names
 
 
 def train(name, student=None, teacher=None, task=None, run=None, finetune=None, **options):
     student = Student() if student is None else student
     method = get_method(name)(**options)
     summary = distill(
-        method, student, teacher or Teacher(), task or ToyTask(32), run=run, trainer={"quiet": True}, finetune=finetune
+        method,
+        student,
+        teacher or Teacher(),
+        task or ToyTask(32),
+        run=run,
+        trainer={"quiet": True},
+        then=() if finetune is None else (finetune,),
     )
     return student, summary
 
@@ -35,9 +41,36 @@ def success(policy, episodes=200):
 def test_every_method_is_registered_under_its_file_name_with_its_facts(name):
     method = get_method(name)
     assert METHODS.name_of(method) == name
-    assert {"domain", "family", "paper", "title"} <= set(METHODS.metadata(name))
+    assert {"domain", "needs", "family", "paper", "title"} <= set(METHODS.metadata(name))
     assert dataclasses.is_dataclass(method) and method.__dataclass_params__.frozen and method.__doc__
     assert dataclasses.asdict(method())
+
+
+@pytest.mark.parametrize("name", method_names())
+def test_every_method_has_one_interface_and_says_what_it_needs(name):
+    found = inspect.signature(get_method(name).recipe).parameters
+    kinds = {key: parameter.kind.name for key, parameter in found.items()}
+    positional = dict.fromkeys(("self", "student", "teachers", "data"), "POSITIONAL_OR_KEYWORD")
+    assert kinds == positional | dict.fromkeys(("seed", "budget"), "KEYWORD_ONLY")
+    assert METHODS.metadata(name)["needs"] in NEEDS
+
+
+@pytest.mark.parametrize(("name", "needs"), [("dagger", "splits"), ("kd", "task"), ("nkd", "demonstrations")])
+def test_a_method_for_data_of_another_kind_is_refused_with_those_that_fit(name, needs):
+    with pytest.raises(ValueError, match=f"'{name}' learns .*; these do: ") as error:
+        make_method({"name": name}, needs)
+    named = str(error.value).partition("these do: ")[2].split(", ")
+    assert named == [n for n in method_names() if METHODS.metadata(n)["needs"] == needs]
+
+
+def test_a_budget_that_is_given_takes_the_place_of_the_method_s_own():
+    budget = Budget(epochs=2, batch_size=8, optimiser=Optimiser("sgd", 0.5))
+    for name, rounds in (("dagger", 8), ("bc", 1)):
+        given, own = (
+            get_method(name)().recipe(Student(), Teacher(), ToyTask(4), budget=b).stages[0] for b in (budget, None)
+        )
+        assert (given.rounds, given.epochs, given.batch_size) == (rounds, 2, 8)
+        assert given.players[0].optimiser is budget.optimiser and own.players[0].optimiser.name == "adam"
 
 
 def test_an_unknown_method_is_answered_with_the_nearest():

@@ -9,12 +9,8 @@ import torch
 from rows import C, budget, images, large_cnn, small_cnn
 from toy import fingerprint
 
-from embodkd.core.recipe import Optimiser
-from embodkd.core.signals import Signals
-from embodkd.core.source import TensorData
-from embodkd.core.splits import Splits
-from embodkd.core.terms import kl, nt_xent
-from embodkd.core.trainer import Trainer, prepared
+from embodkd.core import Optimiser, Signals, Splits, TensorData, Trainer, kl, nt_xent
+from embodkd.core.engine.trainer import prepared
 from embodkd.methods.kd3 import KD3, disagreement
 from embodkd.models import make_model
 

@@ -9,11 +9,7 @@ from rows import C, blobs, budget, large, small
 from torch import nn
 from toy import fingerprint
 
-from embodkd.core.recipe import Context, Recipe, Stage
-from embodkd.core.restart import Restart
-from embodkd.core.role import Role
-from embodkd.core.signals import Signals
-from embodkd.core.trainer import Trainer
+from embodkd.core import Context, Recipe, Restart, Role, Signals, Stage, Trainer
 from embodkd.methods.kd import KD
 from embodkd.methods.kd_aif import KDAIF
 

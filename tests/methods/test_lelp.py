@@ -5,16 +5,10 @@ import pytest
 import torch
 from rows import C, blobs, budget, large, small
 
-from embodkd.core.bank import collect
-from embodkd.core.heads import SubclassHead
-from embodkd.core.recipe import Context
-from embodkd.core.role import Role
-from embodkd.core.source import TensorData
-from embodkd.core.splits import Splits
-from embodkd.core.subclasses import as_known, at_random, known_places, refined_target, shared_information
-from embodkd.core.terms import soft_cross_entropy
-from embodkd.core.trainer import Trainer
+from embodkd.core import Context, Role, Splits, TensorData, Trainer, collect, soft_cross_entropy
 from embodkd.methods import get_method
+from embodkd.parts.classes.subclasses import as_known, at_random, known_places, refined_target, shared_information
+from embodkd.parts.networks.subclass_head import SubclassHead
 
 LELP = get_method("lelp")
 CONTEXT = Context(None, 0, torch.device("cpu"))

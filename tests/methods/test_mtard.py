@@ -6,15 +6,12 @@ import torch
 from rows import ATTACK, C, blobs, budget, large, small
 from torch.nn import functional
 
-from embodkd.core.attack import PGD
-from embodkd.core.recipe import Optimiser
-from embodkd.core.role import Role
-from embodkd.core.signals import Signals
-from embodkd.core.terms import class_mean_kl, kl
-from embodkd.core.trainer import Trainer, prepared
+from embodkd.core import Optimiser, Role, Signals, Trainer, class_mean_kl, kl
+from embodkd.core.engine.trainer import prepared
 from embodkd.methods.adversarial import Adversarial
 from embodkd.methods.kd import KD
 from embodkd.methods.mtard import MTARD
+from embodkd.parts.images.attack import PGD
 
 STILL = {"weight_rate": 0.0, "temperature_rate": 0.0}
 SGD = Optimiser("sgd", 0.1, momentum=0.0)

@@ -6,11 +6,8 @@ import torch
 from rows import C, blobs, budget, large, small
 from torch import nn
 
-from embodkd.core.recipe import Context
-from embodkd.core.signals import Signals
-from embodkd.core.terms import correlation, cross_entropy, decoupled_kl, kl, norm_direction
+from embodkd.core import Context, Signals, Trainer, correlation, cross_entropy, decoupled_kl, kl, norm_direction
 from embodkd.core.terms.base import unit
-from embodkd.core.trainer import Trainer
 from embodkd.methods import get_method
 from embodkd.models import make_model
 

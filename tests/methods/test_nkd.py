@@ -7,13 +7,20 @@ import torch
 from rows import C as CLASSES
 from rows import blobs, budget, large, small
 
-from embodkd.core.bank import collect
-from embodkd.core.mix import mixup
-from embodkd.core.role import Role
-from embodkd.core.signals import Signals
-from embodkd.core.terms import cross_entropy, entropy, label_probability, nontarget_cross_entropy, soft_cross_entropy
-from embodkd.core.trainer import Trainer, prepared
+from embodkd.core import (
+    Role,
+    Signals,
+    Trainer,
+    collect,
+    cross_entropy,
+    entropy,
+    label_probability,
+    nontarget_cross_entropy,
+    soft_cross_entropy,
+)
+from embodkd.core.engine.trainer import prepared
 from embodkd.methods.nkd import NKD
+from embodkd.parts.images.mix import mixup
 
 N, C = 9, 5
 

@@ -8,8 +8,8 @@ import torch
 from embodkd.policies import Policy, make_policy
 from toy import fingerprint
 
-from embodkd.core.group import GroupFacts
-from embodkd.core.trainer import Trainer
+from embodkd.core import Trainer
+from embodkd.core.sources.group import GroupFacts
 from embodkd.data.windows import Chunks, chunks_of
 from embodkd.methods.chunk_bc import ChunkBC
 from embodkd.methods.one_step import OneStep
@@ -34,7 +34,7 @@ def teacher() -> Policy:
     torch.manual_seed(0)
     made = policy(steps=4)
     recipe = ChunkBC(rounds=1, updates_per_round=250, batch_size=32, learning_rate=2e-3, warmup=20).recipe(
-        made, demos()
+        made, None, demos()
     )
     Trainer(seed=0, quiet=True).fit(recipe)
     return made.eval()
@@ -65,7 +65,7 @@ def test_one_step_is_one_call_of_the_network_and_the_end_is_the_formulas(teacher
 
 def test_a_student_with_its_teachers_sampler_has_nothing_to_learn(teacher):
     student = policy(steps=4)
-    recipe = OneStep().recipe(student, demos(), teacher=teacher)
+    recipe = OneStep().recipe(student, teacher, demos())
     take_over, stage = recipe.stages
     take_over(None)
     (player,), (starts,) = stage.players, stage.prepare
@@ -81,7 +81,7 @@ def test_it_ends_nearer_to_its_teacher_than_a_single_step_of_the_same_weights(te
     before.load_state_dict(teacher.state_dict())
     weights = fingerprint(teacher)
     recipe = OneStep(rounds=1, updates_per_round=200, batch_size=32, learning_rate=1e-3, warmup=10).recipe(
-        student, demos(), teacher=teacher
+        student, teacher, demos()
     )
     Trainer(seed=0, quiet=True).fit(recipe)
     assert gap(student.eval(), teacher) < 0.6 * gap(before.eval(), teacher)
@@ -91,4 +91,4 @@ def test_it_ends_nearer_to_its_teacher_than_a_single_step_of_the_same_weights(te
 def test_a_student_of_another_build_is_refused(teacher):
     for options in ({"widths": (16, 16)}, {"warm_start": "cold"}):
         with pytest.raises(ValueError, match="built as its teacher"):
-            OneStep().recipe(policy(steps=1, **options), demos(), teacher=teacher)
+            OneStep().recipe(policy(steps=1, **options), teacher, demos())

@@ -4,10 +4,9 @@ import pytest
 import torch
 from rows import blobs, budget, images, large, large_cnn, small, small_cnn
 
-from embodkd.core.features import pooled
-from embodkd.core.signals import Signals
-from embodkd.core.terms.relation import angle_relation, distance_relation
+from embodkd.core import Signals, angle_relation, distance_relation
 from embodkd.methods.rkd import RKD
+from embodkd.parts.networks.features import pooled
 
 RELATIONS = [distance_relation, angle_relation]
 

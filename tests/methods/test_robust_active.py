@@ -7,11 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rows import C, blobs, budget, large, small
 
-from embodkd.core.recipe import Context
-from embodkd.core.source import TensorData
-from embodkd.core.splits import Splits
-from embodkd.core.terms import cross_entropy, soft_cross_entropy
-from embodkd.core.trainer import Trainer
+from embodkd.core import Context, Splits, TensorData, Trainer, cross_entropy, soft_cross_entropy
 from embodkd.methods import get_method
 
 RAD = get_method("robust_active")
@@ -52,7 +48,7 @@ def test_the_pools_labels_change_nothing():
 
 
 def test_terms_take_the_answer_where_there_is_one_and_the_label_elsewhere():
-    from embodkd.core.signals import Signals
+    from embodkd.core import Signals
 
     logits, probs = torch.randn(4, C), torch.randn(4, C).softmax(1)
     batch = Signals(label=torch.tensor([0, -1, 2, -1]))

@@ -7,13 +7,8 @@ from rows import blobs, budget, large, small
 from torch import nn
 from toy import fingerprint
 
-from embodkd.core.objective import objective
-from embodkd.core.recipe import Context, Optimiser, Stage
-from embodkd.core.signals import Signals
-from embodkd.core.source import TensorData
-from embodkd.core.splits import Splits
-from embodkd.core.terms import cross_entropy, kl
-from embodkd.core.trainer import Trainer
+from embodkd.core import Context, Optimiser, Signals, Splits, Stage, TensorData, Trainer, cross_entropy, kl
+from embodkd.core.engine.objective import objective
 from embodkd.methods.tgeo_kd import STATES, TGeoKD, state
 
 C = 3

@@ -8,15 +8,12 @@ import torch
 from rows import C, budget, images, large_cnn, small_cnn
 from torch import nn
 
-from embodkd.core.signals import Signals
-from embodkd.core.source import TensorData
-from embodkd.core.splits import Splits
-from embodkd.core.terms import affinity_error, info_nce, neighbour_kl
+from embodkd.core import Signals, Splits, TensorData, affinity_error, info_nce, neighbour_kl
+from embodkd.core.engine.trainer import prepared
 from embodkd.core.terms.neighbours import gaussian_edges, nearest, squared_distances
-from embodkd.core.tokens import at_places, grid_tokens, random_places, token_width
-from embodkd.core.trainer import prepared
 from embodkd.methods import get_method
 from embodkd.models import make_model
+from embodkd.parts.networks.patch_tokens import at_places, grid_tokens, random_places, token_width
 
 TRG = get_method("trg")
 N, R, D, K = 6, 3, 5, 4

@@ -7,13 +7,10 @@ import torch
 from rows import blobs, budget, images, small, small_cnn
 from torch.nn import functional as F
 
-from embodkd.core.features import feature_shapes, pooled, pooled_width
-from embodkd.core.signals import Signals
-from embodkd.core.source import TensorData
-from embodkd.core.splits import Splits
-from embodkd.core.terms import cross_entropy
+from embodkd.core import Signals, Splits, TensorData, cross_entropy
 from embodkd.core.terms.self_label import own_classes, rank_scores, target_label, zipf_label
 from embodkd.methods.uskd import USKD
+from embodkd.parts.networks.features import feature_shapes, pooled, pooled_width
 
 N, C = 8, 6
 

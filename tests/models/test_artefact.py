@@ -7,11 +7,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from embodkd.core.borrowed import Borrowed, borrow
+from embodkd.core import TensorData
 from embodkd.core.provenance import Provenance
-from embodkd.core.source import TensorData
 from embodkd.data import make_data
 from embodkd.models import load_model, make_model, model_names, save_model
+from embodkd.parts.networks.reused_classifier import Borrowed, borrow
 
 OPTIONS = {
     "mlp": {"hidden": [9, 5]},

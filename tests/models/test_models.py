@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from embodkd.core.role import Role
-from embodkd.core.signals import Signals
+from embodkd.core import Role, Signals
 from embodkd.models import MODELS, make_model, model_names
 
 SMALL = {

@@ -4,7 +4,7 @@ import pytest
 import torch
 from embodkd.policies import make_policy
 
-from embodkd.core.group import GroupFacts
+from embodkd.core.sources.group import GroupFacts
 
 GROUPS = {"proprio": GroupFacts("proprio", (16,), False), "privileged": GroupFacts("privileged", (42,), True)}
 

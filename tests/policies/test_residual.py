@@ -5,7 +5,7 @@ import pytest
 import torch
 from embodkd.policies import load_policy, make_policy, residual_on, save_policy
 
-from embodkd.core.group import GroupFacts
+from embodkd.core.sources.group import GroupFacts
 
 TASK = {"name": "any", "control_hz": 10.0}
 

@@ -7,7 +7,7 @@ from embodkd.policies import ChunkPolicy, make_policy, session_of
 from embodkd.policies.session import Stateless, act_in_chunks, in_chunks
 from torch import nn
 
-from embodkd.core.group import GroupFacts
+from embodkd.core.sources.group import GroupFacts
 
 HORIZON, EXECUTE = 5, 2
 

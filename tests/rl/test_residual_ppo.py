@@ -242,7 +242,7 @@ def test_initial_heads_of_the_card():
 def test_sizes_of_the_card(inputs, critic, total):
     from embodkd.policies import make_policy
 
-    from embodkd.core.group import GroupFacts
+    from embodkd.core.sources.group import GroupFacts
     from embodkd.rl.residual.net import ResidualActorCritic
 
     learner = make_learner()

@@ -13,7 +13,7 @@ from embodkd.envs import make_task
 from embodkd.policies import load_policy, make_policy, save_policy, task_record
 from line_task import Line
 
-from embodkd.core.run import RunFolder
+from embodkd.core import RunFolder
 from embodkd.rl import loop
 from embodkd.rl.config import TeacherConfig
 from embodkd.rl.train import train_teacher
@@ -32,7 +32,7 @@ LINE = {**SMALL, "steps": 4096, "ppo": {**PPO, "learning_rate": 3e-3}, "evaluate
 
 CHILD = """
 import json, sys
-from embodkd.core.run import RunFolder
+from embodkd.core.runs.folder import RunFolder
 from embodkd.rl.config import TeacherConfig
 from embodkd.rl.train import train_teacher
 settings = json.loads(sys.argv[2])

@@ -8,7 +8,7 @@ from embodkd.policies import load_policy, make_policy, save_policy, task_record
 from reach_task import Reach
 from residual_parts import make_base
 
-from embodkd.core.run import RunFolder
+from embodkd.core import RunFolder
 from embodkd.rl import loop
 from embodkd.rl.loop import success_and_return
 from embodkd.rl.residual.config import LEARNERS, ResidualConfig

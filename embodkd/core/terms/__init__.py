@@ -2,6 +2,7 @@
 
 from embodkd.core.terms.balanced import balanced_kl
 from embodkd.core.terms.base import TERMS, item_mean
+from embodkd.core.terms.channels import channel_correlation
 from embodkd.core.terms.class_mean import class_mean_kl, offset_entropy
 from embodkd.core.terms.contrast import info_nce
 from embodkd.core.terms.correlation import correlation
@@ -20,6 +21,7 @@ __all__ = [
     "affinity_error",
     "angle_relation",
     "balanced_kl",
+    "channel_correlation",
     "class_mean_kl",
     "correlation",
     "cross_entropy",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from embodkd.core.registry import Registry
+from embodkd.core.config.registry import Registry
 
 TERMS = Registry("term")
 """Every term, with `inputs=` (what its arguments are) and `minimum=` (its value at student == teacher), which the

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from embodkd.core.group import GroupFacts
+from embodkd.core.sources.group import GroupFacts
 
 VERSION = "v3.0"
 CHUNK_SIZE = 1000  # files per folder

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from embodkd.core.files import read_json
-from embodkd.core.group import GroupFacts
-from embodkd.core.registry import near
+from embodkd.core.config.registry import near
+from embodkd.core.runs.files import read_json
+from embodkd.core.sources.group import GroupFacts
 from embodkd.data.lerobot.layout import CAMERA, INFO_PATH, OWN_PATH, SECRETS, VERSION, VIDEO_PATH, Place
 from embodkd.data.lerobot.recording import About, Demonstrations
 from embodkd.data.lerobot.tables import read_columns

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from embodkd.core.group import GroupFacts
+from embodkd.core.sources.group import GroupFacts
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from embodkd.core.files import atomic_folder, write_json
-from embodkd.core.group import GroupFacts
+from embodkd.core.runs.files import atomic_folder, write_json
+from embodkd.core.sources.group import GroupFacts
 from embodkd.data.lerobot.layout import (
     CHUNK_SIZE,
     DATA_PATH,

@@ -16,12 +16,11 @@ import yaml
 from filelock import FileLock, Timeout
 from torch import nn
 
-from embodkd.core.artefact import load_weights
-from embodkd.core.files import atomic_folder, read_json, remove_folder, write_json, write_tensors
-from embodkd.core.manifest import git_commit, now
-from embodkd.core.run import RunFolder
-from embodkd.core.schema import build
-from embodkd.core.trainer import Trainer
+from embodkd.core import RunFolder, Trainer
+from embodkd.core.config.schema import build
+from embodkd.core.runs.artefact import load_weights
+from embodkd.core.runs.files import atomic_folder, read_json, remove_folder, write_json, write_tensors
+from embodkd.core.runs.manifest import git_commit, now
 from embodkd.evaluation.measures import measured
 from embodkd.evaluation.reproduce.corrupt import Corrupted
 from embodkd.evaluation.reproduce.spec import Table, Training

@@ -63,8 +63,20 @@ def _named(tree: ast.AST) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            homes = _handed_on(node.module)
             yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            yield from (homes.get(alias.name, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+@cache
+def _handed_on(package: str) -> dict[str, str]:
+    """Name -> module that defines it, of a package that hands names on from a stub; empty for any other module."""
+    spec = importlib.util.find_spec(package) if package.startswith("embodkd.") else None
+    stub = Path(spec.origin).with_suffix(".pyi") if spec is not None and spec.origin is not None else None
+    if stub is None or not stub.exists():
+        return {}
+    lines = ast.parse(stub.read_text(encoding="utf-8")).body
+    return {a.name: f"{package}.{n.module}" for n in lines if isinstance(n, ast.ImportFrom) for a in n.names}
 
 
 @cache

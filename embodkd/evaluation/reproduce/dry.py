@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from embodkd.core.schema import parameters
-from embodkd.core.trainer import Trainer
+from embodkd.core import Trainer
+from embodkd.core.config.schema import parameters
 from embodkd.data import DATA
 from embodkd.evaluation.measures import measured
 from embodkd.evaluation.reproduce.cells import judges

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 import yaml
 
-from embodkd.core.registry import near
-from embodkd.core.schema import build
+from embodkd.core.config.registry import near
+from embodkd.core.config.schema import build
 from embodkd.evaluation.measures import better
 from embodkd.evaluation.reproduce.spec import ROLES, Arm, Check, Config, Table, Training
 

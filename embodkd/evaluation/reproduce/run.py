@@ -13,11 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from embodkd.core.files import write_atomic
-from embodkd.core.manifest import hardware
-from embodkd.core.memory import keep_freed_memory
-from embodkd.core.progress import Progress, progress
-from embodkd.core.registry import near
+from embodkd.core.config.registry import near
+from embodkd.core.runs.files import write_atomic
+from embodkd.core.runs.manifest import hardware
+from embodkd.core.runs.memory import keep_freed_memory
+from embodkd.core.runs.progress import Progress, progress
 from embodkd.evaluation.manifest import manifest_of
 from embodkd.evaluation.reproduce.cells import Cells
 from embodkd.evaluation.reproduce.code import known_digests

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from embodkd.core.recipe import Budget, Optimiser
-from embodkd.core.schema import build, parameters
-from embodkd.methods import METHODS, get_method
+from embodkd.core import Budget
+from embodkd.methods import make_method
 
 Config = Mapping[str, Any]
 ROLES = ("student_alone", "baseline", "ablation", "method")
@@ -39,28 +38,11 @@ class Training:
 
     def build_method(self) -> Any:
         """The method with these hyper-parameters, None if it is taken as it is built."""
-        return None if self.method is None else method_of(self.method, f"{self.name}.method")
+        return None if self.method is None else make_method(self.method, "splits", f"{self.name}.method")
 
     def build_budget(self) -> Budget:
         """Its training budget."""
-        return budget_of(self.budget, f"{self.name}.budget")
-
-
-def method_of(config: Config, where: str) -> Any:
-    """The method that {name: ..., hyper-parameter: ...} means; ValueError with the nearest right key otherwise."""
-    if "name" not in config:
-        raise ValueError(f"{where}: lacks its name, such as {{name: kd}}")
-    name, options = config["name"], {k: v for k, v in config.items() if k != "name"}
-    kind = get_method(name)
-    if "budget" not in parameters(kind.recipe):
-        raise ValueError(f"{where}: {name!r} is of domain {METHODS.metadata(name)['domain']}: it trains no classifier")
-    return build(kind, options, where)
-
-
-def budget_of(config: Config, where: str) -> Budget:
-    """The budget that {epochs: ..., optimiser: {name: ...}} means; ValueError with the nearest right key otherwise."""
-    optimiser = build(Optimiser, config.get("optimiser"), f"{where}.optimiser")
-    return build(Budget, {k: v for k, v in config.items() if k != "optimiser"}, where, optimiser=optimiser)
+        return Budget.of(self.budget, f"{self.name}.budget")
 
 
 @dataclass(frozen=True)

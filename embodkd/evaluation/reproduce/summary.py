@@ -7,7 +7,7 @@ import operator
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from embodkd.core.registry import near
+from embodkd.core.config.registry import near
 from embodkd.evaluation.interval import t_interval
 from embodkd.evaluation.reproduce.spec import Check, Table
 

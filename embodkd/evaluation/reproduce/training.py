@@ -12,12 +12,10 @@ from typing import Any
 
 from torch import nn
 
-from embodkd.core.manifest import versions
+from embodkd.core import Recipe, Splits, Teachers, seed_everything
+from embodkd.core.method import by_name
 from embodkd.core.provenance import Provenance
-from embodkd.core.recipe import Recipe
-from embodkd.core.rng import seed_everything
-from embodkd.core.splits import Splits
-from embodkd.core.teachers import Teachers, by_name
+from embodkd.core.runs.manifest import versions
 from embodkd.data import make_data
 from embodkd.evaluation.reproduce.code import code_digest
 from embodkd.evaluation.reproduce.spec import Config, Training

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from embodkd.core.registry import near
+from embodkd.core.config.registry import near
 from embodkd.evaluation.tables.mark import Mark, mark
 from embodkd.evaluation.tables.sources import sources
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from embodkd.core.manifest import versions
+from embodkd.core.runs.manifest import versions
 
 # The packages that can move a number.
 _PACKAGES = ("torch", "numpy", "accelerate", "mujoco", "gymnasium", "stable-baselines3")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from embodkd.core.files import read_json, write_atomic
+from embodkd.core.runs.files import read_json, write_atomic
 
 Row = dict[str, Any]
 # Long, and of interest to programs only.

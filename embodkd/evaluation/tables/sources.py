@@ -65,11 +65,11 @@ class Sources:
         waiting: list[Place] = []
         for root in roots:
             module, _, name = root.partition(":")
+            if module not in self.files or (name and name not in self.module(module).defined):
+                raise ValueError(f"{root}: its source cannot be found, so results cannot be told from older ones")
             waiting.append((module, name or WHOLE))
         while waiting:
             place = waiting.pop()
-            if place[0] not in self.files:
-                raise ValueError(f"{place[0]}: its source cannot be found, so results cannot be told from older ones")
             if place not in found:
                 found.add(place)
                 waiting += self._next(*place)

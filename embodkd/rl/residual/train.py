@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import Any
 
-from embodkd.core.run import RunFolder
-from embodkd.core.schema import build
+from embodkd.core import RunFolder
+from embodkd.core.config.schema import build
 from embodkd.envs import TaskSpec
 from embodkd.policies import ChunkPolicy, ResidualPolicy, check_task, load_policy, residual_on
 from embodkd.rl.loop import TRAINING_SEED, Learned, Loop, worlds

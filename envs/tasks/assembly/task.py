@@ -21,7 +21,7 @@ from embodkd.envs.tasks.assembly.screw import Screw
 from embodkd.envs.tasks.assembly.waypoints import Waypoint
 from embodkd.envs.tasks.assembly.world import STEP, SUBSTEPS, TIMESTEP, AssemblyWorld
 
-from embodkd.core.schema import build
+from embodkd.core.config.schema import build
 
 # parts: shift (m) and turn (rad); start of the hand: shift (m) and tilt (rad); pushes: m/s and rad/s
 RANDOMNESS = {

@@ -1,0 +1,1 @@
+"""Configs are data: names of members, and constructors as schemas."""

@@ -1,0 +1,388 @@
+"""The trainer: the only training loop outside stable-baselines3. A recipe says what, the trainer does it.
+
+    with RunFolder.open("runs/student", config, resume=True) as run:
+        recipe = DAgger(rounds=6).recipe(student, teacher, task, seed=0)
+        summary = Trainer(run, seed=0).fit(recipe)            # the student is trained in place
+        run.finish(minutes=summary.minutes)
+
+or, in one call, `distill(DAgger(rounds=6), student, teacher, task, run=run, seed=0)`.
+
+It owns devices and processes (through accelerate), precision, accumulation, clipping, schedules, checkpoints, resume,
+metrics and progress. On one CPU the result is a function of recipe and seed: a run that was killed at any instant and
+resumed ends with the same bits.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from embodkd.core.engine.state import (
+    distinct,
+    pack_modules,
+    pack_optimisers,
+    pack_random,
+    unpack_modules,
+    unpack_optimisers,
+    unpack_random,
+)
+from embodkd.core.engine.update import BadLoss, Learner, update
+from embodkd.core.method import Method, Teachers
+from embodkd.core.ranks import alone, join, ranks
+from embodkd.core.recipe import Budget, Context, Prepare, Recipe, Stage, Step
+from embodkd.core.rng import rng_state, seed_everything
+from embodkd.core.runs.files import atomic_folder, write_json, write_tensors
+from embodkd.core.runs.folder import Checkpoint, RunFolder
+from embodkd.core.runs.progress import Progress, progress
+from embodkd.core.signals import Signals
+from embodkd.core.sources.source import shuffled
+
+
+@dataclass
+class Summary:
+    """What a training run came to: updates made, minutes (of the run folder, if any), the last logged numbers."""
+
+    updates: int
+    minutes: float
+    last: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Position:
+    """Where a run is: the next epoch to do. Everything random derives from this and the seed, or is checkpointed."""
+
+    stage: int = 0
+    trained_stages: int = 0
+    round: int = 0
+    epoch: int = 0
+    update: int = 0
+    refills: int = 0
+    updates_before: int = 0
+
+
+class Trainer:
+    """Trains recipes.
+
+    run: the folder for checkpoints and metrics (None: nothing is written and nothing can be resumed).
+    device: "cpu", "cuda" (ValueError where torch sees none), or "auto" for what accelerate finds.
+    precision: "no" (float32), "bf16" or "fp16".
+    compile: run the models through torch.compile, except roles with taps, whose hooks a compiled module skips.
+    accumulate: each batch is worked through in this many pieces; the update stays the same.
+    checkpoint_s: seconds between checkpoints, which are written at the end of an epoch; 0 means after each.
+    log_every: updates between two lines of metrics. quiet: no progress display.
+    """
+
+    def __init__(
+        self,
+        run: RunFolder | None = None,
+        *,
+        seed: int = 0,
+        device: Literal["cpu", "cuda", "auto"] = "cpu",
+        precision: Literal["no", "bf16", "fp16"] = "no",
+        compile: bool = False,
+        accumulate: int = 1,
+        checkpoint_s: float = 20.0,
+        log_every: int = 20,
+        quiet: bool = False,
+    ) -> None:
+        if accumulate < 1:
+            raise ValueError(f"trainer.accumulate: must be at least 1, got {accumulate}")
+        if device not in ("cpu", "cuda", "auto"):
+            raise ValueError(f"trainer.device: {device!r} is not one of cpu, cuda, auto")
+        if device == "cuda" and not torch.cuda.is_available():
+            raise ValueError(f"trainer.device: cuda, but torch sees no card ({_why_no_cuda()}); use device=cpu")
+        self._ranks = ranks()
+        if self._ranks.size > 1:
+            join()  # before accelerate, which would give the others a backend for one kind of device only
+        from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
+
+        former = AcceleratorState._shared_state.get("_mixed_precision")
+        if former is not None and former != precision:
+            raise ValueError(
+                f"trainer.precision: {precision!r} after {former!r}; accelerate allows one process, one precision: "
+                "start another process"
+            )
+        self.run, self.seed, self.accumulate, self.compile = run, seed, accumulate, compile
+        self.checkpoint_s, self.log_every, self.quiet = checkpoint_s, log_every, quiet
+        # Asked for whatever there is, accelerate would leave ranks that find no card to themselves.
+        together_on_cpu = self._ranks.size > 1 and not torch.cuda.is_available()
+        self._accelerator = Accelerator(cpu=device == "cpu" or together_on_cpu, mixed_precision=precision)
+        self._saved_at = 0.0
+
+    def fit(self, recipe: Recipe) -> Summary:
+        """Train in place until the recipe's end, from the newest checkpoint if the run has one.
+
+        Of several ranks each calls this with its own copy of the recipe; the first one's run folder counts, and all
+        begin where that says.
+        Raises FloatingPointError naming the term when a loss is not finite (the batch is saved, nothing moved by it).
+        """
+        start = time.monotonic()
+        seed_everything(self.seed)
+        modules = learning_modules(recipe)
+        checkpoint = self._ranks.broadcast(self.run.latest_checkpoint() if self.run else None)
+        at = Position()
+        if checkpoint is not None:
+            at = Position(**checkpoint.state["position"])
+            for done in recipe.stages[: at.stage]:
+                if hasattr(done, "restore"):
+                    done.restore(self._context())
+            unpack_modules(modules, checkpoint.tensors)
+            unpack_random(self._ranks.rank, checkpoint.tensors, checkpoint.state, self.seed, checkpoint.step)
+        else:
+            self._share_weights(modules)
+        self._saved_at = time.monotonic()
+        summary = Summary(at.updates_before + at.update, 0.0)
+        planned = sum(stage.updates() for stage in recipe.stages if isinstance(stage, Stage))
+        with progress(planned, "training", done=summary.updates, quiet=self.quiet) as shown:
+            for number in range(at.stage, len(recipe.stages)):
+                stage = recipe.stages[number]
+                if isinstance(stage, Stage):
+                    self._stage(stage, at, modules, checkpoint, summary, shown)
+                else:
+                    self._log(at, self._step(stage, modules), summary)
+                at = Position(
+                    stage=number + 1,
+                    trained_stages=at.trained_stages + isinstance(stage, Stage),
+                    updates_before=at.updates_before + at.update,
+                )
+                checkpoint = None
+                self._save(at, modules, [], None)
+        if self.run is not None and self.is_main_process:
+            # The kept rollouts served their stages; a finished run needs its weights only.
+            shutil.rmtree(self.run.path / "source", ignore_errors=True)
+        summary.minutes = self.run.minutes if self.run is not None else (time.monotonic() - start) / 60
+        return summary
+
+    @property
+    def is_main_process(self) -> bool:
+        """Whether this process is the one that writes files and logs."""
+        return self._ranks.is_first
+
+    @property
+    def device(self) -> torch.device:
+        """Where models and batches are put."""
+        return self._accelerator.device
+
+    def _context(self) -> Context:
+        return Context(self._folder(), self.seed, self.device)
+
+    def _folder(self) -> Path | None:
+        """The first rank's run folder, whether or not this rank was given it too."""
+        return self._ranks.broadcast(self.run.path.absolute() if self.run else None)
+
+    def _step(self, step: Step, modules: list[nn.Module]) -> Mapping[str, float]:
+        """A step without gradients: the first rank takes it, for the others it is as if they resumed after it."""
+        context, scalars = self._context(), None
+        if self._ranks.is_first:
+            with alone():
+                scalars = step(context)
+        if self._ranks.size > 1:
+            self._ranks.wait()
+            if not self._ranks.is_first and hasattr(step, "restore"):
+                step.restore(context)
+            self._share_weights(modules)
+        return scalars or {}
+
+    def _share_weights(self, modules: list[nn.Module]) -> None:
+        """Give all ranks the first one's parameters and buffers."""
+        if self._ranks.size > 1:
+            packed = {name: value.cpu() for name, value in pack_modules(modules).items()}
+            tensors = self._ranks.broadcast(packed if self._ranks.is_first else {})
+            if not self._ranks.is_first:
+                unpack_modules(modules, tensors)
+
+    def _stage(
+        self,
+        stage: Stage,
+        at: Position,
+        modules: list[nn.Module],
+        checkpoint: Checkpoint | None,
+        summary: Summary,
+        shown: Progress,
+    ) -> None:
+        total = stage.updates()
+        learners = [Learner(player, self._accelerator, total, self.compile) for player in stage.players]
+        if checkpoint is not None and checkpoint.state["optimisers"]:
+            optimisers = [learner.optimiser for learner in learners]
+            unpack_optimisers(optimisers, checkpoint.tensors, checkpoint.state["optimisers"])
+            self._restore(stage, at)
+        while at.round < stage.rounds:
+            refresh = stage.source.refresh
+            if at.epoch == 0 and (refresh == "epoch" or (refresh == "never" and at.refills == 0)):
+                self._refill(stage, at, summary)
+            epochs = 1 if stage.updates_per_round is not None else stage.epochs
+            while at.epoch < epochs:
+                for index in self._indices(stage, at, summary):
+                    self._update(stage, learners, index, at, summary, shown)
+                at.epoch += 1
+                if at.epoch < epochs or at.round + 1 < stage.rounds:
+                    self._save_if_due(at, modules, learners, stage)
+            at.round, at.epoch = at.round + 1, 0
+        if at.update != total:
+            raise RuntimeError(
+                f"stage {stage.name!r} made {at.update} updates, {total} were planned: planned_size is wrong"
+            )
+
+    def _indices(self, stage: Stage, at: Position, summary: Summary) -> Iterator[np.ndarray]:
+        """The batches of one epoch, as indices; the order derives from (seed, stage, round, epoch).
+
+        Only stages that train count: filling a bank first must not change the order of what follows.
+        """
+        key = (self.seed, at.trained_stages, at.round, at.epoch)
+        if stage.updates_per_round is None:
+            yield from shuffled(stage.source.size(), stage.batch_size, *key)
+            return
+        order: Iterator[np.ndarray] = iter(())
+        for k in range(stage.updates_per_round):
+            if stage.source.refresh == "step":
+                self._refill(stage, at, summary)
+                order = iter(())
+            index = next(order, None)
+            if index is None:
+                order = shuffled(stage.source.size(), stage.batch_size, *key, k)
+                index = next(order)
+            yield index
+
+    def _update(
+        self,
+        stage: Stage,
+        learners: list[Learner],
+        index: np.ndarray,
+        at: Position,
+        summary: Summary,
+        shown: Progress,
+    ) -> None:
+        accelerator = self._accelerator
+        epoch = at.round * stage.epochs + at.epoch
+        if accelerator.num_processes > 1 and len(index) < accelerator.num_processes * self.accumulate:
+            # A process without a piece would leave the others waiting for its gradient.
+            raise ValueError(
+                f"stage {stage.name!r}: a batch of {len(index)} items is too small for {accelerator.num_processes} "
+                f"processes x accumulate={self.accumulate}; choose a batch_size that leaves a larger last batch"
+            )
+        own = index[accelerator.process_index :: accelerator.num_processes]
+        pieces = [p for p in np.array_split(own, self.accumulate) if len(p)]
+        batches = [prepared(stage.source.gather(piece, epoch).to(self.device), stage.prepare) for piece in pieces]
+        playing = [learner for learner in learners if learner.player.plays(at.update)]
+        report: dict[str, Tensor] = {}
+        try:
+            for group in [[learner] for learner in playing] if stage.in_turn else [playing]:
+                report |= update(group, batches, at.update, len(index), accelerator.num_processes)
+        except BadLoss as error:
+            raise self._explained(error, at) from error
+        at.update += 1
+        summary.updates += 1
+        if at.update % self.log_every == 0 or at.update == 1:
+            scalars = {name: float(value) for name, value in report.items()}
+            rates = {f"{item.player.name}/learning_rate": item.optimiser.param_groups[0]["lr"] for item in playing}
+            self._log(at, {"round": at.round, **scalars, **rates}, summary)
+            shown.advance(0, **{name: value for name, value in scalars.items() if not name.endswith("grad_norm")})
+        shown.advance(1)
+
+    def _refill(self, stage: Stage, at: Position, summary: Summary) -> None:
+        scalars = stage.source.refill(at.refills)
+        at.refills += 1
+        if scalars:
+            self._log(at, {"round": at.round, **scalars}, summary)
+
+    def _log(self, at: Position, scalars: Mapping[str, float], summary: Summary) -> None:
+        summary.last.update(scalars)
+        if self.run is not None and scalars and self.is_main_process:
+            self.run.log(at.updates_before + at.update, **scalars)
+
+    def _restore(self, stage: Stage, at: Position) -> None:
+        """Give the source back what it had, and remove what it got after that: it is about to get it again."""
+        folder = self._source_folder(self._folder(), at.stage)
+        stage.source.restore(folder, at.refills)
+        self._ranks.first_does(lambda: stage.source.tidy(folder))
+
+    def _save_if_due(self, at: Position, modules: list[nn.Module], learners: list[Learner], stage: Stage) -> None:
+        # The first rank's clock counts: what is saved is put together by all.
+        if self._ranks.broadcast(time.monotonic() - self._saved_at >= self.checkpoint_s):
+            self._save(at, modules, learners, stage)
+
+    def _save(self, at: Position, modules: list[nn.Module], learners: list[Learner], stage: Stage | None) -> None:
+        random = self._ranks.gather(rng_state())  # every rank draws from its own
+        if self.run is None or not self.is_main_process:
+            return
+        folder = self._source_folder(self.run.path, at.stage)
+        if stage is not None:
+            stage.source.save(folder)
+        tensors, optimisers = pack_optimisers([learner.optimiser for learner in learners])
+        random_tensors, random_state = pack_random(random)
+        self.run.save_checkpoint(
+            at.updates_before + at.update,
+            {**pack_modules(modules), **tensors, **random_tensors},
+            {"position": vars(at), "optimisers": optimisers, **random_state},
+        )
+        if stage is not None:
+            stage.source.tidy(folder)
+        self._saved_at = time.monotonic()
+
+    @staticmethod
+    def _source_folder(run: Path | None, stage: int) -> Path:
+        if run is None:
+            raise ValueError("without a run folder there is nothing to resume from")
+        return run / "source" / f"stage_{stage}"
+
+    def _explained(self, error: BadLoss, at: Position) -> FloatingPointError:
+        step = at.updates_before + at.update
+        where = "there is no run folder, so the batch was not saved"
+        if self.run is not None:
+            folder = self.run.path / ("bad_batch" if self.is_main_process else f"bad_batch_{self._ranks.rank}")
+            with atomic_folder(folder) as aside:
+                write_tensors(aside / "batch.safetensors", error.batch)
+                write_json(aside / "where.json", {"player": error.player, "term": error.term, "update": step})
+            where = f"its batch is in {folder}"
+        return FloatingPointError(
+            f"update {step}: {error}; {where}; this player's parameters have not moved; "
+            "check the labels and inputs there, lower the learning rate, or clip the gradient"
+        )
+
+
+def _why_no_cuda() -> str:
+    return f"torch {torch.__version__} is built without CUDA" if torch.version.cuda is None else "no driver or card"
+
+
+def prepared(batch: Signals, functions: Sequence[Prepare]) -> Signals:
+    """The batch with the fields that `functions` make of it, one after the other."""
+    for function in functions:
+        batch = batch.merge(**function(batch))
+    return batch
+
+
+def learning_modules(recipe: Recipe) -> list[nn.Module]:
+    """The modules that the recipe changes, each once, in a fixed order: what a checkpoint holds (no teacher)."""
+    players = [p for stage in recipe.stages if isinstance(stage, Stage) for p in stage.players]
+    return distinct([recipe.product, *(module for player in players for module in player.learning_modules())])
+
+
+def distill(
+    method: Method,
+    student: nn.Module,
+    teachers: Teachers,
+    data: Any,
+    *,
+    run: RunFolder | None,
+    seed: int = 0,
+    budget: Budget | None = None,
+    trainer: Mapping[str, Any] | None = None,
+    then: Sequence[Step] = (),
+) -> Summary:
+    """Train `student` in place by `method` from `teachers` on the kind of `data` that it needs.
+
+    `trainer`: further arguments of Trainer; `then`: steps that follow the recipe's own (a fine-tuning elsewhere).
+    """
+    recipe = method.recipe(student, teachers, data, seed=seed, budget=budget)
+    for step in then:
+        recipe = recipe.then(step)
+    return Trainer(run, seed=seed, **(trainer or {})).fit(recipe)

@@ -1,0 +1,47 @@
+"""How a player's parameters move."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from embodkd.core.weights.schedule import Schedule, schedule
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """How a player's parameters move.
+
+    learning_rate may be a schedule over the stage's updates; max_grad_norm clips the player's whole gradient
+    (None: no clipping). `momentum` belongs to "sgd", `betas` and `eps` to the other two.
+    """
+
+    name: Literal["adam", "adamw", "sgd"] = "adam"
+    learning_rate: float | Mapping[str, Any] | Schedule = 1e-3
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    momentum: float = 0.9
+    max_grad_norm: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.name not in ("adam", "adamw", "sgd"):
+            raise ValueError(f"optimiser.name: {self.name!r} is not one of adam, adamw, sgd")
+        self.rate()
+
+    def rate(self) -> Schedule:
+        """The learning rate as a schedule."""
+        return schedule(self.learning_rate, "optimiser.learning_rate")
+
+    def build(self, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
+        """The torch optimiser over `parameters`."""
+        rate, decay = self.rate().start, self.weight_decay
+        if self.name == "sgd":
+            return torch.optim.SGD(parameters, lr=rate, momentum=self.momentum, weight_decay=decay)
+        kind = torch.optim.Adam if self.name == "adam" else torch.optim.AdamW
+        # One kernel for all parameters: on the CPU the default loops over them in Python.
+        return kind(parameters, lr=rate, betas=self.betas, eps=self.eps, weight_decay=decay, fused=True)

@@ -1,0 +1,89 @@
+"""What every trained thing on disk has in common: safetensors, config.json, a card. No pickle.
+
+folder/model.safetensors    weights
+       config.json          how to build it, and its answer to a fixed input (golden)
+       README.md            model card (the hub's format)
+       items.safetensors    for a model of a data set: which items made and judged it
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from embodkd.core.config.registry import near
+from embodkd.core.runs.files import atomic_folder, read_json, read_tensors, write_json, write_tensors
+
+FORMAT = 1
+_PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".zip", ".bin", ".ckpt")
+
+
+def write_artefact(
+    folder: Path,
+    tensors: Mapping[str, Tensor],
+    config: Mapping[str, Any],
+    card: str,
+    items: Mapping[str, Tensor] | None = None,
+) -> Path:
+    """Write these files, whole or not at all, in the place of a former folder."""
+    with atomic_folder(folder) as aside:
+        write_tensors(aside / "model.safetensors", tensors)
+        if items:
+            write_tensors(aside / "items.safetensors", items)
+        write_json(aside / "config.json", {"format": FORMAT, **config})
+        (aside / "README.md").write_text(card, encoding="utf-8")
+    return folder
+
+
+def read_config(folder: str | Path, kind: str, keys: Sequence[str]) -> dict[str, Any]:
+    """config.json of an artefact, without building it; ValueError if the folder is not a whole one with these `keys`.
+
+    kind: what it holds ("policy", "model"), for the messages; `save_{kind}` is who writes it.
+    """
+    folder = Path(folder)
+    if folder.suffix in _PICKLES:
+        raise ValueError(
+            f"{folder}: looks like a pickle of another program, which could run any code when opened; it is not read. "
+            f"Give a {kind} folder (model.safetensors + config.json) as written by save_{kind}"
+        )
+    if not folder.is_dir():
+        beside = [p.name for p in folder.parent.iterdir()] if folder.parent.is_dir() else []
+        raise ValueError(f"{folder}: no such {kind} folder; in {folder.parent}: {near(folder.name, beside)}")
+    missing = [n for n in ("config.json", "model.safetensors") if not (folder / n).is_file()]
+    if missing:
+        hint = f"; did you mean {folder / kind}?" if (folder / kind / "config.json").exists() else ""
+        pickles = [p.name for p in folder.iterdir() if p.suffix in _PICKLES]
+        hint += f"; {pickles[0]} may be a pickle, which is never read" if pickles else ""
+        raise ValueError(f"{folder}: not a whole {kind} folder, {' and '.join(missing)} missing{hint}")
+    config = read_json(folder / "config.json")
+    wanted = ("format", *keys)
+    absent = [k for k in wanted if k not in config] if isinstance(config, dict) else list(wanted)
+    if absent:
+        raise ValueError(f"{folder / 'config.json'}: lacks {', '.join(absent)}: not written by save_{kind}")
+    if config["format"] > FORMAT:
+        raise ValueError(f"{folder}: has format {config['format']}, this version reads up to {FORMAT}; upgrade embodkd")
+    return dict(config)
+
+
+def load_weights(model: nn.Module, folder: str | Path) -> None:
+    """Fill `model` from model.safetensors; ValueError if names or shapes do not fit."""
+    tensors = read_tensors(Path(folder) / "model.safetensors")
+    wanted = model.state_dict()
+    odd = sorted(wanted.keys() ^ tensors.keys())
+    odd += sorted(n for n in wanted.keys() & tensors.keys() if wanted[n].shape != tensors[n].shape)
+    if odd:
+        raise ValueError(f"{folder}: model.safetensors and config.json do not belong together (tensors {odd[:4]})")
+    model.load_state_dict(tensors)
+
+
+def golden_unit(shape: Sequence[int]) -> np.ndarray:
+    """Fixed numbers in [0, 1) of this shape, float64, to ask a model something whose answer is stored.
+
+    Weyl's sequence: arithmetic instead of a generator, whose stream might change with numpy's version.
+    """
+    return ((np.arange(1, math.prod(shape) + 1) * 0.6180339887498949) % 1.0).reshape(shape)

@@ -1,0 +1,369 @@
+"""The run folder: config, manifest, metrics and checkpoints of one run, safe against kills and full disks.
+
+runs/<name>/config.yaml      what was asked for (resolved)
+            manifest.json    git commit, versions, seed, device, command, minutes, peak memory
+            metrics.jsonl    one line per `log`, plus tensorboard/ (and a tracker, if asked for) with the same numbers
+            checkpoints/step_N/   tensors.safetensors + state.json, whole or absent
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+import os
+import platform
+import sys
+import time
+import warnings
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from embodkd.core.ranks import launch, ranks, was_restarted
+from embodkd.core.runs.files import (
+    atomic_folder,
+    clear_os_error,
+    read_json,
+    read_lines,
+    read_tensors,
+    remove_folder,
+    sweep_leftovers,
+    write_atomic,
+    write_json,
+    write_tensors,
+)
+from embodkd.core.runs.manifest import git_commit, now, versions
+from embodkd.core.runs.memory import peak_memory
+from embodkd.core.runs.tracker import Trackers, check_tracker
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+_KEPT_CHECKPOINTS = 2
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One saved state: `tensors` (arrays as arrays, tensors on the CPU) and the JSON `state`, at `step`."""
+
+    step: int
+    tensors: dict[str, Any]
+    state: dict[str, Any]
+    path: Path
+
+
+class RunFolder:
+    """A run on disk; open it with `RunFolder.open`, use it as a context manager."""
+
+    def __init__(self, path: Path, lock: int | None, tracker: str | None = None) -> None:
+        self.path = path
+        self._lock = lock
+        self._metrics: Any = None
+        self._config: dict[str, Any] = {}
+        self._tracker = tracker
+        self._trackers: Trackers | None = None
+        self._start = time.monotonic()
+        self._minutes_before = 0.0
+        self._minutes_in_all: float | None = None
+        self._purge_step: int | None = None
+
+    @classmethod
+    def open(
+        cls, path: str | Path, config: Mapping[str, Any], resume: bool = False, tracker: str | None = None
+    ) -> RunFolder:
+        """Create the folder, or with `resume` go on in an existing one (a missing one is created then too).
+
+        tracker: one of `tracker.TRACKERS` that is told all that is logged too, under the folder's name; a resumed run
+        goes on there as another run of that name.
+        Of several ranks the first one owns the folder: the others get one that keeps nothing. A launch that torchrun
+        has started again goes on in the folder that it made.
+        Raises ValueError if another process holds it, if it has contents and `resume` is off, or if it was made
+        with another config; OSError naming the path if it cannot be written; ImportError without the tracker.
+        """
+        path = Path(path)
+        if not ranks().is_first:
+            return _Follower(path)
+        check_tracker(tracker)
+        with clear_os_error(path, "create"):
+            path.mkdir(parents=True, exist_ok=True)
+        lock, former = _take_lock(path)
+        run = cls(path, lock, tracker)
+        try:
+            run._prepare(_plain(config), resume or (was_restarted() and former == launch()))
+            # Only now is the folder this launch's own: one that was refused to it must not be gone on with.
+            os.write(lock, f"{launch() or ''}\n".encode())
+        except BaseException:
+            run.close()
+            raise
+        return run
+
+    @property
+    def minutes(self) -> float:
+        """Minutes that the run has taken: this process since it opened the folder, and all before it.
+
+        Of a process that was killed, the time to the checkpoint that the next one went on from. A run whose manifest
+        says its `minutes` is finished and takes no more.
+        """
+        if self._minutes_in_all is not None:
+            return self._minutes_in_all
+        return self._minutes_before + (time.monotonic() - self._start) / 60
+
+    def log(self, step: int, **scalars: float) -> None:
+        """Append one line of scalars at `step` to metrics.jsonl, and tell the trackers; None or NaN is written as null.
+
+        Its time_s are seconds of the whole run, as in `minutes`.
+        """
+        row = {"step": int(step), "time_s": round(60 * self.minutes, 3)}
+        row.update({k: _finite(v) for k, v in scalars.items()})
+        with clear_os_error(self.path / "metrics.jsonl"):
+            if self._metrics is None:
+                # Open as long as the run is: a line per update must not cost an open and a close.
+                self._metrics = open(self.path / "metrics.jsonl", "a", encoding="utf-8")  # noqa: SIM115
+            self._metrics.write(json.dumps(row) + "\n")
+            self._metrics.flush()
+        if self._trackers is None:
+            # Not before there is something to say: by now a trainer has set up its devices and processes.
+            self._trackers = Trackers(self.path, self._tracker, self._config, self._purge_step)
+        numbers = {k: v for k, v in row.items() if k not in ("step", "time_s") and isinstance(v, (int, float))}
+        self._trackers.log(int(step), numbers)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """All lines logged so far."""
+        return read_lines(self.path / "metrics.jsonl")
+
+    def save_checkpoint(self, step: int, tensors: Mapping[str, Tensor | np.ndarray], state: Mapping[str, Any]) -> Path:
+        """Write checkpoints/step_N whole or not at all; the last two are kept. A failed save leaves the former one."""
+        path = self.path / "checkpoints" / f"step_{int(step)}"
+        metrics = self.path / "metrics.jsonl"
+        with atomic_folder(path) as aside:
+            write_tensors(aside / "tensors.safetensors", tensors)
+            facts = {
+                "step": int(step),
+                "state": dict(state),
+                "minutes": self.minutes,
+                "crc32": _crc32(aside / "tensors.safetensors"),
+                "metrics_bytes": metrics.stat().st_size if metrics.exists() else 0,
+            }
+            write_json(aside / "state.json", facts)
+        for former in self._checkpoint_folders()[:-_KEPT_CHECKPOINTS]:
+            remove_folder(former)
+        return path
+
+    def latest_checkpoint(self) -> Checkpoint | None:
+        """The newest whole checkpoint, None if there is none.
+
+        A damaged one is skipped with a warning that names it; ValueError if all are damaged.
+        """
+        folders = self._checkpoint_folders()
+        complaints = []
+        for folder in reversed(folders):
+            try:
+                return _read_checkpoint(folder)
+            except ValueError as error:
+                complaints.append(str(error))
+                warnings.warn(f"skipped a damaged checkpoint: {error}", stacklevel=2)
+        if folders:
+            raise ValueError(
+                f"{self.path}: no checkpoint can be read ({'; '.join(complaints)}); remove the folder and start anew"
+            )
+        return None
+
+    def note(self, **facts: Any) -> None:
+        """Add facts to manifest.json (renderer, device, evaluation, ...)."""
+        write_json(self.path / "manifest.json", {**read_json(self.path / "manifest.json"), **_plain(facts)})
+
+    def manifest(self) -> dict[str, Any]:
+        """The manifest as written so far."""
+        return read_json(self.path / "manifest.json")
+
+    def finish(self, **facts: Any) -> None:
+        """Mark the run as finished in the manifest, with facts such as its `minutes=`; then close it.
+
+        Of a run of several processes, `memory_mib` is that of the hungriest that finished it.
+        """
+        memory = max(peak_memory(), self.manifest().get("memory_mib", 0))
+        self.note(finished=now(), memory_mib=memory, **facts)
+        self.close()
+
+    def close(self) -> None:
+        """Flush, and let other processes in."""
+        if self._metrics is not None:
+            self._metrics.close()
+            self._metrics = None
+        if self._trackers is not None:
+            self._trackers.close()
+            self._trackers = None
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _prepare(self, config: dict[str, Any], resume: bool) -> None:
+        import yaml
+
+        self._config = _flat(config)
+        contents = sorted(p.name for p in self.path.iterdir() if not p.name.startswith("."))
+        file = self.path / "config.yaml"
+        if contents and not resume:
+            raise ValueError(
+                f"{self.path}: already holds {', '.join(contents[:4])}; say resume=true to go on with it, "
+                "choose another name, or remove it"
+            )
+        if contents and not file.exists():
+            raise ValueError(f"{self.path}: has files but no config.yaml: not a run folder; choose another name")
+        if contents:
+            _same_config(self.path, yaml.safe_load(file.read_text(encoding="utf-8")) or {}, config)
+        else:
+            write_atomic(file, yaml.safe_dump(config, sort_keys=False))
+        sweep_leftovers(self.path)
+        if (self.path / "checkpoints").exists():
+            sweep_leftovers(self.path / "checkpoints")
+        if (self.path / "manifest.json").exists():
+            former = self.manifest()
+            self._minutes_in_all = former.get("minutes")
+            self.note(resumed=[*former.get("resumed", []), now()])
+        else:
+            write_json(self.path / "manifest.json", _manifest(config))
+        self._rewind()
+
+    def _rewind(self) -> None:
+        """Put clock and metrics where the newest checkpoint was: what came after it is about to be repeated."""
+        newest = self.latest_checkpoint()
+        facts = read_json(newest.path / "state.json") if newest else {}
+        self._minutes_before = facts.get("minutes", 0.0)  # checkpoints did not always tell
+        file = self.path / "metrics.jsonl"
+        if file.exists():
+            self._purge_step = newest.step + 1 if newest else 0
+            os.truncate(file, min(facts.get("metrics_bytes", 0), file.stat().st_size))
+
+    def _checkpoint_folders(self) -> list[Path]:
+        folders = [p for p in (self.path / "checkpoints").glob("step_*") if p.name[5:].isdigit()]
+        return sorted(folders, key=lambda p: int(p.name[5:]))
+
+
+class _Follower(RunFolder):
+    """The run folder as ranks after the first have it: it knows its place and its time, and keeps nothing."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, None)
+
+    def log(self, step: int, **scalars: float) -> None:
+        """The first rank logs."""
+
+    def save_checkpoint(self, step: int, tensors: Mapping[str, Tensor | np.ndarray], state: Mapping[str, Any]) -> Path:
+        """The first rank saves; where it does."""
+        return self.path / "checkpoints" / f"step_{int(step)}"
+
+    def latest_checkpoint(self) -> Checkpoint | None:
+        """None: the first rank reads it and hands it on."""
+        return None
+
+    def note(self, **facts: Any) -> None:
+        """The first rank notes."""
+
+    def finish(self, **facts: Any) -> None:
+        """The first rank finishes."""
+
+
+def _take_lock(path: Path) -> tuple[int, str]:
+    """(the lock on a folder, the launch that owned it before: "" if that was not one by torchrun)."""
+    file = path / ".lock"
+    with clear_os_error(file, "create"):
+        handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        owner = os.read(handle, 32).decode(errors="replace").partition("\n")[0]
+        os.close(handle)
+        raise ValueError(
+            f"{path}: another process (pid {owner or 'unknown'}) is writing to this run folder; "
+            "wait for it, stop it, or choose another name"
+        ) from error
+    former = os.read(handle, 4096).decode(errors="replace").splitlines()
+    os.ftruncate(handle, 0)
+    os.lseek(handle, 0, os.SEEK_SET)
+    os.write(handle, f"{os.getpid()}\n".encode())
+    return handle, former[1] if len(former) > 1 else ""
+
+
+def _read_checkpoint(folder: Path) -> Checkpoint:
+    file = folder / "state.json"
+    if not file.exists():
+        raise ValueError(f"{folder}: state.json is missing")
+    facts = read_json(file)
+    tensors = folder / "tensors.safetensors"
+    if not tensors.exists() or _crc32(tensors) != facts["crc32"]:
+        raise ValueError(f"{tensors}: missing, truncated or changed since it was written")
+    return Checkpoint(facts["step"], read_tensors(tensors), facts["state"], folder)
+
+
+def _crc32(file: Path) -> int:
+    value = 0
+    with open(file, "rb") as stream:
+        while block := stream.read(1 << 22):
+            value = zlib.crc32(block, value)
+    return value
+
+
+def _same_config(path: Path, stored: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    a, b = _flat(stored), _flat(config)
+    # Whether and how loudly to go on is no part of what is computed.
+    silent = ("resume", "quiet", "tracker")
+    changed = sorted(k for k in a.keys() | b.keys() if a.get(k) != b.get(k) and k not in silent)
+    if changed:
+        shown = "; ".join(f"{k}: {a.get(k)!r} there, {b.get(k)!r} here" for k in changed[:5])
+        raise ValueError(f"{path}: was made with another config ({shown}); use the same, or another run name")
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """`{"a": {"b": 1}}` -> `{"a.b": 1}`."""
+    if not isinstance(value, Mapping) or (prefix and not value):
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for key, inner in value.items():
+        flat |= _flat(inner, f"{prefix}.{key}" if prefix else str(key))
+    return flat
+
+
+def _plain(value: Any) -> Any:
+    """Mappings, sequences, paths and numbers as JSON and YAML know them, so that a config compares equal on resume."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return value.item() if hasattr(value, "item") else str(value)
+
+
+def _finite(value: Any) -> Any:
+    if value is None or isinstance(value, (str, bool)):
+        return value
+    number = value.item() if hasattr(value, "item") else value
+    return number if math.isfinite(number) else None
+
+
+def _manifest(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "command": sys.argv,
+        "started": now(),
+        "git_commit": git_commit(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "versions": versions(),
+        "seed": config.get("seed"),
+        "device": str(config.get("device", "cpu")),
+    }

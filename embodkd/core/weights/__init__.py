@@ -1,0 +1,1 @@
+"""Weights: what multiplies a term, and the curves that numbers follow over updates."""

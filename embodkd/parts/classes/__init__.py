@@ -1,0 +1,1 @@
+"""Classes divided into subclasses, and the directions of an embedding that tell them apart."""

@@ -1,0 +1,1 @@
+"""Images changed: mixed, restyled, moved, attacked, encoded."""

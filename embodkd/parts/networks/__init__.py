@@ -1,0 +1,1 @@
+"""Networks changed: variants, projectors, other last layers."""

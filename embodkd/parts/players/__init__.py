@@ -1,0 +1,1 @@
+"""Players and what holds them in balance: imitators, turns, loss ratios."""

@@ -1,0 +1,49 @@
+"""Imitating actions by whatever loss the student has: its own, or smooth L1 of its mean action."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from embodkd.core.optimiser import Optimiser
+from embodkd.core.recipe import Player
+from embodkd.core.role import Role
+from embodkd.core.signals import Signals
+from embodkd.core.terms import smooth_l1
+
+
+class Imitation(nn.Module):
+    """A policy with a `loss(obs, actions_NHA)` whose forward pass is that loss, on several processes too."""
+
+    def __init__(self, student: Any, field: str) -> None:
+        super().__init__()
+        self.student, self.field = student, field
+        # A student that was loaded stands in evaluation mode: so does this, and its role trains both.
+        self.train(student.training)
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """One value per item, (N,); single actions (N, A) are chunks of one."""
+        actions = batch[self.field]
+        loss: Tensor = self.student.loss(batch, actions if actions.ndim == 3 else actions.unsqueeze(1))
+        return loss
+
+
+def imitator(student: Any, field: str, optimiser: Optimiser, *, beta: float = 0.1) -> Player:
+    """The player that learns the actions in the batch's `field` by the term "imitate".
+
+    A student with a `loss` of its own is judged by it, any other by smooth L1 with threshold `beta`.
+    """
+    if hasattr(student, "loss"):
+
+        def own(batch: Signals, s: Signals) -> dict[str, Tensor]:
+            return {"imitate": s.imitate_N}
+
+        role = Role(Imitation(student, field), view=(*student.reads, field), output="imitate")
+        return Player(role, own, optimiser=optimiser)
+
+    def terms(batch: Signals, s: Signals) -> dict[str, Tensor]:
+        return {"imitate": smooth_l1(s.action_NA, batch[field], beta=beta)}
+
+    return Player(Role(student, output="action"), terms, optimiser=optimiser)

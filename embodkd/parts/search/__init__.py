@@ -1,0 +1,1 @@
+"""Architectures searched for, and judged without training."""

@@ -1,0 +1,1 @@
+"""What self-distillation does without chance: kernel ridge in rounds, the best share of two answers."""
