@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 EXTRAS := dev,diffusion,export,hand,gl,bullet,lerobot,vision
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test fuzz lint smoke bench table reproduce dry clean
+.PHONY: install demo test faults fuzz lint smoke bench table reproduce dry clean
 
 install: $(STAMP)
 
@@ -19,6 +19,10 @@ demo: install
 
 test: install
 	$(BIN)/pytest
+
+# processes that are really killed, and many of them at once: some minutes
+faults: install
+	$(BIN)/pytest -m faults tests/faults
 
 # the property tests on many more examples, new ones every time
 fuzz: install

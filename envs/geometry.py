@@ -14,6 +14,13 @@ def quat_from_rotvec(rotvec_N3: np.ndarray) -> np.ndarray:
     return np.concatenate((np.cos(half), scale * rotvec_N3), axis=-1)
 
 
+def rotvec_about_z(yaw_N: np.ndarray) -> np.ndarray:
+    """Rotation vectors (N, 3) of turns about the vertical."""
+    rotvec = np.zeros((len(yaw_N), 3))
+    rotvec[:, 2] = yaw_N
+    return rotvec
+
+
 def rotvec_from_quat(quat_N4: np.ndarray) -> np.ndarray:
     """Rotation vectors (N, 3) with angle in [0, pi]."""
     cosine, vector = quat_N4[..., :1], quat_N4[..., 1:]

@@ -9,6 +9,9 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from embodkd.envs import draws
 from embodkd.envs.spec import TaskSpec
+from embodkd.envs.state import restore, saved
+
+_KEPT = {name: name for name in ("seeds", "steps", "last_action")}
 
 
 class TaskStep(NamedTuple):
@@ -77,16 +80,11 @@ class BatchTask(ABC):
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Everything needed to continue bit for bit."""
-        return {
-            "seeds": self.seeds.copy(),
-            "steps": self.steps.copy(),
-            "last_action": self.last_action.copy(),
-        }
+        return saved(self, _KEPT)
 
     def load_state_dict(self, arrays: dict[str, np.ndarray]) -> None:
         """Continue from ``state_dict`` of a task with the same options and number of copies."""
-        for name in ("seeds", "steps", "last_action"):
-            getattr(self, name)[:] = arrays[name]
+        restore(self, _KEPT, arrays)
         self._started[:] = True
 
     def uniform(self, seeds_n: np.ndarray, stream: str, count: int, low: float = -1.0, high: float = 1.0) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from importlib import metadata
 from pathlib import Path
 
@@ -79,6 +80,92 @@ def test_the_direction_has_no_circle() -> None:
         ready = {p for p, below in ALLOWED.items() if p not in done and below <= done}
         assert ready, f"a circle among {set(ALLOWED) - done}"
         done |= ready
+
+
+def modules(root: Path) -> dict[str, Path]:
+    """Dotted name -> file of everything installed, and of the benchmarks."""
+    packages = {"embodkd": "embodkd", "benchmarks": "benchmarks"}
+    packages |= {folder: f"embodkd.{folder}" for folder in ("envs", "policies", "configs")}
+    found = {}
+    for place, package in packages.items():
+        for file in (root / place).rglob("*.py"):
+            parts = (package, *file.relative_to(root / place).with_suffix("").parts)
+            found[".".join(parts).removesuffix(".__init__")] = file
+    return found
+
+
+def runs(node: ast.AST) -> Iterator[ast.AST]:
+    """What is below a node, without what never runs or only when a name is asked for: types, and a lazy package."""
+    for child in ast.iter_child_nodes(node):
+        types_only = isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING")
+        lazy = isinstance(node, ast.Module) and isinstance(child, ast.FunctionDef) and child.name == "__getattr__"
+        if not types_only and not lazy:
+            yield child
+            yield from runs(child)
+
+
+def files_imported(files: dict[str, Path]) -> dict[str, set[str]]:
+    """Module -> the modules whose files it needs: `from package import name` needs the file that defines the name."""
+    trees = {name: ast.parse(file.read_text()) for name, file in files.items()}
+    # a lazy package says in a stub where its names come from
+    stubs = {name: file.with_suffix(".pyi") for name, file in files.items()}
+    handed = {name: ast.parse(stub.read_text()) if stub.exists() else trees[name] for name, stub in stubs.items()}
+
+    def home(module: str, name: str) -> str:
+        if f"{module}.{name}" in files or module not in files:
+            return f"{module}.{name}"
+        for node in handed[module].body:
+            if isinstance(node, ast.ImportFrom):
+                for alias in node.names:
+                    if (alias.asname or alias.name) == name:
+                        return home(str(node.module), alias.name)
+        return module
+
+    needs: dict[str, set[str]] = {}
+    for module, tree in trees.items():
+        found = set()
+        for node in runs(tree):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                found |= {home(str(node.module), alias.name) for alias in node.names}
+        needs[module] = found & files.keys() - {module}
+    return needs
+
+
+def circle(needs: dict[str, set[str]]) -> list[str]:
+    """One circle of files that import each other, [] if there is none."""
+    try:
+        TopologicalSorter(needs).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_no_circle_of_files() -> None:
+    assert not circle(files_imported(modules(ROOT)))
+
+
+def test_a_circle_of_files_is_found_through_packages_and_functions_and_not_through_types(tmp_path: Path) -> None:
+    lines = {
+        "__init__.py": "from embodkd.one import ONE\n",
+        "one.py": "ONE = 1\ndef late():\n    from embodkd.two import TWO\n",
+        "two.py": "TWO = 2\n",
+        "lazy/__init__.py": "def __getattr__(name):\n    from embodkd.lazy import two\n    return two\n",
+        "lazy/__init__.pyi": "from embodkd.lazy.two import TWO as TWO\n",
+        "lazy/two.py": "from embodkd.lazy.types import Three\n",
+        "lazy/types.py": "import typing\nif typing.TYPE_CHECKING:\n    from embodkd.lazy import TWO\n",
+    }
+    (tmp_path / "embodkd/lazy").mkdir(parents=True)
+
+    def found(**changed: str) -> set[str]:
+        for name, text in {**lines, **{name.replace("_", "/") + ".py": text for name, text in changed.items()}}.items():
+            (tmp_path / "embodkd" / name).write_text(text)
+        return set(circle(files_imported(modules(tmp_path))))
+
+    assert found() == set()
+    assert found(two="from embodkd import ONE\n") == {"embodkd.one", "embodkd.two"}
+    assert found(lazy_types="from embodkd.lazy import TWO\n") == {"embodkd.lazy.two", "embodkd.lazy.types"}
 
 
 def test_no_file_is_longer_than_400_lines() -> None:

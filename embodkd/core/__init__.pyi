@@ -50,6 +50,7 @@ from .taps import Tap as Tap
 from .taps import submodule as submodule
 from .taps import tapped as tapped
 from .terms.balanced import balanced_kl as balanced_kl
+from .terms.channels import channel_correlation as channel_correlation
 from .terms.class_mean import class_mean_kl as class_mean_kl
 from .terms.class_mean import offset_entropy as offset_entropy
 from .terms.contrast import info_nce as info_nce

@@ -29,6 +29,7 @@ _LAUNCHER = (
 )  # fmt: skip
 _as: ContextVar[Ranks | None] = ContextVar("as", default=None)
 _store: Any = None
+_reports = 0
 
 
 @dataclass(frozen=True)
@@ -159,10 +160,12 @@ def may_report() -> bool:
 
     Before the ranks have met, all of them find the same fault, and the first one says it.
     """
+    global _reports
     if _store is None or ranks().size == 1:
         return ranks().is_first
+    _reports += 1  # a process may go through several commands
     try:
-        return bool(_store.add("reports", 1) == 1)
+        return bool(_store.add(f"report_{_reports}", 1) == 1)
     except RuntimeError:
         return True  # who kept the store is gone: better twice than never
 

@@ -40,13 +40,13 @@ from embodkd.core import (
     Splits,
     Teachers,
     balanced_batch,
+    channel_correlation,
     collect,
     cross_entropy,
     kl,
     one_teacher,
     similarity,
 )
-from embodkd.core.terms import channel_correlation
 from embodkd.methods import METHODS
 from embodkd.parts.networks.variants import Chosen, parameter_count, variant
 from embodkd.parts.search.architectures import Search, Space, rank_correlation, ranked

@@ -21,6 +21,7 @@ give, in several passes over the kept ones; where none passes (untrained network
 shares of the epochs (160 and 120 of 240 as released). The released code keeps the epoch that is best on the test set;
 here the last one stays. match="logits" is KD on the pool (KL at `temperature`, the student's own last layer), a
 baseline. Whether the paper also contrasts student with teacher is not known; the released code does not, `across` does.
+The released pool transform (random resized crops, flips) is not this method's: the pool is seen as its data give it.
 """
 
 from __future__ import annotations

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import mujoco
 import numpy as np
-from embodkd.envs import draws
 from embodkd.envs.bullet.engine import BulletSim
 from embodkd.envs.bullet.robot import TIMESTEP, BulletRobot
 from embodkd.envs.bullet.scene import Body, bodies_of, heavier
 from embodkd.envs.geometry import rotate
-from embodkd.envs.sim.randomise import Randomise
 from embodkd.envs.sim.robots.fingers import FINGER_DAMPING, GRIP, OPEN, squeeze
 from embodkd.envs.sim.robots.panda_control import DAMPING, LIMIT, STIFFNESS, reach, target
 from embodkd.envs.sim.robots.panda_model import HOME, LINKS, POSTURE
 
-_STIFFNESS_6, _DAMPING_6, _LIMIT_6 = (np.repeat(values, 3) for values in (STIFFNESS, DAMPING, LIMIT))
 _TORQUE_7 = np.array([link.torque for link in LINKS])
 _COUPLING = (1000.0, 10.0)  # N/m, N s/m between the fingers, about as soft as the other engine's constraint
 _FINGERS = ("finger-1", "finger1")
@@ -24,6 +21,7 @@ class BulletArm(BulletRobot):
     """``PandaArm`` with fingers, held upright: three translations, the turn about the vertical, closed to open."""
 
     action_size = 5
+    keeps = BulletRobot.keeps | {"goal": "_goal_N2"}
 
     @staticmethod
     def bodies(model: mujoco.MjModel) -> list[Body]:
@@ -38,14 +36,11 @@ class BulletArm(BulletRobot):
         return list(bodies.values())
 
     def __init__(self, sim: BulletSim, step: tuple[float, float]) -> None:
-        self.sim, self._step = sim, step
-        self._tool = sim.body("tool")
+        super().__init__(sim, 8, STIFFNESS, DAMPING, LIMIT)  # gains of the fingers first, as in the other engine
+        self._step, self._tool = step, sim.body("tool")
         joints = [body.name for body in sim.bodies if body.joint is not None and body.joint.axis is not None]
         self._arm, self._hand = slice(0, len(LINKS)), [joints.index(name) for name in _FINGERS]
-        self._target_N6 = np.zeros((sim.num_envs, 6))
         self._goal_N2 = np.zeros((sim.num_envs, 2))
-        self._gain_N8 = np.ones((sim.num_envs, 8))  # fingers, then impedance: the other engine's order
-        self._force_N6 = np.zeros((sim.num_envs, 6))
 
     def place(self, ids: np.ndarray, position_n3: np.ndarray, rotvec_n3: np.ndarray) -> None:
         """Start copies at rest with the tool at these poses, fingers open, controller at equilibrium (rows only)."""
@@ -62,28 +57,22 @@ class BulletArm(BulletRobot):
         self._target_N6[ids] = np.concatenate([position_n3, rotvec_n3], axis=1)
         self._goal_N2[ids], self._force_N6[ids] = OPEN, 0.0
 
-    def randomise(self, how: Randomise, ids: np.ndarray, seeds: np.ndarray) -> None:
-        """Draw the controllers' gains for new episodes, one factor per finger and axis."""
-        self._gain_N8[ids] = draws.uniform(seeds, "gains", 8, low=1 - how.gains, high=1 + how.gains)
-
     def command(self, actions: np.ndarray) -> None:
         """Target = current pose + delta in the tool's frame, with deltas up to ``step``; fingers as the class says."""
-        actions = actions.astype(float)
-        self._target_N6[:] = target(self._pose(), self.rotation, actions, self._step, upright=True)
+        actions, pose = actions.astype(float), np.concatenate([self.position, self.rotvec], axis=1)
+        self._target_N6[:] = target(pose, self.rotation, actions, self._step, upright=True)
         self._goal_N2[:] = 0.5 * OPEN * (1.0 + actions[:, 4:])
 
     def drive(self) -> None:
         """Joint torques of impedance, posture springs and finger servos for the next substep."""
-        sim, gain_N8 = self.sim, self._gain_N8
+        sim = self.sim
         jacobian_N67 = sim.jacobian(self._tool)[:, :, self._arm]
         joint_N7, speed_N7 = sim.joint_NJ[:, self._arm], sim.speed_NJ[:, self._arm]
-        velocity = rotate(jacobian_N67, speed_N7)
-        wanted = gain_N8[:, 2:] * (_STIFFNESS_6 * (self._target_N6 - self._pose()) - _DAMPING_6 * velocity)
-        self._force_N6[:] = np.clip(wanted, -_LIMIT_6, _LIMIT_6)
+        self._pull(rotate(jacobian_N67, speed_N7), self._gain[:, 2:])
         torque = np.clip(rotate(np.swapaxes(jacobian_N67, 1, 2), self._force_N6), -_TORQUE_7, _TORQUE_7)
         sim.torque_NJ[:, self._arm] = torque - POSTURE[0] * (joint_N7 - HOME) - POSTURE[1] * speed_N7
         fingers, speed = self.fingers, sim.speed_NJ[:, self._hand]
-        servo = np.clip(gain_N8[:, :2] * -squeeze(fingers, speed, self._goal_N2), -GRIP[2], GRIP[2])
+        servo = np.clip(self._gain[:, :2] * -squeeze(fingers, speed, self._goal_N2), -GRIP[2], GRIP[2])
         apart = _COUPLING[0] * (fingers - fingers[:, ::-1]) + _COUPLING[1] * (speed - speed[:, ::-1])
         sim.torque_NJ[:, self._hand] = servo - FINGER_DAMPING * speed - apart
 
@@ -103,11 +92,6 @@ class BulletArm(BulletRobot):
         return rotate(self.sim.jacobian(self._tool), self.sim.speed_NJ)
 
     @property
-    def force(self) -> np.ndarray:
-        """Forces and torques of the impedance along the world's axes, at the last substep's start, (N, 6)."""
-        return self._force_N6
-
-    @property
     def fingers(self) -> np.ndarray:
         """How far each finger is open, 0 to ``OPEN`` m, (N, 2)."""
         return self.sim.joint_NJ[:, self._hand]
@@ -116,16 +100,3 @@ class BulletArm(BulletRobot):
     def squeeze(self) -> np.ndarray:
         """Closing force (N) of each finger's servo as its position, speed and command give it, (N, 2)."""
         return squeeze(self.fingers, self.sim.speed_NJ[:, self._hand], self._goal_N2)
-
-    def state_dict(self) -> dict[str, np.ndarray]:
-        """Targets, gains and last forces."""
-        rows = {"target": self._target_N6, "goal": self._goal_N2, "gain": self._gain_N8, "force": self._force_N6}
-        return {name: values.copy() for name, values in rows.items()}
-
-    def load_state_dict(self, arrays: dict[str, np.ndarray]) -> None:
-        """Continue from ``state_dict``."""
-        self._target_N6[:], self._goal_N2[:] = arrays["target"], arrays["goal"]
-        self._gain_N8[:], self._force_N6[:] = arrays["gain"], arrays["force"]
-
-    def _pose(self) -> np.ndarray:
-        return np.concatenate([self.position, self.rotvec], axis=1)

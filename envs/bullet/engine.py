@@ -15,12 +15,11 @@ from embodkd.envs.bullet.client import Client
 from embodkd.envs.bullet.scene import KINDS, Body
 from embodkd.envs.geometry import matrix_from_quat
 from embodkd.envs.sim.batch_sim import SimulationDiverged
+from embodkd.envs.state import restore, saved
 
 GRAVITY = 9.81  # m/s^2
-_STATE = (
-    "position_NB3", "quat_NB4", "velocity_NB6", "joint_NJ", "speed_NJ", "mass_NB", "inertia_NB3", "friction_NB",
-    "kind_NG", "size_NG3",
-)  # fmt: skip
+_ROWS = "position_NB3 quat_NB4 velocity_NB6 joint_NJ speed_NJ mass_NB inertia_NB3 friction_NB kind_NG size_NG3"
+_STATE = {name: name for name in _ROWS.split()}
 
 
 class BulletSim:
@@ -108,7 +107,7 @@ class BulletSim:
         """Advance every copy; before each substep ``drive`` writes the forces and torques that act during it:
         ``wrench_NB6`` on loose bodies, in world axes at their centres, and ``torque_NJ`` on joints."""
         loose = self._loose
-        before = {name: getattr(self, name).copy() for name in _STATE}
+        before = self.state_dict()
         for _ in range(substeps):
             drive()
             wrench = self.wrench_NB6[:, loose]
@@ -155,12 +154,11 @@ class BulletSim:
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """The rows of all copies."""
-        return {name: getattr(self, name).copy() for name in _STATE}
+        return saved(self, _STATE)
 
     def load_state_dict(self, arrays: dict[str, np.ndarray]) -> None:
         """Continue exactly from ``state_dict``."""
-        for name in _STATE:
-            getattr(self, name)[:] = arrays[name]
+        restore(self, _STATE, arrays)
         self.forward()
 
     def close(self) -> None:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from embodkd.envs import draws
 from embodkd.envs.bullet.engine import BulletSim
 from embodkd.envs.bullet.robot import TIMESTEP, BulletRobot
 from embodkd.envs.bullet.scene import Body, Shape
 from embodkd.envs.geometry import quat_from_rotvec, quat_multiply, rotate, rotvec_from_quat, unrotate
-from embodkd.envs.sim.randomise import Randomise
 from embodkd.envs.sim.robots.gripper import INERTIA, LIMIT, MASS, STEP, STIFFNESS
 
 _GREY = (0.25, 0.27, 0.3)
 _DAMPING = 2 * np.sqrt(np.array(STIFFNESS) * [MASS, INERTIA])
 _HELD = np.array([MASS, INERTIA]) + TIMESTEP * _DAMPING  # kg, kg m^2; see ``BulletRobot``
-_STIFFNESS_6, _DAMPING_6, _LIMIT_6 = np.repeat(STIFFNESS, 3), np.repeat(_DAMPING, 3), np.repeat(LIMIT, 3)
 
 
 class BulletGripper(BulletRobot):
@@ -28,11 +25,8 @@ class BulletGripper(BulletRobot):
         return Body("gripper", (palm, *fingers, *held), _HELD[0], (_HELD[1],) * 3, friction, weightless=True)
 
     def __init__(self, sim: BulletSim) -> None:
-        self.sim = sim
+        super().__init__(sim, 6, STIFFNESS, _DAMPING, LIMIT)
         self._body = sim.body("gripper")
-        self._target_N6 = np.zeros((sim.num_envs, 6))
-        self._gain_N6 = np.ones((sim.num_envs, 6))
-        self._force_N6 = np.zeros((sim.num_envs, 6))
 
     def place(self, ids: np.ndarray, position_n3: np.ndarray, rotvec_n3: np.ndarray) -> None:
         """Start copies at rest with the tool at these poses and the controller at equilibrium (rows only)."""
@@ -41,10 +35,6 @@ class BulletGripper(BulletRobot):
         self.sim.velocity_NB6[ids, self._body] = 0.0
         self._target_N6[ids] = np.concatenate([position_n3, rotvec_n3], axis=1)
         self._force_N6[ids] = 0.0
-
-    def randomise(self, how: Randomise, ids: np.ndarray, seeds: np.ndarray) -> None:
-        """Draw the controller's gains for new episodes, one factor per axis."""
-        self._gain_N6[ids] = draws.uniform(seeds, "gains", 6, low=1 - how.gains, high=1 + how.gains)
 
     def command(self, actions: np.ndarray) -> None:
         """Target = current pose + delta; deltas up to 1 cm and 0.05 rad per action, in the tool's frame."""
@@ -56,10 +46,7 @@ class BulletGripper(BulletRobot):
 
     def drive(self) -> None:
         """Let the impedances act during the next substep."""
-        velocity = self.sim.velocity_NB6[:, self._body]
-        missing = self._target_N6 - np.concatenate([self.position, self.rotvec], axis=1)
-        wanted = self._gain_N6 * (_STIFFNESS_6 * missing - _DAMPING_6 * velocity)
-        self._force_N6[:] = np.clip(wanted, -_LIMIT_6, _LIMIT_6)
+        self._pull(self.sim.velocity_NB6[:, self._body], self._gain)
         self.sim.wrench_NB6[:, self._body] = self._force_N6
 
     @property
@@ -82,17 +69,3 @@ class BulletGripper(BulletRobot):
         """Linear velocity in the world and angular velocity in the tool's frame, (N, 6)."""
         velocity = self.sim.velocity_NB6[:, self._body]
         return np.concatenate([velocity[:, :3], unrotate(self.rotation, velocity[:, 3:])], axis=1)
-
-    @property
-    def force(self) -> np.ndarray:
-        """Forces and torques of the impedances along the world's axes, at the last substep's start, (N, 6)."""
-        return self._force_N6
-
-    def state_dict(self) -> dict[str, np.ndarray]:
-        """Targets, gains and last forces."""
-        return {"target": self._target_N6.copy(), "gain": self._gain_N6.copy(), "force": self._force_N6.copy()}
-
-    def load_state_dict(self, arrays: dict[str, np.ndarray]) -> None:
-        """Continue from ``state_dict``."""
-        self._target_N6[:], self._gain_N6[:] = arrays["target"], arrays["gain"]
-        self._force_N6[:] = arrays["force"]

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
-from embodkd.envs.sim.randomise import Randomise
-from embodkd.envs.sim.robots.base import Tool
+from embodkd.envs.bullet.engine import BulletSim
+from embodkd.envs.randomise import Randomise
+from embodkd.envs.robot import Tool
+from embodkd.envs.state import restore, saved
 
 TIMESTEP = 0.004  # s
 
@@ -18,18 +22,39 @@ class BulletRobot(Tool):
     bodies that a controller moves carry it here: free motion and contact forces are then those of the other engine.
     """
 
+    keeps: ClassVar[dict[str, str]] = {"target": "_target_N6", "gain": "_gain", "force": "_force_N6"}
+
+    def __init__(self, sim: BulletSim, gains: int, stiffness: Sequence, damping: Sequence, limit: Sequence) -> None:
+        """Numbers of the impedance, linear ones first; ``gains`` counts the controller's randomised factors."""
+        self.sim = sim
+        self._stiffness_6, self._damping_6, self._limit_6 = (np.repeat(two, 3) for two in (stiffness, damping, limit))
+        self._target_N6 = np.zeros((sim.num_envs, 6))
+        self._gain = np.ones((sim.num_envs, gains))
+        self._force_N6 = np.zeros((sim.num_envs, 6))
+
     @abstractmethod
     def drive(self) -> None:
         """Write the forces or torques that act during the next substep."""
 
-    @abstractmethod
     def randomise(self, how: Randomise, ids: np.ndarray, seeds: np.ndarray) -> None:
         """Draw the controller's gains for new episodes."""
+        self._gain[ids] = how.factor(seeds, "gains", self._gain.shape[1])
 
-    @abstractmethod
+    @property
+    def force(self) -> np.ndarray:
+        """Forces and torques of the impedance along the world's axes, at the last substep's start, (N, 6)."""
+        return self._force_N6
+
     def state_dict(self) -> dict[str, np.ndarray]:
-        """What the future depends on besides the simulator's rows."""
+        """What the future depends on besides the simulator's rows: targets, gains and last forces."""
+        return saved(self, self.keeps)
 
-    @abstractmethod
     def load_state_dict(self, arrays: dict[str, np.ndarray]) -> None:
         """Continue from ``state_dict``."""
+        restore(self, self.keeps, arrays)
+
+    def _pull(self, velocity_N6: np.ndarray, gain_N6: np.ndarray) -> None:
+        """Let the impedance pull towards the target for the next substep."""
+        missing = self._target_N6 - np.concatenate([self.position, self.rotvec], axis=1)
+        wanted = gain_N6 * (self._stiffness_6 * missing - self._damping_6 * velocity_N6)
+        self._force_N6[:] = np.clip(wanted, -self._limit_6, self._limit_6)

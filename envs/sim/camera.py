@@ -1,148 +1,41 @@
-"""Cameras by batched rays: depth, segmentation, shaded colour and point clouds with no graphics stack at all."""
+"""Cameras of the batched simulator, by MuJoCo's own rays."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import mujoco
 import numpy as np
-from embodkd.envs import draws
-from embodkd.envs.geometry import look_at, matrix_from_quat, quat_from_rotvec
+from embodkd.envs.camera import Camera, RayCamera
+from embodkd.envs.randomise import Randomise
 from embodkd.envs.sim.batch_sim import BatchSim
-from embodkd.envs.sim.randomise import Randomise
 from embodkd.envs.sim.sight import Sight
 
-SKY = np.array([0.55, 0.65, 0.75])
-AMBIENT, DIFFUSE = 0.35, 0.65  # how much of a colour is seen in the dark, and how much more in full light
 
-
-@dataclass(frozen=True)
-class Camera:
-    """A pinhole camera fixed to a body (or to the world when ``body`` is ""), looking from ``position`` at ``target``,
-    both in metres in that body's frame.  Depth between ``near`` and ``far`` maps linearly to 0..255; an empty ray
-    reads 255.  ``size`` is the side of the square image in pixels, ``fovy`` the field of view in degrees."""
-
-    name: str
-    body: str
-    position: tuple[float, float, float]
-    target: tuple[float, float, float]
-    near: float
-    far: float
-    fovy: float = 40.0
-    size: int = 48
-    hidden_groups: tuple[int, ...] = ()
-
-    def directions(self, rows: int, columns: int) -> np.ndarray:
-        """Ray directions in the camera's frame with unit depth, (rows * columns, 3), row by row from the top left."""
-        half = np.tan(np.radians(self.fovy) / 2)
-        y = half * (1 - 2 * (np.arange(rows) + 0.5) / rows)
-        x = half * (2 * (np.arange(columns) + 0.5) / columns - 1)
-        grid_y, grid_x = np.meshgrid(y, x, indexing="ij")
-        return np.stack([grid_x, grid_y, -np.ones_like(grid_x)], axis=-1).reshape(-1, 3)
-
-
-class RayCamera:
-    """One ``Camera`` on a ``BatchSim``; every method takes copy ids (None for all) and returns fresh arrays."""
+class SimCamera(RayCamera):
+    """One ``Camera`` on a ``BatchSim``."""
 
     def __init__(self, sim: BatchSim, camera: Camera, randomise: Randomise) -> None:
-        self.sim, self.camera = sim, camera
+        super().__init__(camera, _geom_colours(sim.model), sim.num_envs, randomise)
+        self.sim = sim
         self._body = sim.model.body(camera.body or "world").id
-        self._rotation = look_at(np.array(camera.position), np.array(camera.target))
         groups = np.ones(mujoco.mjNGROUP, np.uint8)
         groups[list(camera.hidden_groups)] = 0
         self._sight = Sight(sim.model, groups, float(np.tan(np.radians(camera.fovy) / 2)))
-        self._directions: dict[tuple[int, int], np.ndarray] = {}
-        count = sim.num_envs
-        self._randomise = randomise
-        self._shift_N3 = np.zeros((count, 3))
-        self._turn_N33 = np.tile(np.eye(3), (count, 1, 1))
-        self._light_N3 = np.tile(_unit(np.array([0.3, -0.4, 1.0])), (count, 1))
-        self._albedo_NG3 = np.tile(_geom_colours(sim.model), (count, 1, 1))
-        self._nominal = _geom_colours(sim.model)
 
-    def place(self, ids: np.ndarray, seeds: np.ndarray) -> None:
-        """Draw the looks of new episodes: camera pose, light and colours (see ``Randomise``)."""
-        how, stream = self._randomise, f"camera/{self.camera.name}"
-        self._shift_N3[ids] = how.camera_position * draws.normal(seeds, stream + "/position", 3)
-        turn = how.camera_rotation * draws.normal(seeds, stream + "/rotation", 3)
-        self._turn_N33[ids] = matrix_from_quat(quat_from_rotvec(turn))
-        tilt = how.light * draws.uniform(seeds, "light", 3, low=-1.0)
-        self._light_N3[ids] = _unit(np.array([0.3, -0.4, 1.0]) + tilt)
-        geoms = self._nominal.shape[0]
-        colour = draws.uniform(seeds, "colours", 3 * geoms).reshape(len(ids), geoms, 3)
-        self._albedo_NG3[ids] = (1 - how.colours) * self._nominal + how.colours * colour
-
-    def pose(self, ids: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Where the camera is now: position (n, 3) and rotation (n, 3, 3), columns as in ``look_at``."""
+    def body_pose(self, ids: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """See ``RayCamera``."""
         chosen = slice(None) if ids is None else ids
-        body_position = self.sim.view("xpos")[chosen, self._body]
-        body_rotation = self.sim.view("xmat")[chosen, self._body].reshape(-1, 3, 3)
-        rotation = body_rotation @ (self._turn_N33[chosen] @ self._rotation)
-        offset = np.asarray(self.camera.position) + self._shift_N3[chosen]
-        position = body_position + np.einsum("nij,nj->ni", body_rotation, offset)
-        return position, rotation
+        rotation = self.sim.view("xmat")[chosen, self._body].reshape(-1, 3, 3)
+        return self.sim.view("xpos")[chosen, self._body], rotation
 
-    def looks(self, ids: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Unit vectors towards the light (n, 3) and colours of the geoms (n, ngeom, 3), as drawn for the episodes."""
-        chosen = slice(None) if ids is None else ids
-        return self._light_N3[chosen], self._albedo_NG3[chosen]
-
-    def depth(self, ids: np.ndarray | None = None) -> np.ndarray:
-        """Depth along the optical axis as bytes, (n, 1, H, W)."""
-        size = self.camera.size
-        distance, _, _ = self._cast(ids, size, size, normals=False)
-        # MuJoCo measures along the given vector in its own units: with unit depth that is the depth itself
-        scaled = distance - self.camera.near
-        scaled *= 255.0 / (self.camera.far - self.camera.near)
-        scaled[distance < 0] = 255.0
-        return np.clip(scaled, 0, 255, out=scaled).astype(np.uint8).reshape(-1, 1, size, size)
-
-    def segmentation(self, ids: np.ndarray | None = None) -> np.ndarray:
-        """Geom id plus one as bytes (0 where a ray hits nothing), (n, 1, H, W)."""
-        size = self.camera.size
-        _, geom, _ = self._cast(ids, size, size, normals=False)
-        return (geom + 1).astype(np.uint8).reshape(-1, 1, size, size)
-
-    def rgb(self, ids: np.ndarray | None = None, size: int | None = None) -> np.ndarray:
-        """Colours shaded by one distant light, bytes (n, 3, H, W)."""
-        size = size or self.camera.size
-        _, geom, normal = self._cast(ids, size, size, normals=True)
-        light, colours = self.looks(ids)
-        facing = np.einsum("nri,ni->nr", normal, light)
-        albedo = np.take_along_axis(colours, np.maximum(geom, 0)[..., None], axis=1)
-        colour = np.where((geom >= 0)[..., None], albedo * (AMBIENT + DIFFUSE * np.maximum(facing, 0))[..., None], SKY)
-        return np.moveaxis((255 * colour).astype(np.uint8).reshape(-1, size, size, 3), -1, 1)
-
-    def points(self, ids: np.ndarray | None = None, rows: int = 16, columns: int = 32) -> np.ndarray:
-        """A cloud of rows * columns points in the camera's frame, metres, float32 (n, P, 3); misses lie at ``far``."""
-        distance, _, _ = self._cast(ids, rows, columns, normals=False)
-        depth = np.where(distance < 0, self.camera.far, np.minimum(distance, self.camera.far))
-        return (depth[..., None] * self.camera.directions(rows, columns)).astype(np.float32)
-
-    def state_dict(self) -> dict[str, np.ndarray]:
-        """The looks drawn for the running episodes."""
-        names = ("_shift_N3", "_turn_N33", "_light_N3", "_albedo_NG3")
-        return {f"{self.camera.name}/{name}": getattr(self, name).copy() for name in names}
-
-    def load_state_dict(self, arrays: dict[str, np.ndarray]) -> None:
-        """Continue from ``state_dict``."""
-        for name in ("_shift_N3", "_turn_N33", "_light_N3", "_albedo_NG3"):
-            getattr(self, name)[:] = arrays[f"{self.camera.name}/{name}"]
-
-    def _cast(self, ids: np.ndarray | None, rows: int, columns: int, *, normals: bool) -> tuple[np.ndarray, ...]:
-        origin, rotation = self.pose(ids)
-        if (rows, columns) not in self._directions:
-            self._directions[rows, columns] = self.camera.directions(rows, columns)
-        vector = self._directions[rows, columns] @ np.swapaxes(rotation, 1, 2)
+    def hits(
+        self, origin: np.ndarray, rotation: np.ndarray, vector: np.ndarray, ids: np.ndarray | None, *, normals: bool
+    ) -> tuple[np.ndarray, ...]:
+        """See ``RayCamera``."""
         chosen = slice(None) if ids is None else ids
         xpos, xmat = self.sim.view("xpos")[chosen], self.sim.view("xmat")[chosen]
         groups = self._sight.groups(origin, rotation, xpos, xmat, self.sim.parameters)
         hits = self.sim.ray(origin[:, None], vector, groups=groups, ids=ids, normals=normals)
         return hits if normals else (*hits, np.empty(0))
-
-
-def _unit(vector: np.ndarray) -> np.ndarray:
-    return vector / np.linalg.norm(vector, axis=-1, keepdims=True)
 
 
 def _geom_colours(model: mujoco.MjModel) -> np.ndarray:

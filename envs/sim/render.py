@@ -18,9 +18,10 @@ from dataclasses import dataclass
 
 import mujoco
 import numpy as np
+from embodkd.envs.camera import AMBIENT, DIFFUSE, SKY, Camera
+from embodkd.envs.randomise import Randomise
 from embodkd.envs.sim.batch_sim import BatchSim
-from embodkd.envs.sim.camera import AMBIENT, DIFFUSE, SKY, Camera, RayCamera
-from embodkd.envs.sim.randomise import Randomise
+from embodkd.envs.sim.camera import SimCamera
 
 PLATFORMS = ("egl", "osmesa")  # egl first: it takes a graphics card where there is one
 ADVICE = (
@@ -77,10 +78,10 @@ def probe(timeout_seconds: float = 60.0) -> Probe:
 
 
 class GLRenderer:
-    """Draws copies of a ``BatchSim`` through OpenGL, pixel for pixel what ``RayCamera`` sees of the same ``Camera``.
+    """Draws copies of a ``BatchSim`` through OpenGL, pixel for pixel what ``SimCamera`` sees of the same ``Camera``.
 
-    Methods take a ``Camera``, or a ``RayCamera`` whose pose drawn for the running episodes is then used, and have the
-    shapes and units of ``RayCamera``.  Meshes and textures are the model's own, the same for every copy.  Raises
+    Methods take a ``Camera``, or a ``SimCamera`` whose pose drawn for the running episodes is then used, and have the
+    shapes and units of ``SimCamera``.  Meshes and textures are the model's own, the same for every copy.  Raises
     ``RuntimeError`` with advice when OpenGL does not start.
     """
 
@@ -103,13 +104,13 @@ class GLRenderer:
         self._scene = mujoco.MjvScene(model, maxgeom=model.ngeom + 100)
         self._any_view = mujoco.MjvCamera()
 
-    def rgb(self, camera: Camera | RayCamera, ids: np.ndarray | None = None, size: int | None = None) -> np.ndarray:
+    def rgb(self, camera: Camera | SimCamera, ids: np.ndarray | None = None, size: int | None = None) -> np.ndarray:
         """Colours and textures lit by one distant light, bytes (n, 3, H, W)."""
         images, inverse = self._draw(camera, ids, size, as_ids=False)
         images = np.where((inverse > 0)[..., None], images, (255 * SKY).astype(np.uint8))
         return np.ascontiguousarray(np.moveaxis(images, -1, 1))
 
-    def depth(self, camera: Camera | RayCamera, ids: np.ndarray | None = None, size: int | None = None) -> np.ndarray:
+    def depth(self, camera: Camera | SimCamera, ids: np.ndarray | None = None, size: int | None = None) -> np.ndarray:
         """Depth along the optical axis as bytes, (n, 1, H, W)."""
         _, inverse = self._draw(camera, ids, size, as_ids=True)
         metres = _NEAR * _FAR / (_NEAR + inverse * (_FAR - _NEAR))
@@ -118,7 +119,7 @@ class GLRenderer:
         return np.clip(scaled, 0, 255).astype(np.uint8)[:, None]
 
     def segmentation(
-        self, camera: Camera | RayCamera, ids: np.ndarray | None = None, size: int | None = None
+        self, camera: Camera | SimCamera, ids: np.ndarray | None = None, size: int | None = None
     ) -> np.ndarray:
         """Geom id plus one as bytes (0 where nothing is seen), (n, 1, H, W)."""
         images, _ = self._draw(camera, ids, size, as_ids=True)
@@ -135,12 +136,12 @@ class GLRenderer:
         self._gl.free()
 
     def _draw(
-        self, camera: Camera | RayCamera, ids: np.ndarray | None, size: int | None, *, as_ids: bool
+        self, camera: Camera | SimCamera, ids: np.ndarray | None, size: int | None, *, as_ids: bool
     ) -> tuple[np.ndarray, np.ndarray]:
         """Colours (n, H, W, 3) and the depth buffer (n, H, W: 1 at the near plane, 0 at the far one)."""
         view = _view(camera)
         side = size or view.size
-        eye = camera if isinstance(camera, RayCamera) else RayCamera(self.sim, camera, Randomise())
+        eye = camera if isinstance(camera, SimCamera) else SimCamera(self.sim, camera, Randomise())
         copies = np.arange(self.sim.num_envs) if ids is None else np.asarray(ids)
         positions, rotations = eye.pose(ids)
         lights, geom_colours = eye.looks(ids)
@@ -187,8 +188,8 @@ class GLRenderer:
         sun.dir, sun.ambient, sun.diffuse, sun.specular = -light, [AMBIENT] * 3, [DIFFUSE] * 3, [0.0] * 3
 
 
-def _view(camera: Camera | RayCamera) -> Camera:
-    return camera.camera if isinstance(camera, RayCamera) else camera
+def _view(camera: Camera | SimCamera) -> Camera:
+    return camera.camera if isinstance(camera, SimCamera) else camera
 
 
 def _probe_here() -> None:

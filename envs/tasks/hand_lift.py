@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
-from embodkd.envs.geometry import matrix_from_quat, unrotate
-from embodkd.envs.sim.randomise import Randomise
-from embodkd.envs.spec import Group, TaskSpec
-from embodkd.envs.task import BatchTask
-
-from embodkd.core.config.schema import build
+from embodkd.envs.geometry import matrix_from_quat, quat_from_rotvec, rotvec_about_z, unrotate
+from embodkd.envs.spec import Group
+from embodkd.envs.tasks.hand_lift_scene import HandWorld
+from embodkd.envs.tasks.world_task import WorldTask
 
 # object offset (m), object yaw (rad)
 RANDOMNESS = {"low": (0.01, np.radians(30)), "medium": (0.04, np.pi), "high": (0.12, np.pi)}
-MAX_STEPS = 75
-CONTROL_HZ = 25.0
 LIFT = 0.1  # m above rest: success
 PALM_HEIGHT = 0.1  # m above the table at the start
 REACHED = 0.04  # m from a fingertip to the object's centre that counts as there
-FAILURES = ("none", "not_lifted", "dropped", "out_of_reach")
+_SEEN = "joint angles and speeds, base pose and twist, joint torques, forces of the base, touch, last action"
+PROPRIO = Group("proprio", (117,), False, "rad, rad/s, m, rad, m/s, rad/s, Nm, N, Nm, N, -", _SEEN)
+_HIDDEN = "object pose and twist in the palm's frame, from fingertips to object, contacts, height above rest"
+PRIVILEGED = Group("privileged", (37,), True, "m, -, m/s, rad/s, m, -, m", _HIDDEN)
 
 
-class HandLift(BatchTask):
+class HandLift(WorldTask):
     """Object and hand are free; where the object lies is unknown to a deployed robot.
 
     Success: the object's centre is more than 10 cm above its rest height at the last step.  An episode that fails is
@@ -31,6 +30,14 @@ class HandLift(BatchTask):
     otherwise.  ``randomness`` is where the object may start: within 1, 4 or 12 cm, yaw within 30 degrees or any.
     Actions: 20 finger goals, six deltas of the base (see ``ShadowHand``).
     """
+
+    name = "hand_lift"
+    failures = ("none", "not_lifted", "dropped", "out_of_reach")
+    control_hz = 25.0
+    max_steps = 75
+    # forces belong to the last substep and are not part of a simulator's state: kept so that a resume has them
+    keeps = {"highest": "_highest_N", "felt": "_felt_NF", "contacts": "_contacts_N6"}
+    world: HandWorld
 
     def __init__(
         self,
@@ -44,67 +51,24 @@ class HandLift(BatchTask):
         image_size: int = 48,
         randomise: dict[str, float] | None = None,
     ) -> None:
-        if engine != "mujoco":
-            raise ValueError(f"task hand_lift has no engine {engine!r}; choose mujoco")
-        from embodkd.envs.tasks.hand_lift_scene import OBJECTS, HandWorld
-
-        for option, value, choices in (
-            ("object", object, OBJECTS),
-            ("randomness", randomness, RANDOMNESS),
-            ("reward", reward, ("dense", "sparse")),
-        ):
-            if value not in choices:
-                raise ValueError(f"task hand_lift.{option} is {value!r}; choose one of {', '.join(choices)}")
-        self.world = HandWorld(
-            num_envs,
-            threads=threads,
-            shape=object,
-            image_size=image_size,
-            randomise=build(Randomise, randomise, "task.randomise"),
-        )
-        hand = self.world.robot
-        super().__init__(num_envs, hand.action_size)
         self._dense = reward == "dense"
         self._reach, self._turn = RANDOMNESS[randomness]
-        self._highest_N = np.zeros(num_envs)
-        # forces belong to the last substep and are not part of a simulator's state: kept here so that they survive it
-        self._felt_NF = np.zeros((num_envs, 31))
+        options = {
+            "object": object,
+            "randomness": randomness,
+            "reward": reward,
+            "image_size": image_size,
+            "randomise": randomise,
+        }
+        groups = {PROPRIO: self._proprio, PRIVILEGED: self._privileged}
+        super().__init__(num_envs, engine, threads, options, groups, shape=object)
+        self._highest_N, self._felt_NF = np.zeros(num_envs), np.zeros((num_envs, 31))
         self._contacts_N6 = np.zeros((num_envs, 6))
-        groups = [
-            Group(
-                "proprio",
-                (117,),
-                False,
-                "rad, rad/s, m, rad, m/s, rad/s, Nm, N, Nm, N, -",
-                "joint angles and speeds, base pose and twist, joint torques, forces of the base, touch, last action",
-            ),
-            Group(
-                "privileged",
-                (37,),
-                True,
-                "m, -, m/s, rad/s, m, -, m",
-                "object pose and twist in the palm's frame, from fingertips to object, contacts, height above rest",
-            ),
-            *self.world.camera_groups,
-        ]
-        self.observers = {"proprio": self._proprio, "privileged": self._privileged}
-        self.observers |= {g.name: partial(self.world.look, g.name) for g in self.world.camera_groups}
-        self.spec = TaskSpec(
-            "hand_lift",
-            engine,
-            {g.name: g for g in groups},
-            hand.action_size,
-            CONTROL_HZ,
-            MAX_STEPS,
-            FAILURES,
-            {
-                "object": object,
-                "randomness": randomness,
-                "reward": reward,
-                "image_size": image_size,
-                "randomise": dict(randomise or {}),
-            },
-        )
+
+    @staticmethod
+    def scene(engine: str) -> Callable[..., HandWorld]:
+        """The world of this task on an engine."""
+        return HandWorld
 
     def _place(self, ids: np.ndarray, seeds: np.ndarray) -> None:
         draw = self.uniform(seeds, "object", 3)
@@ -113,10 +77,11 @@ class HandLift(BatchTask):
         thing[:, 2] = self.world.rest_height
         start = self.uniform(seeds, "start", 6)
         position = np.array([0.0, 0.0, PALM_HEIGHT]) + 0.005 * start[:, :3]
-        self.world.place(ids, seeds, position, 0.05 * start[:, 3:], thing, self._turn * draw[:, 2])
-        self._highest_N[ids] = 0.0
-        self._felt_NF[ids] = 0.0
-        self._contacts_N6[ids] = 0.0
+        self.world.start(ids, seeds)
+        self.world.put("object", ids, thing, quat_from_rotvec(rotvec_about_z(self._turn * draw[:, 2])))
+        self.world.robot.place(ids, position, 0.05 * start[:, 3:])
+        self.world.settle(ids)
+        self._highest_N[ids], self._felt_NF[ids], self._contacts_N6[ids] = 0.0, 0.0, 0.0
 
     def _advance(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         world, hand = self.world, self.world.robot
@@ -126,7 +91,7 @@ class HandLift(BatchTask):
         height = self._height()
         np.maximum(self._highest_N, height, out=self._highest_N)
         success = height > LIFT
-        away = (np.abs(world.object_position[:, :2]).max(axis=1) > 0.25) | (height < -0.01)
+        away = (np.abs(world.position("object")[:, :2]).max(axis=1) > 0.25) | (height < -0.01)
         failure = np.select([success, away, self._highest_N > LIFT / 2], [0, 3, 2], default=1)
         if not self._dense:
             return success.astype(float), failure, success
@@ -153,66 +118,31 @@ class HandLift(BatchTask):
         return (gain - 0.05 * np.square(actions).mean(axis=1)) / 8
 
     def _height(self) -> np.ndarray:
-        return self.world.object_position[:, 2] - self.world.rest_height
+        return self.world.position("object")[:, 2] - self.world.rest_height
 
     def _palm_offset(self) -> np.ndarray:
-        return self.world.object_position - self.world.palm_position
+        return self.world.position("object") - self.world.palm_position
 
     def _to_object(self) -> np.ndarray:
         """From each fingertip to the object's centre, world axes, (N, 5, 3)."""
-        return self.world.object_position[:, None] - self.world.tips
+        return self.world.position("object")[:, None] - self.world.tips
 
-    def _proprio(self, ids: np.ndarray | None) -> np.ndarray:
-        rows = slice(None) if ids is None else ids
+    def _proprio(self) -> tuple[np.ndarray, ...]:
         hand = self.world.robot
-        parts = (
-            hand.joints,
-            0.2 * hand.joint_speeds,
-            hand.position,
-            hand.rotvec,
-            hand.twist,
-            self._felt_NF,
-            self.last_action,
-        )
-        return np.concatenate([part[rows] for part in parts], axis=1).astype(np.float32)
+        moves = hand.position, hand.rotvec, hand.twist
+        return hand.joints, 0.2 * hand.joint_speeds, *moves, self._felt_NF, self.last_action
 
-    def _privileged(self, ids: np.ndarray | None) -> np.ndarray:
-        rows = slice(None) if ids is None else ids
-        world = self.world
-        palm = world.palm_rotation[rows]
-        turn = np.swapaxes(palm, 1, 2) @ matrix_from_quat(world.object_quat[rows])
-        twist = world.object_twist[rows]
-        tips = np.einsum("nji,nkj->nki", palm, self._to_object()[rows])
-        parts = (
-            unrotate(palm, self._palm_offset()[rows]),
+    def _privileged(self) -> tuple[np.ndarray, ...]:
+        palm, twist = self.world.palm_rotation, self.world.object_twist
+        turn = np.swapaxes(palm, 1, 2) @ matrix_from_quat(self.world.object_quat)
+        tips = np.einsum("nji,nkj->nki", palm, self._to_object())
+        return (
+            unrotate(palm, self._palm_offset()),
             turn[:, :, 0],
             turn[:, :, 2],
             unrotate(palm, twist[:, :3]),
             twist[:, 3:],
             tips.reshape(len(tips), -1),
-            self._contacts_N6[rows],
-            self._height()[rows, None],
+            self._contacts_N6,
+            self._height()[:, None],
         )
-        return np.concatenate(parts, axis=1).astype(np.float32)
-
-    def render(
-        self, ids: np.ndarray | None = None, size: tuple[int, int] = (240, 320), camera: str = "overview"
-    ) -> np.ndarray:
-        """Pictures of some copies for people, uint8 (n, H, W, 3)."""
-        return self.world.render(ids, size, camera)
-
-    def state_dict(self) -> dict[str, np.ndarray]:
-        """Everything needed to continue bit for bit; the smoothed targets are among the simulator's controls."""
-        own = {"highest": self._highest_N.copy(), "felt": self._felt_NF.copy(), "contacts": self._contacts_N6.copy()}
-        return super().state_dict() | own | {f"world/{k}": v for k, v in self.world.state_dict().items()}
-
-    def load_state_dict(self, arrays: dict[str, np.ndarray]) -> None:
-        """Continue from ``state_dict``."""
-        super().load_state_dict(arrays)
-        self._highest_N[:], self._felt_NF[:] = arrays["highest"], arrays["felt"]
-        self._contacts_N6[:] = arrays["contacts"]
-        self.world.load_state_dict({k.removeprefix("world/"): v for k, v in arrays.items() if k.startswith("world/")})
-
-    def close(self) -> None:
-        """Free the engine."""
-        self.world.close()

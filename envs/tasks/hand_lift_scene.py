@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import mujoco
 import numpy as np
-from embodkd.envs.geometry import matrix_from_quat, quat_from_rotvec
-from embodkd.envs.sim.camera import Camera
-from embodkd.envs.sim.randomise import Randomise
+from embodkd.envs.camera import Camera
+from embodkd.envs.geometry import matrix_from_quat
+from embodkd.envs.randomise import Randomise
 from embodkd.envs.sim.robots.hand import FINGERS, PALM_BODY, ROOTS, ShadowHand
+from embodkd.envs.sim.table import table_scene
 from embodkd.envs.sim.world import SimWorld
 
 SUBSTEPS = 8  # of 5 ms
@@ -36,16 +37,8 @@ class HandWorld(SimWorld):
 
     robot: ShadowHand
 
-    def __init__(self, num_envs: int, *, threads: int, shape: str, image_size: int, randomise: Randomise) -> None:
-        spec = mujoco.MjSpec()
-        spec.option.timestep = TIMESTEP
-        spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
-        # without these a grasped object creeps out of the fingers within seconds
-        spec.option.cone, spec.option.impratio = mujoco.mjtCone.mjCONE_ELLIPTIC, 10.0
-        spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
-        spec.worldbody.add_geom(
-            name="table", type=_GEOM.mjGEOM_BOX, size=[0.4, 0.4, 0.02], pos=[0, 0, -0.02], rgba=[0.76, 0.72, 0.66, 1]
-        )
+    def __init__(self, num_envs: int, *, threads: int, image_size: int, randomise: Randomise, shape: str) -> None:
+        spec = table_scene((0.4, 0.4, 0.02), timestep=TIMESTEP, grasps=True)
         spec.worldbody.add_light(
             name="sun", pos=[0.3, -0.4, 1.5], dir=[-0.3, 0.4, -1.5], type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL
         )
@@ -69,42 +62,15 @@ class HandWorld(SimWorld):
         for name in FINGERS:
             _contact_sensor(spec, f"on_{name}", mujoco.mjtObj.mjOBJ_XBODY, ROOTS[name])
         _contact_sensor(spec, "on_palm", mujoco.mjtObj.mjOBJ_BODY, PALM_BODY)
-        super().__init__(
-            spec,
-            hand,
-            cameras(base.name, image_size),
-            OVERVIEW,
-            num_envs,
-            threads=threads,
-            substeps=SUBSTEPS,
-            randomise=randomise,
-        )
+        eyes = cameras(base.name, image_size)
+        super().__init__(spec, hand, eyes, OVERVIEW, num_envs, threads=threads, substeps=SUBSTEPS, randomise=randomise)
         model = self.sim.model
-        free = model.joint("object")
-        self._qpos = slice(free.qposadr[0], free.qposadr[0] + 7)
-        self._qvel = slice(free.dofadr[0], free.dofadr[0] + 6)
+        self._qpos, self._qvel = self.loose("object")
         self._palm = model.site("palm").id
         self._tips = [model.site(f"shadow/robot0:S_{name}tip").id for name in FINGERS]
         self._touch = [model.sensor(f"shadow/robot0:ST_Tch_{name}tip").adr[0] for name in FINGERS]
         self._contacts = [model.sensor(f"on_{name}").adr[0] for name in (*FINGERS, "palm")]
         self.sim.view("sensordata")
-
-    def place(
-        self,
-        ids: np.ndarray,
-        seeds: np.ndarray,
-        position: np.ndarray,
-        rotvec: np.ndarray,
-        thing: np.ndarray,
-        yaw: np.ndarray,
-    ) -> None:
-        """Start episodes: tool pose, object position (n, 3) and yaw (n,)."""
-        self.start(ids, seeds)
-        self.robot.place(ids, position, rotvec)
-        turn = np.zeros_like(thing)
-        turn[:, 2] = yaw
-        self.sim.view("qpos")[ids, self._qpos] = np.concatenate([thing, quat_from_rotvec(turn)], axis=1)
-        self.settle(ids)
 
     @property
     def palm_position(self) -> np.ndarray:
@@ -132,11 +98,6 @@ class HandWorld(SimWorld):
         return (self.sim.view("sensordata")[:, self._contacts] > 0).astype(float)
 
     @property
-    def object_position(self) -> np.ndarray:
-        """The object's centre, (N, 3)."""
-        return self.sim.view("qpos")[:, self._qpos][:, :3]
-
-    @property
     def clearance(self) -> np.ndarray:
         """Height of the object's lowest point above the table, (N,): tilting or rolling does not raise it."""
         up = matrix_from_quat(self.object_quat)[:, 2]
@@ -147,7 +108,7 @@ class HandWorld(SimWorld):
             reach = self._size[0] * across + self._size[1] * np.abs(up[:, 2])
         else:
             reach = self._size[0]
-        return self.object_position[:, 2] - reach
+        return self.position("object")[:, 2] - reach
 
     @property
     def object_quat(self) -> np.ndarray:

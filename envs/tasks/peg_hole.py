@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from embodkd.envs.geometry import unrotate
-from embodkd.envs.sim.randomise import Randomise
-from embodkd.envs.spec import Group, TaskSpec
-from embodkd.envs.task import BatchTask
+from embodkd.envs.geometry import quat_from_rotvec, rotvec_about_z, unrotate
+from embodkd.envs.spec import Group
 from embodkd.envs.tasks.peg_hole_scene import DEPTH, PegWorld
-
-from embodkd.core.config.schema import build
+from embodkd.envs.tasks.world_task import WorldTask
 
 if TYPE_CHECKING:
     from embodkd.envs.bullet.peg_hole import BulletPegWorld
@@ -24,16 +20,26 @@ RANDOMNESS = {
     "medium": (0.03, np.radians(30), 40),
     "high": (0.06, np.radians(90), 60),
 }
-CONTROL_HZ = 1 / 0.048
-FAILURES = ("none", "not_at_socket", "not_aligned", "not_deep_enough")
+_SEEN = "tool pose, twist, controller forces, last action"
+PROPRIO = Group("proprio", (24,), False, "m, rad, m/s, rad/s, N, Nm, -", _SEEN)
+_HIDDEN = "socket in the tool's frame, the same near zero, rotation error"
+PRIVILEGED = Group("privileged", (9,), True, "m, -, rad", _HIDDEN)
 
 
-class PegHole(BatchTask):
+class PegHole(WorldTask):
     """The peg is held by the robot; the socket stands on the table, its place and yaw unknown to a deployed robot.
 
     Success (card of ResiP): tip within 2 mm of the socket's axis, at least 80 % of the socket's depth, tilt at most 5
     degrees, at the last step.  ``clearance`` is the play per side in metres.  Actions: six pose deltas of the tool.
     """
+
+    name = "peg_hole"
+    engines = ("mujoco", "bullet")
+    failures = ("none", "not_at_socket", "not_aligned", "not_deep_enough")
+    control_hz = 1 / 0.048
+    # forces belong to the last substep and are not part of a simulator's state: kept so that a resume has them
+    keeps = {"socket": "_socket_N3", "yaw": "_yaw_N", "felt": "_felt_N6"}
+    world: PegWorld | BulletPegWorld
 
     def __init__(
         self,
@@ -50,59 +56,29 @@ class PegHole(BatchTask):
     ) -> None:
         if not 0.0003 <= clearance <= 0.001:
             raise ValueError(f"task peg_hole.clearance is {clearance} m; choose 0.0003 to 0.001 m per side")
-        if randomness not in RANDOMNESS:
-            raise ValueError(f"task peg_hole.randomness is {randomness!r}; choose one of {', '.join(RANDOMNESS)}")
-        self.world = _world_of(engine)(
-            num_envs,
-            threads=threads,
-            robot=robot,
-            clearance=clearance,
-            image_size=image_size,
-            randomise=build(Randomise, randomise, "task.randomise"),
-        )
-        super().__init__(num_envs, action_size=6)
         self._dense = reward == "dense"
-        self._reach, self._turn, max_steps = RANDOMNESS[randomness]
-        self._socket_N3 = np.zeros((num_envs, 3))
-        self._yaw_N = np.zeros(num_envs)
-        # forces belong to the last substep and are not part of a simulator's state: kept so that a resume has them
+        self._reach, self._turn, self.max_steps = RANDOMNESS[randomness]
+        options = {
+            "robot": robot,
+            "randomness": randomness,
+            "reward": reward,
+            "clearance": clearance,
+            "image_size": image_size,
+            "randomise": randomise,
+        }
+        groups = {PROPRIO: self._proprio, PRIVILEGED: self._privileged}
+        super().__init__(num_envs, engine, threads, options, groups, robot=robot, clearance=clearance)
+        self._socket_N3, self._yaw_N = np.zeros((num_envs, 3)), np.zeros(num_envs)
         self._felt_N6 = np.zeros((num_envs, 6))
-        groups = [
-            Group(
-                "proprio",
-                (24,),
-                False,
-                "m, rad, m/s, rad/s, N, Nm, -",
-                "tool pose, twist, controller forces, last action",
-            ),
-            Group(
-                "privileged",
-                (9,),
-                True,
-                "m, -, rad",
-                "socket in the tool's frame, the same near zero, rotation error",
-            ),
-            *self.world.camera_groups,
-        ]
-        self.observers = {"proprio": self._proprio, "privileged": self._privileged}
-        self.observers |= {g.name: partial(self.world.look, g.name) for g in self.world.camera_groups}
-        self.spec = TaskSpec(
-            "peg_hole",
-            engine,
-            {g.name: g for g in groups},
-            6,
-            CONTROL_HZ,
-            max_steps,
-            FAILURES,
-            {
-                "robot": robot,
-                "randomness": randomness,
-                "reward": reward,
-                "clearance": clearance,
-                "image_size": image_size,
-                "randomise": dict(randomise or {}),
-            },
-        )
+
+    @staticmethod
+    def scene(engine: str) -> Callable[..., PegWorld | BulletPegWorld]:
+        """The world of this task on an engine."""
+        if engine == "mujoco":
+            return PegWorld
+        from embodkd.envs.bullet.peg_hole import BulletPegWorld
+
+        return BulletPegWorld
 
     def _place(self, ids: np.ndarray, seeds: np.ndarray) -> None:
         socket = self.uniform(seeds, "socket", 3)
@@ -112,7 +88,10 @@ class PegHole(BatchTask):
         start = self.uniform(seeds, "start", 6)
         position = np.array([0.0, 0.0, DEPTH + 0.025]) + 0.01 * start[:, :3]
         rotvec = start[:, 3:] * [0.03, 0.03, np.radians(8)]
-        self.world.place(ids, seeds, position, rotvec, self._socket_N3[ids], self._yaw_N[ids])
+        self.world.start(ids, seeds)
+        self.world.put("socket", ids, self._socket_N3[ids], quat_from_rotvec(rotvec_about_z(self._yaw_N[ids])))
+        self.world.robot.place(ids, position, rotvec)
+        self.world.settle(ids)
 
     def _advance(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         self.world.advance(actions)
@@ -146,45 +125,10 @@ class PegHole(BatchTask):
         error[:, 2] = (yaw + np.pi / 4) % (np.pi / 2) - np.pi / 4
         return error
 
-    def _proprio(self, ids: np.ndarray | None) -> np.ndarray:
-        rows = slice(None) if ids is None else ids
+    def _proprio(self) -> tuple[np.ndarray, ...]:
         robot = self.world.robot
-        parts = (robot.position, robot.rotvec, robot.twist, self._felt_N6, self.last_action)
-        return np.concatenate([part[rows] for part in parts], axis=1).astype(np.float32)
+        return robot.position, robot.rotvec, robot.twist, self._felt_N6, self.last_action
 
-    def _privileged(self, ids: np.ndarray | None) -> np.ndarray:
-        rows = slice(None) if ids is None else ids
+    def _privileged(self) -> tuple[np.ndarray, ...]:
         offset = unrotate(self.world.robot.rotation, self._offset())
-        parts = (offset, np.tanh(offset / 0.002), self._rotation_error())
-        return np.concatenate(parts, axis=1)[rows].astype(np.float32)
-
-    def render(
-        self, ids: np.ndarray | None = None, size: tuple[int, int] = (240, 320), camera: str = "overview"
-    ) -> np.ndarray:
-        """Pictures of some copies for people, uint8 (n, H, W, 3)."""
-        return self.world.render(ids, size, camera)
-
-    def state_dict(self) -> dict[str, np.ndarray]:
-        """Everything needed to continue bit for bit."""
-        own = {"socket": self._socket_N3.copy(), "yaw": self._yaw_N.copy(), "felt": self._felt_N6.copy()}
-        return super().state_dict() | own | {f"world/{k}": v for k, v in self.world.state_dict().items()}
-
-    def load_state_dict(self, arrays: dict[str, np.ndarray]) -> None:
-        """Continue from ``state_dict``."""
-        super().load_state_dict(arrays)
-        self._socket_N3[:], self._yaw_N[:], self._felt_N6[:] = arrays["socket"], arrays["yaw"], arrays["felt"]
-        self.world.load_state_dict({k.removeprefix("world/"): v for k, v in arrays.items() if k.startswith("world/")})
-
-    def close(self) -> None:
-        """Free the engine."""
-        self.world.close()
-
-
-def _world_of(engine: str) -> Callable[..., PegWorld | BulletPegWorld]:
-    if engine == "mujoco":
-        return PegWorld
-    if engine == "bullet":
-        from embodkd.envs.bullet.peg_hole import BulletPegWorld
-
-        return BulletPegWorld
-    raise ValueError(f"task peg_hole has no engine {engine!r}; choose mujoco or bullet")
+        return offset, np.tanh(offset / 0.002), self._rotation_error()

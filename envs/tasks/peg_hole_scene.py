@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import mujoco
-import numpy as np
-from embodkd.envs.geometry import quat_from_rotvec
-from embodkd.envs.sim.camera import Camera
-from embodkd.envs.sim.randomise import Randomise
+from embodkd.envs.camera import Camera
+from embodkd.envs.randomise import Randomise
 from embodkd.envs.sim.robots.base import ToolRobot
 from embodkd.envs.sim.robots.gripper import FloatingGripper
+from embodkd.envs.sim.table import table_scene
 from embodkd.envs.sim.world import SimWorld
 
 DEPTH = 0.025  # m, of the socket
@@ -16,6 +15,8 @@ PEG_HALF_WIDTH = 0.008
 PEG_LENGTH = 0.05
 WALL = 0.012
 SUBSTEPS = 12  # of 4 ms
+SOCKET, PEG = (0.2, 0.42, 0.66), (0.86, 0.45, 0.16)  # colours
+FRICTION = [0.3, 0.005, 1e-4]  # of peg and walls
 
 
 def cameras(tool_body: str, image_size: int) -> list[Camera]:
@@ -43,73 +44,21 @@ class PegWorld(SimWorld):
     """The scene on the batched simulator."""
 
     def __init__(
-        self,
-        num_envs: int,
-        *,
-        threads: int,
-        robot: str,
-        clearance: float,
-        image_size: int,
-        randomise: Randomise,
+        self, num_envs: int, *, threads: int, image_size: int, randomise: Randomise, robot: str, clearance: float
     ) -> None:
-        spec = mujoco.MjSpec()
-        spec.option.timestep = 0.004
-        spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
-        spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
-        box = mujoco.mjtGeom.mjGEOM_BOX
-        spec.worldbody.add_geom(
-            name="table", type=box, size=[0.3, 0.3, 0.01], pos=[0, 0, -0.01], rgba=[0.76, 0.72, 0.66, 1]
-        )
+        spec, box = table_scene((0.3, 0.3, 0.01)), mujoco.mjtGeom.mjGEOM_BOX
         socket = spec.worldbody.add_body(name="socket", mocap=True)
         for index, (centre, half) in enumerate(socket_walls(clearance)):
-            socket.add_geom(
-                name=f"wall{index}",
-                type=box,
-                pos=centre,
-                size=half,
-                rgba=[0.2, 0.42, 0.66, 1],
-                friction=[0.3, 0.005, 1e-4],
-            )
+            socket.add_geom(name=f"wall{index}", type=box, pos=centre, size=half, rgba=[*SOCKET, 1], friction=FRICTION)
         arm = _robot(robot)
         holder = arm.build(spec)
         middle = PEG_LENGTH / 2
+        size = [PEG_HALF_WIDTH, PEG_HALF_WIDTH, middle]
         holder.add_geom(
-            name="peg",
-            type=box,
-            pos=[0, 0, middle],
-            size=[PEG_HALF_WIDTH, PEG_HALF_WIDTH, middle],
-            mass=0.0,
-            rgba=[0.86, 0.45, 0.16, 1],
-            friction=[0.3, 0.005, 1e-4],
+            name="peg", type=box, pos=[0, 0, middle], size=size, mass=0.0, rgba=[*PEG, 1], friction=FRICTION
         )
-        super().__init__(
-            spec,
-            arm,
-            cameras(holder.name, image_size),
-            OVERVIEW,
-            num_envs,
-            threads=threads,
-            substeps=SUBSTEPS,
-            randomise=randomise,
-        )
-
-    def place(
-        self,
-        ids: np.ndarray,
-        seeds: np.ndarray,
-        position: np.ndarray,
-        rotvec: np.ndarray,
-        socket: np.ndarray,
-        yaw: np.ndarray,
-    ) -> None:
-        """Start episodes: tool pose, socket position (n, 3) and yaw (n,)."""
-        self.start(ids, seeds)
-        self.sim.view("mocap_pos")[ids, 0] = socket
-        turn = np.zeros_like(socket)
-        turn[:, 2] = yaw
-        self.sim.view("mocap_quat")[ids, 0] = quat_from_rotvec(turn)
-        self.robot.place(ids, position, rotvec)
-        self.settle(ids)
+        eyes = cameras(holder.name, image_size)
+        super().__init__(spec, arm, eyes, OVERVIEW, num_envs, threads=threads, substeps=SUBSTEPS, randomise=randomise)
 
 
 def _robot(name: str) -> ToolRobot:

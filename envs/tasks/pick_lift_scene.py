@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import mujoco
 import numpy as np
-from embodkd.envs.geometry import quat_from_rotvec, quat_multiply
-from embodkd.envs.sim.camera import Camera
-from embodkd.envs.sim.randomise import Randomise
+from embodkd.envs.camera import Camera
+from embodkd.envs.geometry import quat_from_rotvec, quat_multiply, rotvec_about_z
+from embodkd.envs.randomise import Randomise
 from embodkd.envs.sim.robots.panda import PandaArm
+from embodkd.envs.sim.table import table_scene
 from embodkd.envs.sim.world import SimWorld
 
 SUBSTEPS = 12  # of 4 ms
@@ -59,14 +60,7 @@ def cameras(image_size: int) -> list[Camera]:
 
 def scene() -> tuple[mujoco.MjSpec, PandaArm]:
     """Table, arm and object, not yet compiled."""
-    spec = mujoco.MjSpec()
-    spec.option.timestep = 0.004
-    spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
-    spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
-    box = mujoco.mjtGeom.mjGEOM_BOX
-    spec.worldbody.add_geom(
-        name="table", type=box, size=[0.65, 0.5, 0.01], pos=[-0.15, 0, -0.01], rgba=[0.76, 0.72, 0.66, 1]
-    )
+    spec = table_scene((0.65, 0.5, 0.01), x=-0.15)
     arm = PandaArm(actions="yaw", grip=True, reach=0.0, step=STEP)
     arm.build(spec)
     thing = spec.worldbody.add_body(name="object", pos=[0, 0, _BOUND])
@@ -74,7 +68,7 @@ def scene() -> tuple[mujoco.MjSpec, PandaArm]:
     # compiled at its largest, so that every bound that MuJoCo derives from it holds for each episode's own
     thing.add_geom(
         name="object",
-        type=box,
+        type=mujoco.mjtGeom.mjGEOM_BOX,
         size=[_BOUND] * 3,
         mass=_NOMINAL_MASS,
         rgba=[0.86, 0.45, 0.16, 1],
@@ -97,17 +91,21 @@ class Things(NamedTuple):
 
 
 def things(kind: np.ndarray, scale: np.ndarray, mass: np.ndarray, spot: np.ndarray, yaw: np.ndarray) -> Things:
-    """The objects that ``PickWorld.place`` describes."""
+    """The objects of new episodes.
+
+    ``kind`` (n,) indexes ``OBJECTS``, ``scale`` (n, 3) in [0, 1] goes from the smallest to the largest size, ``mass``
+    (n,) is in kg, ``spot`` (n, 2) and ``yaw`` (n,) are the place on the table.  At yaw 0 fingers that close along y
+    fit an object.
+    """
     size = _SIZES[kind, 0] + scale * (_SIZES[kind, 1] - _SIZES[kind, 0])
     half = half_extents(kind, size)
     ratio = mass / _NOMINAL_MASS
     squares = (half**2).sum(axis=1, keepdims=True) - half**2
     lying = kind == OBJECTS.index("capsule")
     rest = np.where(lying, size[:, 0], half[:, 2])
-    turn, tip = np.zeros((len(kind), 3)), np.zeros((len(kind), 3))
-    turn[:, 2] = yaw
+    tip = np.zeros((len(kind), 3))
     tip[:, 1] = np.where(lying, np.pi / 2, 0.0)
-    quat = quat_multiply(quat_from_rotvec(turn), quat_from_rotvec(tip))
+    quat = quat_multiply(quat_from_rotvec(rotvec_about_z(yaw)), quat_from_rotvec(tip))
     position = np.concatenate([spot, rest[:, None]], axis=1)
     return Things(size, position, quat, ratio, ratio[:, None] * squares / (2 * _BOUND**2), rest)
 
@@ -122,35 +120,12 @@ class PickWorld(SimWorld):
         super().__init__(
             spec, arm, cameras(image_size), OVERVIEW, num_envs, threads=threads, substeps=SUBSTEPS, randomise=randomise
         )
-        model = self.sim.model
-        self._geom, self._body = model.geom("object").id, model.body("object").id
-        joint = model.joint("object")
-        self._qpos = slice(joint.qposadr[0], joint.qposadr[0] + 7)
-        self._qvel = slice(joint.dofadr[0], joint.dofadr[0] + 6)
+        self._geom, self._body = self.sim.model.geom("object").id, self.body_ids["object"]
         for name in ("geom_type", "geom_size", "geom_rbound", "body_mass", "body_inertia"):
             self.sim.parameter(name)
 
-    def place(
-        self,
-        ids: np.ndarray,
-        seeds: np.ndarray,
-        *,
-        tool: np.ndarray,
-        tool_yaw: np.ndarray,
-        kind: np.ndarray,
-        scale: np.ndarray,
-        mass: np.ndarray,
-        spot: np.ndarray,
-        yaw: np.ndarray,
-    ) -> np.ndarray:
-        """Start episodes; returns the height (n,) of the resting object's centre.
-
-        ``tool`` (n, 3) and ``tool_yaw`` (n,) are the hand's pose, ``kind`` (n,) indexes ``OBJECTS``, ``scale`` (n, 3)
-        in [0, 1] goes from the smallest to the largest size, ``mass`` (n,) in kg, ``spot`` (n, 2) and ``yaw`` (n,)
-        are the object's place on the table.  At yaw 0 fingers that close along y fit it.
-        """
-        self.start(ids, seeds)
-        thing = things(kind, scale, mass, spot, yaw)
+    def shape(self, ids: np.ndarray, kind: np.ndarray, thing: Things) -> None:
+        """Give copies their episodes' objects, between ``start`` and ``put``."""
         self.sim.parameter("geom_type")[ids, self._geom] = _GEOM_TYPES[kind]
         self.sim.parameter("geom_size")[ids, self._geom] = thing.size
         self.sim.parameter("geom_rbound")[ids, self._geom] = np.linalg.norm(half_extents(kind, thing.size), axis=1)
@@ -159,33 +134,12 @@ class PickWorld(SimWorld):
         self.sim.parameter("body_inertia")[ids, self._body] *= thing.inertia
         # centres of mass follow from masses: without this the arithmetic of a free body is about a wrong point
         self.sim.constants(ids)
-        self.sim.view("qpos")[ids, self._qpos] = np.concatenate([thing.position, thing.quat], axis=1)
-        upright = np.zeros((len(ids), 3))
-        upright[:, 2] = tool_yaw
-        self.robot.place(ids, tool, upright)
-        self.settle(ids)
-        return thing.rest
 
     def load_state_dict(self, arrays: dict[str, np.ndarray]) -> None:
         """Continue from ``state_dict``."""
         super().load_state_dict(arrays)
         self.sim.constants()  # they follow from the loaded masses
         self.sim.forward()
-
-    @property
-    def object_position(self) -> np.ndarray:
-        """Centre of the object in the world, (N, 3)."""
-        return self.sim.view("xpos")[:, self._body]
-
-    @property
-    def object_rotation(self) -> np.ndarray:
-        """Rotation of the object, (N, 3, 3); the axis of a cylinder or capsule is the third column."""
-        return self.sim.view("xmat")[:, self._body].reshape(-1, 3, 3)
-
-    @property
-    def object_velocity(self) -> np.ndarray:
-        """Linear velocity of the object in the world, (N, 3)."""
-        return self.sim.view("qvel")[:, self._qvel][:, :3]
 
 
 def half_extents(kind: np.ndarray, size: np.ndarray) -> np.ndarray:

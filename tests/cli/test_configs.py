@@ -16,7 +16,6 @@ from embodkd.cli.verbs import VERBS
 from embodkd.core import Schedule
 from embodkd.core.config.schema import parameters
 from embodkd.data import DATA, data_names
-from embodkd.evaluation.reproduce.spec import budget_of
 from embodkd.methods import get_method, method_names
 from embodkd.models import MODELS, model_names
 from embodkd.rl.config import STOCK, PPOConfig
@@ -90,14 +89,14 @@ def test_budget_files_hold_the_dataclass_and_the_default_is_the_default() -> Non
 
     for option in options("budget"):
         given = content("budget", option)
-        assert budget_of(given, option).updates is None
+        assert Budget.of(given, option).updates is None
         # An optimiser's file leaves out what belongs to other optimisers.
         assert set(given["optimiser"]) <= {f.name for f in dataclasses.fields(Optimiser)}
-    assert budget_of(content("budget", "default"), "default") == Budget()
+    assert Budget.of(content("budget", "default"), "default") == Budget()
 
 
 def test_randomise_files_hold_the_dataclass() -> None:
-    from embodkd.envs.sim.randomise import Randomise
+    from embodkd.envs.randomise import Randomise
 
     for option in options("randomise"):
         Randomise(**content("randomise", option))

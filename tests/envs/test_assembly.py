@@ -3,19 +3,18 @@
 import numpy as np
 import pytest
 from embodkd.envs import make_task
-from embodkd.envs.geometry import matrix_from_quat, quat_from_rotvec, rot6d_from_matrix
+from embodkd.envs.geometry import rot6d_from_matrix
 from embodkd.envs.tasks.assembly.expert import Expert
 from embodkd.envs.tasks.assembly.parts import Insertion, Placement, Poses
 from embodkd.envs.tasks.assembly.peg import PegAssembly
 from embodkd.envs.tasks.peg_hole_scene import DEPTH
+from play import hold, played, tilted
 
 HERE = ((0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0))
 
 
 def turned(axis, degrees):
-    axis = np.asarray(axis, float) / np.linalg.norm(axis)
-    rotvec = np.radians(degrees) * axis[None]
-    return matrix_from_quat(quat_from_rotvec(rotvec))
+    return tilted(np.radians(degrees), about=axis)[None]
 
 
 @pytest.mark.parametrize(
@@ -31,7 +30,7 @@ def test_rotation_tolerance_is_the_simulators(axis, passes, fails):  # N12
 def test_position_tolerance_counts_its_bound_on_each_axis():  # N12
     pair = Placement("base", "part", (HERE,))
     at = np.array([[0.005, -0.005, 0.005], [0.0, 0.0, 0.0051]])
-    assert pair.joined(Poses(at, turned((0, 0, 1), [0.0]).repeat(2, 0))).tolist() == [True, False]
+    assert pair.joined(Poses(at, turned((0, 0, 1), 0.0).repeat(2, 0))).tolist() == [True, False]
 
 
 def test_any_listed_pose_will_do_and_a_position_only_pair_may_turn():
@@ -47,12 +46,6 @@ def test_an_insertion_asks_for_place_depth_and_tilt():
     place = np.array([[0, 0, 0.004], [0.0021, 0, 0.004], [0, 0, 0.006], [0, 0, 0.004]])
     rotation = np.concatenate([turned((0, 0, 1), 70.0)] * 3 + [turned((1, 0, 0), 5.2)])
     assert pair.joined(Poses(place, rotation)).tolist() == [True, False, False, False]
-
-
-def hold(task):
-    tool = task.tool()
-    grip = -np.ones((task.num_envs, 1))
-    return np.concatenate([tool.position, rot6d_from_matrix(tool.rotation), grip], axis=1).astype(np.float32)
 
 
 @pytest.mark.parametrize("robot", ["gripper", "panda"])
@@ -98,12 +91,7 @@ def test_the_expert_joins_the_pair_and_is_paid_once():
 
 
 def test_half_a_millimetre_of_play_holds_still_for_ten_seconds():
-    task = make_task("peg_assembly", 4)
-    expert = Expert(task)
-    task.reset(np.arange(4))
-    expert.begin()
-    for _ in range(60):
-        task.step(expert.act())
+    task = played(make_task("peg_assembly", 4), whole=True).task
     speeds, drift = [], []
     start = task.relative(PegAssembly.pairs[0])
     for _ in range(100):

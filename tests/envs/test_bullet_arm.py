@@ -155,7 +155,7 @@ def test_a_scripted_grasp_lifts_every_kind():
     step = scripted(task)
     assert step.info["is_success"].mean() >= 0.95 and step.reward[step.info["is_success"]].min() > 4
     between = np.abs(task._offset()).max(axis=1)
-    held = task.world.object_position[step.info["is_success"], 2]
+    held = task.world.position("object")[step.info["is_success"], 2]
     assert between[step.info["is_success"]].max() < 0.03 and held.min() > 0.2
 
 
@@ -178,16 +178,16 @@ def test_a_grasp_goes_on_bit_for_bit_after_loading():
     for _ in range(8):
         action = np.tile([0.1, 0.0, 1.0, 0.2, -1.0], (3, 1))
         np.testing.assert_array_equal(task.step(action).reward, other.step(action).reward)
-    np.testing.assert_array_equal(task.world.object_position, other.world.object_position)
+    np.testing.assert_array_equal(task.world.position("object"), other.world.position("object"))
 
 
 @pytest.mark.parametrize("name", OBJECTS)
 def test_objects_lie_still_where_the_episode_put_them(name):
     task = world(4, objects=(name,), randomness="high")
-    before = task.world.object_position.copy()
+    before = task.world.position("object").copy()
     for _ in range(20):
         step = task.step(np.tile([0.0, 0.0, 0.0, 0.0, 1.0], (4, 1)))
-    np.testing.assert_allclose(task.world.object_position, before, atol=0.002)
+    np.testing.assert_allclose(task.world.position("object"), before, atol=0.002)
     assert (step.info["failure"] == 1).all()
 
 

@@ -44,7 +44,7 @@ def grasp_and_lift(task):
 
 def test_episodes_start_as_declared():
     task = started(256)
-    place = task.world.object_position
+    place = task.world.position("object")
     assert np.ptp(place[:, :2], axis=0) == pytest.approx([0.08, 0.08], abs=0.004)
     np.testing.assert_allclose(place[:, 2], task.world.rest_height)
     yaw = 2 * np.arctan2(task.world.object_quat[:, 3], task.world.object_quat[:, 0])
@@ -56,11 +56,11 @@ def test_episodes_start_as_declared():
 @pytest.mark.parametrize("shape", ["box", "cylinder", "sphere"])
 def test_objects_rest_and_the_hand_floats_while_nothing_is_done(shape):
     task = started(object=shape)
-    hand, thing = task.world.robot.position.copy(), task.world.object_position.copy()
+    hand, thing = task.world.robot.position.copy(), task.world.position("object").copy()
     for _ in range(task.spec.max_steps):
         step = task.step(still(task))
     np.testing.assert_allclose(task.world.robot.position, hand, atol=2e-3)
-    np.testing.assert_allclose(task.world.object_position, thing, atol=2e-3)
+    np.testing.assert_allclose(task.world.position("object"), thing, atol=2e-3)
     assert step.truncated.all() and not step.info["is_success"].any()
     assert [task.spec.failures[code] for code in step.info["failure"]] == ["not_lifted"] * 4
 
@@ -85,7 +85,7 @@ def test_a_blind_scripted_grasp_lifts_some_objects_and_sparse_reward_says_which(
     np.testing.assert_array_equal(step.reward, lifted.astype(np.float32))
     # what is lifted is held by something, and only what is held is lifted
     assert task.world.contacts[lifted].any(axis=1).all()
-    np.testing.assert_allclose(task.world.object_position[~lifted, 2], task.world.rest_height, atol=0.07)
+    np.testing.assert_allclose(task.world.position("object")[~lifted, 2], task.world.rest_height, atol=0.07)
 
 
 def test_dense_reward_prefers_a_near_and_a_lifted_object():
@@ -131,7 +131,7 @@ def test_proprioception_does_not_know_where_the_object_is():
 def test_the_object_is_seen_from_the_palm():
     task = started(1)
     before = task.observe(["privileged"])["privileged"][0, :3]
-    move_object(task, 0, task.world.object_position[0] + [0.0, 0.0, 0.01])
+    move_object(task, 0, task.world.position("object")[0] + [0.0, 0.0, 0.01])
     moved = task.observe(["privileged"])["privileged"][0, :3] - before
     # the palm looks down within the start's 0.09 rad, and its z points out of the back of the hand
     np.testing.assert_allclose(moved, [0, 0, 0.01], atol=1.5e-3)

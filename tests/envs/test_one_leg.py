@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from embodkd.envs.geometry import matrix_from_quat, quat_from_rotvec, rot6d_from_matrix
-from embodkd.envs.tasks.assembly.expert import Expert
 from embodkd.envs.tasks.assembly.one_leg import (
     CAUGHT,
     LEG,
@@ -13,27 +11,15 @@ from embodkd.envs.tasks.assembly.one_leg import (
     TURN,
     OneLegLite,
 )
-from embodkd.envs.tasks.assembly.parts import Poses
+from play import UPRIGHT, hold, joined, played, put, rested, speed, wait
 
 SCREW = OneLegLite.pairs[0]
-UPRIGHT = (1.0, 0.0, 0.0, 0.0)
-
-
-def hold(task):
-    """Stay, with open fingers."""
-    tool = task.tool()
-    grip = -np.ones((task.num_envs, 1))
-    return np.concatenate([tool.position, rot6d_from_matrix(tool.rotation), grip], axis=1)
 
 
 def put_leg(task, height, quat=UPRIGHT):
     """The leg at rest over the hole, its middle ``height`` (m) above the top's frame."""
-    sim, leg = task.world.sim, task.world.sim.model.joint("leg")
-    row, speed = int(leg.qposadr[0]), int(leg.dofadr[0])
-    sim.view("qpos")[:, row : row + 3] = task.part("top").position + [0.0, 0.0, height]
-    sim.view("qpos")[:, row + 3 : row + 7] = quat
-    sim.view("qvel")[:, speed : speed + 6] = 0.0
-    sim.forward()
+    put(task, "leg", task.part("top").position + [0.0, 0.0, height], quat)
+    task.world.settle(np.arange(task.num_envs))
 
 
 def wrench(task, force=0.0, torque=0.0):
@@ -47,53 +33,44 @@ def caught(copies=1):
     task = OneLegLite(copies)
     task.reset(np.arange(copies))
     put_leg(task, CAUGHT + LEG / 2 + 0.0002)
-    for _ in range(4):
-        task.step(hold(task))
+    wait(task, 4)
     nut = task.world.nuts[SCREW]
     assert nut.caught.all()
     return task, nut
 
 
 @pytest.fixture(scope="module")
-def played():
-    task = OneLegLite(32)
-    expert = Expert(task)
-    task.reset(np.arange(32))
-    expert.begin()
-    paid_N, done_N, off_N = np.zeros(32), np.zeros(32, int), np.zeros(32)
-    while task.steps[0] < task.max_steps:
-        step = task.step(expert.act())
-        paid_N += step.reward
-        done_N[(done_N == 0) & step.info["is_success"]] = task.steps[0]
+def screwed():
+    """32 legs by the expert, and how far a caught leg has ever been from where its turn says (m), (32,)."""
+    task, off_N = OneLegLite(32), np.zeros(32)
+
+    def watch():
         nut = task.world.nuts[SCREW]
         depth_N = CAUGHT + LEG / 2 - task.relative(SCREW).position[:, 2]
-        off_N = np.where(nut.caught, np.maximum(off_N, np.abs(depth_N - PITCH * nut.turn)), off_N)
-    return task, paid_N, done_N, off_N
+        off_N[:] = np.where(nut.caught, np.maximum(off_N, np.abs(depth_N - PITCH * nut.turn)), off_N)
+
+    return played(task, whole=True, watch=watch), off_N
 
 
-def test_expert_screws_the_leg_in_and_is_paid_once(played):
-    task, paid_N, done_N, _ = played
+def test_expert_screws_the_leg_in_and_is_paid_once(screwed):
+    task, step_NK, paid_N = screwed[0]
+    done_N = step_NK[:, 0]
     assert (done_N > 0).mean() >= 0.9
     np.testing.assert_array_equal(paid_N, done_N > 0)
     assert 30 <= done_N[done_N > 0].mean() <= 120
     assert (task.world.nuts[SCREW].turn[done_N > 0] >= TURN).all()
 
 
-def test_depth_follows_turn_to_a_third_of_a_millimetre_under_the_hand(played):
-    assert played[3].max() < 0.35e-3
+def test_depth_follows_turn_to_a_third_of_a_millimetre_under_the_hand(screwed):
+    assert screwed[1].max() < 0.35e-3
 
 
 def test_joined_at_its_place_and_depth_and_not_just_outside():
-    def joined(position, tilt=0.0, turn=0.0):
-        rotation = matrix_from_quat(quat_from_rotvec(np.array([[tilt, 0, 0]])))
-        spin = matrix_from_quat(quat_from_rotvec(np.array([[0, 0, turn]])))
-        return SCREW.joined(Poses(np.array([position]), rotation @ spin))[0]
-
-    seat = SEAT + LEG / 2
-    assert joined((0, 0, seat)) and joined((0, 0, seat), turn=2.0)
-    assert joined((0.0049, 0, seat)) and not joined((0.0051, 0, seat))
-    assert joined((0, 0, seat + 0.0049)) and not joined((0, 0, seat + 0.0051))
-    assert joined((0, 0, seat), tilt=np.radians(19.9)) and not joined((0, 0, seat), tilt=np.radians(20))
+    seat, degrees = SEAT + LEG / 2, np.radians([19.9, 20.0])
+    assert joined(SCREW, (0, 0, seat)) and joined(SCREW, (0, 0, seat), turn=2.0)
+    assert joined(SCREW, (0.0049, 0, seat)) and not joined(SCREW, (0.0051, 0, seat))
+    assert joined(SCREW, (0, 0, seat + 0.0049)) and not joined(SCREW, (0, 0, seat + 0.0051))
+    assert joined(SCREW, (0, 0, seat), tilt=degrees[0]) and not joined(SCREW, (0, 0, seat), tilt=degrees[1])
 
 
 @pytest.mark.parametrize(("degrees", "together"), [(59, False), (61, True)])
@@ -111,8 +88,7 @@ def test_a_caught_leg_sinks_as_it_is_turned_from_any_turn(start):
     task = OneLegLite(1)
     task.reset(np.arange(1))
     put_leg(task, CAUGHT + LEG / 2 + 0.0002, (np.cos(start / 2), 0.0, 0.0, np.sin(start / 2)))
-    for _ in range(3):
-        task.step(hold(task))
+    wait(task, 3)
     nut = task.world.nuts[SCREW]
     wrench(task, torque=-0.12)
     for _ in range(40):
@@ -129,8 +105,7 @@ def test_a_caught_leg_sinks_as_it_is_turned_from_any_turn(start):
 def test_pushing_or_pulling_neither_turns_nor_moves_a_caught_leg(force):
     task, nut = caught()
     wrench(task, force=force)
-    for _ in range(10):
-        task.step(hold(task))
+    wait(task, 10)
     assert abs(nut.turn[0]) < 0.02
     assert task.relative(SCREW).position[0, 2] == pytest.approx(CAUGHT + LEG / 2, abs=3e-4)
 
@@ -157,8 +132,7 @@ def test_a_new_episode_has_a_free_leg_and_the_others_keep_theirs():
     task, nut = caught(2)
     task.reset(np.array([5]), np.array([0]))
     assert nut.caught.tolist() == [False, True]
-    for _ in range(5):
-        task.step(hold(task))
+    wait(task, 5)
     assert nut.caught.tolist() == [False, True]
     assert task.part("leg").position[0, 2] == pytest.approx(LEG_RADIUS, abs=5e-4)
 
@@ -170,31 +144,24 @@ def test_a_saved_thread_goes_on_bit_for_bit():
     other.load_state_dict(task.state_dict())
     for each in (task, other):
         wrench(each, torque=-0.12)
-        for _ in range(5):
-            each.step(hold(each))
+        wait(each, 5)
     np.testing.assert_array_equal(task.world.sim.state, other.world.sim.state)
 
 
-def test_released_after_the_turn_it_stays_and_is_still(played):
-    task, _, done_N, _ = played
+def test_released_after_the_turn_it_stays_and_is_still(screwed):
+    task, step_NK, _ = screwed[0]
     before = task.relative(SCREW).position.copy()
-    for _ in range(20):
-        task.step(hold(task))
-    good = done_N > 0
+    wait(task, 20)
+    good = step_NK[:, 0] > 0
     assert np.abs(task.relative(SCREW).position - before)[good].max() < 5e-4
-    leg = int(task.world.sim.model.joint("leg").dofadr[0])
-    assert np.abs(task.world.sim.view("qvel")[good, leg : leg + 3]).max() < 1e-3
+    assert speed(task, "leg")[good, :3].max() < 1e-3
 
 
 @pytest.mark.parametrize("randomness", ["low", "high"])
 def test_untouched_parts_rest_where_they_were_put_in_sight_and_apart(randomness):
     task = OneLegLite(128, randomness=randomness)
-    task.reset(np.arange(128))
-    before = {part.name: task.part(part.name) for part in task.parts}
-    for _ in range(20):
-        task.step(hold(task))
-    for name, pose in before.items():
-        assert np.abs(task.part(name).position - pose.position).max() < 0.0005
-    ends = [before["leg"].position + side * LEG / 2 * before["leg"].rotation[:, :, 2] for side in (-1, 1)]
+    assert max(moved.max() for moved in rested(task).values()) < 0.0005
+    leg = task.part("leg")
+    ends = [leg.position + side * LEG / 2 * leg.rotation[:, :, 2] for side in (-1, 1)]
     assert max(np.abs(end[:, :2]).max() for end in ends) <= 0.17
     assert not task.joined_NK.any()

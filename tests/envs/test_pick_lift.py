@@ -94,13 +94,13 @@ def test_pressing_on_the_table_is_bounded_by_stiffness_times_delta():
 def test_objects_lie_still_where_the_episode_put_them(name):
     task = make_task("pick_lift", 8, objects=(name,), randomness="high")
     task.reset(np.arange(8))
-    before = task.world.object_position.copy()
+    before = task.world.position("object").copy()
     assert (np.abs(before[:, :2]) <= 0.12).all()
     hold = np.zeros((8, 5), np.float32)
     hold[:, 4] = 1
     for _ in range(20):
         step = task.step(hold)
-    np.testing.assert_allclose(task.world.object_position, before, atol=0.002)
+    np.testing.assert_allclose(task.world.position("object"), before, atol=0.002)
     assert not step.info["is_success"].any() and (step.info["failure"] == 1).all()
 
 
@@ -129,27 +129,28 @@ def test_the_engine_knows_where_the_mass_of_each_object_is():
     other.reset(np.arange(4) + 9)
     other.load_state_dict(task.state_dict())
     for world in (task.world, other.world):
-        np.testing.assert_allclose(world.sim.view("subtree_com")[:, world._body], world.object_position, atol=1e-12)
+        np.testing.assert_allclose(world.sim.view("subtree_com")[:, world._body], world.position("object"), atol=1e-12)
 
 
 def test_a_spinning_object_in_free_fall_stays_physical():
     task = make_task("pick_lift", 32)
     task.reset(np.arange(32))
     sim, world = task.world.sim, task.world
-    sim.view("qpos")[:, world._qpos.start + 2] = 5.0
-    sim.view("qvel")[:, world._qvel] = [1.0, 0.0, 0.0, 40.0, 10.0, -30.0]
+    pose, twist = world.loose("object")
+    sim.view("qpos")[:, pose.start + 2] = 5.0
+    sim.view("qvel")[:, twist] = [1.0, 0.0, 0.0, 40.0, 10.0, -30.0]
     sim.forward()
     seconds = 0.5
     sim.step(round(seconds / 0.004))
-    np.testing.assert_allclose(world.object_velocity, np.tile([1.0, 0.0, -9.81 * seconds], (32, 1)), atol=1e-3)
-    assert np.linalg.norm(sim.view("qvel")[:, world._qvel][:, 3:], axis=1).max() < 80
+    np.testing.assert_allclose(world.velocity("object"), np.tile([1.0, 0.0, -9.81 * seconds], (32, 1)), atol=1e-3)
+    assert np.linalg.norm(sim.view("qvel")[:, twist][:, 3:], axis=1).max() < 80
 
 
 def test_proprioception_does_not_know_the_object():
     task = make_task("pick_lift", 2)
     task.reset(np.array([1, 2]))
     before = task.observe(["proprio", "privileged"])
-    task.world.sim.view("qpos")[:, task.world._qpos.start] += 0.05
+    task.world.sim.view("qpos")[:, task.world.loose("object")[0].start] += 0.05
     task.world.sim.forward()
     after = task.observe(["proprio", "privileged"])
     np.testing.assert_array_equal(before["proprio"], after["proprio"])
@@ -170,9 +171,10 @@ def test_turning_half_way_round_changes_nothing_for_the_fingers():
     task.reset(np.arange(4))
     turn = task._turn_error()
     assert (np.abs(turn) <= np.pi / 2).all() and np.abs(turn).max() > 0.05
-    quat = task.world.sim.view("qpos")[:, task.world._qpos][:, 3:].copy()
+    pose = task.world.loose("object")[0]
+    quat = task.world.sim.view("qpos")[:, pose][:, 3:].copy()
     # multiply by a half turn about the vertical, from the left
-    task.world.sim.view("qpos")[:, task.world._qpos.start + 3 : task.world._qpos.stop] = np.stack(
+    task.world.sim.view("qpos")[:, pose.start + 3 : pose.stop] = np.stack(
         [-quat[:, 3], -quat[:, 2], quat[:, 1], quat[:, 0]], axis=1
     )
     task.world.sim.forward()

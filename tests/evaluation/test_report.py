@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from coin import Coin, guesser, knower, seer
 
-from embodkd.evaluation import ablate, charts, evaluate
-from embodkd.evaluation.report import write_report
+from embodkd.evaluation import ablate, evaluate
+from embodkd.evaluation.report import charts, write_report
 from embodkd.evaluation.rollout import rollout
 
 VOID = {"meta", "br", "hr", "line", "circle", "polyline", "polygon", "rect", "img"}

@@ -3,7 +3,7 @@
 import pytest
 
 from embodkd.core.runs.files import write_json
-from embodkd.evaluation.report_tables import write_tables
+from embodkd.evaluation.report import write_tables
 
 PLAIN = {
     "setting": ["task", "seed"], "task": "peg", "modality": "state", "episodes": 200, "ci95": [0.4, 0.6],

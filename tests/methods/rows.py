@@ -103,6 +103,9 @@ ATTACK = {"epsilon": 0.2, "step_size": 0.1, "steps": 2, "value_range": (-20.0, 2
 
 ROWS: dict[str, Row] = {
     "supervised": Row(teachers={}),
+    "sp": Row(plain={"weight": 0.0}, relational=True, ignores_classes=True),
+    "crd": Row(arguments={"negatives": 5, "width": 8}, plain={"weight": 0.0}, ignores_classes=True),
+    "takd": Row(arguments={"argument": "hidden"}, plain={"count": 0}, against="kd"),
     "kd": Row(plain={"alpha": 0.0}, against="supervised"),
     "nkd": Row(plain={"gamma": 0.0, "target": 0.0}),
     "dkd": Row(arguments={"warmup_epochs": 1}, plain={"alpha": 0.0, "beta": 0.0}),

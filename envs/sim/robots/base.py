@@ -1,55 +1,14 @@
-"""What a task may ask of any robot with one tool, whatever engine moves it."""
+"""Robots of MuJoCo with one tool: they add themselves to a model and are moved by impedance along six task axes."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
+from collections.abc import Sequence
 
 import mujoco
 import numpy as np
-from embodkd.envs.geometry import quat_from_matrix, rotvec_from_quat
+from embodkd.envs.robot import Tool
 from embodkd.envs.sim.batch_sim import BatchSim
-
-
-class Tool(ABC):
-    """A robot as a task sees it, in any engine: one tool frame that moves by small pose deltas.
-
-    All poses are of the tool's frame in the world, metres and radians; arrays are (N, ...).
-    """
-
-    action_size: int = 6
-
-    @abstractmethod
-    def place(self, ids: np.ndarray, position_n3: np.ndarray, rotvec_n3: np.ndarray) -> None:
-        """Start copies at rest with the tool at these poses (state rows only; ``forward`` is the caller's)."""
-
-    @abstractmethod
-    def command(self, actions: np.ndarray) -> None:
-        """Take actions (N, action_size) in [-1, 1] for the next control period: deltas in the tool's own frame."""
-
-    @property
-    @abstractmethod
-    def position(self) -> np.ndarray:
-        """Tool position, (N, 3)."""
-
-    @property
-    @abstractmethod
-    def rotation(self) -> np.ndarray:
-        """Tool rotation, (N, 3, 3)."""
-
-    @property
-    @abstractmethod
-    def twist(self) -> np.ndarray:
-        """Linear velocity in the world and angular velocity of the tool, in axes that its class names, (N, 6)."""
-
-    @property
-    @abstractmethod
-    def force(self) -> np.ndarray:
-        """Forces (N) and torques (Nm) that the controller applies along the six task axes, (N, 6)."""
-
-    @property
-    def rotvec(self) -> np.ndarray:
-        """Tool rotation as rotation vector, (N, 3)."""
-        return rotvec_from_quat(quat_from_matrix(self.rotation))
 
 
 class ToolRobot(Tool):
@@ -66,6 +25,8 @@ class ToolRobot(Tool):
         """Connect to the running copies."""
         self.sim = sim
         self._site = sim.model.site(self.tool_site).id
+        first = sim.model.actuator("impedance0").id
+        self._impedance = slice(first, first + 6)
 
     @property
     def position(self) -> np.ndarray:
@@ -76,3 +37,46 @@ class ToolRobot(Tool):
     def rotation(self) -> np.ndarray:
         """Tool rotation, (N, 3, 3)."""
         return self.sim.view("site_xmat")[:, self._site].reshape(-1, 3, 3)
+
+    @property
+    def force(self) -> np.ndarray:
+        """Forces and torques of the impedance along the world's axes, (N, 6)."""
+        return self.sim.view("actuator_force")[:, self._impedance]
+
+
+class FloatingRobot(ToolRobot):
+    """A free body, with a joint named ``base``, whose origin is the tool point."""
+
+    base: str
+
+    def bind(self, sim: BatchSim) -> None:
+        """Connect to the running copies."""
+        super().bind(sim)
+        joint = sim.model.joint(self.base)
+        self._base_qpos = slice(joint.qposadr[0], joint.qposadr[0] + 7)
+        self._base_qvel = slice(joint.dofadr[0], joint.dofadr[0] + 6)
+
+    @property
+    def twist(self) -> np.ndarray:
+        """Linear velocity in the world and angular velocity in the tool's frame (a free joint's own), (N, 6)."""
+        return self.sim.view("qvel")[:, self._base_qvel]
+
+
+def add_impedance(actuator: mujoco.MjsActuator, stiffness: float, damping: float, limit: float) -> None:
+    """Make an actuator a spring and damper towards its control, with a bounded force."""
+    actuator.gaintype, actuator.biastype = mujoco.mjtGain.mjGAIN_FIXED, mujoco.mjtBias.mjBIAS_AFFINE
+    actuator.gainprm[0], actuator.biasprm[1], actuator.biasprm[2] = stiffness, -stiffness, -damping
+    actuator.forcelimited, actuator.forcerange = True, [-limit, limit]
+
+
+def add_tool_impedance(
+    spec: mujoco.MjSpec, site: str, stiffness: Sequence[float], damping: Sequence[float], limit: Sequence[float]
+) -> None:
+    """Add one impedance actuator for each axis of the pose of ``site`` in the world; linear numbers, then angular."""
+    spec.worldbody.add_site(name="origin")
+    for axis in range(6):
+        actuator = spec.add_actuator(name=f"impedance{axis}")
+        actuator.trntype = mujoco.mjtTrn.mjTRN_SITE
+        actuator.target, actuator.refsite = site, "origin"
+        actuator.gear = np.eye(6)[axis]
+        add_impedance(actuator, stiffness[axis // 3], damping[axis // 3], limit[axis // 3])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mujoco
 import numpy as np
 from embodkd.envs.sim.batch_sim import BatchSim
+from embodkd.envs.sim.robots.base import add_impedance
 
 OPEN = 0.04  # m, travel of each finger
 GRIP = (1000.0, 20.0, 20.0)  # N/m, N s/m, N: each finger's position servo and its limit
@@ -51,13 +52,6 @@ def add_pad(body: mujoco.MjsBody, position: list[float]) -> None:
         friction=[1.0, 0.02, 1e-4],
         condim=4,
     )
-
-
-def add_impedance(actuator: mujoco.MjsActuator, stiffness: float, damping: float, limit: float) -> None:
-    """Make an actuator a spring and damper towards its control, with a bounded force."""
-    actuator.gaintype, actuator.biastype = mujoco.mjtGain.mjGAIN_FIXED, mujoco.mjtBias.mjBIAS_AFFINE
-    actuator.gainprm[0], actuator.biasprm[1], actuator.biasprm[2] = stiffness, -stiffness, -damping
-    actuator.forcelimited, actuator.forcerange = True, [-limit, limit]
 
 
 class Fingers:

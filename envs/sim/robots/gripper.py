@@ -6,7 +6,7 @@ import mujoco
 import numpy as np
 from embodkd.envs.geometry import quat_from_rotvec, quat_multiply, rotate, rotvec_from_quat
 from embodkd.envs.sim.batch_sim import BatchSim
-from embodkd.envs.sim.robots.base import ToolRobot
+from embodkd.envs.sim.robots.base import FloatingRobot, add_tool_impedance
 from embodkd.envs.sim.robots.fingers import FINGER_DAMPING, Fingers, add_fingers
 
 MASS = 1.0  # kg
@@ -16,7 +16,7 @@ LIMIT = (40.0, 3.0)  # N, Nm
 STEP = (0.01, 0.05)  # m, rad: the largest delta of one action unless asked otherwise
 
 
-class FloatingGripper(ToolRobot):
+class FloatingGripper(FloatingRobot):
     """Commands are "current pose plus delta", so the contact force is bounded by stiffness times delta.
 
     With ``grip`` the fingers move as the Panda's do, the tool point lies between their pads, and one more number of
@@ -24,6 +24,8 @@ class FloatingGripper(ToolRobot):
     largest deltas of one action, m and rad.  The tool frame has its origin at the tool point, z up, against the
     approach, and fingers along y.
     """
+
+    base = "gripper"
 
     def __init__(
         self, *, grip: bool = False, finger_damping: float = FINGER_DAMPING, step: tuple[float, float] = STEP
@@ -39,7 +41,6 @@ class FloatingGripper(ToolRobot):
         body.explicitinertial = True
         body.mass, body.ipos, body.inertia = MASS, [0, 0, 0], [INERTIA] * 3
         body.add_site(name=self.tool_site)
-        spec.worldbody.add_site(name="origin")
         box = mujoco.mjtGeom.mjGEOM_BOX
         # a group of its own, which cameras may skip when it is out of their sight
         look = {"rgba": [0.25, 0.27, 0.3, 1.0], "mass": 0.0, "type": box, "group": 1}
@@ -51,26 +52,12 @@ class FloatingGripper(ToolRobot):
             for side in (-1, 1):
                 body.add_geom(name=f"finger{side}", pos=[0, side * 0.012, 0.053], size=[0.006, 0.0038, 0.013], **look)
         damping = (2 * np.sqrt(STIFFNESS[0] * MASS), 2 * np.sqrt(STIFFNESS[1] * INERTIA))
-        for axis in range(6):
-            kind = axis // 3
-            actuator = spec.add_actuator(name=f"impedance{axis}")
-            actuator.trntype = mujoco.mjtTrn.mjTRN_SITE
-            actuator.target, actuator.refsite = self.tool_site, "origin"
-            actuator.gear = np.eye(6)[axis]
-            actuator.gaintype, actuator.biastype = mujoco.mjtGain.mjGAIN_FIXED, mujoco.mjtBias.mjBIAS_AFFINE
-            actuator.gainprm[0] = STIFFNESS[kind]
-            actuator.biasprm[1], actuator.biasprm[2] = -STIFFNESS[kind], -damping[kind]
-            actuator.forcelimited, actuator.forcerange = True, [-LIMIT[kind], LIMIT[kind]]
+        add_tool_impedance(spec, self.tool_site, STIFFNESS, damping, LIMIT)
         return body
 
     def bind(self, sim: BatchSim) -> None:
         """Connect to the running copies."""
         super().bind(sim)
-        joint = sim.model.joint("gripper")
-        self._qpos = slice(joint.qposadr[0], joint.qposadr[0] + 7)
-        self._qvel = slice(joint.dofadr[0], joint.dofadr[0] + 6)
-        first = sim.model.actuator("impedance0").id
-        self._actuators = slice(first, first + 6)
         if self._grip:
             self._hand = Fingers(sim)
         for field in ("site_xpos", "site_xmat", "actuator_length", "actuator_force"):
@@ -79,15 +66,15 @@ class FloatingGripper(ToolRobot):
     def place(self, ids: np.ndarray, position_n3: np.ndarray, rotvec_n3: np.ndarray) -> None:
         """Start copies at rest with the tool at these poses and the controller at equilibrium."""
         qpos = self.sim.view("qpos")
-        qpos[ids, self._qpos] = np.concatenate([position_n3, quat_from_rotvec(rotvec_n3)], axis=1)
-        self.sim.view("qvel")[ids, self._qvel] = 0.0
-        self.sim.view("ctrl")[ids, self._actuators] = np.concatenate([position_n3, rotvec_n3], axis=1)
+        qpos[ids, self._base_qpos] = np.concatenate([position_n3, quat_from_rotvec(rotvec_n3)], axis=1)
+        self.sim.view("qvel")[ids, self._base_qvel] = 0.0
+        self.sim.view("ctrl")[ids, self._impedance] = np.concatenate([position_n3, rotvec_n3], axis=1)
         if self._grip:
             self._hand.place(ids)
 
     def command(self, actions: np.ndarray) -> None:
         """Target = current pose + delta in the tool's frame, with deltas up to ``step``; fingers as the class says."""
-        pose, target = self.sim.view("qpos")[:, self._qpos], self.sim.view("ctrl")[:, self._actuators]
+        pose, target = self.sim.view("qpos")[:, self._base_qpos], self.sim.view("ctrl")[:, self._impedance]
         actions = actions.astype(float)
         target[:, :3] = pose[:, :3] + rotate(self.rotation, self._step[0] * actions[:, :3])
         turned = quat_multiply(pose[:, 3:], quat_from_rotvec(self._step[1] * actions[:, 3:6]))
@@ -98,17 +85,7 @@ class FloatingGripper(ToolRobot):
     @property
     def rotvec(self) -> np.ndarray:
         """Tool rotation as rotation vector, (N, 3); the tool is the free body itself."""
-        return rotvec_from_quat(self.sim.view("qpos")[:, self._qpos][:, 3:])
-
-    @property
-    def twist(self) -> np.ndarray:
-        """Linear velocity in the world and angular velocity in the tool's frame (a free joint's own), (N, 6)."""
-        return self.sim.view("qvel")[:, self._qvel]
-
-    @property
-    def force(self) -> np.ndarray:
-        """Actuator forces along the world's axes, (N, 6)."""
-        return self.sim.view("actuator_force")[:, self._actuators]
+        return rotvec_from_quat(self.sim.view("qpos")[:, self._base_qpos][:, 3:])
 
     @property
     def fingers(self) -> np.ndarray:

@@ -13,7 +13,7 @@ import mujoco
 import numpy as np
 from embodkd.envs.geometry import quat_from_rotvec, quat_multiply, rotate, rotvec_from_quat
 from embodkd.envs.sim.batch_sim import BatchSim
-from embodkd.envs.sim.robots.base import ToolRobot
+from embodkd.envs.sim.robots.base import FloatingRobot, add_tool_impedance
 
 FINGERS = ("ff", "mf", "rf", "lf", "th")  # first, middle, ring, little finger, thumb
 ROOTS = {name: f"shadow/robot0:{name}proximal" for name in FINGERS}  # bodies that carry each finger
@@ -34,7 +34,7 @@ REST |= {f"{finger}J1": 0.1 for finger in ("FF", "MF", "RF", "LF")}
 REST |= {"THJ4": 0.9, "THJ3": 0.3, "THJ0": -0.1}
 
 
-class ShadowHand(ToolRobot):
+class ShadowHand(FloatingRobot):
     """Actions: 20 finger goals (0 is the rest pose, -1 and 1 the joints' limits), then six deltas of the base.
 
     The tool frame lies at the root of the fingers: x along them, z out of the back of the hand, so at rotation zero
@@ -43,6 +43,7 @@ class ShadowHand(ToolRobot):
     """
 
     action_size = 26
+    base = "hand"
 
     def build(self, spec: mujoco.MjSpec) -> mujoco.MjsBody:
         """Add the hand; returns the floating base, to which a camera can be fixed."""
@@ -52,27 +53,24 @@ class ShadowHand(ToolRobot):
         base.explicitinertial = True
         base.mass, base.ipos, base.inertia = 1.0, [0, 0, 0], [0.01] * 3
         base.add_site(name=self.tool_site)
-        spec.worldbody.add_site(name="origin")
         hand = _model()
         mount = base.add_frame(pos=[-_PALM_TO_FOREARM, 0, 0], quat=[0.5, 0.5, 0.5, 0.5])
         mount.attach_body(hand.body("robot0:forearm"), "shadow/", "")
         for body in base.find_all("body"):
             body.gravcomp = 1.0
         base.gravcomp = 1.0
-        self._add_base_actuators(spec)
+        add_tool_impedance(spec, self.tool_site, STIFFNESS, DAMPING, LIMIT)
         return base
 
     def bind(self, sim: BatchSim) -> None:
         """Connect to the running copies."""
         super().bind(sim)
         model = sim.model
-        free, first = model.joint("hand"), model.joint("shadow/robot0:WRJ1")
-        self._base_qpos = slice(free.qposadr[0], free.qposadr[0] + 7)
-        self._base_qvel = slice(free.dofadr[0], free.dofadr[0] + 6)
+        first = model.joint("shadow/robot0:WRJ1")
         self._qpos = slice(first.qposadr[0], first.qposadr[0] + JOINTS)
         self._qvel = slice(first.dofadr[0], first.dofadr[0] + JOINTS)
-        finger, base = model.actuator("shadow/robot0:A_WRJ1").id, model.actuator("impedance0").id
-        self._fingers, self._base = slice(finger, finger + 20), slice(base, base + 6)
+        finger = model.actuator("shadow/robot0:A_WRJ1").id
+        self._fingers = slice(finger, finger + 20)
         self._low, self._high = model.actuator_ctrlrange[self._fingers].T
         joints = model.actuator_trnid[self._fingers, 0]
         self._rest = np.array([REST.get(model.joint(j).name.split(":")[1], 0.0) for j in joints])
@@ -88,7 +86,7 @@ class ShadowHand(ToolRobot):
         qpos[ids, self._qpos] = self._rest_qpos
         self.sim.view("qvel")[ids] = 0.0
         ctrl[ids, self._fingers] = self._rest
-        ctrl[ids, self._base] = np.concatenate([position_n3, rotvec_n3], axis=1)
+        ctrl[ids, self._impedance] = np.concatenate([position_n3, rotvec_n3], axis=1)
 
     def command(self, actions: np.ndarray) -> None:
         """Move the targets: fingers part of the way to their goals, the base by a delta in the tool's frame."""
@@ -96,11 +94,11 @@ class ShadowHand(ToolRobot):
         fingers, ctrl = actions[:, :20], self.sim.view("ctrl")
         span = np.where(fingers > 0, self._high - self._rest, self._rest - self._low)
         ctrl[:, self._fingers] += SMOOTHING * (self._rest + fingers * span - ctrl[:, self._fingers])
-        pose = self.sim.view("actuator_length")[:, self._base]
+        pose = self.sim.view("actuator_length")[:, self._impedance]
         moved = pose[:, :3] + rotate(self.rotation, STEP[0] * actions[:, 20:23])
         turned = quat_multiply(quat_from_rotvec(pose[:, 3:]), quat_from_rotvec(STEP[1] * actions[:, 23:]))
         turned = np.clip(rotvec_from_quat(turned), np.negative(TURN), TURN)
-        ctrl[:, self._base] = np.concatenate([np.clip(moved, *WORKSPACE), turned], axis=1)
+        ctrl[:, self._impedance] = np.concatenate([np.clip(moved, *WORKSPACE), turned], axis=1)
 
     @property
     def joints(self) -> np.ndarray:
@@ -116,28 +114,6 @@ class ShadowHand(ToolRobot):
     def joint_torques(self) -> np.ndarray:
         """Torques of the 20 finger and wrist actuators, Nm, (N, 20)."""
         return self.sim.view("actuator_force")[:, self._fingers]
-
-    @property
-    def twist(self) -> np.ndarray:
-        """Linear velocity in the world and angular velocity in the tool's frame (a free joint's own), (N, 6)."""
-        return self.sim.view("qvel")[:, self._base_qvel]
-
-    @property
-    def force(self) -> np.ndarray:
-        """Forces of the base's actuators along the world's axes, (N, 6)."""
-        return self.sim.view("actuator_force")[:, self._base]
-
-    def _add_base_actuators(self, spec: mujoco.MjSpec) -> None:
-        for axis in range(6):
-            kind = axis // 3
-            actuator = spec.add_actuator(name=f"impedance{axis}")
-            actuator.trntype = mujoco.mjtTrn.mjTRN_SITE
-            actuator.target, actuator.refsite = self.tool_site, "origin"
-            actuator.gear = np.eye(6)[axis]
-            actuator.gaintype, actuator.biastype = mujoco.mjtGain.mjGAIN_FIXED, mujoco.mjtBias.mjBIAS_AFFINE
-            actuator.gainprm[0] = STIFFNESS[kind]
-            actuator.biasprm[1], actuator.biasprm[2] = -STIFFNESS[kind], -DAMPING[kind]
-            actuator.forcelimited, actuator.forcerange = True, [-LIMIT[kind], LIMIT[kind]]
 
 
 def _model() -> mujoco.MjSpec:

@@ -7,8 +7,8 @@ from typing import Literal
 import mujoco
 import numpy as np
 from embodkd.envs.sim.batch_sim import BatchSim
-from embodkd.envs.sim.robots.base import ToolRobot
-from embodkd.envs.sim.robots.fingers import FINGER_DAMPING, Fingers, add_impedance
+from embodkd.envs.sim.robots.base import ToolRobot, add_tool_impedance
+from embodkd.envs.sim.robots.fingers import FINGER_DAMPING, Fingers
 from embodkd.envs.sim.robots.panda_control import DAMPING, LIMIT, STIFFNESS, reach, target
 from embodkd.envs.sim.robots.panda_model import add_arm, add_hand
 
@@ -44,13 +44,7 @@ class PandaArm(ToolRobot):
         flange = add_arm(spec, self._base)
         damping = self._finger_damping if self._grip else None
         holder = add_hand(spec, flange, finger_damping=damping, reach=self._reach, tool_site=self.tool_site)
-        spec.worldbody.add_site(name="origin")
-        for axis in range(6):
-            actuator = spec.add_actuator(name=f"impedance{axis}")
-            actuator.trntype = mujoco.mjtTrn.mjTRN_SITE
-            actuator.target, actuator.refsite = self.tool_site, "origin"
-            actuator.gear = np.eye(6)[axis]
-            add_impedance(actuator, STIFFNESS[axis // 3], DAMPING[axis // 3], LIMIT[axis // 3])
+        add_tool_impedance(spec, self.tool_site, STIFFNESS, DAMPING, LIMIT)
         return holder
 
     def bind(self, sim: BatchSim) -> None:
@@ -60,8 +54,6 @@ class PandaArm(ToolRobot):
         joints = [model.joint(f"joint{index + 1}") for index in range(7)]
         self._qpos = np.array([joint.qposadr[0] for joint in joints])
         self._qvel = np.array([joint.dofadr[0] for joint in joints])
-        first = model.actuator("impedance0").id
-        self._impedance = slice(first, first + 6)
         self._body = model.body("tool").id
         if self._grip:
             self._hand = Fingers(sim)
@@ -97,11 +89,6 @@ class PandaArm(ToolRobot):
     def twist(self) -> np.ndarray:
         """Linear and angular velocity of the tool along the world's axes, (N, 6)."""
         return self.sim.view("actuator_velocity")[:, self._impedance]
-
-    @property
-    def force(self) -> np.ndarray:
-        """Forces and torques of the impedance along the world's axes, (N, 6)."""
-        return self.sim.view("actuator_force")[:, self._impedance]
 
     @property
     def fingers(self) -> np.ndarray:

@@ -54,6 +54,31 @@ class Member:
         program = Path(words[0]).name
         return shlex.join(["embodkd" if program == "__main__.py" else program, *words[1:]])
 
+    @property
+    def minutes(self) -> float | None:
+        """Minutes of training, None if unknown."""
+        minutes = self.manifest.get("minutes")
+        return minutes if isinstance(minutes, (int, float)) else None
+
+    @property
+    def making(self) -> dict[str, Any]:
+        """What could move a number, by its name for people; what is not known is absent."""
+        judged = self.evaluation.manifest if self.evaluation else {}
+        manifest = {**judged, **self.manifest}
+        minutes = manifest.get("minutes")
+        facts = {
+            "Seed": manifest.get("seed"),
+            "Minutes": f"{minutes:.2f}" if isinstance(minutes, (int, float)) else None,
+            "Code": manifest.get("git_commit"),
+            "Device": manifest.get("device"),
+            "Renderer": judged.get("renderer"),
+            "Weights (SHA-256)": judged.get("weights_sha256"),
+            "Versions": ", ".join(
+                f"{name} {version}" for name, version in manifest.get("versions", {}).items() if version
+            ),
+        }
+        return {name: value for name, value in facts.items() if value not in (None, "")}
+
     def series(self, key: str) -> list[tuple[float, float]]:
         """(step, value) of one logged scalar, where it was logged."""
         return [(row["step"], row[key]) for row in self.metrics if isinstance(row.get(key), (int, float))]

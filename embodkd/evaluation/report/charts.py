@@ -1,10 +1,17 @@
-"""Charts as inline SVG and HTML: no script, no picture files, colours from the page's own variables."""
+"""A line chart as inline SVG: no script, no picture files, colours and fonts from the page's own variables."""
+
+# Drawn by hand: leather fixes sizes, fonts and greys that a dark page or a phone cannot change, pygal brings a script
+# and a licence that this package cannot pass on, plotly and vega some megabytes of script.
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 _WIDTH, _HEIGHT = 560, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 14, 30
@@ -14,14 +21,16 @@ _MOST_POINTS = 300
 Points = Sequence[tuple[float, float]]
 
 
-def curve(series: Mapping[str, Points], *, colour: str, x_label: str, share: bool = False) -> str:
+def curve(series: Mapping[str, Points], *, colour: str, x_label: str, share: bool = False) -> Markup:
     """A line chart of named series of (x, y), the first a full line, the others dotted; "" if there is nothing to draw.
 
     ``colour`` is a CSS variable; ``share`` fixes the y axis to 0..1 and writes it as percent.
     """
+    from markupsafe import Markup
+
     drawn = {name: _thin(points) for name, points in series.items() if len(points) > 1}
     if not drawn:
-        return ""
+        return Markup()
     xs = [x for points in drawn.values() for x, _ in points]
     ys = [y for points in drawn.values() for _, y in points]
     y_ticks = [0.0, 0.25, 0.5, 0.75, 1.0] if share else _ticks(min(0.0, *ys), max(ys))
@@ -55,29 +64,7 @@ def curve(series: Mapping[str, Points], *, colour: str, x_label: str, share: boo
         parts.append(f'<polyline class="{"line" if index == 0 else "line second"}" points="{path}"/>')
         x, y = at(*points[-1])
         parts.append(f'<circle class="{"dot" if index == 0 else "dot second"}" cx="{x:.1f}" cy="{y:.1f}" r="3.5"/>')
-    return "".join([*parts, "</svg>"])
-
-
-def bar(
-    label: str, rate: float, interval: tuple[float, float], *, colour: str, detail: str = "", hint: str = ""
-) -> str:
-    """One labelled horizontal bar of a success rate with its interval as a whisker."""
-    low, high = interval
-    value = percent(rate)
-    said = f"{label}: {value}, 95 % interval {percent(low)} to {percent(high)}"
-    return (
-        f'<div class="bar" role="img" aria-label="{escape(said)}" style="--line:var({colour})">'
-        f'<div class="bar-label">{escape(label)}<small>{escape(hint)}</small></div>'
-        f'<div class="track"><div class="fill" style="width:{100 * rate:.2f}%"></div>'
-        f'<div class="whisker" style="left:{100 * low:.2f}%;width:{100 * (high - low):.2f}%"></div></div>'
-        f'<div class="bar-value"><b>{value}</b><small>{escape(detail)}</small></div></div>'
-    )
-
-
-def percent(share: float) -> str:
-    """0.985 -> "98.5 %" (with a space that does not break), whole numbers without a decimal."""
-    value = 100 * share
-    return f"{value:.0f}\u00a0%" if abs(value - round(value)) < 0.05 else f"{value:.1f}\u00a0%"
+    return Markup("".join([*parts, "</svg>"]))
 
 
 def _thin(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

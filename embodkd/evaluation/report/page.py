@@ -1,0 +1,56 @@
+"""A page from its template and what it shows."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from embodkd.core.runs.files import write_atomic
+
+_LARGEST_FILM = 25_000_000
+
+
+def write_page(out: Path, template: str, **shown: Any) -> Path:
+    """Fill `template` with what is `shown` (plain text is escaped) and write the page whole or not at all."""
+    import jinja2
+
+    import embodkd
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("embodkd.evaluation", "report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": percent, "listed": listed}
+    date = datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC")
+    page = environment.get_template(template).render(version=embodkd.__version__, date=date, **shown)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(out, page)
+    return out
+
+
+def percent(share: float) -> str:
+    """0.985 -> "98.5 %" (with a space that does not break), whole numbers without a decimal."""
+    value = 100 * share
+    return f"{value:.0f}\u00a0%" if abs(value - round(value)) < 0.05 else f"{value:.1f}\u00a0%"
+
+
+def listed(names: Sequence[str]) -> str:
+    """ "one, two and three"."""
+    *others, last = list(names) or [""]
+    return " and ".join(filter(None, [", ".join(others), last]))
+
+
+def films(files: Mapping[str, Path]) -> list[dict[str, Any]]:
+    """Each film by its name, in base64; one that is too large to be inside the page only by its size."""
+    found = []
+    for name, file in files.items():
+        size = file.stat().st_size
+        data = base64.b64encode(file.read_bytes()).decode() if size <= _LARGEST_FILM else ""
+        found.append({"name": name, "data": data, "megabytes": f"{size / 1e6:.0f}"})
+    return found

@@ -1,0 +1,93 @@
+"""What the tasks here share: a world on one of their engines, groups made of columns, a state to go on from."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+from embodkd.envs.randomise import Randomise
+from embodkd.envs.spec import Group, TaskSpec
+from embodkd.envs.state import below, restore, saved, under
+from embodkd.envs.task import BatchTask
+from embodkd.envs.world import World
+
+from embodkd.core.config.schema import build
+
+Columns = Callable[[], tuple[np.ndarray, ...]]
+
+
+class WorldTask(BatchTask):
+    """A task in a world.
+
+    A member names itself, its failures, rate, length and engines; says by ``scene`` which world each engine has, and by
+    ``keeps`` which of its own arrays an episode depends on (what each is called in ``state_dict`` -> attribute). Its
+    constructor is the schema of its options, which it hands on here with one function per group: the columns (N, d)
+    that stand side by side in it.
+    """
+
+    name: str
+    failures: tuple[str, ...]
+    control_hz: float
+    max_steps: int
+    engines: ClassVar[tuple[str, ...]] = ("mujoco",)
+    keeps: ClassVar[dict[str, str]] = {}
+    world: World
+
+    def __init__(
+        self,
+        num_envs: int,
+        engine: str,
+        threads: int,
+        options: Mapping[str, Any],
+        groups: Mapping[Group, Columns],
+        *,
+        action_size: int | None = None,
+        **scene: Any,
+    ) -> None:
+        """``options`` hold ``image_size`` and ``randomise``; ``scene`` is what the world takes besides; actions are
+        the robot's unless ``action_size`` says otherwise."""
+        if engine not in self.engines:
+            raise ValueError(f"task {self.name} has no engine {engine!r}; choose {' or '.join(self.engines)}")
+        how = build(Randomise, options["randomise"], "task.randomise")
+        self.world = self.scene(engine)(
+            num_envs, threads=threads, image_size=options["image_size"], randomise=how, **scene
+        )
+        size = self.world.robot.action_size if action_size is None else action_size
+        super().__init__(num_envs, size)
+        self.observers = {group.name: partial(self._observed, columns) for group, columns in groups.items()}
+        self.observers |= {group.name: partial(self.world.look, group) for group in self.world.camera_groups}
+        offered = {group.name: group for group in (*groups, *self.world.camera_groups)}
+        said = {**options, "randomise": dict(options["randomise"] or {})}
+        self.spec = TaskSpec(self.name, engine, offered, size, self.control_hz, self.max_steps, self.failures, said)
+
+    @staticmethod
+    @abstractmethod
+    def scene(engine: str) -> Callable[..., World]:
+        """The world of this task on an engine."""
+
+    @staticmethod
+    def _observed(columns: Columns, ids: np.ndarray | None) -> np.ndarray:
+        return np.concatenate(columns(), axis=1)[slice(None) if ids is None else ids].astype(np.float32)
+
+    def render(
+        self, ids: np.ndarray | None = None, size: tuple[int, int] = (240, 320), camera: str = "overview"
+    ) -> np.ndarray:
+        """Pictures of some copies for people, uint8 (n, H, W, 3)."""
+        return self.world.render(ids, size, camera)
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Everything needed to continue bit for bit."""
+        return super().state_dict() | saved(self, self.keeps) | under("world", self.world.state_dict())
+
+    def load_state_dict(self, arrays: dict[str, np.ndarray]) -> None:
+        """Continue from ``state_dict`` of a task with the same options and number of copies."""
+        super().load_state_dict(arrays)
+        restore(self, self.keeps, arrays)
+        self.world.load_state_dict(below("world", arrays))
+
+    def close(self) -> None:
+        """Free what the engine holds; harmless twice."""
+        self.world.close()
