@@ -54,7 +54,7 @@ def fill(
     for name in todo:
         marks.of(name)
     with ThreadPoolExecutor(jobs) as pool:
-        return in_order(todo, lambda cell: cell.after, lambda cell: _row(cell, marks), pool, done, failed)
+        return in_order(todo, lambda cell: cell.after, lambda cell: _row(cell, marks), pool, jobs, done, failed)
 
 
 def check(cells: Cells, rows: Rows, marks: Marks) -> int:

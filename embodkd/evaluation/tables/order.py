@@ -14,20 +14,26 @@ def in_order(
     after: Callable[[Item], Iterable[str]],
     make: Callable[[Item], Any],
     pool: Executor,
+    jobs: int,
     done: Callable[[str, Any], None],
     failed: Callable[[str, Exception], None],
 ) -> int:
-    """Give every item to `make` in `pool`, as soon as those of `todo` that it comes after are done; how many failed.
+    """Give every item to `make` in `pool`, at most `jobs` at a time, the first first; how many failed.
 
-    done(name, result) and failed(name, error) are called here, one at a time. A failure holds up only what comes after
-    it, which counts as failed, too; an error in `failed` itself ends everything.
+    An item waits for those of `todo` that it comes after. done(name, result) and failed(name, error) are called here,
+    one at a time. A failure holds up only what comes after it, which counts as failed, too; an error in `failed` itself
+    ends everything.
     """
     waiting, lost = dict(todo), set[str]()
     running: dict[Future[Any], str] = {}
+
+    def ready() -> str | None:
+        busy = {*waiting, *running.values()}
+        return next((name for name, item in waiting.items() if not busy & set(after(item))), None)
+
     try:
         while waiting or running:
-            busy = {*waiting, *running.values()}
-            for name in [name for name, item in waiting.items() if not busy & set(after(item))]:
+            while len(running) < jobs and (name := ready()) is not None:
                 item = waiting.pop(name)
                 if lost & set(after(item)):
                     lost.add(name)
