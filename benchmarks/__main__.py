@@ -12,7 +12,7 @@ from typing import Any
 
 from embodkd.core.runs.memory import keep_freed_memory
 
-SUBJECTS = ("step", "camera", "cli", "latency", "loop", "ppo")
+SUBJECTS = ("step", "camera", "cli", "latency", "loop", "processes", "ppo")
 ASIDE = ("peers",)  # asked for by name only: it needs an environment of its own
 
 
@@ -81,9 +81,9 @@ def _print(lines: list[dict[str, Any]]) -> None:
             line["name"],
             f"{line['value']:.{digits}f}",
             f"{low:.{digits}f}..{high:.{digits}f}",
-            f"{line['sense']} {line['target']:g}",
+            "" if line["target"] is None else f"{line['sense']} {line['target']:g}",
             line["unit"],
-            "[green]yes[/]" if line["reached"] else "[red]no[/]",
+            "" if line["target"] is None else "[green]yes[/]" if line["reached"] else "[red]no[/]",
         )
     Console().print(table)
 

@@ -32,20 +32,22 @@ class Contender:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the table: a median with its 95 % interval, against a target."""
+    """One line of the table: a median with its 95 % interval, against a target or (None) for the record."""
 
     name: str
     value: float
     interval: tuple[float, float]
     unit: str
     sense: Literal["<=", ">="]
-    target: float
+    target: float | None
     command: str
     details: dict[str, Any] = field(default_factory=dict)
 
     @property
     def reached(self) -> bool:
-        """Whether the median meets the target."""
+        """Whether the median meets the target, if there is one."""
+        if self.target is None:
+            return True
         return self.value <= self.target if self.sense == "<=" else self.value >= self.target
 
     def record(self) -> dict[str, Any]:

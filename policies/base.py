@@ -62,7 +62,7 @@ class Policy(nn.Module):
     def act(self, obs: Mapping[str, np.ndarray]) -> np.ndarray:
         """The deterministic action, clipped to [-1, 1], float32 (N, A); in evaluation mode whatever the mode was."""
         with self.acting():
-            return self(self.tensors(obs)).clamp(-1.0, 1.0).cpu().numpy()
+            return self(self.tensors(obs)).clamp(-1.0, 1.0).float().cpu().numpy()
 
     @contextmanager
     def acting(self) -> Iterator[None]:
@@ -71,13 +71,19 @@ class Policy(nn.Module):
             yield
 
     def tensors(self, obs: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
-        """The groups that the policy reads, on its device."""
-        return {name: torch.from_numpy(obs[name]).to(self.device) for name in self.inputs}
+        """The groups that the policy reads, on its device; floats in the type of its weights."""
+        found = {name: torch.from_numpy(obs[name]) for name in self.inputs}
+        return {n: v.to(self.device, self.dtype if v.is_floating_point() else None) for n, v in found.items()}
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the weights."""
+        return next(self.parameters()).dtype
 
     def vector(self, obs: Mapping[str, Tensor]) -> Tensor:
         """The vector groups joined and normalised, (N, D)."""

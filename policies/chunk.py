@@ -51,7 +51,7 @@ class ChunkPolicy(Policy):
     def no_plan(self, obs: Mapping[str, Tensor]) -> Tensor:
         """The plan at the start of an episode: zeros, (N, H, A)."""
         count = next(iter(obs.values())).shape[0]
-        return torch.zeros(count, self.horizon, self.action_size, device=self.device)
+        return torch.zeros(count, self.horizon, self.action_size, device=self.device, dtype=self.dtype)
 
     def fit_normalisers(self, obs: Mapping[str, Tensor | np.ndarray], actions: Tensor | np.ndarray) -> None:
         """Take the ranges of states and actions (..., A) from frames of demonstrations: those that are trained on."""
@@ -122,7 +122,7 @@ class ChunkSession:
     def act(self, obs: Mapping[str, np.ndarray], ids: np.ndarray | None = None) -> np.ndarray:
         """The next action of each copy in its own units, clipped to [-1, 1], float32 (n, A)."""
         base_NA = torch.from_numpy(self.next_base(obs, ids)).to(self.policy.device)
-        return self.policy.actions.denormalise(base_NA).clamp(-1.0, 1.0).cpu().numpy()
+        return self.policy.actions.denormalise(base_NA).clamp(-1.0, 1.0).float().cpu().numpy()
 
     def _refill(self, rows: Mapping[str, np.ndarray], ids: np.ndarray) -> None:
         """Predict anew for the copies `ids`; what is not carried out becomes their plan, shifted to the front."""
@@ -134,6 +134,6 @@ class ChunkSession:
         self.plan_NHA[ids, : self.policy.horizon - execute] = chunk_NHA[:, execute:]
 
     def _predict(self, rows: Mapping[str, np.ndarray], plan_NHA: np.ndarray) -> np.ndarray:
-        plan = torch.from_numpy(plan_NHA).to(self.policy.device)
+        plan = torch.from_numpy(plan_NHA).to(self.policy.device, self.policy.dtype)
         with self.policy.acting():
-            return self.policy.chunk(self.policy.tensors(rows), plan).cpu().numpy()
+            return self.policy.chunk(self.policy.tensors(rows), plan).float().cpu().numpy()

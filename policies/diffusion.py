@@ -13,6 +13,8 @@ from embodkd.policies.resnet_encoder import ResNetEncoder
 from embodkd.policies.unet import ConditionalUnet1d
 from torch import Tensor, nn
 
+from embodkd.core.batch.whole import drawn
+
 LEVELS = 100  # noise levels 0..99 that the network is trained on
 WARM_LEVEL = 50  # where a warm start begins
 
@@ -89,8 +91,9 @@ class DiffusionPolicy(ChunkPolicy):
     def loss(self, obs: Mapping[str, Tensor], actions_NHA: Tensor) -> Tensor:
         """Mean squared error of the noise that the network finds in noised actions of a random level, (N,)."""
         clean_NHA = self.actions.normalise(actions_NHA)
-        noise_NHA = torch.randn_like(clean_NHA)
-        level_N = torch.randint(LEVELS, clean_NHA.shape[:1], device=clean_NHA.device)
+        at: dict[str, Any] = {"dtype": clean_NHA.dtype, "device": clean_NHA.device}
+        noise_NHA = drawn(len(clean_NHA), lambda items: torch.randn(items, *clean_NHA.shape[1:], **at))
+        level_N = drawn(len(clean_NHA), lambda items: torch.randint(LEVELS, (items,), device=clean_NHA.device))
         found_NHA = self.unet(self.noised(clean_NHA, noise_NHA, level_N), level_N, self.condition(obs))
         return (found_NHA - noise_NHA).square().mean((1, 2))
 

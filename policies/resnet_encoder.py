@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from embodkd.core.batch.whole import drawn
+
 _CHANNELS = (16, 32, 64, 128)
 _PER_GROUP = 16  # channels normalised together
 
@@ -36,7 +38,8 @@ class ResNetEncoder(nn.Module):
         """Bytes become -1..1 here, so that data sets and artefacts never hold float images."""
         if self.training and self.shift:
             image_NCHW = shifted(image_NCHW, self.shift)
-        scaled = image_NCHW.to(torch.float32, memory_format=torch.channels_last) * (2.0 / 255.0) - 1.0
+        weight = next(self.parameters())
+        scaled = image_NCHW.to(weight.dtype, memory_format=torch.channels_last) * (2.0 / 255.0) - 1.0
         return self.head(self.stages(self.stem(scaled)).mean((2, 3)))
 
 
@@ -62,10 +65,11 @@ def shifted(image_NCHW: Tensor, most: int) -> Tensor:
     """Each image moved by up to `most` pixels up or down and left or right, drawn from torch's own generator."""
     count, _, height, width = image_NCHW.shape
     padded = functional.pad(image_NCHW.to(torch.float32), (most,) * 4, mode="replicate").to(image_NCHW.dtype)
-    offset_2N = torch.randint(0, 2 * most + 1, (2, count, 1), device=image_NCHW.device)
-    row_NH = offset_2N[0] + torch.arange(height, device=image_NCHW.device)
-    column_NW = offset_2N[1] + torch.arange(width, device=image_NCHW.device)
-    item_N = torch.arange(count, device=image_NCHW.device)
+    device = image_NCHW.device
+    offset_N2 = drawn(count, lambda items: torch.randint(0, 2 * most + 1, (2, items), device=device).T)
+    row_NH = offset_N2[:, :1] + torch.arange(height, device=device)
+    column_NW = offset_N2[:, 1:] + torch.arange(width, device=device)
+    item_N = torch.arange(count, device=device)
     # Indices on both sides of a slice put the sliced axis last.
     return padded[item_N[:, None, None], :, row_NH[:, :, None], column_NW[:, None, :]].permute(0, 3, 1, 2)
 

@@ -2,6 +2,12 @@ from .bank import Bank as Bank
 from .bank import Table as Table
 from .bank import class_means as class_means
 from .bank import collect as collect
+from .batch.pieces import with_partners as with_partners
+from .batch.whole import batch_mean as batch_mean
+from .batch.whole import drawn as drawn
+from .batch.whole import over_the_batch as over_the_batch
+from .batch.whole import own as own
+from .batch.whole import whole as whole
 from .engine.trainer import Summary as Summary
 from .engine.trainer import Trainer as Trainer
 from .engine.trainer import distill as distill

@@ -26,15 +26,16 @@ def twice_differentiable() -> Iterator[None]:
 
 
 class ScoreReader(TorchFunctionMode):
-    """While it is on, `scores` is what the last attention gave to its softmax: Q K^T * scale + mask, (N, H, L, S).
+    """While it is on, `keep` gets what each attention gives to its softmax: Q K^T * scale + mask, (N, H, L, S).
 
-    Fused attention does not tell, so its scores are computed once more beside it. The network computes what it always
-    does, except that nn.MultiheadAttention leaves its fast path. Gradient flows through the scores.
+    `found` is then True. Fused attention does not tell, so its scores are computed once more beside it. The network
+    computes what it always does, except that nn.MultiheadAttention leaves its fast path. Gradient flows through.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, keep: Callable[[Tensor], None]) -> None:
         super().__init__()
-        self.scores: Tensor | None = None
+        self.found = False
+        self._keep, self._heads = keep, 0
 
     def __torch_function__(
         self,
@@ -46,18 +47,22 @@ class ScoreReader(TorchFunctionMode):
         """Look at the calls that matter, and make all of them."""
         given = dict(kwargs or {})
         if function is F.multi_head_attention_forward:
+            self._heads = given.get("num_heads", args[4] if len(args) > 4 else 0)
             # A function that is handed to a mode runs with the mode off; this copy of it is not handed over.
             with self:
                 answer = _unhanded(F.multi_head_attention_forward)(*args, **given)
-            heads = given.get("num_heads", args[4] if len(args) > 4 else None)
-            if self.scores is not None and self.scores.ndim == 3:
-                self.scores = self.scores.unflatten(0, (-1, heads))
+            self._heads = 0
             return answer
         if function is F.scaled_dot_product_attention:
-            self.scores = fused_scores(*args, **given)
+            self._found(fused_scores(*args, **given))
         elif function in (F.softmax, torch.softmax, Tensor.softmax):
-            self.scores = args[0] if args else given["input"]
+            self._found(args[0] if args else given["input"])
         return function(*args, **given)
+
+    def _found(self, scores: Tensor) -> None:
+        self.found = True
+        # nn.MultiheadAttention has items and heads in one axis.
+        self._keep(scores.unflatten(0, (-1, self._heads)) if self._heads and scores.ndim == 3 else scores)
 
 
 def fused_scores(

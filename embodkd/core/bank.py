@@ -12,11 +12,13 @@ import torch
 from torch import Tensor
 
 from embodkd.core.config.registry import near
+from embodkd.core.precision import wide_type
 from embodkd.core.recipe import Answers, Context
 from embodkd.core.role import Role
 from embodkd.core.runs.files import atomic_folder, read_json, read_tensors, write_json, write_tensors
 from embodkd.core.signals import Signals
 from embodkd.core.sources.source import Source
+from embodkd.core.terms.base import precise
 
 
 @torch.no_grad()
@@ -30,7 +32,7 @@ def collect(
 
 def _passes(answerer: Answers, source: Source, batch_size: int, device: torch.device | str, epoch: int) -> Any:
     if isinstance(answerer, Role):
-        answerer.model.to(device)
+        answerer.model.to(device=device, dtype=wide_type())
     for start in range(0, source.size(), batch_size):
         index = np.arange(start, min(start + batch_size, source.size()))
         batch = source.gather(index, epoch).to(device)
@@ -150,7 +152,7 @@ class Bank:
     def _kept(self, piece: Signals) -> dict[str, Tensor]:
         columns = {"sample_id": piece["sample_id"], **{name: piece[name] for name in self.names}}
         if self.top_k is not None:
-            logits_NC = columns.pop("logits").float()
+            logits_NC = precise(columns.pop("logits"))
             columns["probs"], columns["index"] = logits_NC.softmax(-1).topk(min(self.top_k, logits_NC.shape[-1]))
         return {name: value.float() if value.dtype == torch.bfloat16 else value for name, value in columns.items()}
 

@@ -61,6 +61,7 @@ class Role:
         self.model, self.part, self.output, self.temperature = model, part, output, temperature
         self.follow, self.decay, self.mode = follow, decay, mode
         self.taps = dict(taps or {})
+        self._unwritten: set[Any] = set()
         self.view = as_view(view if view is not None else getattr(model, "reads", "input"))
         # What runs the forward pass: the trainer puts the model's distributed wrapper here.
         self.runner: nn.Module = model
@@ -86,7 +87,7 @@ class Role:
         # Two roles may share modules (a critic that learns and judges, heads on one trunk): each pass has its own mode.
         mode = learning(self.model) if self.trains and self.mode == "train" else evaluating(self.model)
         context = torch.no_grad() if self.part in ("frozen", "ema", "snapshot") else nullcontext()
-        with mode, context, tapped(self.model, self.taps) as captured:
+        with mode, context, tapped(self.model, self.taps, self._unwritten) as captured:
             if parameters is None:
                 answer = (self.runner if self._compiled is None else self._compiled)(self.view(batch))
             else:

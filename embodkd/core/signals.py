@@ -59,6 +59,11 @@ class Signals(Mapping[str, Tensor]):
         """How many items the batch has (length of axis 0)."""
         return next(iter(self._tensors.values())).shape[0]
 
+    @property
+    def device(self) -> torch.device:
+        """Where they are."""
+        return next(iter(self._tensors.values())).device
+
     def map(self, function: Callable[[Tensor], Tensor]) -> Signals:
         """The same names with `function` applied to each tensor."""
         return Signals({name: function(value) for name, value in self._tensors.items()})

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 
 from embodkd.core import Signals, Source
+from embodkd.core.precision import as_default
 
 
 class Windows(NamedTuple):
@@ -68,8 +69,8 @@ class ChunkSource(Source):
         """The windows at `index`."""
         first_N, last_N = (part[index] for part in self.windows)
         frame_NH = np.minimum(first_N[:, None] + self._ahead_H, last_N[:, None])
-        batch = {name: torch.from_numpy(values[first_N]) for name, values in self.frames.items()}
-        action_NHA = torch.from_numpy(self.action_FA[frame_NH])
+        batch = {name: as_default(torch.from_numpy(values[first_N])) for name, values in self.frames.items()}
+        action_NHA = as_default(torch.from_numpy(self.action_FA[frame_NH]))
         return Signals(batch, action=action_NHA, sample_id=torch.from_numpy(first_N))
 
     def shown(self, names: Sequence[str]) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -132,8 +133,8 @@ def chunks_of(
     short = np.size(lengths_E) - len(episodes)
     if short:
         said += f"; {short} shorter than {horizon - execute + 1} steps have no window and are not used"
-    parts = (ChunkSource(frames, action_FA, found.where(part_W), horizon) for part_W in (kept_W, apart_W))
-    return Chunks(*parts, said)
+    train, rest = (ChunkSource(frames, action_FA, found.where(part_W), horizon) for part_W in (kept_W, apart_W))
+    return Chunks(train, rest, said)
 
 
 def _last(found: Windows, horizon: int, share: float) -> tuple[np.ndarray, np.ndarray]:

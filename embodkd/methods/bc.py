@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from embodkd.core import Budget, Optimiser, Recipe, Rollout, Teachers, constant, cosine, mixture, one_teacher
+from embodkd.core.ranks import ranks
 from embodkd.methods import METHODS
 from embodkd.parts.players.imitation import imitator
 
@@ -48,7 +49,7 @@ class BC:
     ) -> Recipe:
         """One collection from the only teacher in the task `data`, then the budget: `epochs` passes unless given."""
         teacher = one_teacher(teachers, "bc")
-        per_environment = -(-self.episodes // data.num_envs)
+        per_environment = -(-self.episodes // sum(ranks().gather(data.num_envs)))
         collected = Rollout(
             data,
             mixture(teacher, student, constant(1.0)),

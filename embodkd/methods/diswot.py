@@ -47,6 +47,7 @@ from embodkd.core import (
     one_teacher,
     similarity,
 )
+from embodkd.core.precision import as_default
 from embodkd.methods import METHODS
 from embodkd.parts.networks.variants import Chosen, parameter_count, variant
 from embodkd.parts.search.architectures import Search, Space, rank_correlation, ranked
@@ -160,7 +161,12 @@ class Candidates:
                 f"{{name: resnet, depths: [2, 2, 2]}}, to say how many entries there are to choose"
             )
         self.space = Space((tuple(method.choices),) * len(own))
-        self._batch = balanced_batch(data.train, method.batch, seed)
+        self._judged = balanced_batch(data.train, method.batch, seed)
+
+    @property
+    def _batch(self) -> Signals:
+        """The items that all are judged on."""
+        return self._judged.map(as_default)
 
     def build(self, architecture: tuple[int, ...]) -> nn.Module:
         """The candidate, untrained."""

@@ -59,6 +59,10 @@ class Share(Controller):
 
     def forward(self, means: Mapping[str, Tensor]) -> dict[str, float | Tensor]:
         """The same weights whatever the terms come to."""
+        return self.known()
+
+    def known(self) -> dict[str, float | Tensor]:
+        """The share, and the decay."""
         return {"label": self.alpha, "teacher": 1.0 - self.alpha, "decay": self.decay}
 
 

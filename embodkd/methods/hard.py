@@ -42,9 +42,12 @@ from embodkd.core import (
     Stage,
     Step,
     Teachers,
+    batch_mean,
+    drawn,
     kl,
     one_teacher,
     seeded,
+    with_partners,
 )
 from embodkd.methods import METHODS
 from embodkd.parts.images.augment import Affine, Augmentor, Mix, shifts
@@ -153,7 +156,7 @@ class HARD:
             )
             gap_N = kl(s_new.logits_NC, other.logits_NC, temperature=self.temperature, detach_target=fixed)
             agree_N = (t.logits_NC.argmax(1) == t_new.logits_NC.argmax(1)).float()
-            goes = agree_N.mean() >= self.min_agreement
+            goes = batch_mean(agree_N, "agreement") >= self.min_agreement
             return {
                 "keep": kl(t_new.logits_NC, t.logits_NC, temperature=self.temperature),
                 "break": -gap_N.clamp(max=self.cap) * goes,
@@ -178,9 +181,11 @@ def _noise(augmentor: Augmentor) -> Prepare:
     """Noise for the augmentor's own step, and the images that it makes of other noise for the student's."""
 
     def prepare(batch: Signals) -> dict[str, Tensor]:
-        own, other = torch.randn(2, batch.items_count, augmentor.noise_size).to(batch["input"])
+        size = augmentor.noise_size
+        both_N2K = drawn(batch.items_count, lambda items: torch.randn(2, items, size).transpose(0, 1))
+        own, other = both_N2K.to(batch["input"]).unbind(1)
         with torch.no_grad():
             new = augmentor({"input": batch["input"], "noise": other})["image"]
         return {"noise": own, "augmented": new}
 
-    return prepare
+    return with_partners(prepare) if isinstance(augmentor, Mix) else prepare

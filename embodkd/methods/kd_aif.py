@@ -136,9 +136,9 @@ class KDAIF:
         score_N = influence(train, validation, at_P, self.solve())
         weight_N = sample_weights(-score_N if self.flip else score_N, self.transform, self.sharpness)
         ids_N = data.train.fields["sample_id"].to(score_N.device)
-        none_K = score_N.new_full((int(ids_N.max()) + 1,), torch.nan, dtype=torch.float32)
+        none_K = score_N.new_full((int(ids_N.max()) + 1,), torch.nan, dtype=torch.get_default_dtype())
         named = {"score": score_N, "weight": weight_N}
-        return {name: none_K.index_put((ids_N,), value_N.float()) for name, value_N in named.items()}
+        return {name: none_K.index_put((ids_N,), value_N.to(none_K)) for name, value_N in named.items()}
 
     def item_loss(self, batch: Signals, s: Signals, t: Signals | None = None) -> Tensor:
         """What the scores are about: the distillation loss where there is a teacher, else that on the labels."""

@@ -148,7 +148,7 @@ class LELP:
             directions.append(direction_SD)
             offsets.append(direction_SD @ mean_D)
         found = {"direction": torch.stack(directions), "offset": torch.stack(offsets)}
-        return {name: value.float().to(context.device) for name, value in found.items()}
+        return {name: value.to(context.device, torch.get_default_dtype()) for name, value in found.items()}
 
     def measures(self, student: nn.Module, teachers: Teachers, data: Splits) -> dict[str, float]:
         """Normalised mutual information, within a class, of subclasses and the data's own field `subclass`, on the test

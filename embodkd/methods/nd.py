@@ -157,6 +157,10 @@ def class_directions(teacher: nn.Module, data: Splits) -> Table:
 
     def make(context: Context) -> dict[str, Tensor]:
         t = collect(Role(teacher, "frozen"), data.train, device=context.device)
-        return {"direction": unit(class_means(t.embedding_ND.double(), t.label_N, data.classes)).float()}
+        return {
+            "direction": unit(class_means(t.embedding_ND.double(), t.label_N, data.classes)).to(
+                torch.get_default_dtype()
+            )
+        }
 
     return Table(make, name="class_directions")

@@ -34,6 +34,7 @@ from embodkd.core import (
     Signals,
     Teachers,
     cosine,
+    drawn,
     one_teacher,
     squared_error,
 )
@@ -84,9 +85,12 @@ class OneStep:
             plan_NHA = student.actions.normalise(batch.action_NHA)
             left = student.horizon - student.execute
             plan_NHA = torch.cat([plan_NHA[:, :left], torch.zeros_like(plan_NHA[:, left:])], dim=1)
-            first_N = torch.rand(len(plan_NHA), device=plan_NHA.device) < self.first_chunks
+            count, shape = len(plan_NHA), plan_NHA.shape[1:]
+            at: dict[str, Any] = {"device": plan_NHA.device, "dtype": plan_NHA.dtype}
+            first_N = drawn(count, lambda items: torch.rand(items, device=plan_NHA.device)) < self.first_chunks
             plan_NHA = plan_NHA.masked_fill(first_N[:, None, None], 0.0)
-            return {"start": student.warm_start(plan_NHA, torch.randn_like(plan_NHA))}
+            noise_NHA = drawn(count, lambda items: torch.randn(items, *shape, **at))
+            return {"start": student.warm_start(plan_NHA, noise_NHA)}
 
         def terms(batch: Signals, s: Signals, t: Signals) -> dict[str, Tensor]:
             return {"end": squared_error(s.chunk.flatten(1), t.chunk.flatten(1))}

@@ -50,6 +50,7 @@ from embodkd.core import (
     one_teacher,
     soft_cross_entropy,
 )
+from embodkd.core.terms.base import precise
 from embodkd.methods import METHODS
 from embodkd.parts.active.queries import Gain, draw, gains, game, inclusion
 
@@ -177,10 +178,10 @@ class RobustActive:
         else:
             probs_KC, known_K, gain_K = (former[name].cpu().clone() for name in ("probs", "known", "gain"))
         asked_N = answers.sample_id_N
-        probs_KC[asked_N], known_K[asked_N] = answers.logits_NC.float().softmax(1), True
-        gain_K[asked_N] = torch.from_numpy(gain_N[places]).float()
+        probs_KC[asked_N], known_K[asked_N] = precise(answers.logits_NC).softmax(1), True
+        gain_K[asked_N] = torch.from_numpy(gain_N[places]).to(gain_K)
         chance_K = torch.zeros(rows)
-        chance_K[ids_N[torch.from_numpy(candidates)]] = torch.from_numpy(chance_M).float()
+        chance_K[ids_N[torch.from_numpy(candidates)]] = torch.from_numpy(chance_M).to(chance_K)
         return {"probs": probs_KC, "known": known_K, "gain": gain_K, "chance": chance_K}
 
     def count(self, pool: TensorData) -> int:

@@ -66,7 +66,7 @@ class USKD:
 
         def terms(batch: Signals, s: Signals) -> dict[str, Tensor]:
             hard = "score" not in batch
-            score_NC = F.one_hot(batch.label_N, data.classes).float() if hard else batch.score_NC
+            score_NC = F.one_hot(batch.label_N, data.classes).to(precise(s.logits_NC)) if hard else batch.score_NC
             logits_NC, weak_NC = precise(s.logits_NC), head(pooled(s.inner))
             mine_NC = own_classes(score_NC)
             order_NC = rank_scores(weak_NC, logits_NC, mine_NC, self.rank_on)

@@ -5,17 +5,15 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from rows import ROWS, C, Row
 from torch import Tensor, nn
-from toy import fingerprint
+from toy import fingerprint, stops_until
 
 from embodkd.core import (
     Context,
@@ -31,8 +29,9 @@ from embodkd.core import (
     TensorData,
     Trainer,
 )
+from embodkd.core.batch.pieces import prepared
 from embodkd.core.config.schema import build
-from embodkd.core.engine.trainer import learning_modules, prepared
+from embodkd.core.engine.trainer import learning_modules
 from embodkd.core.provenance import Provenance
 from embodkd.core.weights.weight import Schedule
 from embodkd.methods import METHODS, get_method, method_names
@@ -138,10 +137,6 @@ def test_same_seed_same_bits(name: str) -> None:
     assert first == second
 
 
-class Stopped(Exception):
-    pass
-
-
 @every_row
 def test_stopped_at_every_checkpoint_and_resumed_equals_uninterrupted(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -153,19 +148,7 @@ def test_stopped_at_every_checkpoint_and_resumed_equals_uninterrupted(
 
     whole = run("whole")
     assert whole == fingerprint(tried(name, ROWS[name]).train().recipe.product)
-    save, stops = RunFolder.save_checkpoint, 0
-
-    def save_and_stop(self: RunFolder, *arguments: Any) -> None:
-        save(self, *arguments)
-        raise Stopped
-
-    monkeypatch.setattr(RunFolder, "save_checkpoint", save_and_stop)
-    for _ in range(200):
-        with suppress(Stopped):
-            assert run("broken") == whole
-            break
-        stops += 1
-    assert 1 <= stops < 200
+    assert stops_until(whole, lambda: run("broken"), monkeypatch, most=200) >= 1
 
 
 @every_row
@@ -190,11 +173,7 @@ def loud(model: nn.Module) -> None:
 @pytest.mark.parametrize("precision", ["no", "bf16"])
 def test_extreme_logits_keep_losses_and_gradients_finite(name: str, precision: str) -> None:
     """An infinite loss or gradient raises; one that is not clipped would leave NaN in the parameters."""
-    AcceleratorState._reset_state(True)
-    try:
-        try_ = tried(name, ROWS[name], change=loud).train(precision=precision)
-    finally:
-        AcceleratorState._reset_state(True)
+    try_ = tried(name, ROWS[name], change=loud).train(precision=precision)
     for model in learning_modules(try_.recipe):
         assert all(torch.isfinite(v).all() for v in model.state_dict().values())
 
@@ -256,9 +235,12 @@ def test_values_follow_sample_ids_when_the_data_are_reordered(name: str) -> None
 
 
 @every_row
-def test_a_batch_in_two_pieces_gives_the_same_update(name: str) -> None:
+def test_a_batch_in_two_pieces_gives_the_same_update_or_names_what_needs_it_whole(name: str) -> None:
     row = ROWS[name]
-    if row.relational:
+    if row.whole:
+        with pytest.raises(ValueError, match=r"trainer\.accumulate") as error:
+            tried(name, row).train(accumulate=2)
+        assert re.search(row.whole, str(error.value)), str(error.value)
         return
     # Plain gradient descent: Adam would blow up the rounding of a gradient that is nearly zero.
     rate = {"optimiser": Optimiser("sgd", 0.01)}

@@ -9,8 +9,8 @@ from rows import C, budget, images, large_cnn, small_cnn
 from torch.nn import functional
 
 from embodkd.core import Optimiser, Signals, Trainer
+from embodkd.core.batch.pieces import prepared
 from embodkd.core.engine.objective import objective
-from embodkd.core.engine.trainer import prepared
 from embodkd.methods.hard import HARD
 from embodkd.methods.kd import KD
 from embodkd.methods.supervised import Supervised

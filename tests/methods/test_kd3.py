@@ -10,7 +10,7 @@ from rows import C, budget, images, large_cnn, small_cnn
 from toy import fingerprint
 
 from embodkd.core import Optimiser, Signals, Splits, TensorData, Trainer, kl, nt_xent
-from embodkd.core.engine.trainer import prepared
+from embodkd.core.batch.pieces import prepared
 from embodkd.methods.kd3 import KD3, disagreement
 from embodkd.models import make_model
 

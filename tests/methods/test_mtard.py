@@ -7,7 +7,7 @@ from rows import ATTACK, C, blobs, budget, large, small
 from torch.nn import functional
 
 from embodkd.core import Optimiser, Role, Signals, Trainer, class_mean_kl, kl
-from embodkd.core.engine.trainer import prepared
+from embodkd.core.batch.pieces import prepared
 from embodkd.methods.adversarial import Adversarial
 from embodkd.methods.kd import KD
 from embodkd.methods.mtard import MTARD

@@ -18,19 +18,11 @@ from embodkd.core import (
     nontarget_cross_entropy,
     soft_cross_entropy,
 )
-from embodkd.core.engine.trainer import prepared
+from embodkd.core.batch.pieces import prepared
 from embodkd.methods.nkd import NKD
 from embodkd.parts.images.mix import mixup
 
 N, C = 9, 5
-
-
-@pytest.fixture
-def drawn():
-    """Logits of a student and a teacher, and labels."""
-    generator = torch.Generator().manual_seed(0)
-    s, t = (torch.randn(N, C, generator=generator, dtype=torch.float64) for _ in range(2))
-    return s, t, torch.randint(C, (N,), generator=generator)
 
 
 def total(method, s, t, label):

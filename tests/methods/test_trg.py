@@ -9,7 +9,7 @@ from rows import C, budget, images, large_cnn, small_cnn
 from torch import nn
 
 from embodkd.core import Signals, Splits, TensorData, affinity_error, info_nce, neighbour_kl
-from embodkd.core.engine.trainer import prepared
+from embodkd.core.batch.pieces import prepared
 from embodkd.core.terms.neighbours import gaussian_edges, nearest, squared_distances
 from embodkd.methods import get_method
 from embodkd.models import make_model

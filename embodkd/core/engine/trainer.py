@@ -25,6 +25,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from embodkd.core.batch.draws import seed_draws
+from embodkd.core.batch.pieces import Piece, prepared_pieces, shares
 from embodkd.core.engine.state import (
     distinct,
     pack_modules,
@@ -34,15 +36,17 @@ from embodkd.core.engine.state import (
     unpack_optimisers,
     unpack_random,
 )
-from embodkd.core.engine.update import BadLoss, Learner, update
+from embodkd.core.engine.update import BadLoss, Learner, smallest_batch, update
 from embodkd.core.method import Method, Teachers
+from embodkd.core.precision import Name as PrecisionName
+from embodkd.core.precision import Precision, default_type
 from embodkd.core.ranks import alone, join, ranks
-from embodkd.core.recipe import Budget, Context, Prepare, Recipe, Stage, Step
+from embodkd.core.recipe import Budget, Context, Recipe, Stage, Step
 from embodkd.core.rng import rng_state, seed_everything
+from embodkd.core.role import Role
 from embodkd.core.runs.files import atomic_folder, write_json, write_tensors
 from embodkd.core.runs.folder import Checkpoint, RunFolder
 from embodkd.core.runs.progress import Progress, progress
-from embodkd.core.signals import Signals
 from embodkd.core.sources.source import shuffled
 
 
@@ -73,7 +77,8 @@ class Trainer:
 
     run: the folder for checkpoints and metrics (None: nothing is written and nothing can be resumed).
     device: "cpu", "cuda" (ValueError where torch sees none), or "auto" for what accelerate finds.
-    precision: "no" (float32), "bf16" or "fp16".
+    precision: "no" (float32), "bf16", "fp16" (with a loss scaler, on any device) or "float64": models and batches are
+    in double precision then, and stay so afterwards.
     compile: run the models through torch.compile, except roles with taps, whose hooks a compiled module skips.
     accumulate: each batch is worked through in this many pieces; the update stays the same.
     checkpoint_s: seconds between checkpoints, which are written at the end of an epoch; 0 means after each.
@@ -86,7 +91,7 @@ class Trainer:
         *,
         seed: int = 0,
         device: Literal["cpu", "cuda", "auto"] = "cpu",
-        precision: Literal["no", "bf16", "fp16"] = "no",
+        precision: PrecisionName = "no",
         compile: bool = False,
         accumulate: int = 1,
         checkpoint_s: float = 20.0,
@@ -103,19 +108,13 @@ class Trainer:
         if self._ranks.size > 1:
             join()  # before accelerate, which would give the others a backend for one kind of device only
         from accelerate import Accelerator
-        from accelerate.state import AcceleratorState
 
-        former = AcceleratorState._shared_state.get("_mixed_precision")
-        if former is not None and former != precision:
-            raise ValueError(
-                f"trainer.precision: {precision!r} after {former!r}; accelerate allows one process, one precision: "
-                "start another process"
-            )
         self.run, self.seed, self.accumulate, self.compile = run, seed, accumulate, compile
         self.checkpoint_s, self.log_every, self.quiet = checkpoint_s, log_every, quiet
         # Asked for whatever there is, accelerate would leave ranks that find no card to themselves.
         together_on_cpu = self._ranks.size > 1 and not torch.cuda.is_available()
-        self._accelerator = Accelerator(cpu=device == "cpu" or together_on_cpu, mixed_precision=precision)
+        self._accelerator = Accelerator(cpu=device == "cpu" or together_on_cpu, mixed_precision="no")
+        self._precision = Precision(precision, self._accelerator.device)
         self._saved_at = 0.0
 
     def fit(self, recipe: Recipe) -> Summary:
@@ -125,6 +124,13 @@ class Trainer:
         begin where that says.
         Raises FloatingPointError naming the term when a loss is not finite (the batch is saved, nothing moved by it).
         """
+        with default_type(self._precision.double):
+            if self._precision.double:
+                for module in (*learning_modules(recipe), *_asked(recipe)):
+                    module.double()
+            return self._fit(recipe)
+
+    def _fit(self, recipe: Recipe) -> Summary:
         start = time.monotonic()
         seed_everything(self.seed)
         modules = learning_modules(recipe)
@@ -210,7 +216,9 @@ class Trainer:
         shown: Progress,
     ) -> None:
         total = stage.updates()
-        learners = [Learner(player, self._accelerator, total, self.compile) for player in stage.players]
+        options: dict[str, Any] = {"processes": self._ranks.size, "compiled": self.compile}
+        learners = [Learner(player, self.device, self._precision, total, **options) for player in stage.players]
+        least = smallest_batch(learners, self._ranks.size, self.accumulate)
         if checkpoint is not None and checkpoint.state["optimisers"]:
             optimisers = [learner.optimiser for learner in learners]
             unpack_optimisers(optimisers, checkpoint.tensors, checkpoint.state["optimisers"])
@@ -221,7 +229,7 @@ class Trainer:
                 self._refill(stage, at, summary)
             epochs = 1 if stage.updates_per_round is not None else stage.epochs
             while at.epoch < epochs:
-                for index in self._indices(stage, at, summary):
+                for index in self._indices(stage, at, summary, least):
                     self._update(stage, learners, index, at, summary, shown)
                 at.epoch += 1
                 if at.epoch < epochs or at.round + 1 < stage.rounds:
@@ -232,14 +240,14 @@ class Trainer:
                 f"stage {stage.name!r} made {at.update} updates, {total} were planned: planned_size is wrong"
             )
 
-    def _indices(self, stage: Stage, at: Position, summary: Summary) -> Iterator[np.ndarray]:
+    def _indices(self, stage: Stage, at: Position, summary: Summary, least: int) -> Iterator[np.ndarray]:
         """The batches of one epoch, as indices; the order derives from (seed, stage, round, epoch).
 
         Only stages that train count: filling a bank first must not change the order of what follows.
         """
         key = (self.seed, at.trained_stages, at.round, at.epoch)
         if stage.updates_per_round is None:
-            yield from shuffled(stage.source.size(), stage.batch_size, *key)
+            yield from shuffled(stage.source.size(), stage.batch_size, *key, least=least)
             return
         order: Iterator[np.ndarray] = iter(())
         for k in range(stage.updates_per_round):
@@ -248,7 +256,7 @@ class Trainer:
                 order = iter(())
             index = next(order, None)
             if index is None:
-                order = shuffled(stage.source.size(), stage.batch_size, *key, k)
+                order = shuffled(stage.source.size(), stage.batch_size, *key, k, least=least)
                 index = next(order)
             yield index
 
@@ -261,24 +269,19 @@ class Trainer:
         summary: Summary,
         shown: Progress,
     ) -> None:
-        accelerator = self._accelerator
-        epoch = at.round * stage.epochs + at.epoch
-        if accelerator.num_processes > 1 and len(index) < accelerator.num_processes * self.accumulate:
-            # A process without a piece would leave the others waiting for its gradient.
-            raise ValueError(
-                f"stage {stage.name!r}: a batch of {len(index)} items is too small for {accelerator.num_processes} "
-                f"processes x accumulate={self.accumulate}; choose a batch_size that leaves a larger last batch"
-            )
-        own = index[accelerator.process_index :: accelerator.num_processes]
-        pieces = [p for p in np.array_split(own, self.accumulate) if len(p)]
-        batches = [prepared(stage.source.gather(piece, epoch).to(self.device), stage.prepare) for piece in pieces]
+        epoch, key = at.round * stage.epochs + at.epoch, (self.seed, at.trained_stages, at.update)
+        seed_draws(self.device, *key)
+        cut = shares(index, self._ranks.rank, self._ranks.size, self.accumulate)
+        gathered = (Piece(stage.source.gather(own, epoch).to(self.device), portion) for own, portion in cut)
+        pieces = prepared_pieces(list(gathered), stage.prepare)
         playing = [learner for learner in learners if learner.player.plays(at.update)]
         report: dict[str, Tensor] = {}
         try:
             for group in [[learner] for learner in playing] if stage.in_turn else [playing]:
-                report |= update(group, batches, at.update, len(index), accelerator.num_processes)
+                report |= update(group, pieces, at.update, len(index))
         except BadLoss as error:
             raise self._explained(error, at) from error
+        self._precision.settle(bool(playing))
         at.update += 1
         summary.updates += 1
         if at.update % self.log_every == 0 or at.update == 1:
@@ -353,11 +356,10 @@ def _why_no_cuda() -> str:
     return f"torch {torch.__version__} is built without CUDA" if torch.version.cuda is None else "no driver or card"
 
 
-def prepared(batch: Signals, functions: Sequence[Prepare]) -> Signals:
-    """The batch with the fields that `functions` make of it, one after the other."""
-    for function in functions:
-        batch = batch.merge(**function(batch))
-    return batch
+def _asked(recipe: Recipe) -> list[nn.Module]:
+    """The models of all roles that only answer."""
+    players = [p for stage in recipe.stages if isinstance(stage, Stage) for p in stage.players]
+    return [role.model for player in players for role in player.given.values() if isinstance(role, Role)]
 
 
 def learning_modules(recipe: Recipe) -> list[nn.Module]:

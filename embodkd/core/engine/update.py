@@ -9,10 +9,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from embodkd.core.batch.draws import Replay
+from embodkd.core.batch.layers import statistics_layers, whole_layers
+from embodkd.core.batch.pieces import Piece, whole_batch
+from embodkd.core.batch.sums import all_sum, start_alike, sum_gradients
+from embodkd.core.batch.whole import looking_at
 from embodkd.core.engine.objective import objective
+from embodkd.core.precision import Precision
 from embodkd.core.recipe import Player
 from embodkd.core.role import Role
 from embodkd.core.signals import Signals
+from embodkd.core.weights.weight import Controller, Factors
+
+# (place of the player, term); the term "" is the player's whole weighted loss
+Key = tuple[int, str]
 
 
 class BadLoss(FloatingPointError):
@@ -26,113 +36,220 @@ class BadLoss(FloatingPointError):
 class Learner:
     """A player at work: its optimiser, parameters and weights resolved once per stage."""
 
-    def __init__(self, player: Player, accelerator: Any, total: int, compiled: bool = False) -> None:
-        self.player, self.total = player, total
-        self._accelerator = accelerator
-        device = accelerator.device
-        for module in player.learning_modules():
-            module.to(device)
-        for answerer in player.given.values():
-            if isinstance(answerer, Role):
-                answerer.model.to(device)
+    def __init__(
+        self,
+        player: Player,
+        device: torch.device,
+        precision: Precision,
+        total: int,
+        *,
+        processes: int = 1,
+        compiled: bool = False,
+    ) -> None:
+        self.player, self.total, self.processes, self._precision = player, total, processes, precision
+        roles = [role for role in (player.train, *player.given.values()) if isinstance(role, Role)]
+        modules = list(dict.fromkeys([*player.learning_modules(), *(role.model for role in roles)]))
+        for module in modules:
+            module.to(device=device, dtype=precision.dtype)
+        if processes > 1:
+            start_alike(modules)
         self.parameters = player.parameters()
         if not self.parameters:
             raise ValueError(f"player {player.name!r} has no parameters that require a gradient: nothing to train")
-        if accelerator.num_processes > 1 and player.train.runner is player.train.model:
-            player.train.runner = accelerator.prepare_model(player.train.model)
-        for role in player.given.values():
-            if isinstance(role, Role) and role.trains and role.model is player.train.model:
-                role.runner = player.train.runner
         if compiled:
-            for role in (player.train, *player.given.values()):
-                if isinstance(role, Role):
-                    role.compile()
+            for role in roles:
+                role.compile()
         self.optimiser = player.optimiser.build(self.parameters)
-        # accelerate's wrapper serves the loss scaler of fp16 only, and costs 0.3 ms per update.
-        scaled = accelerator.scaler is not None
-        self._stepper = accelerator.prepare_optimizer(self.optimiser) if scaled else self.optimiser
         self._rate = player.optimiser.rate()
-        self._averages = [r for r in player.given.values() if isinstance(r, Role) and r.part == "ema"]
+        self._averages = [role for role in roles if role.part == "ema"]
+
+    def statistics(self) -> list[str]:
+        """The layers, by name, whose statistics over the batch this player's passes take."""
+        modules = {name: helper for name, helper in self.player.helpers.items()}
+        for name, role in {"": self.player.train, **self.player.given}.items():
+            if isinstance(role, Role) and role.trains and role.mode == "train":
+                modules[name] = role.model
+        return [f"{at}.{name}".strip(".") for at, module in modules.items() for name, _ in statistics_layers(module)]
 
     def start(self, step: int) -> None:
         """Set the learning rate of update `step` and forget the former gradient."""
         rate = self._rate.at(step, self.total)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        self._stepper.zero_grad()
+        self.optimiser.zero_grad()
 
-    def backward(
-        self, batch: Signals, cache: dict[int, Signals], step: int, share: float, *, sync: bool
-    ) -> dict[str, Tensor]:
-        """Add the gradient of `share` * (sum over the items of `batch` of the weighted terms).
+    def forward(
+        self, batch: Signals, cache: dict[int, Signals], step: int, factors: Factors | None = None
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """The sum over the items of `batch` of each term, and of all of them weighted.
 
-        `cache` holds the signals of training roles that several players look at. Returns the sum of each term.
+        `cache` holds the signals of training roles that several players look at. factors: what a controller says, if
+        that is known already.
         """
-        player, accelerator = self.player, self._accelerator
+        player = self.player
         with ExitStack() as stack:
-            if not sync:
-                stack.enter_context(accelerator.no_sync(player.train.runner))
-            with accelerator.autocast():
+            with self._precision.autocast():
                 if player.through is not None:
                     judged, s = player.through.signals(batch, step, self.total)
+                    # every process judges the whole validation batch
+                    stack.enter_context(looking_at(None))
                 else:
                     judged, s = batch, _signals(player.train, batch, cache)
                 own = player.train.model
                 given = {name: _answer(answerer, judged, cache, own) for name, answerer in player.given.items()}
-            sums, loss = objective(player, judged, s, given, step, self.total)
-            # the validation batch of a meta player need not have the size of the batch that it came with
-            share = share * batch.items_count / judged.items_count
-            if not torch.isfinite(loss):
-                raise BadLoss(player.name, _culprit(sums), batch)
-            scale = -share if player.ascent else share
-            # inputs=: another player's parameters, or a fixed critic's, must not collect this gradient.
-            accelerator.backward(loss * scale, inputs=self.parameters)
-        return sums
+            sums, loss = objective(player, judged, s, given, step, self.total, factors)
+        if judged.items_count == batch.items_count:
+            return sums, loss
+        # a validation batch counts as much as the batch that it came with
+        share = batch.items_count / judged.items_count
+        return {name: value * share for name, value in sums.items()}, loss * share
+
+    def backward(
+        self, piece: Piece, cache: dict[int, Signals], step: int, share: float, factors: Factors | None
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Add the gradient of `share` * (sum over the items of the piece of the weighted terms).
+
+        Returns the sum of each term and of the weighted ones.
+        """
+        sums, loss = self.forward(piece.batch, cache, step, factors)
+        if self.processes == 1 and not torch.isfinite(loss):
+            raise BadLoss(self.player.name, _culprit(sums), piece.batch)
+        # inputs=: another player's parameters, or a fixed critic's, must not collect this gradient.
+        scaled = loss * (-share if self.player.ascent else share)
+        self._precision.scaled(scaled).backward(inputs=self.parameters)
+        return sums, loss.detach()
 
     def clip(self, batch: Signals) -> Tensor | None:
         """Clip the gradient to the player's limit and return its norm; None where there is no limit."""
         limit = self.player.optimiser.max_grad_norm
         if limit is None:
             return None
-        norm = self._accelerator.clip_grad_norm_(self.parameters, limit)
+        self._precision.unscale(self.optimiser)
+        norm = nn.utils.clip_grad_norm_(self.parameters, limit)
         # With a loss scaler an infinite gradient is routine: the scaler skips that step.
-        if self._accelerator.scaler is None and not torch.isfinite(norm):
+        if self._precision.scaler is None and not torch.isfinite(norm):
             raise BadLoss(self.player.name, "the gradient", batch)
         return norm
 
     def step(self) -> None:
         """Move the parameters, then the running averages that follow them."""
-        self._stepper.step()
+        self._precision.step(self.optimiser)
         for role in self._averages:
             role.follow_step()
 
 
-def update(
-    learners: Sequence[Learner], micro_batches: Sequence[Signals], step: int, items: int, processes: int
-) -> dict[str, Tensor]:
-    """Let `learners` play once, all looking at the same weights; returns means to log.
+def smallest_batch(learners: Sequence[Learner], processes: int, pieces: int) -> int:
+    """How many items a batch needs for these players; ValueError for a player that cannot learn from a batch in pieces.
 
-    The batch comes in pieces; each item counts 1/items whatever the pieces are, so cutting a batch differently does
-    not change the update. Raises BadLoss before any parameter has moved.
+    One item has no spread for a layer that takes statistics over the batch, and each process needs an item.
+    """
+    layers = [(learner.player.name, layer) for learner in learners for layer in learner.statistics()]
+    if pieces > 1 and layers:
+        name, layer = layers[0]
+        raise ValueError(
+            f"trainer.accumulate={pieces}: layer {layer!r} of player {name!r} takes its statistics over the whole "
+            "batch, not over a piece of it: set trainer.accumulate=1, or train a model without batch norm"
+        )
+    for learner in learners if pieces > 1 else ():
+        if learner.player.through is not None:
+            raise ValueError(
+                f"trainer.accumulate={pieces}: player {learner.player.name!r} learns through another one's step on "
+                "the whole batch: set trainer.accumulate=1"
+            )
+    return max(processes, 2 if layers else 1)
+
+
+def update(learners: Sequence[Learner], pieces: Sequence[Piece], step: int, items: int) -> dict[str, Tensor]:
+    """Let `learners` play once, all looking at the same weights; returns means over the batch to log.
+
+    The batch of `items` items comes in pieces, and several processes may hold pieces of it; each item counts 1/items
+    wherever it lies, and every piece repeats the same draws, so cutting a batch differently does not change the update.
+    Raises BadLoss, in all processes alike, before any parameter has moved.
     """
     for learner in learners:
         learner.start(step)
-    report: dict[str, Tensor] = {}
-    for k, batch in enumerate(micro_batches):
+    replay = Replay(pieces[0].batch.device) if len(pieces) > 1 else None
+    controllers = {} if replay is None else _controllers(learners)
+    factors = {} if replay is None else _weights_ahead(learners, controllers, pieces, step, items, replay)
+    totals: dict[Key, Tensor] = {}
+    for piece in pieces:
+        if replay is not None:
+            replay.again()
         cache: dict[int, Signals] = {}
-        for learner in learners:
-            last = k + 1 == len(micro_batches)
-            sums = learner.backward(batch, cache, step, processes / items, sync=last)
-            for name, value in sums.items():
-                key = f"{learner.player.name}/{name}"
-                report[key] = report.get(key, 0.0) + value * (processes / items)
+        with whole_layers(piece.portion):
+            for k, learner in enumerate(learners):
+                _add(totals, k, *learner.backward(piece, cache, step, 1.0 / items, factors.get(k)))
+    if learners[0].processes > 1:
+        totals = _shared(learners, pieces, totals)
+    means = {key: value / items for key, value in totals.items()}
+    for k, controller in controllers.items():
+        controller(_of(k, means))
+    report = {f"{learners[k].player.name}/{term}": value for (k, term), value in means.items() if term}
     for learner in learners:
-        norm = learner.clip(micro_batches[-1])
+        norm = learner.clip(pieces[-1].batch)
         if norm is not None:
             report[f"{learner.player.name}/grad_norm"] = norm
     for learner in learners:
         learner.step()
     return report
+
+
+def _controllers(learners: Sequence[Learner]) -> dict[int, Controller]:
+    weights = [learner.player.weights for learner in learners]
+    return {k: value for k, value in enumerate(weights) if isinstance(value, Controller)}
+
+
+def _weights_ahead(
+    learners: Sequence[Learner],
+    controllers: Mapping[int, Controller],
+    pieces: Sequence[Piece],
+    step: int,
+    items: int,
+    replay: Replay,
+) -> dict[int, Factors]:
+    """What the controllers will say of a batch in pieces: their steps wait until all pieces have been seen."""
+    ready = {k: known for k, controller in controllers.items() if (known := controller.known()) is not None}
+    if len(ready) == len(controllers):
+        return ready
+    totals: dict[Key, Tensor] = {}
+    for piece in pieces:
+        replay.again()
+        cache: dict[int, Signals] = {}
+        with torch.no_grad(), whole_layers(piece.portion):
+            for k, learner in enumerate(learners):
+                # Any weights do: the terms are summed without.
+                _add(totals, k, *learner.forward(piece.batch, cache, step, {}))
+    if learners[0].processes > 1:
+        totals = dict(zip(totals, all_sum(_stacked(totals)), strict=True))
+    for k, controller in controllers.items():
+        if k not in ready:
+            with controller.trial():
+                ready[k] = controller({term: value / items for term, value in _of(k, totals).items()})
+    return ready
+
+
+def _add(totals: dict[Key, Tensor], player: int, sums: Mapping[str, Tensor], loss: Tensor) -> None:
+    for term, value in {**sums, "": loss}.items():
+        key = (player, term)
+        totals[key] = totals[key] + value if key in totals else value
+
+
+def _of(player: int, totals: Mapping[Key, Tensor]) -> dict[str, Tensor]:
+    return {term: value for (k, term), value in totals.items() if k == player and term}
+
+
+def _stacked(totals: Mapping[Key, Tensor]) -> Tensor:
+    return torch.stack([value.double() for value in totals.values()])
+
+
+def _shared(learners: Sequence[Learner], pieces: Sequence[Piece], totals: Mapping[Key, Tensor]) -> dict[Key, Tensor]:
+    """Gradients and totals summed over all processes; BadLoss, in each of them, where one's loss is not finite."""
+    numbers_K = sum_gradients((p for learner in learners for p in learner.parameters), _stacked(totals))
+    shared = dict(zip(totals, numbers_K, strict=True))
+    for k, learner in enumerate(learners):
+        if not torch.isfinite(shared[k, ""]):
+            raise BadLoss(learner.player.name, _culprit(_of(k, shared)), whole_batch(pieces))
+    return shared
 
 
 def _signals(role: Role, batch: Signals, cache: dict[int, Signals]) -> Signals:

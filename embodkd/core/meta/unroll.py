@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from embodkd.core.attention import twice_differentiable
+from embodkd.core.batch.sums import all_sum
+from embodkd.core.batch.whole import looking_at, portion
 from embodkd.core.engine.objective import objective
 from embodkd.core.recipe import Player
 from embodkd.core.role import Role
@@ -22,6 +26,9 @@ class Unroll:
     batch of `validation` and the signals that inner's model gives there with theta'. The outer player's parameters act
     through inner's terms or weights, which must not detach them; inner's own updates do not reach them, since every
     backward pass moves its own player's parameters only. Buffers (running statistics) stay as they are.
+
+    On several processes the virtual step is that of the whole batch, and each of them judges it on the same validation
+    batch. A batch in pieces has no such step, and is refused by the trainer.
 
     rate: of the virtual step, whatever inner's optimiser is. The validation batches run through `validation` in a
     random order that depends on `seed` and the update alone.
@@ -40,8 +47,9 @@ class Unroll:
     def signals(self, batch: Signals, step: int, total: int) -> tuple[Signals, Signals]:
         """The validation batch of update `step` of `total`, and inner's signals on it after the virtual step."""
         after = virtual_step(self.inner, batch, step, total, self.rate)
-        judged = self.validation.gather(self._index(step), step).to(next(iter(batch.values())).device)
-        return judged, self.inner.train.signals(judged, after)
+        judged = self.validation.gather(self._index(step), step).to(batch.device)
+        with looking_at(None):
+            return judged, self.inner.train.signals(judged, after)
 
     def _index(self, step: int) -> np.ndarray:
         batches = self.validation.size() // self.batch_size
@@ -60,6 +68,19 @@ def virtual_step(inner: Player, batch: Signals, step: int, total: int, rate: flo
         learned_elsewhere = isinstance(answerer, Role) and answerer.trains and answerer.model is not inner.train.model
         given[name] = signals.map(Tensor.detach) if learned_elsewhere else signals
     _, loss = objective(inner, batch, s, given, step, total)
-    slopes = torch.autograd.grad(loss / batch.items_count, list(named.values()), create_graph=True, allow_unused=True)
+    here = portion()
+    items = batch.items_count if here is None else here.items
+    slopes: Sequence[Tensor | None] = torch.autograd.grad(
+        loss / items, list(named.values()), create_graph=True, allow_unused=True
+    )
+    if here is not None and here.processes > 1:
+        slopes = _shared(slopes)
     moved = zip(named.items(), slopes, strict=True)
     return {name: value if slope is None else value - rate * slope for (name, value), slope in moved}
+
+
+def _shared(slopes: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
+    """Their sums over all processes, differentiable, in one message."""
+    found = [slope for slope in slopes if slope is not None]
+    parts = iter(all_sum(torch.cat([slope.reshape(-1) for slope in found])).split([slope.numel() for slope in found]))
+    return tuple(None if slope is None else next(parts).view_as(slope) for slope in slopes)

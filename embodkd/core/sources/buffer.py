@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from embodkd.core.precision import as_default
 from embodkd.core.runs.files import atomic_folder, read_tensors, remove_folder, write_tensors
 from embodkd.core.signals import Signals
 
@@ -53,7 +54,8 @@ class Buffer:
         """The rows at `index` (int64) as tensors, with their numbers as `sample_id`."""
         rows = torch.from_numpy(index)
         batch = {
-            name: torch.from_numpy(column[: self.rows]).index_select(0, rows) for name, column in self._columns.items()
+            name: as_default(torch.from_numpy(column[: self.rows]).index_select(0, rows))
+            for name, column in self._columns.items()
         }
         return Signals(batch, sample_id=rows)
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from embodkd.core.precision import as_default
 from embodkd.core.signals import Signals
 
 Refresh = Literal["never", "epoch", "step"]
@@ -92,9 +93,9 @@ class TensorData(Source):
         return MappingProxyType(self._fields)
 
     def gather(self, index: np.ndarray, epoch: int) -> Signals:
-        """The rows at `index`."""
+        """The rows at `index`; where torch's default type is float64, floats are."""
         rows = torch.from_numpy(index)
-        batch = {name: value.index_select(0, rows) for name, value in self._fields.items()}
+        batch = {name: as_default(value.index_select(0, rows)) for name, value in self._fields.items()}
         if self._replay is not None:
             batch[self._replay] = torch.from_numpy(item_seeds(self._seed, epoch, batch["sample_id"].numpy()))
         return Signals(batch)
@@ -112,14 +113,25 @@ def item_seeds(seed: int, epoch: int, sample_ids: np.ndarray) -> np.ndarray:
     return (state >> np.uint64(2)).astype(np.int64)
 
 
-def shuffled(size: int, batch_size: int, *key: int) -> Iterator[np.ndarray]:
+def shuffled(size: int, batch_size: int, *key: int, least: int = 1) -> Iterator[np.ndarray]:
     """One pass over `size` items in random order, in batches of indices; the last one may be smaller.
 
-    The order is a function of `key` alone, so a resumed run needs no generator state to repeat it.
+    The order is a function of `key` alone, so a resumed run needs no generator state to repeat it. A last batch of
+    fewer than `least` items takes what it lacks from the one before. ValueError where that one has not enough.
     """
     order = np.random.default_rng(key).permutation(size)
-    for start in range(0, size, batch_size):
-        yield order[start : start + batch_size]
+    starts = list(range(0, size, batch_size))
+    last = size - starts[-1] if starts else size
+    if last < least:
+        spare = least - last
+        if len(starts) < 2 or batch_size - spare < least:
+            raise ValueError(
+                f"{size} items in batches of {batch_size} leave one of {last}, and at least {least} are needed "
+                "(2 for statistics over the batch, 1 for each process): choose a larger batch_size"
+            )
+        starts[-1] -= spare
+    for start, stop in zip(starts, [*starts[1:], size], strict=True):
+        yield order[start:stop]
 
 
 def balanced_batch(data: TensorData, size: int, seed: int) -> Signals:

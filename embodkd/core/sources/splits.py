@@ -30,9 +30,9 @@ class Items:
 class Splits:
     """Three labelled parts and any number of extra ones.
 
-    Every part has the fields `input` (N, *shape) float32 and `sample_id` (N,) int64, the three splits and every
-    labelled extra also `label` (N,) int64 in 0..classes-1; more fields (domain, subclass, ...) are free. A sample id
-    belongs to one item of one part: nothing that is trained on can be judged by. ValueError if any of this fails.
+    Every part has the fields `input` (N, *shape) float32 (or float64) and `sample_id` (N,) int64, the three splits and
+    every labelled extra also `label` (N,) int64 in 0..classes-1; more fields (domain, subclass, ...) are free. A sample
+    id belongs to one item of one part: nothing that is trained on can be judged by. ValueError if any of this fails.
 
     extra: unlabelled pools, shifted or corrupted tests, by name. names: of the classes, in the order of their labels;
     items: which thing each row is. Data in memory may go without both; then nobody can tell whether a teacher means the
@@ -87,9 +87,9 @@ class Splits:
         if missing:
             raise ValueError(f"{name}: lacks the field {' and '.join(missing)}; it has {', '.join(fields)}")
         inputs = fields["input"]
-        if tuple(inputs.shape[1:]) != tuple(self.shape) or inputs.dtype != torch.float32:
+        if tuple(inputs.shape[1:]) != tuple(self.shape) or inputs.dtype not in (torch.float32, torch.float64):
             found = f"{tuple(inputs.shape[1:])} {inputs.dtype}"
-            raise ValueError(f"{name}: inputs are {found}, expected {tuple(self.shape)} torch.float32")
+            raise ValueError(f"{name}: inputs are {found}, expected {tuple(self.shape)} torch.float32 (or float64)")
         label = fields.get("label")
         if label is None:
             return

@@ -6,10 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from embodkd.core.batch.whole import over_the_batch
 from embodkd.core.terms.base import TERMS, precise, same_shape, unit
 
 
 @TERMS.register("info_nce", inputs="vectors", minimum="none", relational=True)
+@over_the_batch
 def info_nce(
     value_ND: Tensor, target_ND: Tensor, *, temperature: float | Tensor = 0.1, detach_target: bool = True
 ) -> Tensor:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from embodkd.core.batch.whole import over_the_batch
 from embodkd.core.terms.base import TERMS, precise, same_shape
 
 
 @TERMS.register("correlation", inputs="logits, logits", minimum="zero", relational=True)
+@over_the_batch
 def correlation(
     logits_NC: Tensor,
     target_logits_NC: Tensor,

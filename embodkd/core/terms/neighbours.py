@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from embodkd.core.batch.whole import over_the_batch
 from embodkd.core.terms.base import TERMS, precise, unit
 from embodkd.core.terms.logits import kl
 
@@ -45,6 +46,7 @@ def gaussian_edges(
 
 
 @TERMS.register("neighbour_kl", inputs="tokens", minimum="zero", relational=True)
+@over_the_batch
 def neighbour_kl(
     tokens_NRD: Tensor,
     target_NRD: Tensor,

@@ -6,10 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from embodkd.core.batch.whole import over_the_batch
 from embodkd.core.terms.base import TERMS, precise, unit
 
 
 @TERMS.register("distance_relation", inputs="vectors", minimum="zero", relational=True)
+@over_the_batch
 def distance_relation(value_ND: Tensor, target_ND: Tensor, *, detach_target: bool = True) -> Tensor:
     """Mean over all items of smooth L1 between the two sides' distances to them, each over its mean distance.
 
@@ -21,6 +23,7 @@ def distance_relation(value_ND: Tensor, target_ND: Tensor, *, detach_target: boo
 
 
 @TERMS.register("angle_relation", inputs="vectors", minimum="zero", relational=True)
+@over_the_batch
 def angle_relation(value_ND: Tensor, target_ND: Tensor, *, detach_target: bool = True) -> Tensor:
     """Mean over all pairs of items of smooth L1 between the two sides' cosines of the angle at an item to the pair.
 

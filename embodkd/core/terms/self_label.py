@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from embodkd.core.batch.whole import batch_mean
+
 RankOn = Literal["prob", "log_prob"]
 
 
@@ -27,7 +29,7 @@ def target_label(probs_NC: Tensor, score_NC: Tensor) -> Tensor:
     """
     value_N2, class_N2 = label_classes(score_NC)
     squared_N2 = torch.where(value_N2 > 0, probs_NC.detach().gather(-1, class_N2).square(), 0.0)
-    target_N2 = torch.where(value_N2 > 0, squared_N2 + value_N2 - squared_N2.mean(0), 0.0)
+    target_N2 = torch.where(value_N2 > 0, squared_N2 + value_N2 - batch_mean(squared_N2, "target_label"), 0.0)
     return torch.zeros_like(probs_NC).scatter(-1, class_N2, target_N2)
 
 

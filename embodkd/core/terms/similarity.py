@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from embodkd.core.batch.whole import over_the_batch
 from embodkd.core.terms.base import TERMS, precise, unit
 
 
 @TERMS.register("similarity", inputs="vectors", minimum="zero", relational=True)
+@over_the_batch
 def similarity(value: Tensor, target: Tensor, *, detach_target: bool = True) -> Tensor:
     """Squared distance of the sides' rows of inner products with all items, each row of length 1, divided by N.
 

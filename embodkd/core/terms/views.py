@@ -6,10 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from embodkd.core.batch.whole import over_the_batch
 from embodkd.core.terms.base import TERMS, precise, same_shape, unit
 
 
 @TERMS.register("nt_xent", inputs="vectors", minimum="none", relational=True)
+@over_the_batch
 def nt_xent(value_ND: Tensor, target_ND: Tensor, *, temperature: float = 0.3, detach_target: bool = True) -> Tensor:
     """Mean over both directions of -log softmax, over all 2N - 1 other embeddings, of cosine / temperature at the pair.
 

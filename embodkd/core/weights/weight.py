@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
@@ -12,18 +13,36 @@ from embodkd.core.weights.schedule import Schedule, schedule
 
 PerItem = Callable[..., Tensor]
 Weight = Schedule | PerItem
+Factors = Mapping[str, float | Tensor]
+"""What a controller says: {term: weight}."""
 
 
 class Controller(nn.Module):
     """Weights that follow what the terms come to: `forward({term: mean of this update})` -> {term: weight}.
 
-    Given as `Player.weights`. It is called once per piece of a batch, before the backward pass, with detached means,
-    and keeps what it remembers in buffers, so that a resumed run goes on with it. Terms that it does not name weigh 1.
+    Given as `Player.weights`. It is called once per update, with detached means over the whole batch (all its pieces,
+    in all processes), and keeps what it remembers in buffers, so that a resumed run goes on with it. Terms that it does
+    not name weigh 1.
     """
 
-    def forward(self, means: Mapping[str, Tensor]) -> Mapping[str, float | Tensor]:
+    def forward(self, means: Mapping[str, Tensor]) -> Factors:
         """The weights of this update."""
         raise NotImplementedError
+
+    def known(self) -> Factors | None:
+        """The weights of this update where they do not depend on its means, else None.
+
+        A batch in pieces is gone through once more, to measure the means first, for a controller that returns None.
+        """
+        return None
+
+    @contextmanager
+    def trial(self) -> Iterator[None]:
+        """What it is called with inside is forgotten afterwards."""
+        former = {name: value.clone() for name, value in self.named_buffers()}
+        yield
+        for name, value in self.named_buffers():
+            value.copy_(former[name])
 
 
 def as_weight(value: float | Mapping[str, Any] | Weight, where: str = "weight") -> Weight:

@@ -33,13 +33,15 @@ def at_random(sample_id_N: Tensor, classes: int, subclasses: int, seed: int) -> 
     """A random subclass of each class for each item, one-hot, a function of (seed, class, sample id): (N, C, S)."""
     ids = sample_id_N.cpu().numpy()
     drawn_NC = torch.stack([torch.from_numpy(item_seeds(seed, c, ids) % subclasses) for c in range(classes)], 1)
-    return F.one_hot(drawn_NC, subclasses).float().to(sample_id_N.device)
+    return F.one_hot(drawn_NC, subclasses).to(sample_id_N.device, torch.get_default_dtype())
 
 
 def as_known(place_N: Tensor, label_N: Tensor, classes: int, subclasses: int) -> Tensor:
     """The item's own subclass `place` in its own class, one-hot; within the other classes all are equal: (N, C, S)."""
     own_NC1 = F.one_hot(label_N, classes).bool().unsqueeze(-1)
-    return torch.where(own_NC1, F.one_hot(place_N, subclasses).float().unsqueeze(1), 1.0 / subclasses)
+    return torch.where(
+        own_NC1, F.one_hot(place_N, subclasses).to(torch.get_default_dtype()).unsqueeze(1), 1.0 / subclasses
+    )
 
 
 def known_places(data: Splits, subclasses: int, where: str) -> Tensor:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
+from embodkd.core.batch.whole import drawn
 from embodkd.core.recipe import Prepare
 from embodkd.core.role import Role
 from embodkd.core.signals import Signals
@@ -74,10 +75,9 @@ class PGD:
     def _start(self, clean: Tensor, generator: Generator | None) -> Tensor:
         if self.start == "clean":
             return torch.zeros_like(clean)
-        if self.start == "normal":
-            noise = 0.001 * torch.randn(clean.shape, generator=generator, dtype=clean.dtype)
-        else:
-            noise = self.epsilon * (2.0 * torch.rand(clean.shape, generator=generator, dtype=clean.dtype) - 1.0)
+        kind, shape = torch.randn if self.start == "normal" else torch.rand, clean.shape[1:]
+        noise = drawn(len(clean), lambda items: kind(items, *shape, generator=generator, dtype=clean.dtype))
+        noise = 0.001 * noise if self.start == "normal" else self.epsilon * (2.0 * noise - 1.0)
         return noise.to(clean.device)
 
 

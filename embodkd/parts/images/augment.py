@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from embodkd.core.batch.whole import drawn, own, whole
 from embodkd.core.recipe import Prepare
 from embodkd.core.signals import Signals
 
@@ -76,7 +77,7 @@ class Mix(Augmentor):
     def forward(self, seen: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """{"image": the blended images}."""
         images_NCHW = seen["input"]
-        other_NCHW = images_NCHW.roll(1, 0)
+        other_NCHW = own(whole(images_NCHW, "a blend of images").roll(1, 0))
         both = self.look(torch.cat([images_NCHW, other_NCHW], 1)).flatten(1)
         grid = self.network(torch.cat([both, seen["noise"]], 1)).view(-1, 1, 4, 4)
         grid = functional.interpolate(grid, images_NCHW.shape[-2:], mode="bilinear", align_corners=False)
@@ -90,9 +91,9 @@ def shifted(images_NCHW: Tensor, pixels: int) -> Tensor:
     Drawn from torch's global generator.
     """
     count, _, height, width = images_NCHW.shape
-    start_2N = torch.randint(0, 2 * pixels + 1, (2, count)).to(images_NCHW.device)
-    y_NH = start_2N[0][:, None] + torch.arange(height, device=images_NCHW.device)
-    x_NW = start_2N[1][:, None] + torch.arange(width, device=images_NCHW.device)
+    start_N2 = drawn(count, lambda items: torch.randint(0, 2 * pixels + 1, (2, items)).T).to(images_NCHW.device)
+    y_NH = start_N2[:, :1] + torch.arange(height, device=images_NCHW.device)
+    x_NW = start_N2[:, 1:] + torch.arange(width, device=images_NCHW.device)
     padded = functional.pad(images_NCHW, (pixels,) * 4).permute(0, 2, 3, 1)
     item_N = torch.arange(count, device=images_NCHW.device)[:, None, None]
     return padded[item_N, y_NH[:, :, None], x_NW[:, None, :]].permute(0, 3, 1, 2).contiguous()

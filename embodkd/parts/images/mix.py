@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from embodkd.core.batch.pieces import with_partners
+from embodkd.core.batch.whole import own, whole
 from embodkd.core.recipe import Prepare
 from embodkd.core.signals import Signals
 
@@ -15,18 +17,21 @@ from embodkd.core.signals import Signals
 def mixup(concentration: float, classes: int) -> Prepare:
     """Mixup (Zhang et al. 2018, arXiv:1710.09412): input <- m * input + (1 - m) * input of another item.
 
-    m ~ Beta(concentration, concentration), one per batch. The new field `score` (N, C) has the labels mixed alike.
+    m ~ Beta(concentration, concentration), one per batch; the other items are those of the whole batch, whichever
+    process holds them. The new field `score` (N, C) has the labels mixed alike.
     """
     if concentration <= 0:
         raise ValueError(f"mixup: the concentration must be positive, got {concentration}")
     beta = torch.distributions.Beta(concentration, concentration)
 
     def prepare(batch: Signals) -> Mapping[str, Tensor]:
-        share, other = beta.sample().to(batch.input), torch.randperm(batch.items_count, device=batch.input.device)
         score_NC = F.one_hot(batch.label_N, classes).to(batch.input)
+        everyone, scores = whole(batch.input, "mixup"), whole(score_NC, "mixup")
+        share = beta.sample().to(batch.input)
+        other = own(torch.randperm(len(everyone), device=batch.input.device))
         return {
-            "input": share * batch.input + (1.0 - share) * batch.input[other],
-            "score": share * score_NC + (1.0 - share) * score_NC[other],
+            "input": share * batch.input + (1.0 - share) * everyone[other],
+            "score": share * score_NC + (1.0 - share) * scores[other],
         }
 
-    return prepare
+    return with_partners(prepare)

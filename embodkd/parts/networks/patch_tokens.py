@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from embodkd.core.batch.whole import drawn
 from embodkd.core.signals import Signals
 from embodkd.core.terms.base import precise
 
@@ -42,7 +43,8 @@ def random_places(grid: int, count: int) -> Callable[[Signals], dict[str, Tensor
 
     def prepare(batch: Signals) -> dict[str, Tensor]:
         first = next(iter(batch.values()))
-        return {"place": torch.rand(len(first), grid * grid, device=first.device).argsort(1)[:, :count]}
+        score_NG = drawn(len(first), lambda items: torch.rand(items, grid * grid, device=first.device))
+        return {"place": score_NG.argsort(1)[:, :count]}
 
     return prepare
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from embodkd.core.weights.schedule import Schedule, schedule
-from embodkd.core.weights.weight import Controller
+from embodkd.core.weights.weight import Controller, Factors
 
 
 class Together(Controller):
@@ -22,6 +22,13 @@ class Together(Controller):
     def forward(self, means: Mapping[str, Tensor]) -> dict[str, float | Tensor]:
         """The weights of all of them."""
         return {name: weight for each in self.controllers for name, weight in each(means).items()}
+
+    def known(self) -> Factors | None:
+        """Those of all of them, if each one's are."""
+        found = [each.known() for each in self.controllers if isinstance(each, Controller)]
+        if any(weights is None for weights in found):
+            return None
+        return {name: weight for weights in found if weights is not None for name, weight in weights.items()}
 
 
 class LossRatio(Controller):
@@ -108,4 +115,8 @@ class EntropyBalance(Controller):
         moved_2 = self.temperature - self.rate.at(int(self.updates)) * excess_2.sign()
         self.temperature.copy_(moved_2.clamp(*self.bounds))
         self.updates += 1
+        return self.known()
+
+    def known(self) -> dict[str, float | Tensor]:
+        """They weigh nothing."""
         return {name: 0.0 for name in self.names}

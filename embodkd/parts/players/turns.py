@@ -59,4 +59,7 @@ class _Watch(Controller):
 
     def forward(self, means: Mapping[str, Tensor]) -> dict[str, float | Tensor]:
         self.turns.see(self.player, means[self.term])
+        return self.known()
+
+    def known(self) -> dict[str, float | Tensor]:
         return dict(self.weights)

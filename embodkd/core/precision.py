@@ -1,0 +1,80 @@
+"""In which numbers a model is trained: float32, half precision in its forward pass, or double throughout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+Name = Literal["no", "bf16", "fp16", "float64"]
+_HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Precision:
+    """One training's: "no" (float32), "bf16" or "fp16" (autocast; weights stay float32), or "float64".
+
+    fp16 has a loss scaler, one for all players and stages: after all optimisers of an update have stepped, `settle`
+    moves its scale once. ValueError for another name.
+    """
+
+    def __init__(self, name: Name, device: torch.device) -> None:
+        if name not in get_args(Name):
+            raise ValueError(f"trainer.precision: {name!r} is not one of {', '.join(get_args(Name))}")
+        self.double, self._device, self._half = name == "float64", device, _HALF.get(name)
+        self.scaler = torch.amp.GradScaler(device.type) if name == "fp16" else None
+
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """What models become; None leaves them as they are."""
+        return torch.float64 if self.double else None
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Around a forward pass."""
+        return nullcontext() if self._half is None else torch.autocast(self._device.type, dtype=self._half)
+
+    def scaled(self, loss: Tensor) -> Tensor:
+        """What to call backward() on."""
+        return loss if self.scaler is None else self.scaler.scale(loss)
+
+    def unscale(self, optimiser: torch.optim.Optimizer) -> None:
+        """Gradients of this optimiser become those of the loss itself; once per update."""
+        if self.scaler is not None:
+            self.scaler.unscale_(optimiser)
+
+    def step(self, optimiser: torch.optim.Optimizer) -> None:
+        """Move the parameters; a scaler leaves them where a gradient is infinite."""
+        if self.scaler is None:
+            optimiser.step()
+        else:
+            self.scaler.step(optimiser)
+
+    def settle(self, stepped: bool) -> None:
+        """After an update, in which an optimiser has `stepped` or none has."""
+        if self.scaler is not None and stepped:
+            self.scaler.update()
+
+
+@contextmanager
+def default_type(double: bool) -> Iterator[None]:
+    """While open and `double`, torch's default type is float64: for new modules, and for what sources give."""
+    former = torch.get_default_dtype()
+    if double:
+        torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(former)
+
+
+def as_default(value: Tensor) -> Tensor:
+    """Floats are widened to float64 where that is torch's default type; everything else stays."""
+    wanted = wide_type()
+    return value.to(wanted) if wanted is not None and value.is_floating_point() else value
+
+
+def wide_type() -> torch.dtype | None:
+    """float64 where that is torch's default type, else None."""
+    return torch.float64 if torch.get_default_dtype() is torch.float64 else None

@@ -1,0 +1,112 @@
+"""Half, double and single precision of the same recipe; one loss scaler for any number of players and stages."""
+
+import pytest
+import torch
+from torch import nn
+
+from embodkd.core import Optimiser, Player, Recipe, Role, Stage, TensorData, Trainer, cosine, cross_entropy, fit, kl
+
+
+def distilled(precision, dtype=torch.float32):
+    """A small network distilled in `precision`, which it begins in `dtype`."""
+    torch.manual_seed(0)
+    student = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
+    teacher = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
+    seen = []
+    student[0].register_forward_hook(lambda module, args, out: seen.append(out.dtype))
+    x = torch.randn(64, 4, generator=torch.Generator().manual_seed(1)).to(dtype)
+    data = TensorData({"input": x, "label": torch.arange(64) % 3})
+
+    def terms(batch, s, t):
+        return {"ce": cross_entropy(s.logits_NC, batch.label_N), "kd": kl(s.logits_NC, t.logits_NC)}
+
+    player = Player(
+        Role(student.to(dtype)),
+        terms,
+        given={"t": Role(teacher.to(dtype), "frozen")},
+        optimiser=Optimiser("adam", cosine(1e-2, 1e-4), max_grad_norm=0.5),
+    )
+    Trainer(quiet=True, precision=precision).fit(fit(player, data, epochs=5, batch_size=16))
+    return student, set(seen)
+
+
+@pytest.fixture(scope="module")
+def wide():
+    return distilled("no", torch.float64)[0].state_dict()
+
+
+def test_double_precision_is_double_throughout_and_leaves_the_default_type_alone(wide):
+    student, seen = distilled("float64")
+    assert seen == {torch.float64} and torch.get_default_dtype() is torch.float32
+    for name, value in wide.items():
+        torch.testing.assert_close(student.state_dict()[name], value, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("precision", "half"), [("bf16", torch.bfloat16), ("fp16", torch.float16)])
+def test_half_precision_is_half_keeps_float32_weights_and_comes_near(wide, precision, half):
+    student, seen = distilled(precision)
+    assert seen == {half}
+    for name, value in wide.items():
+        assert student.state_dict()[name].dtype == torch.float32
+        torch.testing.assert_close(student.state_dict()[name].double(), value, rtol=0.2, atol=0.05)
+
+
+def test_an_unknown_precision_is_answered_with_those_that_there_are():
+    with pytest.raises(ValueError, match=r"trainer\.precision: 'fp32' is not one of no, bf16, fp16, float64"):
+        Trainer(quiet=True, precision="fp32")
+
+
+def square(players=1, stages=1):
+    """A recipe whose gradients at float16 are exact, and what it moves: weights of 1 towards 0."""
+    models = [nn.Linear(1, 1, bias=False) for _ in range(players)]
+    for model in models:
+        nn.init.ones_(model.weight)
+    data = TensorData({"input": torch.ones(4, 1)})
+
+    def terms(batch, s):
+        return {"square": s.logits.square().squeeze(1)}
+
+    def player(k):
+        optimiser = Optimiser("sgd", 0.25, momentum=0.0, max_grad_norm=1.0)
+        return Player(Role(models[k]), terms, optimiser=optimiser, name=f"player_{k}")
+
+    made = [Stage([player(k) for k in range(players)], data, batch_size=4, name=f"stage_{k}") for k in range(stages)]
+    return Recipe(tuple(made), models[0]), models
+
+
+@pytest.mark.parametrize("in_turn", [False, True])
+@pytest.mark.parametrize("players", [1, 2])
+@pytest.mark.parametrize("stages", [1, 2, 3])
+def test_the_scaled_gradient_is_unscaled_once_whatever_players_and_stages_there_are(players, stages, in_turn):
+    moved = []
+    for precision in ("no", "fp16"):
+        recipe, models = square(players, stages)
+        recipe = Recipe(
+            tuple(Stage(s.players, s.source, batch_size=4, in_turn=in_turn) for s in recipe.stages), recipe.product
+        )
+        trainer = Trainer(quiet=True, precision=precision)
+        if precision == "fp16":
+            trainer._precision.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+        trainer.fit(recipe)
+        moved.append([model.weight.item() for model in models])
+    assert moved[0] == pytest.approx([1.0 - 0.25 * stages] * players, rel=1e-5)
+    assert moved[1] == pytest.approx(moved[0], rel=1e-5)
+
+
+def test_an_infinite_gradient_is_skipped_and_the_scale_falls_once_per_update():
+    torch.manual_seed(0)
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.ones_(model.weight)
+    data = TensorData({"input": torch.full((4, 1), 20.0)})
+
+    def terms(batch, s):
+        return {"large": s.logits.float().squeeze(1)}
+
+    first = Player(Role(model), terms, optimiser=Optimiser("sgd", 1e-3, momentum=0.0), name="first")
+    second = Player(Role(nn.Linear(1, 1)), terms, optimiser=Optimiser("sgd", 1e-3, momentum=0.0), name="second")
+    trainer = Trainer(quiet=True, precision="fp16")
+    trainer._precision.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**20)
+    trainer.fit(fit([first, second], data, batch_size=4))
+    assert model.weight.item() == 1.0 and trainer._precision.scaler.get_scale() == 2.0**19
+    trainer.fit(fit([first, second], data, epochs=20, batch_size=4))
+    assert model.weight.item() < 1.0
