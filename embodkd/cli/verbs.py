@@ -61,7 +61,7 @@ VERBS = (
     Verb(
         ("train", "teacher"),
         "train a classifier on a data set",
-        "embodkd.cli.classifier:train_classifier",
+        "embodkd.cli.classifier:TrainClassifier",
         ("embodkd train teacher data=digits", "embodkd train teacher data=fashion_mnist model=cnn budget.epochs=10"),
         config="train_classifier",
         given="data",
@@ -82,7 +82,7 @@ VERBS = (
     Verb(
         ("distill", "student"),
         "make a student that reads only what it will have when deployed",
-        "embodkd.cli.distill:distill_student",
+        "embodkd.cli.distill:DistillStudent",
         ("embodkd distill student teacher=runs/teacher_peg_hole student=depth_cnn method=dagger",),
         config="distill_student",
         needs=("teacher",),
@@ -91,7 +91,7 @@ VERBS = (
     Verb(
         ("distill", "student"),
         "make a smaller classifier that learns from a larger one, by any method",
-        "embodkd.cli.classifier:distill_classifier",
+        "embodkd.cli.classifier:DistillClassifier",
         ("embodkd distill student data=digits teacher=runs/teacher_digits model.hidden=[16] method=kd",),
         config="distill_classifier",
         given="data",
@@ -100,7 +100,7 @@ VERBS = (
     Verb(
         ("distill", "student"),
         "make a policy from stored demonstrations alone, in chunks of actions",
-        "embodkd.cli.demos:distill_demos",
+        "embodkd.cli.demos:DistillDemos",
         ("embodkd distill student demos=runs/record_expert_peg_assembly method.allow_privileged=true",),
         config="distill_demos",
         needs=("demos",),
