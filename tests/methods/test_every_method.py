@@ -235,9 +235,12 @@ def test_values_follow_sample_ids_when_the_data_are_reordered(name: str) -> None
 
 
 @every_row
-def test_a_batch_in_two_pieces_gives_the_same_update(name: str) -> None:
+def test_a_batch_in_two_pieces_gives_the_same_update_or_names_what_needs_it_whole(name: str) -> None:
     row = ROWS[name]
-    if row.relational:
+    if row.whole:
+        with pytest.raises(ValueError, match=r"trainer\.accumulate") as error:
+            tried(name, row).train(accumulate=2)
+        assert re.search(row.whole, str(error.value)), str(error.value)
         return
     # Plain gradient descent: Adam would blow up the rounding of a gradient that is nearly zero.
     rate = {"optimiser": Optimiser("sgd", 0.01)}
