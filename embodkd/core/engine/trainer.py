@@ -40,7 +40,7 @@ from embodkd.core.engine.update import BadLoss, Learner, smallest_batch, update
 from embodkd.core.method import Method, Teachers
 from embodkd.core.precision import Name as PrecisionName
 from embodkd.core.precision import Precision, default_type
-from embodkd.core.ranks import alone, join, ranks
+from embodkd.core.ranks import alone, join, ranks, was_launched
 from embodkd.core.recipe import Budget, Context, Recipe, Stage, Step
 from embodkd.core.rng import rng_state, seed_everything
 from embodkd.core.role import Role
@@ -105,7 +105,7 @@ class Trainer:
         if device == "cuda" and not torch.cuda.is_available():
             raise ValueError(f"trainer.device: cuda, but torch sees no card ({_why_no_cuda()}); use device=cpu")
         self._ranks = ranks()
-        if self._ranks.size > 1:
+        if was_launched():
             join()  # before accelerate, which would give the others a backend for one kind of device only
         from accelerate import Accelerator
 
