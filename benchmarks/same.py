@@ -178,7 +178,7 @@ def _mark(command: str) -> Mapping[str, Any]:
     from embodkd.core.runs.manifest import versions
 
     packages = {name: version for name, version in versions().items() if name != "embodkd"}
-    return {"command": command, "packages": packages, "python": sys.version}
+    return {"command": command, "table": TABLE, "packages": packages, "python": sys.version}
 
 
 def git(*words: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from embodkd.policies.base import POLICIES, dense
-from embodkd.policies.cameras import Trunk
+from embodkd.policies.cameras import Trunks
 from embodkd.policies.chunk import ChunkPolicy
 from torch import Tensor, nn
 from torch.nn import functional
@@ -35,16 +35,12 @@ class CameraChunk(ChunkPolicy):
     ) -> None:
         super().__init__(action_size, horizon, execute=horizon)
         self._read(groups, vectors, cameras, rank=3)
-        self.cameras, self.beta = tuple(cameras), smooth_l1_beta
-        trunks = [Trunk(self.inputs[c].shape, channels) for c in self.cameras]
-        self.trunks = nn.ModuleList(trunks)
-        width = sum(t.features for t in trunks) + self.normaliser.size
-        self.head = dense([width, *hidden, horizon * action_size], nn.ReLU)
+        self.beta, self.trunks = smooth_l1_beta, Trunks(self.inputs, cameras, channels)
+        self.head = dense([self.trunks.features + self.normaliser.size, *hidden, horizon * action_size], nn.ReLU)
 
     def chunk(self, obs: Mapping[str, Tensor], plan_NHA: Tensor) -> Tensor:
         """The next actions, normalised, (N, H, A); a plan makes no difference."""
-        seen = [trunk(obs[camera]) for trunk, camera in zip(self.trunks, self.cameras, strict=True)]
-        return self.head(torch.cat([*seen, self.vector(obs)], dim=1)).view_as(plan_NHA)
+        return self.head(torch.cat([*self.trunks(obs), self.vector(obs)], dim=1)).view_as(plan_NHA)
 
     def loss(self, obs: Mapping[str, Tensor], actions_NHA: Tensor) -> Tensor:
         """Smooth L1 of the normalised actions, (N,)."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from embodkd.policies.base import POLICIES, Policy, dense
 from torch import Tensor, nn
+
+from embodkd.core.sources.group import GroupFacts
 
 
 class Trunk(nn.Sequential):
@@ -33,6 +35,19 @@ class Trunk(nn.Sequential):
         return super().forward(scaled)
 
 
+class Trunks(nn.ModuleList):
+    """One trunk per camera. `inputs`: the facts of the groups read, by name; `features`: numbers that all give, F."""
+
+    def __init__(self, inputs: Mapping[str, GroupFacts], cameras: Sequence[str], channels: tuple[int, ...]) -> None:
+        trunks = [Trunk(inputs[camera].shape, channels) for camera in cameras]
+        super().__init__(trunks)
+        self.cameras, self.features = tuple(cameras), sum(trunk.features for trunk in trunks)
+
+    def forward(self, obs: Mapping[str, Tensor]) -> list[Tensor]:
+        """What each camera sees, (N, F of its trunk)."""
+        return [trunk(obs[camera]) for trunk, camera in zip(self, self.cameras, strict=True)]
+
+
 class CameraPolicy(Policy):
     """Cameras, each with its own trunk; normalised vector groups appended; ReLU layers; A outputs."""
 
@@ -48,16 +63,12 @@ class CameraPolicy(Policy):
     ) -> None:
         super().__init__(action_size)
         self._read(groups, vectors, cameras, rank=3)
-        self.cameras = tuple(cameras)
-        trunks = [Trunk(self.inputs[c].shape, channels) for c in self.cameras]
-        self.trunks = nn.ModuleList(trunks)
-        width = sum(t.features for t in trunks) + self.normaliser.size
-        self.head = dense([width, *hidden, action_size], nn.ReLU)
+        self.trunks = Trunks(self.inputs, cameras, channels)
+        self.head = dense([self.trunks.features + self.normaliser.size, *hidden, action_size], nn.ReLU)
 
     def forward(self, obs: Mapping[str, Tensor]) -> Tensor:
         """Mean action (N, A)."""
-        seen = [trunk(obs[camera]) for trunk, camera in zip(self.trunks, self.cameras, strict=True)]
-        return self.head(torch.cat([*seen, self.vector(obs)], dim=1))
+        return self.head(torch.cat([*self.trunks(obs), self.vector(obs)], dim=1))
 
 
 @POLICIES.register("depth_cnn", modality="depth")

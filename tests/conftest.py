@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-# Before numpy and torch start their pools: the tests run side by side on few cores.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Before numpy and torch start their pools: tests run side by side on few cores, and small matrices are slower on two.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 from hypothesis import settings

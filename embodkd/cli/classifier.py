@@ -2,57 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embodkd.cli.common import model_folder, use_threads
+from embodkd.cli.common import model_folder, without_name
+from embodkd.cli.learn import Learn, Lesson
 from embodkd.core.ranks import ranks
 
 if TYPE_CHECKING:
-    from embodkd.core import Recipe, Splits, Teachers
+    from torch import nn
+
+    from embodkd.core import Splits
     from embodkd.evaluation import Evaluation
 
 Config = Mapping[str, Any]
 
 
-def train_classifier(
-    run: str,
-    seed: int,
-    data_seed: int,
-    resume: bool,
-    trainer: Config,
-    torch_threads: int,
-    tracker: str | None,
-    quiet: bool,
-    data: Config,
-    model: Config,
-    method: Config,
-    budget: Config,
-) -> int:
+@dataclass(frozen=True, kw_only=True)
+class TrainClassifier(Learn):
     """Train a new `model` on `data` into the folder `run`, then judge it on the test. The keys are the config's."""
-    return _make(dict(locals()), None)
+
+    data_seed: int
+    data: Config
+    model: Config
+    budget: Config
+
+    needs = "splits"
+
+    @contextmanager
+    def lesson(self) -> Iterator[Lesson]:
+        """The data, drawn with `data_seed`, and nobody or those named who teach."""
+        from embodkd.core import Budget, seed_everything
+        from embodkd.core.provenance import Provenance
+        from embodkd.data import make_data
+        from embodkd.models import check_storable, make_model, save_model
+
+        source = {**self.data, "seed": self.data_seed}
+        data, budget = make_data(**source), Budget.of(self.budget)
+        teachers, facts = _taught(self.taught_by(), data)
+        provenance = Provenance.of(data, teachers.values())
+        seed_everything(self.seed)
+        student = make_model(self.model["name"], data.shape, data.classes, **without_name(self.model))
+
+        def save(model: Any, run: Path, lineage: dict[str, Any]) -> None:
+            model.provenance = provenance
+            save_model(run / "model", model, lineage=lineage)
+
+        alone = set(teachers) == {"teacher"}
+        yield Lesson(
+            student,
+            teachers["teacher"] if alone else teachers or None,
+            data,
+            run=f"runs/{self.method['name']}_{self.data['name']}",
+            lineage={"data": source, "teacher": facts["teacher"] if alone else facts},
+            save=save,
+            judge=judge_model,
+            check=lambda model: check_storable(model, f"method={self.method['name']}"),
+            budget=budget,
+            said=[f"beware: {sentence}" for sentence in provenance.beware(data)],
+        )
+
+    def taught_by(self) -> Mapping[str, str]:
+        """Name -> folder of those who teach."""
+        return {}
 
 
-def distill_classifier(
-    run: str | None,
-    seed: int,
-    data_seed: int,
-    resume: bool,
-    teacher: str | Mapping[str, str] | None,
-    trainer: Config,
-    torch_threads: int,
-    tracker: str | None,
-    quiet: bool,
-    data: Config,
-    model: Config,
-    method: Config,
-    budget: Config,
-) -> int:
+@dataclass(frozen=True, kw_only=True)
+class DistillClassifier(TrainClassifier):
     """Distil `teacher` into a new `model` by `method`, keep it in `run`/model, judge it. The keys are the config's."""
-    config = dict(locals())
-    config["run"] = run or f"runs/{method['name']}_{data['name']}"
-    return _make(config, teacher)
+
+    teacher: str | Mapping[str, str] | None
+
+    def taught_by(self) -> Mapping[str, str]:
+        """One is called "teacher"."""
+        return {"teacher": self.teacher} if isinstance(self.teacher, str) else self.teacher or {}
 
 
 def judge_model(folder: str | Path, part: str = "test", out: str | Path | None = None) -> Evaluation:
@@ -73,61 +99,17 @@ def judge_model(folder: str | Path, part: str = "test", out: str | Path | None =
     return result
 
 
-def _make(config: dict[str, Any], teacher: str | Mapping[str, str] | None) -> int:
-    from embodkd.core import RunFolder, Trainer
-    from embodkd.core.method import by_name
-    from embodkd.core.provenance import Provenance
-    from embodkd.data import make_data
-    from embodkd.models import save_model
-
-    use_threads(config["torch_threads"])
-    source = {**config["data"], "seed": config["data_seed"]}
-    data = make_data(**source)
-    given, lineage = _taught(teacher, data)
-    provenance = Provenance.of(data, by_name(given).values())
-    recipe = _recipe(config, given, data)
-    for said in provenance.beware(data):
-        print(f"{config['run']}: beware: {said}")
-    with RunFolder.open(config["run"], config, config["resume"], config["tracker"]) as folder:
-        trainer = Trainer(folder, seed=config["seed"], quiet=config["quiet"], **config["trainer"])
-        summary = trainer.fit(recipe)
-        facts = {"method": config["method"], "seed": config["seed"], "data": source, "teacher": lineage}
-        recipe.product.provenance = provenance
-        ranks().first_does(lambda: save_model(folder.path / "model", recipe.product.cpu(), lineage=facts))
-        print(f"{config['run']}: {summary.updates} updates in {summary.minutes:.1f} min")
-        print(f"{config['run']}: {judge_model(folder.path)}")
-        folder.finish(minutes=summary.minutes)
-    return 0
-
-
-def _recipe(config: Config, teachers: Teachers, data: Splits) -> Recipe:
-    from embodkd.core import Budget, seed_everything
-    from embodkd.methods import make_method
-    from embodkd.models import check_storable, make_model
-
-    method, budget = make_method(config["method"], "splits"), Budget.of(config["budget"])
-    options = {key: value for key, value in config["model"].items() if key != "name"}
-    seed_everything(config["seed"])
-    model = make_model(config["model"]["name"], data.shape, data.classes, **options)
-    recipe: Recipe = method.recipe(model, teachers, data, seed=config["seed"], budget=budget)
-    # Better now than after the training.
-    check_storable(recipe.product, f"method={config['method']['name']}")
-    return recipe
-
-
-def _taught(teacher: str | Mapping[str, str] | None, data: Splits) -> tuple[Teachers, dict[str, Any]]:
-    """(the teachers as a method wants them, what is to be remembered of them)."""
+def _taught(named: Mapping[str, str], data: Splits) -> tuple[dict[str, nn.Module], dict[str, Any]]:
+    """(the teachers, what is to be remembered of them), by name."""
     from embodkd.models import load_model
 
-    named = {"teacher": teacher} if isinstance(teacher, str) else dict(teacher or {})
-    models, facts = {}, {}
+    models: dict[str, nn.Module] = {}
+    facts = {}
     for name, path in named.items():
         folder = model_folder(path)
-        models[name], config = load_model(folder)
-        if models[name].shape != data.shape:
-            shapes = f"{models[name].shape}, these data have {data.shape}"
+        model, config = load_model(folder)
+        if model.shape != data.shape:
+            shapes = f"{model.shape}, these data have {data.shape}"
             raise ValueError(f"teacher {name!r}: {folder} reads inputs of shape {shapes}; train it on data like these")
-        facts[name] = {"model": str(folder), "lineage": config["lineage"]}
-    if set(models) == {"teacher"}:
-        return models["teacher"], facts["teacher"]
-    return models or None, facts
+        models[name], facts[name] = model, {"model": str(folder), "lineage": config["lineage"]}
+    return models, facts

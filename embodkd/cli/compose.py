@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable
 from typing import Any
 
-from embodkd.cli.overrides import Words
-from embodkd.cli.verbs import Verb
+from embodkd.cli.overrides import Words, parse
+from embodkd.cli.verbs import Verb, find
 
 # No folders and log files of Hydra's own: a run folder holds everything. Sweeps store what was asked for.
 _QUIET = {
@@ -83,6 +84,20 @@ def run(verb: Verb, words: Words) -> int:
     for plain in single:
         carry_out(plain)
     return max(codes, default=0)
+
+
+def resolved(command: str) -> tuple[str, dict[str, Any]]:
+    """What `embodkd` with these words would call, "module:function", and the resolved config that it would get."""
+    from hydra import compose, initialize_config_module
+    from omegaconf import OmegaConf
+
+    verb, rest = find(shlex.split(command))
+    if verb is None:
+        raise ValueError(f"no verb of embodkd begins {command!r}")
+    words = parse(verb, rest)
+    with initialize_config_module("embodkd.configs", version_base="1.3"):
+        config: Any = OmegaConf.to_container(compose(verb.config, words.overrides), resolve=True)
+    return verb.function, {**config, **words.aside}
 
 
 def _swept(words: Words) -> str:

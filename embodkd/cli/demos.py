@@ -2,85 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embodkd.cli.common import needed, policy_folder, use_threads, without_name
-from embodkd.core.ranks import ranks
+from embodkd.cli.common import needed, policy_folder, without_name
+from embodkd.cli.learn import Learn, Lesson
 
 if TYPE_CHECKING:
     from embodkd.data.lerobot import Demonstrations
 
 
-def distill_demos(
-    run: str | None,
-    seed: int,
-    resume: bool,
-    demos: str | list[str] | None,
-    teacher: str | None,
-    held_out: float,
-    trainer: Mapping[str, Any],
-    episodes: int,
-    torch_threads: int,
-    tracker: str | None,
-    quiet: bool,
-    student: Mapping[str, Any],
-    method: Mapping[str, Any],
-) -> int:
+@dataclass(frozen=True, kw_only=True)
+class DistillDemos(Learn):
     """Imitate the dataset `demos`, or several together, keep the student in `run`/policy, judge it in the task that the
     first names, if it does."""
-    config = {name: value for name, value in locals().items()}
 
-    from embodkd.cli.evaluate import judge
-    from embodkd.core import RunFolder, Trainer, seed_everything
-    from embodkd.data.lerobot import about, read_dataset, together
-    from embodkd.data.windows import chunks_of
-    from embodkd.methods import make_method
-    from embodkd.policies import ChunkPolicy, load_policy, make_policy, save_policy
+    demos: str | list[str] | None
+    teacher: str | None
+    held_out: float
+    episodes: int
+    student: Mapping[str, Any]
 
-    use_threads(torch_threads)
-    given = needed(demos or None, "demos", "embodkd distill student demos=runs/demos_peg_assembly")
-    folders = [demos_folder(path) for path in ([given] if isinstance(given, str) else given)]
-    where = folders[0]
-    made = make_method(method, "demonstrations")
-    facts = about(where)
-    seed_everything(seed)
-    learner = make_policy(student["name"], facts.groups, facts.action_size, **without_name(student))
-    if not isinstance(learner, ChunkPolicy):
-        raise ValueError(f"student={student['name']} predicts no chunks of actions: choose diffusion or mlp_chunk")
-    parts = [read_dataset(path, learner.reads) for path in folders]
-    for path, part in zip(folders, parts, strict=True):
-        _check_range(part, path)
-    data = together(parts)
-    chunks = chunks_of(
-        data.frames,
-        data.action_FA,
-        data.lengths_E,
-        horizon=learner.horizon,
-        execute=learner.execute,
-        held_out=held_out,
-        seed=seed,
-    )
-    guide = None if teacher is None else load_policy(policy_folder(teacher))[0]
-    recipe = made.recipe(learner, guide, chunks, seed=seed)
-    task = {"name": where.name, "control_hz": facts.fps, **facts.task}
-    if run is None:
-        run = config["run"] = f"runs/{student['name']}_{task['name']}"
-    print(f"{run}: {chunks.said}")
-    with RunFolder.open(run, config, resume, tracker) as folder:
-        summary = Trainer(folder, seed=seed, quiet=quiet, **trainer).fit(recipe)
+    needs = "demonstrations"
+
+    @contextmanager
+    def lesson(self) -> Iterator[Lesson]:
+        """The windows of the demonstrations, as long as the student's chunks."""
+        from embodkd.cli.evaluate import judge
+        from embodkd.core import seed_everything
+        from embodkd.data.lerobot import about, read_dataset, together
+        from embodkd.data.windows import chunks_of
+        from embodkd.policies import ChunkPolicy, load_policy, make_policy, save_policy
+
+        given = needed(self.demos or None, "demos", "embodkd distill student demos=runs/demos_peg_assembly")
+        folders = [demos_folder(path) for path in ([given] if isinstance(given, str) else given)]
+        facts = about(folders[0])
+        taught = None if self.teacher is None else policy_folder(self.teacher)
+        teacher, meta = (None, {}) if taught is None else load_policy(taught)
+        seed_everything(self.seed)
+        student = make_policy(self.student["name"], facts.groups, facts.action_size, **without_name(self.student))
+        if not isinstance(student, ChunkPolicy):
+            raise ValueError(
+                f"student={self.student['name']} predicts no chunks of actions: choose diffusion or mlp_chunk"
+            )
+        parts = [read_dataset(path, student.reads) for path in folders]
+        for path, part in zip(folders, parts, strict=True):
+            _check_range(part, path)
+        data = together(parts)
+        sizes = {"horizon": student.horizon, "execute": student.execute}
+        chunks = chunks_of(data.frames, data.action_FA, data.lengths_E, **sizes, held_out=self.held_out, seed=self.seed)
+        task = {"name": folders[0].name, "control_hz": facts.fps, **facts.task}
         made_of = [_lineage(path, part) for path, part in zip(folders, parts, strict=True)]
-        lineage = {"method": method["name"], "seed": seed, "demos": made_of[0] if len(made_of) == 1 else made_of}
-        lineage["windows"] = {"train": chunks.train.size(), "held_out": chunks.held_out.size(), "said": chunks.said}
-        ranks().first_does(lambda: save_policy(folder.path / "policy", learner.cpu(), task=task, lineage=lineage))
-        # A run that was finished before measures nothing again.
-        error = "".join(f", {k} {value:.4g}" for k, value in summary.last.items() if k.startswith("held_out/"))
-        print(f"{run}: {summary.updates} updates in {summary.minutes:.1f} min{error}")
-        if episodes and facts.task:
-            print(f"{run}: {judge(folder.path / 'policy', episodes=episodes, seed=0, quiet=quiet)}")
-        folder.finish(minutes=summary.minutes)
-    return 0
+        windows = {"train": chunks.train.size(), "held_out": chunks.held_out.size(), "said": chunks.said}
+        lineage: dict[str, Any] = {"demos": made_of[0] if len(made_of) == 1 else made_of, "windows": windows}
+        if taught is not None:
+            lineage["teacher"] = {"policy": str(taught), "lineage": meta["lineage"]}
+        judged = self.episodes and facts.task
+        yield Lesson(
+            student,
+            teacher,
+            chunks,
+            run=f"runs/{self.student['name']}_{task['name']}",
+            lineage=lineage,
+            save=lambda model, run, lineage: save_policy(run / "policy", model, task=task, lineage=lineage),
+            judge=lambda run: (
+                judge(run / "policy", episodes=self.episodes, seed=0, quiet=self.quiet) if judged else None
+            ),
+            said=(chunks.said,),
+        )
 
 
 def demos_folder(path: str | Path) -> Path:

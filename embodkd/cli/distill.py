@@ -1,12 +1,15 @@
-"""`embodkd distill student`."""
+"""`embodkd distill student teacher=...`: a student of a policy, in the simulated task that the policy was made for."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embodkd.cli.common import is_classifier, needed, policy_folder, task_of, use_threads, without_name
+from embodkd.cli.common import is_classifier, needed, policy_folder, task_of, without_name
+from embodkd.cli.learn import Learn, Lesson
 from embodkd.core.ranks import ranks
 
 if TYPE_CHECKING:
@@ -17,66 +20,58 @@ if TYPE_CHECKING:
 Choice = Mapping[str, Any] | None
 
 
-def distill_student(
-    run: str | None,
-    seed: int,
-    resume: bool,
-    teacher: str | None,
-    num_envs: int,
-    finetune: Mapping[str, Any],
-    trainer: Mapping[str, Any],
-    episodes: int,
-    torch_threads: int,
-    tracker: str | None,
-    quiet: bool,
-    student: Mapping[str, Any],
-    method: Mapping[str, Any],
-    task: Choice = None,
-    engine: Choice = None,
-    randomise: Choice = None,
-) -> int:
+@dataclass(frozen=True, kw_only=True)
+class DistillStudent(Learn):
     """Distil `teacher` into a new `student` by `method`, keep it in `run`/policy, judge it. Keys as in the config."""
-    config = {name: value for name, value in locals().items()}
 
-    from embodkd.cli.evaluate import judge
-    from embodkd.core import RunFolder, distill, seed_everything
-    from embodkd.envs import make_task
-    from embodkd.methods import make_method
-    from embodkd.policies import check_task, load_policy, make_policy, save_policy, task_record
+    teacher: str | None
+    num_envs: int
+    finetune: Mapping[str, Any]
+    episodes: int
+    student: Mapping[str, Any]
+    task: Choice = None
+    engine: Choice = None
+    randomise: Choice = None
 
-    use_threads(torch_threads)
-    if teacher is not None and is_classifier(teacher):
-        raise ValueError(f"teacher={teacher} is a classifier: say which data its student learns from, data=...")
-    source = policy_folder(needed(teacher, "teacher", "embodkd distill student teacher=runs/teacher_peg_hole"))
-    expert, meta = load_policy(source)
-    name, options = task_of(meta, task, engine, randomise)
-    recipe = make_method(method, "task")
-    if run is None:
-        run = config["run"] = f"runs/{student['name']}_{name}"
-    with RunFolder.open(run, config, resume, tracker) as folder:
-        world = make_task(name, ranks().split(num_envs, "num_envs"), **options)
+    needs = "task"
+
+    @contextmanager
+    def lesson(self) -> Iterator[Lesson]:
+        """The task with this rank's copies."""
+        from embodkd.cli.evaluate import judge
+        from embodkd.core import seed_everything
+        from embodkd.envs import make_task
+        from embodkd.policies import check_task, load_policy, make_policy, save_policy, task_record
+
+        if self.teacher is not None and is_classifier(self.teacher):
+            raise ValueError(
+                f"teacher={self.teacher} is a classifier: say which data its student learns from, data=..."
+            )
+        source = policy_folder(needed(self.teacher, "teacher", "embodkd distill student teacher=runs/teacher_peg_hole"))
+        expert, meta = load_policy(source)
+        name, options = task_of(meta, self.task, self.engine, self.randomise)
+        world = make_task(name, ranks().split(self.num_envs, "num_envs"), **options)
         try:
-            check_task(expert, meta, world.spec, where=f"teacher={teacher}")
-            seed_everything(seed)
             spec = world.spec
-            learner = make_policy(student["name"], spec.groups, spec.action_size, **without_name(student))
-            then = (_ppo_step(learner, world, name, options, finetune),) if finetune["steps"] else ()
-            settings = {**trainer, "quiet": quiet}
-            summary = distill(recipe, learner, expert, world, run=folder, seed=seed, trainer=settings, then=then)
-            lineage = {
-                "method": method["name"],
-                "seed": seed,
-                "teacher": {"policy": str(source), "lineage": meta["lineage"]},
-            }
-            target, record = folder.path / "policy", task_record(spec)
-            ranks().first_does(lambda: save_policy(target, learner, task=record, lineage=lineage))
+            check_task(expert, meta, spec, where=f"teacher={self.teacher}")
+            seed_everything(self.seed)
+            student = make_policy(self.student["name"], spec.groups, spec.action_size, **without_name(self.student))
+            yield Lesson(
+                student,
+                expert,
+                world,
+                run=f"runs/{self.student['name']}_{name}",
+                lineage={"teacher": {"policy": str(source), "lineage": meta["lineage"]}},
+                save=lambda model, run, lineage: save_policy(
+                    run / "policy", model, task=task_record(spec), lineage=lineage
+                ),
+                judge=lambda run: (
+                    judge(run / "policy", episodes=self.episodes, seed=0, quiet=self.quiet) if self.episodes else None
+                ),
+                then=(_ppo_step(student, world, name, options, self.finetune),) if self.finetune["steps"] else (),
+            )
         finally:
             world.close()
-        print(f"{run}: {summary.updates} updates in {summary.minutes:.1f} min")
-        if episodes:
-            print(f"{run}: {judge(folder.path / 'policy', episodes=episodes, seed=0, quiet=quiet)}")
-        folder.finish(minutes=summary.minutes)
-    return 0
 
 
 def _ppo_step(

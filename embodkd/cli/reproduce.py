@@ -10,6 +10,8 @@ from typing import Any
 from embodkd.cli.keys import folder, options
 from embodkd.core.config.registry import near
 
+_STALE = ("mark", "remake")
+
 
 def reproduce(
     slug: str | None,
@@ -17,6 +19,7 @@ def reproduce(
     arms: list[str] | str | None,
     jobs: int,
     full: bool,
+    stale: str | None,
     dry_run: bool,
     run: str | None,
     out: str | None,
@@ -24,6 +27,8 @@ def reproduce(
     quiet: bool,
 ) -> int:
     """Fill a table and print it; without a slug list the tables. The exit code is 1 if one of its claims fails."""
+    if stale not in (None, *_STALE):
+        raise ValueError(f"stale={stale}: what to do about stale rows is one of {', '.join(_STALE)}, or null")
     if slug is None:
         print("\n".join(line for group in (["full"] if full else ["reproduce", "systems"]) for line in _listed(group)))
         return 0
@@ -34,7 +39,7 @@ def reproduce(
                 f"{key}: {slug} is a chain of commands with keys of their own; choose its cells by words in their "
                 "names, for example arms=[peg_assembly/gripper/low/0]"
             )
-        return _system(slug, arms, jobs, dry_run, run, out)
+        return _system(slug, arms, jobs, dry_run, run, out, stale)
     from embodkd.evaluation import reproduce as tables
 
     file = table_file(slug, "full" if full else "reproduce")
@@ -62,10 +67,20 @@ def reproduce(
 
 
 def _system(
-    slug: str, words: list[str] | str | None, jobs: int, dry_run: bool, run: str | None, out: str | None
+    slug: str,
+    words: list[str] | str | None,
+    jobs: int,
+    dry_run: bool,
+    run: str | None,
+    out: str | None,
+    stale: str | None,
 ) -> int:
-    """Fill the tables of a whole robot system; `arms` are words of which a cell's name contains one."""
-    from embodkd.evaluation.chains import as_text, fill, read_chains
+    """Fill the tables of a whole system; `arms` are words of which a cell's name contains one."""
+    from embodkd.cli.compose import resolved
+    from embodkd.evaluation.chains import listing, read_chains
+    from embodkd.evaluation.tables.cell import Marks
+    from embodkd.evaluation.tables.fill import check, fill
+    from embodkd.evaluation.tables.rows import Rows
 
     cells = read_chains(folder() / "systems" / f"{slug}.yaml", run)
     if dry_run:
@@ -80,8 +95,13 @@ def _system(
         print(f"all {len(cells)} commands of {slug} are right")
         return 0
     chosen = [words] if isinstance(words, str) else words or ()
-    result, failed = fill(cells, out or Path("results", f"{slug}.json"), slug, words=chosen, jobs=jobs)
-    print(as_text(result))
+    rows = Rows(out or Path("results", f"{slug}.json"), slug, cells)
+    failed = 0
+    if stale == "mark":
+        check(cells, rows, Marks(cells, resolved))
+    else:
+        failed = fill(cells, rows, resolved, words=chosen, jobs=jobs, stale=stale == "remake")
+    print(listing(rows.load()))
     return 1 if failed else 0
 
 

@@ -61,7 +61,7 @@ VERBS = (
     Verb(
         ("train", "teacher"),
         "train a classifier on a data set",
-        "embodkd.cli.classifier:train_classifier",
+        "embodkd.cli.classifier:TrainClassifier",
         ("embodkd train teacher data=digits", "embodkd train teacher data=fashion_mnist model=cnn budget.epochs=10"),
         config="train_classifier",
         given="data",
@@ -82,7 +82,7 @@ VERBS = (
     Verb(
         ("distill", "student"),
         "make a student that reads only what it will have when deployed",
-        "embodkd.cli.distill:distill_student",
+        "embodkd.cli.distill:DistillStudent",
         ("embodkd distill student teacher=runs/teacher_peg_hole student=depth_cnn method=dagger",),
         config="distill_student",
         needs=("teacher",),
@@ -91,7 +91,7 @@ VERBS = (
     Verb(
         ("distill", "student"),
         "make a smaller classifier that learns from a larger one, by any method",
-        "embodkd.cli.classifier:distill_classifier",
+        "embodkd.cli.classifier:DistillClassifier",
         ("embodkd distill student data=digits teacher=runs/teacher_digits model.hidden=[16] method=kd",),
         config="distill_classifier",
         given="data",
@@ -100,7 +100,7 @@ VERBS = (
     Verb(
         ("distill", "student"),
         "make a policy from stored demonstrations alone, in chunks of actions",
-        "embodkd.cli.demos:distill_demos",
+        "embodkd.cli.demos:DistillDemos",
         ("embodkd distill student demos=runs/record_expert_peg_assembly method.allow_privileged=true",),
         config="distill_demos",
         needs=("demos",),
@@ -110,7 +110,7 @@ VERBS = (
     Verb(
         ("record",),
         "keep episodes of an expert or a policy as a LeRobot dataset",
-        "embodkd.cli.record:record",
+        "embodkd.cli.record:RecordEpisodes",
         (
             "embodkd record task=peg_assembly episodes=50",
             "embodkd record policy=runs/residual_peg_assembly episodes=300 groups=[proprio,wrist_rgb,front_rgb]",
@@ -120,7 +120,7 @@ VERBS = (
     Verb(
         ("evaluate",),
         "judge a policy: success with its interval, failures, sensor ablation",
-        "embodkd.cli.evaluate:evaluate",
+        "embodkd.cli.evaluate:EvaluatePolicy",
         ("embodkd evaluate policy=runs/depth_cnn_peg_hole episodes=200",),
         config="evaluate",
         positional="policy",
@@ -130,7 +130,7 @@ VERBS = (
     Verb(
         ("compare",),
         "compare two policies on the same episodes; the answer may be: not enough to tell",
-        "embodkd.cli.compare:compare",
+        "embodkd.cli.compare:ComparePolicies",
         ("embodkd compare policy=runs/depth_cnn_peg_hole against=runs/teacher_peg_hole",),
         config="compare",
         needs=("policy", "against"),
@@ -138,7 +138,7 @@ VERBS = (
     Verb(
         ("rollout",),
         "film episodes, with success stamped on the picture",
-        "embodkd.cli.rollout:rollout",
+        "embodkd.cli.rollout:FilmPolicies",
         ("embodkd rollout policy=runs/depth_cnn_peg_hole beside=runs/teacher_peg_hole episodes=4",),
         config="rollout",
         positional="policy",

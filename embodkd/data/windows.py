@@ -133,8 +133,8 @@ def chunks_of(
     short = np.size(lengths_E) - len(episodes)
     if short:
         said += f"; {short} shorter than {horizon - execute + 1} steps have no window and are not used"
-    parts = (ChunkSource(frames, action_FA, found.where(part_W), horizon) for part_W in (kept_W, apart_W))
-    return Chunks(*parts, said)
+    train, rest = (ChunkSource(frames, action_FA, found.where(part_W), horizon) for part_W in (kept_W, apart_W))
+    return Chunks(train, rest, said)
 
 
 def _last(found: Windows, horizon: int, share: float) -> tuple[np.ndarray, np.ndarray]:

@@ -21,36 +21,17 @@ a cell to a part of the grid.
 from __future__ import annotations
 
 import itertools
-import os
-import shlex
-import subprocess
-import sys
-import threading
+import string
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from embodkd.core.config.registry import near
 from embodkd.core.config.schema import build
-from embodkd.core.runs.files import read_json, write_json
-from embodkd.evaluation.outcome import is_finished, outcome
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One command. `name` is unique in its file; `run` its folder; `after` the names of cells that must be done."""
-
-    name: str
-    table: str
-    setting: Mapping[str, Any]
-    command: str
-    run: Path
-    after: tuple[str, ...]
-    row: Mapping[str, Any] | None
+from embodkd.evaluation.tables.cell import Cell
 
 
 @dataclass(frozen=True)
@@ -75,7 +56,8 @@ class _Table:
 def read_chains(file: str | Path, runs: str | Path | None = None) -> dict[str, Cell]:
     """All cells of a file by name, dependencies first; ValueError, naming the place, for a wrong key or name."""
     content = yaml.safe_load(Path(file).read_text("utf-8"))
-    runs = Path(runs or Path("runs", content["slug"]))
+    usual = Path("runs", content["slug"])
+    runs = Path(runs or usual)
     cells: dict[str, Cell] = {}
     for table_name, raw in content["tables"].items():
         table = build(_Table, raw, f"{file}: tables.{table_name}")
@@ -85,8 +67,7 @@ def read_chains(file: str | Path, runs: str | Path | None = None) -> dict[str, C
             for key, choices in table.set.items():
                 chosen |= choices.get(setting[key], {})
             place = "/".join(str(value) for value in setting.values())
-            folders = {name: runs / place / name for name in kinds}
-            if twice := sorted(chosen.keys() & folders.keys()):
+            if twice := sorted(chosen.keys() & kinds.keys()):
                 raise ValueError(
                     f"{file}: tables.{table_name}: {twice[0]!r} is a cell and a setting; rename one of them"
                 )
@@ -97,12 +78,19 @@ def read_chains(file: str | Path, runs: str | Path | None = None) -> dict[str, C
                 unknown = [other for other in kind.after if other not in kinds]
                 if unknown:
                     raise ValueError(f"{where}.after: no cell {unknown[0]!r}; there are {', '.join(kinds)}")
+                # a cell that is not named there could change without this one's row becoming stale
+                if unsaid := sorted(_braces(kind.command) & kinds.keys() - set(kind.after)):
+                    raise ValueError(f"{where}: its command names {{{unsaid[0]}}}; say so in after, too")
                 try:
-                    command = kind.command.format(run=folders[name], **folders, **chosen)
+                    command, said = (
+                        kind.command.format(run=root / place / name, **{k: root / place / k for k in kinds}, **chosen)
+                        for root in (runs, usual)
+                    )
                 except KeyError as error:
                     raise ValueError(f"{where}.command: nothing is called {{{error.args[0]}}}") from None
                 after = tuple(f"{place}/{other}" for other in kind.after)
-                cell = Cell(f"{place}/{name}", table_name, setting, command, folders[name], after, kind.row)
+                full = f"{place}/{name}"
+                cell = Cell(full, table_name, command, runs / full, said, after, setting, kind.row)
                 # a later table may share cells of a former one: they are the same only if their command is
                 former = cells.setdefault(cell.name, cell)
                 if former.command != cell.command:
@@ -110,112 +98,16 @@ def read_chains(file: str | Path, runs: str | Path | None = None) -> dict[str, C
     return cells
 
 
-def fill(
-    cells: Mapping[str, Cell], out: str | Path, slug: str, *, words: Sequence[str] = (), jobs: int = 1
-) -> tuple[dict[str, Any], int]:
-    """Run what is not stored yet of the cells whose name contains one of `words` (all without), and what these need.
-
-    A word that is itself a cell's name means that cell alone.
-
-    Returns the results and how many cells failed; each failure is printed and holds up only what comes after it.
-    ValueError for a word that no cell's name contains.
-    """
-    parts = sorted({part for name in cells for part in name.split("/")})
-    for word in words:
-        if not any(word in name for name in cells):
-            raise ValueError(f"arms: no cell of {slug} has {word!r} in its name; {near(word, parts)}")
-    store = _Store(Path(out), slug, list(cells))
-    stored = store.names()
-    wanted = [c for c in cells.values() if c.row is not None and c.name not in stored]
-    wanted = [c for c in wanted if not words or any(c.name == w if w in cells else w in c.name for w in words)]
-    todo: dict[str, Cell] = {}
-    for cell in wanted:
-        _collect(cell, cells, todo)
-    failed: set[str] = set()
-    running: dict[Future[dict[str, Any] | None], Cell] = {}
-    with ThreadPoolExecutor(jobs) as pool:
-        waiting = dict(todo)
-        while waiting or running:
-            for name in [n for n, c in waiting.items() if not any(a in waiting for a in c.after)]:
-                if any(cell.name in waiting[name].after for cell in running.values()):
-                    continue
-                cell = waiting.pop(name)
-                if any(a in failed for a in cell.after):
-                    failed.add(name)
-                    continue
-                running[pool.submit(_finish, cell)] = cell
-            done, _ = wait(running, return_when=FIRST_COMPLETED) if running else ((), ())
-            for future in done:
-                cell = running.pop(future)
-                try:
-                    row = future.result()
-                except (RuntimeError, OSError, ValueError) as error:
-                    print(f"{cell.name}: {error}", file=sys.stderr, flush=True)
-                    failed.add(cell.name)
-                    continue
-                if row is not None:
-                    store.add(cell.name, row)
-                    print(f"{cell.name}: {100 * row['success_rate']:.1f} % in {row['minutes']:.1f} min", flush=True)
-    return store.load(), len(failed)
-
-
-class _Store:
-    """The results file: `rows` by cell, and `tables`, the same rows as lists."""
-
-    def __init__(self, file: Path, slug: str, order: list[str]) -> None:
-        self.file, self.slug, self._order = file, slug, order
-        self._lock = threading.Lock()
-
-    def load(self) -> dict[str, Any]:
-        return read_json(self.file) if self.file.exists() else {"slug": self.slug, "tables": {}}
-
-    def names(self) -> set[str]:
-        return {row["cell"] for rows in self.load()["tables"].values() for row in rows}
-
-    def add(self, name: str, row: dict[str, Any]) -> None:
-        with self._lock:
-            result = self.load()
-            rows = result["tables"].setdefault(row.pop("table"), [])
-            rows.append({"cell": name, **row})
-            rows.sort(key=lambda r: self._order.index(r["cell"]) if r["cell"] in self._order else -1)
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            write_json(self.file, result)
-
-
 def _grid(grid: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
     for values in itertools.product(*grid.values()):
         yield dict(zip(grid, values, strict=True))
 
 
-def _collect(cell: Cell, cells: Mapping[str, Cell], todo: dict[str, Cell]) -> None:
-    """`cell` and, before it, what it needs and is not finished in its folder."""
-    for name in cell.after:
-        if name not in todo and not is_finished(cells[name].run):
-            _collect(cells[name], cells, todo)
-    todo[cell.name] = cell
+def _braces(command: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(command) if name}
 
 
-def _finish(cell: Cell) -> dict[str, Any] | None:
-    """Run the command, going on in a half-done run folder; its row, or None if it has none."""
-    if not is_finished(cell.run):
-        again = ["resume=true"] if (cell.run / "manifest.json").exists() else []
-        call([*shlex.split(cell.command), "quiet=true", *again])
-    if cell.row is None:
-        return None
-    facts = {"table": cell.table, "setting": list(cell.setting), **cell.setting, **cell.row}
-    return {**facts, "command": f"embodkd {cell.command}", **outcome(cell.run)}
-
-
-def call(words: Sequence[str]) -> None:
-    """Run `embodkd` with these words in a process of its own with one thread; RuntimeError with its last lines."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "embodkd.cli", *words]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"embodkd {shlex.join(words)} failed:\n{done.stderr[-2000:]}")
-
-
-def as_text(result: Mapping[str, Any]) -> str:
+def listing(result: Mapping[str, Any]) -> str:
     """One line per setting of each table: successes of all its seeds in percent, their mean, minutes."""
     lines: list[str] = []
     for table, rows in result["tables"].items():
@@ -228,6 +120,14 @@ def as_text(result: Mapping[str, Any]) -> str:
         for name, group in groups.items():
             shares = [100 * row["success_rate"] for row in group]
             minutes = " ".join("-" if row["minutes"] is None else f"{row['minutes']:.1f}" for row in group)
-            shown = " ".join(f"{share:5.1f}" for share in shares)
+            shown = " ".join(
+                f"{share:5.1f}{'*' if 'stale' in row else ''}" for share, row in zip(shares, group, strict=True)
+            )
             lines.append(f"  {name:<{width}}  {shown}  | {sum(shares) / len(shares):5.1f} | {minutes}")
+    stale = [row for rows in result["tables"].values() for row in rows if "stale" in row]
+    if stale:
+        lines.append(
+            f"* stale: {len(stale)} rows came from something else than they would now; stale=remake makes them anew"
+        )
+        lines += [f"  {reason}: {count}" for reason, count in Counter(row["stale"] for row in stale).most_common(5)]
     return "\n".join(lines) or "no cell is stored yet"

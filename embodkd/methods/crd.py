@@ -91,7 +91,8 @@ class CRD:
         order_M = by_class(data)
 
         def make(context: Context) -> dict[str, Tensor]:
-            return {"embedding": precise(collect(wanted, data.train, device=context.device).embedding_ND)[order_M]}
+            t = collect(wanted, data.train, device=context.device)
+            return {"embedding": precise(t.embedding_ND)[order_M].to(context.device)}
 
         def terms(batch: Signals, s: Signals, t: Signals) -> dict[str, Tensor]:
             own_N, other_NK = critic(s.embedding_ND, t.embedding_ND, items["embedding"], batch.negative_NK)
@@ -136,11 +137,11 @@ class Critic(nn.Module):
 
     def student_side(self, own_ND: Tensor) -> Tensor:
         """g_S, of length 1."""
-        return unit(precise(self.student(own_ND.to(self.student.weight.dtype))))
+        return unit(precise(self.student(own_ND.to(self.student.weight))))
 
     def teacher_side(self, same_NE: Tensor) -> Tensor:
         """g_T, of length 1."""
-        return unit(precise(self.teacher(same_NE.to(self.teacher.weight.dtype))))
+        return unit(precise(self.teacher(same_NE.to(self.teacher.weight))))
 
 
 def contrast(own_N: Tensor, other_NK: Tensor) -> Tensor:
@@ -180,8 +181,8 @@ def scale(
     chosen_A = order_M[:: -(-len(order_M) // SCALED)]
     s = collect(Role(student, "frozen"), data.train, device=context.device)
     with torch.no_grad():
-        u_AW = critic.student_side(s.embedding_ND[chosen_A].to(critic.offset.device))
-        v_MW = critic.teacher_side(items["embedding"].to(critic.offset.device))
+        u_AW = critic.student_side(s.embedding_ND[chosen_A])
+        v_MW = critic.teacher_side(items["embedding"])
         score_AM = u_AW @ v_MW.T / critic.temperature
         critic.offset.copy_(torch.logsumexp(score_AM.flatten(), 0) - math.log(score_AM.numel()) + math.log(negatives))
     return {"crd/offset": float(critic.offset)}

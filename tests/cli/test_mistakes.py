@@ -52,7 +52,7 @@ LATE = {
     "distill student teacher=nowhere": ["nowhere", "no such"],
     "distill student data=digits": ["kd", "needs a teacher"],
     "distill student data=digits teacher=nowhere": ["nowhere", "no such model"],
-    "distill student data=digits method=dagger": ["'dagger'", "domain robot"],
+    "distill student data=digits method=dagger": ["'dagger'", "in a simulated task"],
     "train teacher data=digits data.train=5000": ["5000"],
     "train teacher data=digits model=cnn model.widths=[1,1,1,1,1,1]": ["cnn", "widths"],
     "reproduce nowher": ["nowher", "nkd_uskd"],

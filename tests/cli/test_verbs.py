@@ -34,7 +34,7 @@ def test_runs_hold_what_the_house_promises(made: Path) -> None:
 def test_a_student_names_its_teacher(made: Path) -> None:
     policy = json.loads((made / "runs/depth_cnn_peg_hole/policy/config.json").read_text())
     assert policy["lineage"]["teacher"]["policy"] == "runs/teacher_peg_hole/policy"
-    assert policy["lineage"]["method"] == "dagger"
+    assert policy["lineage"]["method"]["name"] == "dagger"
 
 
 def test_evaluate_writes_the_result_where_asked(embodkd, here: Path, small) -> None:

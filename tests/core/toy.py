@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
+
+from embodkd.core import RunFolder
 
 
 @dataclass(frozen=True)
@@ -110,3 +115,27 @@ class Student(Acting):
 
 def fingerprint(module: nn.Module) -> bytes:
     return b"".join(v.detach().cpu().numpy().tobytes() for v in module.state_dict().values())
+
+
+class Stopped(Exception):
+    """A run was ended right after it had written a checkpoint."""
+
+
+def stops_until(whole: bytes, run: Callable[[], bytes], monkeypatch: pytest.MonkeyPatch, most: int) -> int:
+    """How often `run` was stopped, each time after its next checkpoint, until it was through and gave `whole`.
+
+    `run` trains in one folder, resuming, and gives what to compare.
+    """
+    save, stops = RunFolder.save_checkpoint, 0
+
+    def save_and_stop(self: RunFolder, *arguments: Any) -> None:
+        save(self, *arguments)
+        raise Stopped
+
+    monkeypatch.setattr(RunFolder, "save_checkpoint", save_and_stop)
+    while stops < most:
+        with suppress(Stopped):
+            assert run() == whole
+            return stops
+        stops += 1
+    raise AssertionError(f"still not done after {most} checkpoints")

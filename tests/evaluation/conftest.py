@@ -1,15 +1,10 @@
-"""Lets the tests here import their coin task and small table; one thread: small matrices are slower on two."""
+"""A small table that a test may change, and what is trained to fill it."""
 
 import copy
-import sys
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
-
-sys.path.insert(0, str(Path(__file__).parent))
-torch.set_num_threads(1)
 
 
 @pytest.fixture

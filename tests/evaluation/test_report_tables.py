@@ -32,6 +32,14 @@ def test_seeds_are_pooled_and_named_and_every_cell_has_its_cost(tmp_path):
     assert text.count('<svg class="curve"') == 2
 
 
+def test_stale_rows_are_starred_and_listed_with_their_reason(tmp_path):
+    rows = [{**BASE[0], "stale": "other sources"}, BASE[1]]
+    write_json(tmp_path / "toy.json", {"slug": "toy", "tables": {"main": rows}})
+    text = write_tables(tmp_path / "toy.json").read_text()
+    assert "by seed: 45.0*, 55.0" in text and "1 of 2 rows" in text
+    assert "<td>peg/0/base</td><td>other sources</td>" in text and "1 stale" in text
+
+
 def test_films_in_the_run_folders_are_inside(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     row = {**LEARNED, "command": "embodkd train residual base=x run=runs/resip"}
@@ -46,7 +54,7 @@ def test_films_in_the_run_folders_are_inside(tmp_path, monkeypatch):
 def test_parts_without_numbers_are_left_out(tmp_path):
     write_json(tmp_path / "toy.json", {"slug": "toy", "tables": {"main": BASE}})
     text = write_tables(tmp_path / "toy.json", tmp_path / "other" / "page.html").read_text()
-    assert "Learning" not in text and "moves its base" not in text and "peg/1/base" in text
+    assert "Learning" not in text and "Stale" not in text and "moves its base" not in text and "peg/1/base" in text
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path):

@@ -10,8 +10,9 @@ from small_table import ALL, numbers
 
 from embodkd.core import Trainer
 from embodkd.evaluation import reproduce as tables
-from embodkd.evaluation.reproduce import code
+from embodkd.evaluation.reproduce import training
 from embodkd.evaluation.reproduce.cells import Cells
+from embodkd.evaluation.tables.sources import Sources, sources
 
 
 def test_a_table_holds_what_it_promises(table, trained) -> None:
@@ -28,11 +29,13 @@ def test_a_table_holds_what_it_promises(table, trained) -> None:
     assert compared["differences"] == [a - b for a, b in zip(own, other, strict=True)]
     assert compared["arm"] == "kd" and compared["against"] == "alone"
     assert [check["passed"] for check in result["checks"]] == [True, False]
+    assert result["arms"]["kd"]["parameters"] == [64 * 8 + 8 + 8 * 10 + 10] * 2
+    assert result["config"] == tables.read("toy.yaml").config() and len(result["sources"]) == 32
     facts = result["manifest"]
     assert facts["threads"] == 1 and facts["hardware"]["cores"] and facts["versions"]["torch"]
     assert {"command", "git_commit", "date"} <= set(facts)
     text = tables.as_text(result)
-    assert "holds  one update is enough" in text and "FAILS  it learns nothing" in text
+    assert "holds      one update is enough" in text and "FAILS      it learns nothing" in text
 
 
 def test_nothing_is_trained_twice_and_the_numbers_stay(table, trained) -> None:
@@ -84,59 +87,40 @@ def test_a_changed_teacher_is_trained_anew_with_all_who_learn_from_it(table, tra
     assert trained == [cell for cell in ALL if "alone" not in cell]
 
 
-def test_cells_of_other_code_are_not_mixed_in(table, trained, monkeypatch) -> None:
+def test_cells_of_other_sources_are_not_mixed_in(table, trained, monkeypatch, tmp_path) -> None:
     table()
     trained.clear()
-    monkeypatch.setattr(code, "_known", {})
-    monkeypatch.setattr(code, "_file", other := _Edited(code._file, "embodkd.methods.kd"))
+    files = dict(sources().files)
+    edited = tmp_path / "kd.py"
+    edited.write_bytes(files["embodkd.methods.kd"].read_bytes() + b"\n# edited\n")
+    read = Sources({**files, "embodkd.methods.kd": edited})
+    monkeypatch.setattr(training, "sources", lambda: read)
     table()
-    assert other.read and trained == ["arms/kd/0", "arms/kd/1"]
+    assert trained == ["arms/kd/0", "arms/kd/1"]
 
 
-class _Edited:
-    """Source files as they are, but for one that has another content."""
-
-    def __init__(self, file, module: str) -> None:
-        self.file, self.module, self.read = file, module, False
-
-    def __call__(self, module: str):
-        if module != self.module:
-            return self.file(module)
-        self.read = True
-        return self
-
-    def read_bytes(self) -> bytes:
-        return self.file(self.module).read_bytes() + b"\n# edited\n"
-
-    def read_text(self, encoding: str) -> str:
-        return self.read_bytes().decode()
+def test_the_sources_of_a_cell_are_what_its_training_runs() -> None:
+    config = {"data": {"name": "digits"}, "model": {"name": "mlp"}, "method": {"name": "kd"}}
+    found = sources().reached([training.RUNS_A_CELL], config)
+    reached = {"methods.kd", "core.engine.trainer", "core.terms.logits", "models.mlp", "data.digits"}
+    assert {f"embodkd.{name}" for name in reached} <= found
+    strangers = {"methods.supervised", "core.sources.rollout", "evaluation.reproduce.show", "models.cnn", "data.photos"}
+    assert not {f"embodkd.{name}" for name in strangers} & found
 
 
-def test_the_code_of_a_cell_is_what_its_training_imports() -> None:
-    found = code.reached(["embodkd.evaluation.reproduce.cells", "embodkd.methods.kd"])
-    assert {
-        "embodkd.methods.kd",
-        "embodkd.core.engine.trainer",
-        "embodkd.core.terms.logits",
-        "embodkd.models.mlp",
-    } <= found
-    assert (
-        not {"embodkd.methods.supervised", "embodkd.core.sources.rollout", "embodkd.evaluation.reproduce.show"} & found
-    )
-
-
-def test_seeds_side_by_side_give_the_same_numbers(table) -> None:
+def test_cells_side_by_side_give_the_same_numbers(table) -> None:
     alone, _ = table(run="one")
     beside, _ = table(run="two", jobs=2)
     assert numbers(alone) == numbers(beside)
 
 
-def test_a_seed_that_fails_in_its_own_process_says_why(table) -> None:
+def test_a_cell_that_fails_in_its_own_process_says_why(table) -> None:
     def change(content):
         content["budget"]["optimiser"] = {"name": "sgd", "learning_rate": 1e30}
 
-    with pytest.raises(ValueError, match=r"seed [01] stopped: .*not finite.*log.txt"):
+    with pytest.raises(FloatingPointError, match="not finite") as caught:
         table(change, jobs=2)
+    assert any(note.startswith("while training") and "with seed" in note for note in caught.value.__notes__)
 
 
 def test_a_part_of_a_table_is_shown_but_is_not_the_whole(table, trained) -> None:

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from embodkd.cli.compose import resolved
 from embodkd.cli.overrides import parse
 from embodkd.cli.verbs import find
 from embodkd.core.runs.files import read_json
 from embodkd.evaluation.chains import read_chains
 from embodkd.evaluation.interval import wilson
+from embodkd.evaluation.tables.mark import changes
 
 ROOT = Path(__file__).parents[2]
 ROWS = [row for rows in read_json(ROOT / "results" / "resip.json")["tables"].values() for row in rows]
@@ -51,11 +53,18 @@ def test_recordings_of_the_residual_teach_more_than_demonstrations():
     assert all(row["success_rate"] - beside(row, "student_demos")["success_rate"] >= 0.05 for row in rows)
 
 
+@pytest.mark.parametrize("row", [r for r in ROWS if "stale" not in r], ids=lambda row: row["cell"])
+def test_a_row_that_is_not_stale_has_the_config_that_its_command_gives_now(row):
+    _, config = resolved(CELLS[row["cell"]].said)
+    assert not changes(row["mark"]["config"], {k: v for k, v in config.items() if k in row["mark"]["config"]})
+
+
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row["cell"])
 def test_a_row_says_what_was_run_and_where(row):
     verb, words = find(shlex.split(row["command"])[1:])
     assert verb is not None
     parse(verb, words)
+    assert "mark" in row or "no mark" in row["stale"]
     assert row["cell"] in CELLS and row["commit"] and row["manifest"]["versions"]["mujoco"]
     assert row["episodes"] == 200 and row["success_rate"] == row["successes"] / 200
     assert row["ci95"] == pytest.approx(wilson(row["successes"], 200))

@@ -84,27 +84,55 @@ def test_a_wider_margin_can_only_turn_undecided_into_no_gain(differences, one, o
 SHOWN = {
     "a": {"measures": {"accuracy": [90.0, 92.0, 94.0], "kl": [0.1, 0.2, 0.3]}},
     "b": {"measures": {"accuracy": [91.0, 91.0, 91.0], "kl": [0.3, 0.3, 0.3]}},
+    "c": {"measures": {"accuracy": [84.9, 87.1, 89.0], "kl": [0.3, 0.3, 0.3]}},
 }
 
 
 @pytest.mark.parametrize(
-    ("check", "passed"),
+    ("check", "outcome"),
     [
-        ({"above": "b.accuracy"}, True),
-        ({"above": "b.accuracy", "over": "every_seed"}, False),
-        ({"above": "b.accuracy", "margin": -2.0, "over": "every_seed"}, True),
-        ({"above": "b.accuracy", "margin": 1.0}, False),
-        ({"below": 95, "over": "every_seed"}, True),
-        ({"below": 94, "over": "every_seed"}, False),
-        ({"above": 92}, False),
-        ({"below": "b.accuracy", "factor": 2.0, "over": "every_seed"}, True),
-        ({"below": "b.accuracy", "factor": 0.5}, False),
+        # on average by one point, which lies between -4 and 6: the point does not decide
+        ({"above": "b.accuracy"}, "undecided"),
+        ({"below": "b.accuracy"}, "undecided"),
+        ({"above": "b.accuracy", "over": "every_seed"}, "fails"),
+        ({"above": "b.accuracy", "margin": -2.0, "over": "every_seed"}, "holds"),
+        # paired by seeds, five points more are certain, and six are not
+        ({"above": "c.accuracy"}, "holds"),
+        ({"below": "c.accuracy"}, "fails"),
+        ({"above": "c.accuracy", "margin": 4.7}, "holds"),
+        ({"above": "c.accuracy", "margin": 5.0}, "undecided"),
+        ({"above": "c.accuracy", "margin": 6.0}, "fails"),
+        ({"below": 95, "over": "every_seed"}, "holds"),
+        ({"below": 94, "over": "every_seed"}, "fails"),
+        ({"above": 86}, "holds"),
+        ({"above": 92}, "undecided"),
+        ({"below": "b.accuracy", "factor": 2.0, "over": "every_seed"}, "holds"),
+        ({"below": "b.accuracy", "factor": 0.5}, "fails"),
+        # equal to the last bit is not beyond
+        ({"above": "a.accuracy"}, "fails"),
     ],
 )
-def test_a_claim_is_strict_and_over_means_or_seeds(check, passed):
+def test_a_claim_is_judged_by_its_interval_or_by_every_seed(check, outcome):
     found = judged(Check("c", "a.accuracy", **check), SHOWN)
-    assert found["passed"] is passed
+    assert found["outcome"] == outcome and found["passed"] is (outcome == "holds")
     assert len(found["left"]) == len(found["right"]) == (1 if found["over"] == "mean" else 3)
+
+
+@given(values, st.floats(-20, 20), st.sampled_from(["above", "below"]))
+def test_a_claim_against_a_number_is_the_verdict_on_the_differences(left, right, side):
+    shown = {"a": {"measures": {"x": left}}}
+    found = judged(Check("c", "a.x", **{side: right}), shown)
+    _, low, high = t_interval([value - right for value in left])
+    holds, fails = (low > 0, high < 0) if side == "above" else (high < 0, low > 0)
+    expected = "holds" if holds else "fails" if fails or low == high == 0 else "undecided"
+    assert found["outcome"] == expected and found["ci95"] == [low, high]
+
+
+def test_a_claim_about_means_is_undecided_with_one_seed():
+    shown = {"a": {"measures": {"accuracy": [99.0]}}}
+    found = judged(Check("c", "a.accuracy", above=1.0), shown)
+    assert found["outcome"] == "undecided" and found["ci95"] is None
+    assert judged(Check("c", "a.accuracy", above=1.0, over="every_seed"), shown)["passed"]
 
 
 def test_factor_comes_before_margin_and_the_bound_is_shown():

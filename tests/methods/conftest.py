@@ -1,9 +1,12 @@
-"""Lets the tests here import their rows and the core's toy task, and keeps torch to one thread."""
+"""What tests of losses on logits begin with."""
 
-import sys
-from pathlib import Path
-
+import pytest
 import torch
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "core")]
-torch.set_num_threads(1)
+
+@pytest.fixture
+def drawn() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Logits of a student and of a teacher, (9, 5), and labels (9,)."""
+    generator = torch.Generator().manual_seed(0)
+    s, t = (torch.randn(9, 5, generator=generator, dtype=torch.float64) for _ in range(2))
+    return s, t, torch.randint(5, (9,), generator=generator)

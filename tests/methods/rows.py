@@ -79,9 +79,10 @@ class Row:
     `against`, called with `against_arguments`, bit for bit. None: nothing plain is contained in it.
     student, teachers: functions `classes -> model`; teachers by name, empty for a method without any. A single one
     called "teacher" is handed over as a model, otherwise the mapping is. learns: the teachers that the method trains.
-    data: what it learns from. relational: an item's value depends on the others in its batch, so that the pieces of
-    a batch do not add up. by_place: the method draws at random by place in the data, so their order matters.
-    ignores_classes: a teacher with other classes is as good (it teaches features or reads another label space).
+    data: what it learns from. whole: what needs the whole batch at once (a term, a layer, a player), as a pattern of
+    the error's words when a batch is cut into pieces; "": nothing does. by_place: the method draws at random by place
+    in the data, so their order matters. ignores_classes: a teacher with other classes is as good (it teaches features
+    or reads another label space).
     """
 
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -93,7 +94,7 @@ class Row:
     learns: frozenset[str] = frozenset()
     data: Callable[[], Splits] = blobs
     budget: Callable[..., Budget] = budget
-    relational: bool = False
+    whole: str = ""
     by_place: bool = False
     ignores_classes: bool = False
 
@@ -103,7 +104,7 @@ ATTACK = {"epsilon": 0.2, "step_size": 0.1, "steps": 2, "value_range": (-20.0, 2
 
 ROWS: dict[str, Row] = {
     "supervised": Row(teachers={}),
-    "sp": Row(plain={"weight": 0.0}, relational=True, ignores_classes=True),
+    "sp": Row(plain={"weight": 0.0}, whole="similarity", ignores_classes=True),
     "crd": Row(arguments={"negatives": 5, "width": 8}, plain={"weight": 0.0}, ignores_classes=True),
     "takd": Row(arguments={"argument": "hidden"}, plain={"count": 0}, against="kd"),
     "kd": Row(plain={"alpha": 0.0}, against="supervised"),
@@ -113,15 +114,15 @@ ROWS: dict[str, Row] = {
         plain={"hint_share": 0.0, "hint": 0.0, "ce": 0.5, "kd": 0.5, "temperature": 4.0, "scale_by_t2": True},
         against="kd",
     ),
-    "rkd": Row(plain={"distance": 0.0, "angle": 0.0}, relational=True, ignores_classes=True),
-    "uskd": Row(teachers={}, plain={"alpha": 0.0, "beta": 0.0, "mu": 0.0}, relational=True),
+    "rkd": Row(plain={"distance": 0.0, "angle": 0.0}, whole="distance_relation", ignores_classes=True),
+    "uskd": Row(teachers={}, plain={"alpha": 0.0, "beta": 0.0, "mu": 0.0}, whole="target_label"),
     "kd_aif": Row(
         plain={"rounds": 0, "temperature": 4.0, "scale_by_t2": True}, against="kd", against_arguments={"alpha": 1.0}
     ),
     # one virtual step on a batch is not the mean of one on each of its pieces
     "robust_active": Row(arguments={"queries": 8, "rounds": 2}, data=partial(blobs, unlabelled=30)),
-    "tgeo_kd": Row(plain={"alpha": 0.5, "temperature": 4.0}, against="kd", relational=True),
-    "adversarial": Row(arguments=ATTACK, plain={"epsilon": 0.0}, against="supervised", teachers={}, relational=True),
+    "tgeo_kd": Row(plain={"alpha": 0.5, "temperature": 4.0}, against="kd", whole="'controller'"),
+    "adversarial": Row(arguments=ATTACK, plain={"epsilon": 0.0}, against="supervised", teachers={}),
     "hard": Row(
         plain={"augmented": 0.0},
         against="kd",
@@ -129,7 +130,7 @@ ROWS: dict[str, Row] = {
         student=small_cnn,
         teachers={"teacher": large_cnn},
         data=images,
-        relational=True,
+        whole="agreement",
     ),
     "kd3": Row(
         # the untrained teacher alone decides, and is never surer than 0.63
@@ -137,15 +138,15 @@ ROWS: dict[str, Row] = {
         student=small_cnn,
         teachers={"teacher": large_cnn},
         data=partial(images, pool=40),
-        relational=True,
+        whole="layer",
     ),
-    "mtard": Row(arguments=ATTACK, teachers={"clean": large, "robust": large}, relational=True),
+    "mtard": Row(arguments=ATTACK, teachers={"clean": large, "robust": large}),
     # its projector normalises over the batch
     "nd": Row(
         arguments={"warmup_epochs": 1},
         plain={"ce_weight": 0.5, "kd_weight": 0.5, "nd_weight": 0.0, "warmup_epochs": 0},
         against="kd",
-        relational=True,
+        whole=r"layer 'projector\.0'",
     ),
     "bd_kd": Row(plain={"forward": 0.0, "reverse": 0.0}),
     "diswot": Row(
@@ -162,6 +163,6 @@ ROWS: dict[str, Row] = {
         student=small_cnn,
         teachers={"teacher": large_cnn},
         data=images,
-        relational=True,
+        whole="neighbour_kl",
     ),
 }

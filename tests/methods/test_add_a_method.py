@@ -70,7 +70,7 @@ PROPERTIES = (
     shared.test_same_seed_same_bits,
     shared.test_without_its_novel_part_it_is_the_plain_recipe_bit_for_bit,
     shared.test_values_follow_sample_ids_when_the_data_are_reordered,
-    shared.test_a_batch_in_two_pieces_gives_the_same_update,
+    shared.test_a_batch_in_two_pieces_gives_the_same_update_or_names_what_needs_it_whole,
     shared.test_a_missing_teacher_is_one_clear_error,
     shared.test_a_teacher_of_other_classes_is_one_clear_error,
     shared.test_a_teacher_of_the_same_classes_in_another_order_is_one_error_that_names_both_lists,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from embodkd.policies import Policy, make_policy
-from toy import fingerprint
+from toy import fingerprint, stops_until
 
 from embodkd.core import RunFolder, Summary, Trainer
 from embodkd.core.sources.group import GroupFacts
@@ -123,10 +122,6 @@ def test_same_seed_same_student_other_seed_another(name: str) -> None:
     assert trained(1) == trained(1) != trained(2)
 
 
-class Stopped(Exception):
-    pass
-
-
 def test_stopped_at_every_checkpoint_and_resumed_equals_uninterrupted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,16 +131,4 @@ def test_stopped_at_every_checkpoint_and_resumed_equals_uninterrupted(
             train(policy, run=opened)
         return fingerprint(policy)
 
-    whole, save, stops = run("whole"), RunFolder.save_checkpoint, 0
-
-    def save_and_stop(self: RunFolder, *arguments) -> None:
-        save(self, *arguments)
-        raise Stopped
-
-    monkeypatch.setattr(RunFolder, "save_checkpoint", save_and_stop)
-    for _ in range(20):
-        with suppress(Stopped):
-            assert run("broken") == whole
-            break
-        stops += 1
-    assert 3 <= stops < 20
+    assert stops_until(run("whole"), lambda: run("broken"), monkeypatch, most=20) >= 3

@@ -10,14 +10,6 @@ from embodkd.methods.dkd import DKD
 N, C = 9, 5
 
 
-@pytest.fixture
-def drawn():
-    """Logits of a student and a teacher, and labels."""
-    generator = torch.Generator().manual_seed(0)
-    s, t = (torch.randn(N, C, generator=generator, dtype=torch.float64) for _ in range(2))
-    return s, t, torch.randint(C, (N,), generator=generator)
-
-
 def player_of(method):
     return method.recipe(small(), large(), blobs(), budget=budget()).stages[0].players[0]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 import torch
 from rows import ROWS, C, Row
 from torch import Tensor, nn
-from toy import fingerprint
+from toy import fingerprint, stops_until
 
 from embodkd.core import (
     Context,
@@ -138,10 +137,6 @@ def test_same_seed_same_bits(name: str) -> None:
     assert first == second
 
 
-class Stopped(Exception):
-    pass
-
-
 @every_row
 def test_stopped_at_every_checkpoint_and_resumed_equals_uninterrupted(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -153,19 +148,7 @@ def test_stopped_at_every_checkpoint_and_resumed_equals_uninterrupted(
 
     whole = run("whole")
     assert whole == fingerprint(tried(name, ROWS[name]).train().recipe.product)
-    save, stops = RunFolder.save_checkpoint, 0
-
-    def save_and_stop(self: RunFolder, *arguments: Any) -> None:
-        save(self, *arguments)
-        raise Stopped
-
-    monkeypatch.setattr(RunFolder, "save_checkpoint", save_and_stop)
-    for _ in range(200):
-        with suppress(Stopped):
-            assert run("broken") == whole
-            break
-        stops += 1
-    assert 1 <= stops < 200
+    assert stops_until(whole, lambda: run("broken"), monkeypatch, most=200) >= 1
 
 
 @every_row
@@ -252,9 +235,12 @@ def test_values_follow_sample_ids_when_the_data_are_reordered(name: str) -> None
 
 
 @every_row
-def test_a_batch_in_two_pieces_gives_the_same_update(name: str) -> None:
+def test_a_batch_in_two_pieces_gives_the_same_update_or_names_what_needs_it_whole(name: str) -> None:
     row = ROWS[name]
-    if row.relational:
+    if row.whole:
+        with pytest.raises(ValueError, match=r"trainer\.accumulate") as error:
+            tried(name, row).train(accumulate=2)
+        assert re.search(row.whole, str(error.value)), str(error.value)
         return
     # Plain gradient descent: Adam would blow up the rounding of a gradient that is nearly zero.
     rate = {"optimiser": Optimiser("sgd", 0.01)}

@@ -25,14 +25,6 @@ from embodkd.parts.images.mix import mixup
 N, C = 9, 5
 
 
-@pytest.fixture
-def drawn():
-    """Logits of a student and a teacher, and labels."""
-    generator = torch.Generator().manual_seed(0)
-    s, t = (torch.randn(N, C, generator=generator, dtype=torch.float64) for _ in range(2))
-    return s, t, torch.randint(C, (N,), generator=generator)
-
-
 def total(method, s, t, label):
     """The weighted loss of every item, as the recipe puts it together."""
     (player,) = method.recipe(small(), large(), blobs(), budget=budget()).stages[0].players

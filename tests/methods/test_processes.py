@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from rows import ROWS
 from safetensors.torch import load_file
 from shared import IN_PIECES, TRIALS, trained, uncovered
 
@@ -24,13 +25,7 @@ HERE = Path(__file__).parent
 every_trial = pytest.mark.parametrize("name", TRIALS)
 # what makes each of these need the whole batch at once: a term, a layer, a player
 WHOLE = {
-    "rkd": "distance_relation",
-    "sp": "similarity",
-    "uskd": "target_label",
-    "tgeo_kd": "'controller'",
-    "kd3": "layer",
-    "nd": r"layer 'projector\.0'",
-    "trg": "neighbour_kl",
+    **{name: row.whole for name, row in ROWS.items() if row.whole},
     "bc": r"layer 'look\.1'",
     "dagger": r"layer 'look\.1'",
     "kd batch norm, dropout": "layer",
@@ -38,7 +33,6 @@ WHOLE = {
     "rkd batch norm": "layer",
     "nd dist": "layer|correlation",
     "tgeo_kd batch norm": "layer",
-    "hard": "agreement",
     "hard mix": "a blend of images",
     "hard latent": "agreement",
     "kd3 contrast": "layer",

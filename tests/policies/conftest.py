@@ -2,10 +2,7 @@
 
 import numpy as np
 import pytest
-import torch
 from embodkd.envs import Group
-
-torch.set_num_threads(1)
 
 
 def make_groups(side: int = 32) -> dict[str, Group]:

@@ -42,7 +42,3 @@ def learn(learner, iterations=1, **more):
     for _ in range(iterations):
         learner.learn(1, log_interval=None, reset_num_timesteps=False, **more)
     return learner
-
-
-def weights(module):
-    return torch.cat([p.detach().flatten() for p in module.parameters()]).clone()

@@ -6,8 +6,8 @@ import stable_baselines3
 import torch
 from embodkd.envs.doors.sb3 import TaskVecEnv
 from embodkd.policies import make_policy
+from learning import AfterCollection, weights
 from line_task import Line
-from stable_baselines3.common.callbacks import BaseCallback
 
 from embodkd.rl.config import STOCK, PPOConfig
 from embodkd.rl.loop import success_and_return
@@ -30,24 +30,6 @@ def learn(learner, iterations):
     return learner
 
 
-def weights(module):
-    return torch.cat([p.detach().flatten() for p in module.parameters()]).clone()
-
-
-class Watch(BaseCallback):
-    """Looks at the policy at the end of each collection."""
-
-    def __init__(self, look):
-        super().__init__()
-        self.look = look
-
-    def _on_step(self):
-        return True
-
-    def _on_rollout_end(self):
-        self.look(self.model)
-
-
 def test_is_stable_baselines3s_ppo_and_predicts():
     learner = learn(make(), 1)
     assert isinstance(learner, stable_baselines3.PPO)
@@ -68,7 +50,7 @@ def test_old_and_new_policy_agree_at_the_first_minibatch(iterations):
 
     learner = make()
     for _ in range(iterations):
-        learner.learn(128, callback=Watch(look), log_interval=None, reset_num_timesteps=False)
+        learner.learn(128, callback=AfterCollection(look), log_interval=None, reset_num_timesteps=False)
     assert len(ratios) == iterations
     for ratio in ratios:
         assert (ratio - 1).abs().max() < 1e-5
@@ -77,7 +59,9 @@ def test_old_and_new_policy_agree_at_the_first_minibatch(iterations):
 def test_statistics_come_from_raw_observations_and_change_between_iterations_only():
     seen = []
     learner = make()
-    learner.learn(128, callback=Watch(lambda m: seen.append(m.policy.actor.normaliser.count.item())), log_interval=None)
+    learner.learn(
+        128, callback=AfterCollection(lambda m: seen.append(m.policy.actor.normaliser.count.item())), log_interval=None
+    )
     assert seen == [128.0]
     assert learner.policy.actor.normaliser.count == 256
     assert abs(learner.policy.actor.normaliser.mean[1] - 100) < 1
@@ -89,7 +73,7 @@ def test_advantages_equal_a_slow_formula_with_ends_bootstrapped_rightly(wall):
     learner = make(wall=wall, init_std=2.0)
     stream_step = learner.stream.step
     learner.stream.step = lambda actions: steps.append(stream_step(actions)) or steps[-1]
-    learner.learn(128, callback=Watch(lambda m: setattr(m, "train", lambda: None)), log_interval=None)
+    learner.learn(128, callback=AfterCollection(lambda m: setattr(m, "train", lambda: None)), log_interval=None)
     buffer, net, config = learner.rollout_buffer, learner.policy, learner.config
     steps = steps[-8:]
     assert any(s.truncated.any() for s in steps)

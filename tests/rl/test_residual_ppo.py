@@ -5,28 +5,14 @@ import pytest
 import stable_baselines3
 import torch
 from embodkd.policies import session_of
+from learning import AfterCollection, weights
 from reach_task import Reach
-from residual_parts import learn, make_base, make_learner, weights
-from stable_baselines3.common.callbacks import BaseCallback
+from residual_parts import learn, make_base, make_learner
 
 from embodkd.rl.advantages import standardise, until_done
 from embodkd.rl.loop import success_and_return
 from embodkd.rl.residual.config import ResidualPPOConfig, rate_factor
 from embodkd.rl.residual.env import SEEN
-
-
-class AfterCollection(BaseCallback):
-    """Calls `look(model)` between collecting and learning."""
-
-    def __init__(self, look):
-        super().__init__()
-        self.look = look
-
-    def _on_step(self):
-        return True
-
-    def _on_rollout_end(self):
-        self.look(self.model)
 
 
 def collected(learner):

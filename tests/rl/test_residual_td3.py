@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 from embodkd.policies import residual_on
+from learning import weights
 from reach_task import Reach
-from residual_parts import learn, make_base, weights
+from residual_parts import learn, make_base
 from stable_baselines3 import TD3
 from torch import nn
 

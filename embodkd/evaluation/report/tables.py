@@ -39,6 +39,7 @@ def write_tables(file: str | Path, out: str | Path | None = None) -> Path:
         title=result["slug"],
         facts=[f"{len(rows)} cells", f"{len({row['commit'] for row in rows})} versions of the code"],
         rows=rows,
+        stale=[[row["cell"], row["stale"]] for row in rows if "stale" in row],
         success=_success(rows),
         films=films(_films(rows)),
         curves=_curves(rows),
@@ -66,13 +67,14 @@ def _success(rows: Sequence[Row]) -> dict[str, list[dict[str, Any]]]:
     for place, cells in _groups(rows).items():
         for index, (name, group) in enumerate(cells.items()):
             won, of = (sum(row[key] for row in group) for key in ("successes", "episodes"))
+            stale = sum("stale" in row for row in group)
             bar = {
                 "name": name,
                 "rate": won / of,
                 "interval": wilson(won, of),
                 "colour": _COLOURS[index % len(_COLOURS)],
-                "hint": group[0].get("modality", ""),
-                "by_seed": [f"{100 * row['success_rate']:.1f}" for row in group],
+                "hint": ", ".join(filter(None, [group[0].get("modality", ""), f"{stale} stale" if stale else ""])),
+                "by_seed": [f"{100 * row['success_rate']:.1f}{'*' if 'stale' in row else ''}" for row in group],
             }
             found.setdefault(place, []).append(bar)
     return found
@@ -89,7 +91,7 @@ def _films(rows: Sequence[Row]) -> dict[str, Path]:
 
 def _curves(rows: Sequence[Row]) -> list[tuple[str, str]]:
     """(title, SVG): each cell's success over control steps, and over minutes."""
-    plots = []
+    plots: list[tuple[str, str]] = []
     for place, cells in _groups([row for row in rows if "curve" in row]).items():
         for name, group in cells.items():
             for column, label in ((0, "control steps"), (1, "minutes")):

@@ -23,7 +23,7 @@ from embodkd.core.runs.files import atomic_folder, read_json, remove_folder, wri
 from embodkd.core.runs.manifest import git_commit, now
 from embodkd.evaluation.measures import measured
 from embodkd.evaluation.reproduce.corrupt import Corrupted
-from embodkd.evaluation.reproduce.spec import Table, Training
+from embodkd.evaluation.reproduce.spec import Reproduction, Training
 from embodkd.evaluation.reproduce.training import Assembled, assemble, data_of, fingerprint, own_seed, teachers_of
 
 Row = dict[str, Any]
@@ -32,7 +32,7 @@ Row = dict[str, Any]
 class Cells:
     """All cells of one seed of `table` in the folder `run`; use it as a context manager to write into it."""
 
-    def __init__(self, table: Table, seed: int, run: Path) -> None:
+    def __init__(self, table: Reproduction, seed: int, run: Path) -> None:
         self.table, self.seed, self.folder = table, seed, run / f"seed_{seed}"
         self._judges = judges(table)
         self._lock = FileLock(self.folder / ".lock", timeout=0)
@@ -91,6 +91,7 @@ class Cells:
             row = {
                 "fingerprint": mark,
                 "measures": self._measures(training, assembled, trainer, said(run)),
+                "parameters": sum(parameter.numel() for parameter in product.parameters()),
                 "minutes": run.minutes,
                 "git_commit": git_commit(),
                 "date": now(),
@@ -136,7 +137,7 @@ class Cells:
         return fingerprint(training, self.seed, () if training.teaches else self._judges)
 
 
-def judges(table: Table) -> tuple[Training, ...]:
+def judges(table: Reproduction) -> tuple[Training, ...]:
     """The `method` arms, one per kind of method, whose own measures are taken of every arm."""
     found: dict[type, Training] = {}
     for name in table.methods():

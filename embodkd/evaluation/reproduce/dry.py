@@ -14,7 +14,7 @@ from embodkd.evaluation.measures import measured
 from embodkd.evaluation.reproduce.cells import judges
 from embodkd.evaluation.reproduce.read import read
 from embodkd.evaluation.reproduce.run import one_thread
-from embodkd.evaluation.reproduce.spec import Config, Table, Training
+from embodkd.evaluation.reproduce.spec import Config, Reproduction, Training
 from embodkd.evaluation.reproduce.training import teachers_of, untrained
 
 # A budget that may be split between stages needs two updates.
@@ -66,7 +66,7 @@ def _tried(training: Training, judged_by: tuple[Training, ...]) -> dict[str, Any
     return {"name": training.name, "model": model, "parameters": count, "updates": updates, "measures": found}
 
 
-def _trainings(table: Table) -> Iterator[Training]:
+def _trainings(table: Reproduction) -> Iterator[Training]:
     yield from table.teachers.values()
     for arm in table.arms.values():
         # Teachers that an arm has for itself.

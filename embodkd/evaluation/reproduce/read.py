@@ -1,4 +1,4 @@
-"""From a YAML file to a Table, with everything that can be known to be wrong found before anything is trained.
+"""From a YAML file to a Reproduction, with everything that can be known to be wrong found before anything is trained.
 
 An arm or teacher overrides what stands at the top of the file: a mapping is merged key by key, except that one which
 gives a `name` replaces the former as a whole.
@@ -16,7 +16,7 @@ import yaml
 from embodkd.core.config.registry import near
 from embodkd.core.config.schema import build
 from embodkd.evaluation.measures import better
-from embodkd.evaluation.reproduce.spec import ROLES, Arm, Check, Config, Table, Training
+from embodkd.evaluation.reproduce.spec import ROLES, Arm, Check, Config, Reproduction, Training
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class _Arm:
     data: Config | None = None
 
 
-def read(file: str | Path, trainer: Config | None = None) -> Table:
+def read(file: str | Path, trainer: Config | None = None) -> Reproduction:
     """The table in `file`; `trainer` are settings of the Trainer that win over those of the file.
 
     ValueError that names the file, the place in it and the nearest right key for whatever is wrong.
@@ -90,7 +90,7 @@ def merged(base: Any, over: Any) -> Any:
     return {**base, **{key: value if value is None else merged(base.get(key), value) for key, value in over.items()}}
 
 
-def _table(raw: _File, trainer: Config) -> Table:
+def _table(raw: _File, trainer: Config) -> Reproduction:
     teachers: dict[str, Training] = {}
     for name, entry in raw.teachers.items():
         teachers[name] = _teacher(raw, name, entry, teachers, trainer)
@@ -107,7 +107,7 @@ def _table(raw: _File, trainer: Config) -> Table:
     if len(set(raw.seeds)) != len(raw.seeds) or not raw.seeds or raw.margin <= 0:
         raise ValueError("seeds must be different and at least one, margin must be positive")
     direction = raw.better or better(raw.metric)
-    return Table(
+    return Reproduction(
         raw.slug, raw.title, raw.metric, direction, raw.margin, tuple(raw.seeds), raw.data, arms, teachers, checks
     )
 

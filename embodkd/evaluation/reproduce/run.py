@@ -1,15 +1,13 @@
-"""Fill a table, seed by seed, here or in several processes side by side, and write what it comes to."""
+"""Fill a table, here or in several processes side by side, and write what it comes to."""
 
 from __future__ import annotations
 
-import itertools
-import json
 import os
-import re
-import subprocess
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +15,19 @@ from embodkd.core.config.registry import near
 from embodkd.core.runs.files import write_atomic
 from embodkd.core.runs.manifest import hardware
 from embodkd.core.runs.memory import keep_freed_memory
-from embodkd.core.runs.progress import Progress, progress
+from embodkd.core.runs.progress import progress
 from embodkd.evaluation.manifest import manifest_of
 from embodkd.evaluation.reproduce.cells import Cells
-from embodkd.evaluation.reproduce.code import known_digests
 from embodkd.evaluation.reproduce.read import read
-from embodkd.evaluation.reproduce.spec import Table, Training
+from embodkd.evaluation.reproduce.spec import Reproduction, Training
 from embodkd.evaluation.reproduce.summary import summarise
-from embodkd.evaluation.reproduce.training import untrained
+from embodkd.evaluation.reproduce.training import RUNS_A_CELL, untrained
+from embodkd.evaluation.tables.order import in_order
+from embodkd.evaluation.tables.rows import as_lines
+from embodkd.evaluation.tables.sources import sources
 
-_NUMBERS = re.compile(r"\[\n\s*[-\d.e+]+(,\n\s*[-\d.e+]+)*\n\s*\]")
+Cell = tuple[Training, int]
+"""A training with its seed."""
 
 
 def reproduce(
@@ -41,9 +42,9 @@ def reproduce(
 ) -> tuple[dict[str, Any], bool]:
     """Train what is missing of the table in `file`; (its summary with a manifest, whether it is the whole table).
 
-    seeds, arms: only these; jobs: seeds side by side, each in a process with one thread; run: the folder of the cells,
+    seeds, arms: only these; jobs: cells side by side, each in a process with one thread; run: the folder of the cells,
     runs/reproduce/SLUG by default; trainer: settings of the Trainer that win over the file's. A cell is stored as soon
-    as it is measured, and used again as long as its config, the code and the versions stay the same.
+    as it is measured, and used again as long as its config, the sources that it runs and the versions stay the same.
     """
     table = read(file, trainer)
     chosen_seeds = list(table.seeds if seeds is None else seeds)
@@ -55,31 +56,41 @@ def reproduce(
         raise ValueError(f"seeds, arms and jobs: at least one of each, got {chosen_seeds}, {chosen_arms}, {jobs}")
     folder = Path(run or f"runs/reproduce/{table.slug}")
     one_thread()
-    todo = {seed: Cells(table, seed, folder).missing(chosen_arms) for seed in chosen_seeds}
-    # A mistake in the last arm must not show after hours: everything is built once before anything is trained.
-    for training in {one.name: one for needed in todo.values() for one in needed}.values():
-        untrained(training, chosen_seeds[0])
-    with progress(sum(map(len, todo.values())), f"reproduce {table.slug}", quiet=quiet) as bar:
-        if jobs == 1:
-            for seed in chosen_seeds:
-                fill(table, seed, chosen_arms, folder, lambda name: bar.advance(1, done=name))
-        else:
-            words = {"file": str(file), "arms": chosen_arms, "run": str(folder), "trainer": dict(trainer or {})}
-            _side_by_side([seed for seed, needed in todo.items() if needed], words, jobs, bar)
-    whole = set(chosen_arms) == set(table.arms) and set(chosen_seeds) >= set(table.seeds)
-    return _result(table, chosen_seeds, chosen_arms, folder), whole
+    with ExitStack() as locks:
+        cells = {seed: locks.enter_context(Cells(table, seed, folder)) for seed in chosen_seeds}
+        todo = {f"{one.name}/{seed}": (one, seed) for seed in chosen_seeds for one in cells[seed].missing(chosen_arms)}
+        # A mistake in the last arm must not show after hours: everything is built once before anything is trained.
+        for training in {one.name: one for one, _ in todo.values()}.values():
+            untrained(training, chosen_seeds[0])
+        with progress(len(todo), f"reproduce {table.slug}", quiet=quiet) as bar, _workers(jobs) as pool:
+            make = partial(_fill, table, folder)
+            in_order(todo, _after, make, pool, jobs, lambda name, _: bar.advance(1, done=name), _stop)
+        result = _result(table, cells, chosen_arms)
+    return result, set(chosen_arms) == set(table.arms) and set(chosen_seeds) >= set(table.seeds)
 
 
-def fill(table: Table, seed: int, arms: list[str], folder: Path, done: Callable[[str], None]) -> None:
-    """Train what is missing of one seed; `done(name)` after each cell."""
-    with Cells(table, seed, folder) as cells:
-        for training in cells.missing(arms):
-            try:
-                cells.fill(training)
-            except Exception as error:
-                error.add_note(f"while training {training.name!r} with seed {seed}")
-                raise
-            done(f"{training.name}/{seed}")
+def _after(cell: Cell) -> list[str]:
+    training, seed = cell
+    return [f"{teacher.name}/{seed}" for teacher in training.teachers.values()]
+
+
+def _fill(table: Reproduction, folder: Path, cell: Cell) -> None:
+    """Train a cell; runs in a worker."""
+    training, seed = cell
+    try:
+        Cells(table, seed, folder).fill(training)
+    except Exception as error:
+        error.add_note(f"while training {training.name!r} with seed {seed}")
+        raise
+
+
+def _stop(name: str, error: Exception) -> None:
+    """A cell that fails ends the filling: the others would fail alike."""
+    if isinstance(error, BrokenExecutor):
+        raise ValueError(
+            f"{name}, or a cell beside it, was killed: is there enough memory? Call again to go on"
+        ) from error
+    raise error
 
 
 def one_thread() -> None:
@@ -90,67 +101,59 @@ def one_thread() -> None:
     keep_freed_memory()
 
 
-def _side_by_side(seeds: list[int], words: dict[str, Any], jobs: int, bar: Progress) -> None:
-    """One process per seed, `jobs` at a time; each says a line per finished cell."""
-    running: list[subprocess.Popen[str]] = []
+@contextmanager
+def _workers(jobs: int) -> Iterator[Executor]:
+    if jobs == 1:
+        yield _Here()
+        return
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"
+    try:
+        with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=one_thread) as pool:
+            yield pool
+    finally:
+        if before is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = before
 
-    def work(seed: int) -> None:
-        asked = {**words, "seed": seed, "code": known_digests()}
-        command = [sys.executable, "-m", "embodkd.evaluation.reproduce", json.dumps(asked)]
-        log = Path(words["run"]) / f"seed_{seed}" / "log.txt"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        with (
-            log.open("w", encoding="utf-8") as stream,
-            subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=stream, text=True) as child,
-        ):
-            running.append(child)
-            assert child.stdout is not None
-            for line in child.stdout:
-                bar.advance(1, done=line.strip())
-        if child.returncode:
-            raise ValueError(f"seed {seed} stopped: {_last_words(log)}; the whole trace is in {log}")
 
-    with ThreadPoolExecutor(jobs) as pool:
+class _Here(Executor):
+    """Does everything at once, in this thread: another one would have a number of threads of its own."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
         try:
-            for result in [pool.submit(work, seed) for seed in seeds]:
-                result.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for child in running:
-                child.terminate()
-            raise
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
 
 
-def _last_words(log: Path) -> str:
-    """What stands below the last frame of the trace in `log`: the error and its notes."""
-    lines = log.read_text(encoding="utf-8").rstrip().splitlines()
-    below = itertools.takewhile(lambda line: not line.startswith("  "), reversed(lines))
-    return " ".join(reversed(list(below))) or "it was killed"
-
-
-def _result(table: Table, seeds: list[int], arms: list[str], folder: Path) -> dict[str, Any]:
+def _result(table: Reproduction, cells: Mapping[int, Cells], arms: list[str]) -> dict[str, Any]:
     trainings: list[Training] = [*table.teachers.values(), *(table.arms[name].training for name in arms)]
     rows: dict[str, dict[int, Any]] = {training.name: {} for training in trainings}
-    for seed in seeds:
-        cells = Cells(table, seed, folder)
+    for seed, of_seed in cells.items():
         for training in trainings:
-            row = cells.stored(training)
+            row = of_seed.stored(training)
             if row is None:
-                raise ValueError(f"{cells.place(training)}: was changed while the table was filled; run it again")
+                raise ValueError(f"{of_seed.place(training)}: was changed while the table was filled; run it again")
             rows[training.name][seed] = row
     commits = sorted({str(row["git_commit"]) for of_seed in rows.values() for row in of_seed.values()})
     facts = {k: v for k, v in manifest_of(None).items() if k not in ("policy", "weights_sha256")}
     manifest = {**facts, "hardware": hardware(), "threads": 1, "cells_git_commit": commits}
-    return {**summarise(table, rows, seeds, arms), "manifest": manifest}
+    origin = {"config": table.config(), "sources": sources_of(table)}
+    return {**summarise(table, rows, list(cells), arms), "manifest": manifest, **origin}
+
+
+def sources_of(table: Reproduction) -> str:
+    """A digest of the sources that its cells run."""
+    return sources().digest([RUNS_A_CELL], table.config())
 
 
 def write(result: Mapping[str, Any], out: str | Path) -> Path:
-    """Write a result as JSON, whole or not at all, each list of numbers on one line."""
+    """Write a result as JSON, whole or not at all, each list of numbers and each model, data set, ... on one line."""
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    text = _NUMBERS.sub(
-        lambda found: " ".join(found[0].split()).replace("[ ", "[").replace(" ]", "]"), json.dumps(result, indent=1)
-    )
-    write_atomic(out, text + "\n")
+    write_atomic(out, as_lines(result, ("model", "method", "data", "budget", "trainer", "corrupt")) + "\n")
     return out

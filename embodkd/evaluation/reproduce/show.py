@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+_OUTCOMES = {"holds": "holds", "fails": "FAILS", "undecided": "UNDECIDED"}
+
 
 def as_text(result: Mapping[str, Any]) -> str:
     """The table of results/SLUG.json for people."""
@@ -23,8 +25,16 @@ def as_text(result: Mapping[str, Any]) -> str:
         lines += ["", "claims"]
     for check in result["checks"]:
         sides = f"{_list(check['left'])} {check['relation']} {_list(check['right'])}"
-        lines.append(f"  {'holds' if check['passed'] else 'FAILS'}  {check['claim']}: {sides} ({check['over']})")
+        over = "every seed" if check["over"] == "every_seed" else _interval(check)
+        lines.append(f"  {_OUTCOMES[check['outcome']]:<9}  {check['claim']}: {sides} ({over})")
     return "\n".join([*lines, "", f"{result['minutes']:.1f} minutes"])
+
+
+def _interval(check: Mapping[str, Any]) -> str:
+    if check["ci95"] is None:
+        return "one seed"
+    low, high = check["ci95"]
+    return f"by {check['difference']:+.3g}, 95 %: {low:+.3g} to {high:+.3g}"
 
 
 def _number(arm: Mapping[str, Any]) -> str:

@@ -57,8 +57,8 @@ class Arm:
 class Check:
     """A claim about measured numbers: `left` lies strictly below, or above, `factor` * right + `margin`.
 
-    left and the right side are ARM.MEASURE (or TEACHER.MEASURE); the right one may be a number. over: the means over
-    the seeds, or the values of every seed.
+    left and the right side are ARM.MEASURE (or TEACHER.MEASURE); the right one may be a number. over: the mean over the
+    seeds, where the whole 95 % interval of the paired difference must lie on that side, or the values of every seed.
     """
 
     claim: str
@@ -86,7 +86,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Table:
+class Reproduction:
     """A reproduction. margin: a difference of `metric` that nobody would care about; better: "higher" or "lower"."""
 
     slug: str
@@ -103,3 +103,27 @@ class Table:
     def methods(self) -> tuple[str, ...]:
         """The arms whose role is "method"."""
         return tuple(name for name, arm in self.arms.items() if arm.role == "method")
+
+    def config(self) -> dict[str, Any]:
+        """All that the table says, resolved, as plain data: what a stored result of it must have come from.
+
+        A teacher of the table stands in an arm by its name, one that an arm has for itself as a whole.
+        """
+
+        def plain(training: Training) -> dict[str, Any]:
+            found = training.config()
+            found["teachers"] = {
+                key: other.name if self.teachers.get(other.name) is other else plain(other)
+                for key, other in training.teachers.items()
+            }
+            return {key: value for key, value in found.items() if key not in ("name", "teaches")}
+
+        return {
+            "seeds": list(self.seeds),
+            "metric": self.metric,
+            "better": self.better,
+            "margin": self.margin,
+            "teachers": {name: plain(teacher) for name, teacher in self.teachers.items()},
+            "arms": {name: {"role": arm.role, **plain(arm.training)} for name, arm in self.arms.items()},
+            "checks": [asdict(check) for check in self.checks],
+        }

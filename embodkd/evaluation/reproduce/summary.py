@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from embodkd.core.config.registry import near
 from embodkd.evaluation.interval import t_interval
-from embodkd.evaluation.reproduce.spec import Check, Table
+from embodkd.evaluation.reproduce.spec import Check, Reproduction
 
 Verdict = Literal["gain", "loss", "no_gain", "undecided"]
 Rows = Mapping[str, Mapping[int, Mapping[str, Any]]]
@@ -32,7 +31,7 @@ def verdict(differences: Sequence[float], margin: float, better: str = "higher")
     return "no_gain" if -margin <= low and high <= margin else "undecided"
 
 
-def summarise(table: Table, rows: Rows, seeds: Sequence[int], arms: Sequence[str]) -> dict[str, Any]:
+def summarise(table: Reproduction, rows: Rows, seeds: Sequence[int], arms: Sequence[str]) -> dict[str, Any]:
     """The contents of results/SLUG.json but for the manifest, from the cells of `arms` and of the table's teachers."""
     shown = {}
     for name in arms:
@@ -59,7 +58,9 @@ def summarise(table: Table, rows: Rows, seeds: Sequence[int], arms: Sequence[str
     }
 
 
-def _shown(table: Table, of_seed: Mapping[int, Mapping[str, Any]], seeds: Sequence[int], **more: Any) -> dict[str, Any]:
+def _shown(
+    table: Reproduction, of_seed: Mapping[int, Mapping[str, Any]], seeds: Sequence[int], **more: Any
+) -> dict[str, Any]:
     """One arm or teacher: its metric over the seeds with an interval, and every measure."""
     names = of_seed[seeds[0]]["measures"]
     # What a method measures by itself is measured of arms only: then a teacher has no value.
@@ -75,11 +76,13 @@ def _shown(table: Table, of_seed: Mapping[int, Mapping[str, Any]], seeds: Sequen
         "mean": mean,
         "ci95": _finite(interval) if values else None,
         "measures": measures,
+        # a search may end in another size with each seed
+        "parameters": [of_seed[seed]["parameters"] for seed in seeds],
         "minutes": math.fsum(of_seed[seed]["minutes"] for seed in seeds),
     }
 
 
-def _compared(table: Table, one: str, other: str, shown: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _compared(table: Reproduction, one: str, other: str, shown: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     differences = [a - b for a, b in zip(shown[one]["values"], shown[other]["values"], strict=True)]
     mean, *interval = t_interval(differences)
     return {
@@ -93,24 +96,37 @@ def _compared(table: Table, one: str, other: str, shown: Mapping[str, Mapping[st
 
 
 def judged(check: Check, shown: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """A claim with the numbers that it is about, `left` and `right` (factor and margin applied), and whether it holds.
+    """A claim with what it is about: `left`, `right` (factor and margin applied), `outcome`, and whether it `passed`.
 
-    ValueError if an arm has no such measure.
+    A claim about means is judged by the interval of the paired differences: it "holds" or "fails" if all of that lies
+    on one side, otherwise it is "undecided", as it always is for a single seed. ValueError if an arm has no such
+    measure.
     """
     left = _values(check.left, shown, check.claim)
     right = _values(check.right, shown, check.claim) if isinstance(check.right, str) else [check.right] * len(left)
-    if check.over == "mean":
-        left, right = [math.fsum(left) / len(left)], [math.fsum(right) / len(right)]
     bound = [check.factor * value + check.margin for value in right]
-    holds = operator.lt if check.above is None else operator.gt
-    return {
+    better = "lower" if check.above is None else "higher"
+    facts: dict[str, Any] = {
         "claim": check.claim,
         "over": check.over,
-        "left": left,
-        "relation": "below" if check.above is None else "above",
-        "right": bound,
-        "passed": all(holds(a, b) for a, b in zip(left, bound, strict=True)),
+        "relation": "below" if better == "lower" else "above",
     }
+    differences = [a - b for a, b in zip(left, bound, strict=True)]
+    if check.over == "every_seed":
+        holds = all(one < 0 if better == "lower" else one > 0 for one in differences)
+        facts |= {"left": left, "right": bound, "outcome": "holds" if holds else "fails"}
+    else:
+        # no margin: what does not lie beyond the bound is not within it either
+        said = verdict(differences, 0.0, better)
+        mean, *interval = t_interval(differences)
+        facts |= {
+            "left": [math.fsum(left) / len(left)],
+            "right": [math.fsum(bound) / len(bound)],
+            "difference": mean,
+            "ci95": _finite(interval),
+            "outcome": {"gain": "holds", "loss": "fails", "no_gain": "fails"}.get(said, "undecided"),
+        }
+    return {**facts, "passed": facts["outcome"] == "holds"}
 
 
 def _values(reference: str, shown: Mapping[str, Mapping[str, Any]], claim: str) -> list[float]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -15,11 +14,14 @@ from torch import nn
 from embodkd.core import Recipe, Splits, Teachers, seed_everything
 from embodkd.core.method import by_name
 from embodkd.core.provenance import Provenance
-from embodkd.core.runs.manifest import versions
 from embodkd.data import make_data
-from embodkd.evaluation.reproduce.code import code_digest
 from embodkd.evaluation.reproduce.spec import Config, Training
+from embodkd.evaluation.tables.mark import mark
+from embodkd.evaluation.tables.sources import sources
 from embodkd.models import make_model
+
+RUNS_A_CELL = "embodkd.evaluation.reproduce.cells:Cells"
+"""What runs, whatever the method."""
 
 
 @dataclass
@@ -83,22 +85,9 @@ def own_seed(training: Training, seed: int) -> int:
 
 
 def fingerprint(training: Training, seed: int, judges: tuple[Training, ...] = ()) -> str:
-    """A digest of all that the outcome depends on: config, seed, source code, versions, and who measures it."""
-    facts = {
-        "config": training.config(),
-        "seed": seed,
-        "judges": [judge.config() for judge in judges],
-        "code": code_digest(name for one in (training, *judges) for name in _methods(one)),
-        "versions": {name: versions()[name] for name in ("torch", "numpy", "accelerate")},
-    }
-    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=list).encode()).hexdigest()[:32]
-
-
-def _methods(training: Training) -> Iterator[str]:
-    if training.method is not None:
-        yield training.method["name"]
-    for teacher in training.teachers.values():
-        yield from _methods(teacher)
+    """A digest of all that the outcome depends on: config, seed, sources, versions, and who measures it."""
+    config = {"training": training.config(), "seed": seed, "judges": [judge.config() for judge in judges]}
+    return str(mark(config, sources().digest([RUNS_A_CELL], config))["digest"])
 
 
 def _name(config: Mapping[str, Any], where: str) -> str:

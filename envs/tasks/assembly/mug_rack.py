@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 from embodkd.envs.geometry import unrotate
-from embodkd.envs.tasks.assembly.parts import Pair, Part, Poses, box, capsule, cylinder
+from embodkd.envs.tasks.assembly.parts import Pair, Part, Poses
+from embodkd.envs.tasks.assembly.shapes import box, capsule, cylinder, ring
 from embodkd.envs.tasks.assembly.task import Assembly
 from embodkd.envs.tasks.assembly.waypoints import CLOSED, OPEN, Bench, Goal, Waypoint, pick, stay
 
@@ -37,12 +38,7 @@ def _rack(body: mujoco.MjsBody) -> None:
 
 
 def _mug(body: mujoco.MjsBody) -> None:
-    middle = RADIUS - WALL / 2
-    half = (WALL / 2, RADIUS * np.tan(np.pi / SIDES), MUG / 2 - 0.001)
-    for angle in 2 * np.pi / SIDES * np.arange(SIDES):
-        turn = (np.cos(angle / 2), 0.0, 0.0, np.sin(angle / 2))
-        centre = (middle * np.cos(angle), middle * np.sin(angle), MUG / 2 + 0.001)
-        box(body, centre, half, _BLUE, mass=0.06 / SIDES, quat=turn, friction=0.3)
+    ring(body, SIDES, (RADIUS - WALL, RADIUS), (0.002, MUG), _BLUE, mass=0.06)
     # it stands on this alone
     cylinder(body, (0, 0, WALL / 2), RADIUS - 0.001, WALL / 2, _BLUE, mass=0.02, friction=0.3)
     (x, _, z), (wide, high), bar = HOLE, HOLE_HALF, BAR / 2

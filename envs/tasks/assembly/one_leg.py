@@ -5,8 +5,9 @@ from __future__ import annotations
 import mujoco
 import numpy as np
 from embodkd.envs.geometry import matrix_from_quat, quat_from_rotvec
-from embodkd.envs.tasks.assembly.parts import Part, Poses, box, capsule, cylinder
+from embodkd.envs.tasks.assembly.parts import Part, Poses
 from embodkd.envs.tasks.assembly.screw import Screw
+from embodkd.envs.tasks.assembly.shapes import box, capsule, cylinder
 from embodkd.envs.tasks.assembly.task import Assembly
 from embodkd.envs.tasks.assembly.waypoints import CLOSED, OPEN, Bench, Goal, Waypoint, about_z, stay
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,7 +12,6 @@ import numpy as np
 from embodkd.envs.geometry import matrix_from_quat, unrotate
 
 Quat = tuple[float, float, float, float]
-Colour = tuple[float, float, float]
 UPRIGHT: Quat = (1.0, 0.0, 0.0, 0.0)
 
 
@@ -114,78 +113,3 @@ class Insertion(Pair):
         near = np.hypot(relative.position[:, 0], relative.position[:, 1]) <= self.sideways
         upright = relative.rotation[:, 2, 2] >= np.cos(self.tilt)
         return near & upright & (relative.position[:, 2] <= self.height)
-
-
-def box(
-    body: mujoco.MjsBody,
-    centre: Sequence[float],
-    half: Sequence[float],
-    colour: Colour,
-    mass: float = 0.0,
-    quat: Quat = UPRIGHT,
-    friction: float = 0.5,
-) -> None:
-    """Add a box; metres, kilograms."""
-    _add(body, mujoco.mjtGeom.mjGEOM_BOX, centre, half, colour, mass, quat, friction)
-
-
-def cylinder(
-    body: mujoco.MjsBody,
-    centre: Sequence[float],
-    radius: float,
-    half: float,
-    colour: Colour,
-    mass: float = 0.0,
-    quat: Quat = UPRIGHT,
-    friction: float = 0.5,
-) -> None:
-    """Add a cylinder along its own z; metres, kilograms."""
-    _add(body, mujoco.mjtGeom.mjGEOM_CYLINDER, centre, [radius, half, 0.0], colour, mass, quat, friction)
-
-
-def capsule(
-    body: mujoco.MjsBody,
-    centre: Sequence[float],
-    radius: float,
-    half: float,
-    colour: Colour,
-    mass: float = 0.0,
-    quat: Quat = UPRIGHT,
-    friction: float = 0.5,
-) -> None:
-    """Add a cylinder along its own z with a half ball on each end, which ``half`` leaves out; metres, kilograms."""
-    _add(body, mujoco.mjtGeom.mjGEOM_CAPSULE, centre, [radius, half, 0.0], colour, mass, quat, friction)
-
-
-def sphere(
-    body: mujoco.MjsBody,
-    centre: Sequence[float],
-    radius: float,
-    colour: Colour,
-    mass: float = 0.0,
-    friction: float = 0.5,
-) -> None:
-    """Add a ball; metres, kilograms."""
-    _add(body, mujoco.mjtGeom.mjGEOM_SPHERE, centre, [radius, 0.0, 0.0], colour, mass, UPRIGHT, friction)
-
-
-def _add(
-    body: mujoco.MjsBody,
-    kind: mujoco.mjtGeom,
-    centre: Sequence[float],
-    size: Sequence[float],
-    colour: Colour,
-    mass: float,
-    quat: Quat,
-    friction: float,
-) -> None:
-    body.add_geom(
-        type=kind,
-        pos=centre,
-        quat=quat,
-        size=size,
-        mass=mass,
-        rgba=[*colour, 1.0],
-        friction=[friction, 0.005, 1e-4],
-        condim=4,
-    )

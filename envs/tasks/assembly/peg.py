@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 import mujoco
-from embodkd.envs.tasks.assembly.parts import Insertion, Part, box
+from embodkd.envs.tasks.assembly.parts import Insertion, Part
+from embodkd.envs.tasks.assembly.shapes import box
 from embodkd.envs.tasks.assembly.task import Assembly
 from embodkd.envs.tasks.assembly.waypoints import Waypoint, pick, put
 from embodkd.envs.tasks.peg_hole_scene import DEPTH, PEG_HALF_WIDTH, PEG_LENGTH, socket_walls

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import mujoco
 import numpy as np
-from embodkd.envs.tasks.assembly.parts import Insertion, Part, box, cylinder
+from embodkd.envs.tasks.assembly.parts import Insertion, Part
+from embodkd.envs.tasks.assembly.shapes import box, cylinder
 from embodkd.envs.tasks.assembly.task import Assembly
 from embodkd.envs.tasks.assembly.waypoints import ANY_TURN, OPEN, Waypoint, grasp, pick, put, stay
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import mujoco
 import numpy as np
-from embodkd.envs.tasks.assembly.parts import Colour, Insertion, Pair, Part, Placement, box, cylinder, sphere
+from embodkd.envs.tasks.assembly.parts import Insertion, Pair, Part, Placement
+from embodkd.envs.tasks.assembly.shapes import cylinder, ring, sphere
 from embodkd.envs.tasks.assembly.task import Assembly
 from embodkd.envs.tasks.assembly.waypoints import ANY_TURN, OPEN, Waypoint, grasp, pick, put, stay
 
@@ -21,27 +22,9 @@ HOOD = STEM - HOLE + GLASS + GLASS_RADIUS + 0.003  # inner height: the lid clear
 _IRON, _BRASS, _GLASS, _RED = (0.3, 0.33, 0.38), (0.72, 0.55, 0.2), (0.93, 0.9, 0.72), (0.7, 0.2, 0.18)
 
 
-def _ring(
-    body: mujoco.MjsBody,
-    inner: float,
-    outer: float,
-    bottom: float,
-    top: float,
-    colour: Colour,
-    mass: float = 0.0,
-) -> None:
-    """Walls around a hole with ``SIDES`` faces; ``inner`` and ``outer`` are distances of faces from the axis (m)."""
-    middle = (inner + outer) / 2
-    half = ((outer - inner) / 2, outer * np.tan(np.pi / SIDES), (top - bottom) / 2)
-    for angle in 2 * np.pi / SIDES * np.arange(SIDES):
-        centre = (middle * np.cos(angle), middle * np.sin(angle), (bottom + top) / 2)
-        turn = (np.cos(angle / 2), 0.0, 0.0, np.sin(angle / 2))
-        box(body, centre, half, colour, mass=mass / SIDES, quat=turn, friction=0.3)
-
-
 def _base(body: mujoco.MjsBody) -> None:
     cylinder(body, (0, 0, DISC / 2), DISC_RADIUS, DISC / 2, _IRON, friction=0.3)
-    _ring(body, STEM_RADIUS + CLEARANCE, SOCKET, DISC, RIM, _IRON)
+    ring(body, SIDES, (STEM_RADIUS + CLEARANCE, SOCKET), (DISC, RIM), _IRON)
 
 
 def _bulb(body: mujoco.MjsBody) -> None:
@@ -52,7 +35,7 @@ def _bulb(body: mujoco.MjsBody) -> None:
 
 def _hood(body: mujoco.MjsBody) -> None:
     inner = GLASS_RADIUS + HOOD_PLAY
-    _ring(body, inner, inner + HOOD_WALL, 0.0, HOOD, _RED, mass=0.05)
+    ring(body, SIDES, (inner, inner + HOOD_WALL), (0.0, HOOD), _RED, mass=0.05)
     cylinder(body, (0, 0, HOOD + CAP / 2), inner + HOOD_WALL, CAP / 2, _RED, mass=0.02, friction=0.3)
 
 
