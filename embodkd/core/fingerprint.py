@@ -10,7 +10,6 @@ from __future__ import annotations
 import enum
 import hashlib
 import sys
-import sysconfig
 from collections.abc import Iterator, Mapping, Sequence, Set
 from functools import partial
 from pathlib import PurePath
@@ -23,9 +22,16 @@ from torch import Tensor, nn
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
 _BY_WORD = (enum.Enum, PurePath, range, slice, torch.dtype, torch.device, torch.Size, np.dtype)
-_PYTHON = sysconfig.get_path("stdlib")
 # What says where a module comes from or how it hangs together, none of which changes an answer by itself.
-_BOOKKEEPING = {"training", "provenance", "_parameters", "_buffers", "_modules", "_compiled_call_impl", "call_super_init"}
+_BOOKKEEPING = {
+    "training",
+    "provenance",
+    "_parameters",
+    "_buffers",
+    "_modules",
+    "_compiled_call_impl",
+    "call_super_init",
+}
 _USED = (*_PLAIN, tuple, Tensor, np.ndarray, FunctionType, type)
 _MEMBERS = (*_PLAIN, tuple, FunctionType, staticmethod, classmethod, property)
 _ABSENT = object()
@@ -109,8 +115,11 @@ class _Digest:
         elif isinstance(thing, nn.Module):
             yield self.of([anatomy(thing), tensors(thing)], path)
         elif isinstance(thing, Mapping):
+            # An installed package's own kind of mapping keeps notes to itself among its entries.
+            noted = _installed(type(thing).__module__)
+            kept = {k: v for k, v in thing.items() if not (noted and str(k).startswith("_"))}
             yield b"mapping"
-            yield from sorted(self.of(key, path) + self.of(value, f"{path}.{key}") for key, value in thing.items())
+            yield from sorted(self.of(key, path) + self.of(value, f"{path}.{key}") for key, value in kept.items())
         elif isinstance(thing, Set):
             yield b"".join((b"set", *sorted(self.of(value, path) for value in thing)))
         elif isinstance(thing, Sequence):
@@ -221,14 +230,18 @@ def _bytes(value: Tensor) -> bytes:
 
 def _library(module: str | None) -> bool:
     """Whether a module belongs to Python or to an installed package."""
-    root = sys.modules.get((module or "").partition(".")[0])
-    file = getattr(root, "__file__", None)
+    return _root(module) in sys.stdlib_module_names and module != "__main__" or _installed(module)
+
+
+def _installed(module: str | None) -> bool:
     # An environment may borrow packages from another one, so that no list of folders is complete.
-    installed = (
-        file is None or {"site-packages", "dist-packages"} & set(PurePath(file).parts) or file.startswith(_PYTHON)
-    )
-    return module != "__main__" and bool(installed)
+    file = getattr(sys.modules.get(_root(module)), "__file__", None) or ""
+    return bool({"site-packages", "dist-packages"} & set(PurePath(file).parts))
+
+
+def _root(module: str | None) -> str:
+    return (module or "").partition(".")[0]
 
 
 def _version(module: str | None) -> str:
-    return str(getattr(sys.modules.get((module or "").partition(".")[0]), "__version__", ""))
+    return str(getattr(sys.modules.get(_root(module)), "__version__", ""))
