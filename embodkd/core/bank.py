@@ -42,10 +42,14 @@ def _passes(
     seen: Rows | None = None,
 ) -> Iterator[Signals]:
     _place(answerer, device)
+    # a model that was trained in double precision asks for it afterwards too
+    wide = isinstance(answerer, Role) and any(p.dtype is torch.float64 for p in answerer.model.parameters())
     for rows in _rows(source, batch_size, epoch):
         if seen is not None:
             seen.add(rows)
         batch = rows.to(device)
+        if wide:
+            batch = batch.map(lambda value: value.double() if value.is_floating_point() else value)
         signals = answerer.signals(batch)
         yield batch.merge(**dict(signals)).map(lambda value: value.detach().cpu())
 
