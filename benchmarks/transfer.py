@@ -41,12 +41,12 @@ def judge(run: Path, episodes: int) -> dict[str, dict[str, Any]]:
     """One row per engine, by name."""
     from embodkd.policies import load_policy
 
-    from embodkd.cli.common import policy_folder, task_of
+    from embodkd.cli.common import WorldChoice, policy_folder
     from embodkd.evaluation import transfer
 
     folder = policy_folder(run)
     policy, meta = load_policy(folder)
-    task, options = task_of(meta, None, None, None)
+    task, options = WorldChoice().task_of(meta)
     home = options.pop("engine")
     trained = read_json(run / "manifest.json")["command"]
     matrix = transfer(

@@ -210,6 +210,14 @@ def test_nothing_swallows_errors() -> None:
     assert not wrong
 
 
+def test_tests_mirror_the_folders() -> None:
+    apart = {"processes", "faults"}  # what holds for several of them at once
+    known = {file.parent for file in modules(ROOT).values()}
+    for folder in {file.parent.relative_to(ROOT / "tests") for file in (ROOT / "tests").glob("*/**/test_*.py")}:
+        places = (ROOT / "embodkd" / folder, ROOT / folder)
+        assert folder.parts[0] in apart or known & set(places), f"tests/{folder} mirrors no folder with code"
+
+
 def test_every_folder_with_code_is_installed() -> None:
     import importlib.util
 

@@ -4,10 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from embodkd.core.runs.files import read_json
+
+Choice = Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldChoice:
+    """The keys task, engine and randomise of a verb; None leaves each as a policy was made for."""
+
+    task: Choice = None
+    engine: Choice = None
+    randomise: Choice = None
+
+    def task_of(self, meta: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """(name, keywords of `make_task`): the task that a policy was made for, changed by what is chosen."""
+        return task_of(meta, self.task, self.engine, self.randomise)
 
 
 def policy_folder(path: str | Path) -> Path:
@@ -36,9 +52,7 @@ def run_folder(path: str | Path) -> Path:
     return folder.parent if folder.name in ("policy", "policy_last") else folder
 
 
-def task_options(
-    task: Mapping[str, Any] | None, engine: Mapping[str, Any] | None, randomise: Mapping[str, Any] | None
-) -> dict[str, Any]:
+def task_options(task: Choice, engine: Choice, randomise: Choice) -> dict[str, Any]:
     """The groups task, engine and randomise of a config as keywords of `make_task`, what is not chosen left out."""
     options = {k: v for k, v in (task or {}).items() if k != "name"}
     if engine is not None:
@@ -49,13 +63,8 @@ def task_options(
     return options
 
 
-def task_of(
-    meta: Mapping[str, Any],
-    task: Mapping[str, Any] | None,
-    engine: Mapping[str, Any] | None,
-    randomise: Mapping[str, Any] | None,
-) -> tuple[str, dict[str, Any]]:
-    """(name, keywords of `make_task`): the task that a policy was made for, changed by what was chosen."""
+def task_of(meta: Mapping[str, Any], task: Choice, engine: Choice, randomise: Choice) -> tuple[str, dict[str, Any]]:
+    """See WorldChoice.task_of."""
     own = meta["task"]
     name = task["name"] if task else own["name"]
     base = {"engine": own.get("engine", "mujoco"), **own.get("options", {})} if name == own["name"] else {}

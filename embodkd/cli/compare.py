@@ -2,50 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from embodkd.cli.common import is_classifier, needed, policy_folder, task_of, use_threads
+from embodkd.cli.common import WorldChoice, is_classifier, needed, policy_folder, use_threads
 
-Choice = Mapping[str, Any] | None
-
-
-def compare(
-    policy: str | None,
-    against: str | None,
-    margin: float,
-    episodes: int,
-    seed: int,
-    copies: int,
-    torch_threads: int,
-    quiet: bool,
-    task: Choice = None,
-    engine: Choice = None,
-    randomise: Choice = None,
-) -> int:
-    """Run both on the same episodes (a stored evaluation.json is taken as it is) and print the verdict."""
-    from embodkd.cli.classifier import judge_model
+if TYPE_CHECKING:
     from embodkd.evaluation import Evaluation
-    from embodkd.evaluation import compare as paired
-    from embodkd.evaluation import evaluate as run
-    from embodkd.policies import load_policy
 
-    use_threads(torch_threads)
-    example = "embodkd compare policy=runs/a against=runs/b"
-    results: list[Evaluation] = []
-    for key, value in (("policy", policy), ("against", against)):
-        path = Path(needed(value, key, example))
+
+@dataclass(frozen=True, kw_only=True)
+class ComparePolicies(WorldChoice):
+    """Run both on the same episodes (a stored evaluation.json is taken as it is) and print the verdict."""
+
+    policy: str | None
+    against: str | None
+    margin: float
+    episodes: int
+    seed: int
+    copies: int
+    torch_threads: int
+    quiet: bool
+
+    def __call__(self) -> int:
+        """The exit code."""
+        from embodkd.evaluation import compare
+
+        use_threads(self.torch_threads)
+        results = []
+        for key, value in (("policy", self.policy), ("against", self.against)):
+            path = Path(needed(value, key, "embodkd compare policy=runs/a against=runs/b"))
+            results.append(self._judged(path))
+            print(f"{path}: {results[-1]}")
+        print(f"{self.policy} against {self.against}: {compare(results[0], results[1], self.margin)}")
+        return 0
+
+    def _judged(self, path: Path) -> Evaluation:
+        from embodkd.cli.classifier import judge_model
+        from embodkd.evaluation import Evaluation, evaluate
+        from embodkd.policies import load_policy
+
         if path.suffix == ".json":
-            results.append(Evaluation.load(path))
-        elif is_classifier(path):
-            results.append(judge_model(path))
-        else:
-            folder = policy_folder(path)
-            actor, meta = load_policy(folder)
-            name, options = task_of(meta, task, engine, randomise)
-            settings: dict[str, Any] = {"episodes": episodes, "seed": seed, "copies": copies, "quiet": quiet}
-            results.append(run(actor, name, options, policy_folder=folder, **settings))
-        print(f"{path}: {results[-1]}")
-    print(f"{policy} against {against}: {paired(results[0], results[1], margin)}")
-    return 0
+            return Evaluation.load(path)
+        if is_classifier(path):
+            return judge_model(path)
+        folder = policy_folder(path)
+        actor, meta = load_policy(folder)
+        name, options = self.task_of(meta)
+        return evaluate(
+            actor,
+            name,
+            options,
+            episodes=self.episodes,
+            seed=self.seed,
+            copies=self.copies,
+            policy_folder=folder,
+            quiet=self.quiet,
+        )

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embodkd.cli.common import needed, policy_folder, task_of, task_options, use_threads
+from embodkd.cli.common import WorldChoice, needed, policy_folder, task_options, use_threads
 from embodkd.rl.config import LoopConfig, TeacherConfig
 from embodkd.rl.residual.config import ResidualConfig
 
@@ -15,20 +15,15 @@ if TYPE_CHECKING:
     from embodkd.core import RunFolder
     from embodkd.rl.loop import Learned
 
-Choice = Mapping[str, Any] | None
-
 
 @dataclass(frozen=True, kw_only=True)
-class Train(LoopConfig):
+class Train(WorldChoice, LoopConfig):
     """What both have beside the settings of the training: where it goes, what it is judged by, in which world."""
 
     run: str | None
     resume: bool
     episodes: int
     tracker: str | None
-    task: Choice = None
-    engine: Choice = None
-    randomise: Choice = None
 
     def learn(
         self, run: str, train: Callable[[RunFolder], Learned], after: Callable[[Path, Path], None] | None = None
@@ -42,7 +37,7 @@ class Train(LoopConfig):
             if self.episodes:
                 from embodkd.cli.evaluate import judge
 
-                print(f"{run}: {judge(learned.policy, episodes=self.episodes, seed=0, quiet=self.quiet)}")
+                print(f"{run}: {judge(learned.policy, episodes=self.episodes, quiet=self.quiet)}")
                 if after is not None:
                     after(folder.path, learned.policy)
             folder.finish(minutes=learned.minutes)
@@ -85,7 +80,7 @@ class TrainResidual(Train, ResidualConfig):
 
         base = policy_folder(needed(self.base, "base", "embodkd train residual base=runs/diffusion_peg_assembly"))
         config = replace(self, base=base, torch_threads=use_threads(self.torch_threads))
-        name, options = task_of(read_meta(base), self.task, self.engine, self.randomise)
+        name, options = self.task_of(read_meta(base))
 
         def measure(run: Path, policy: Path) -> None:
             _measure_corrections(run, policy, self.evaluate_episodes)
@@ -105,7 +100,7 @@ def _measure_corrections(run: Path, policy: Path, episodes: int) -> None:
     from embodkd.policies import ResidualPolicy, load_policy
 
     actor, meta = load_policy(policy)
-    name, options = task_of(meta, None, None, None)
+    name, options = WorldChoice().task_of(meta)
     task = make_task(name, episodes, **options)
     try:
         if isinstance(task, Assembly) and isinstance(actor, ResidualPolicy):

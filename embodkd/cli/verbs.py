@@ -110,7 +110,7 @@ VERBS = (
     Verb(
         ("record",),
         "keep episodes of an expert or a policy as a LeRobot dataset",
-        "embodkd.cli.record:record",
+        "embodkd.cli.record:RecordEpisodes",
         (
             "embodkd record task=peg_assembly episodes=50",
             "embodkd record policy=runs/residual_peg_assembly episodes=300 groups=[proprio,wrist_rgb,front_rgb]",
@@ -120,7 +120,7 @@ VERBS = (
     Verb(
         ("evaluate",),
         "judge a policy: success with its interval, failures, sensor ablation",
-        "embodkd.cli.evaluate:evaluate",
+        "embodkd.cli.evaluate:EvaluatePolicy",
         ("embodkd evaluate policy=runs/depth_cnn_peg_hole episodes=200",),
         config="evaluate",
         positional="policy",
@@ -130,7 +130,7 @@ VERBS = (
     Verb(
         ("compare",),
         "compare two policies on the same episodes; the answer may be: not enough to tell",
-        "embodkd.cli.compare:compare",
+        "embodkd.cli.compare:ComparePolicies",
         ("embodkd compare policy=runs/depth_cnn_peg_hole against=runs/teacher_peg_hole",),
         config="compare",
         needs=("policy", "against"),
@@ -138,7 +138,7 @@ VERBS = (
     Verb(
         ("rollout",),
         "film episodes, with success stamped on the picture",
-        "embodkd.cli.rollout:rollout",
+        "embodkd.cli.rollout:FilmPolicies",
         ("embodkd rollout policy=runs/depth_cnn_peg_hole beside=runs/teacher_peg_hole episodes=4",),
         config="rollout",
         positional="policy",

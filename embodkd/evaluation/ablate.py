@@ -12,11 +12,10 @@ import numpy as np
 from embodkd.core import Actor
 from embodkd.core.chunks import CHUNK
 from embodkd.core.ranks import alone, ranks
-from embodkd.core.runs.files import write_json
 from embodkd.envs import BatchTask
 from embodkd.evaluation.compare import Comparison, compare
 from embodkd.evaluation.evaluate import evaluate
-from embodkd.evaluation.result import Evaluation
+from embodkd.evaluation.result import Evaluation, write_result
 from embodkd.policies.session import Session, session_of
 
 WAYS = ("blank", "mean", "shuffle", "freeze")
@@ -59,12 +58,7 @@ class Ablation:
 
     def save(self, path: str | Path) -> Path:
         """Write ablation.json; a folder gets a file of that name inside."""
-        path = Path(path)
-        if path.suffix != ".json":
-            path = path / "ablation.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, self.as_dict())
-        return path
+        return write_result(path, "ablation.json", self.as_dict())
 
     def __str__(self) -> str:
         lines = [f"{'all sensors':<28}{self.intact}"]

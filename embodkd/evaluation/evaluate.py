@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,20 +47,24 @@ def evaluate(
     facts = manifest_of(policy_folder)
     start = time.monotonic()
     own_seeds = ranks().share(seed + np.arange(episodes, dtype=np.int64))
-    built = isinstance(task, str)
-    if isinstance(task, str):
-        from embodkd.envs import make_task
-
-        task = make_task(task, max(1, min(copies, len(own_seeds))), **dict(options or {}))
-    elif options:
-        raise ValueError("evaluate: options belong to a task given by name; this one is already built")
-    try:
-        outcomes = run_episodes(policy, task, own_seeds, chunk=chunk, quiet=quiet)
+    with built(task, max(1, min(copies, len(own_seeds))), options) as world:
+        outcomes = run_episodes(policy, world, own_seeds, chunk=chunk, quiet=quiet)
         outcomes = tuple(ranks().merged(outcomes))
-        return Evaluation(outcomes, _protocol(task, episodes, seed), facts | _about(policy, task, start, chunk))
-    finally:
-        if built:
-            task.close()
+        return Evaluation(outcomes, _protocol(world, episodes, seed), facts | _about(policy, world, start, chunk))
+
+
+@contextmanager
+def built(task: BatchTask | str, copies: int, options: Mapping[str, Any] | None) -> Iterator[BatchTask]:
+    """The task of that name, closed afterwards; one that is built already is itself, and has no ``options``."""
+    if not isinstance(task, str):
+        if options:
+            raise ValueError("options belong to a task given by name; this one is already built")
+        yield task
+        return
+    from embodkd.envs import make_task
+
+    with closing(make_task(task, copies, **options or {})) as world:
+        yield world
 
 
 def run_episodes(

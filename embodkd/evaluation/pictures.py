@@ -44,7 +44,7 @@ def depth_colours(depth: np.ndarray) -> np.ndarray:
     return table.astype(np.uint8)[depth]
 
 
-def write(frame: np.ndarray, lines: Sequence[tuple[int, int, str, tuple[int, int, int]]], size: int = 15) -> None:
+def write_lines(frame: np.ndarray, lines: Sequence[tuple[int, int, str, tuple[int, int, int]]], size: int = 15) -> None:
     """Write texts (x, y of the left middle, text, colour) onto ``frame`` (H, W, 3), in place."""
     from PIL import Image, ImageDraw
 

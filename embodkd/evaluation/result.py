@@ -97,12 +97,7 @@ class Evaluation:
 
     def save(self, path: str | Path) -> Path:
         """Write evaluation.json whole or not at all; a folder gets a file of that name inside."""
-        path = Path(path)
-        if path.suffix != ".json":
-            path = path / "evaluation.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, self.as_dict())
-        return path
+        return write_result(path, "evaluation.json", self.as_dict())
 
     @classmethod
     def load(cls, path: str | Path) -> Evaluation:
@@ -120,6 +115,16 @@ class Evaluation:
         if not evaluation.outcomes or evaluation.successes != stored["successes"]:
             raise ValueError(f"{path}: {stored['successes']} successes do not match its list of episodes; run it again")
         return evaluation
+
+
+def write_result(path: str | Path, name: str, content: Mapping[str, Any]) -> Path:
+    """Write `content` to `path`, a .json file, or a folder that gets a file `name`; returns the file."""
+    path = Path(path)
+    if path.suffix != ".json":
+        path = path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, content)
+    return path
 
 
 def _episode(stored: Mapping[str, Any]) -> Episode:

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from embodkd.core import Actor
-from embodkd.core.runs.files import write_json
 from embodkd.evaluation.evaluate import evaluate
-from embodkd.evaluation.result import Evaluation
+from embodkd.evaluation.result import Evaluation, write_result
 
 
 @dataclass(frozen=True)
@@ -21,16 +20,11 @@ class Transfer:
 
     def save(self, path: str | Path) -> Path:
         """Write transfer.json; a folder gets a file of that name inside."""
-        path = Path(path)
-        if path.suffix != ".json":
-            path = path / "transfer.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
         cells: list[dict[str, Any]] = [
             {"policy": policy, "engine": engine, **evaluation.as_dict()}
             for (policy, engine), evaluation in self.cells.items()
         ]
-        write_json(path, {"cells": cells})
-        return path
+        return write_result(path, "transfer.json", {"cells": cells})
 
     def __str__(self) -> str:
         policies = list(dict.fromkeys(policy for policy, _ in self.cells))

@@ -35,7 +35,7 @@ def save(run: RunFolder, learner: Resumable, record: Any) -> None:
     run.save_checkpoint(learner.num_timesteps, {**tensors, **mine}, {"rng": rng, **state, "record": asdict(record)})
 
 
-def restore(run: RunFolder, learner: Resumable, record: Callable[..., Record]) -> Record:
+def resume(run: RunFolder, learner: Resumable, record: Callable[..., Record]) -> Record:
     """Put the newest checkpoint, if there is one, into `learner`; returns its record, or a new one."""
     checkpoint = run.latest_checkpoint()
     if checkpoint is None:
@@ -63,6 +63,6 @@ def load_slots(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Any]) -> 
     optimiser.load_state_dict(content)
 
 
-def under(tensors: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+def part(tensors: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     """The entries whose names begin with `prefix`, without it."""
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

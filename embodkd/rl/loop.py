@@ -16,7 +16,7 @@ from embodkd.core.runs.progress import progress
 from embodkd.envs import BatchTask, make_task
 from embodkd.envs.episodes import episode_steps
 from embodkd.policies import Policy, save_policy, session_of, task_record
-from embodkd.rl.checkpoint import restore, save
+from embodkd.rl.checkpoint import resume, save
 from embodkd.rl.config import LoopConfig
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Loop:
     ) -> None:
         self.learner, self.actor, self.judge, self.run, self.config = learner, actor, judge, run, config
         self.lineage, self.facts = lineage, facts
-        self.standing = restore(run, learner, Standing)
+        self.standing = resume(run, learner, Standing)
 
     def learn(self, label: str) -> Learned:
         """Until `config.steps` control steps, or until two evaluations in a row reach `config.target`.

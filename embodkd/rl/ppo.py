@@ -18,7 +18,7 @@ from embodkd.envs.doors.sb3 import TaskVecEnv
 from embodkd.policies import Policy
 from embodkd.rl.actor_critic import ActorCritic
 from embodkd.rl.advantages import clipped_loss, standardise
-from embodkd.rl.checkpoint import load_slots, slots, under
+from embodkd.rl.checkpoint import load_slots, part, slots
 from embodkd.rl.config import PPOConfig
 from embodkd.rl.rollout_buffer import Minibatch, RolloutTensors
 
@@ -94,12 +94,12 @@ class PPO(StockPPO):
 
     def restore(self, tensors: dict[str, Any], state: Mapping[str, Any]) -> None:
         """Go on from a snapshot."""
-        self.policy.load_state_dict({n: torch.as_tensor(v) for n, v in under(tensors, "net.").items()})
+        self.policy.load_state_dict({n: torch.as_tensor(v) for n, v in part(tensors, "net.").items()})
         for group, rate in zip(self.policy.optimizer.param_groups, state["rates"], strict=True):
             group["lr"] = rate
-        load_slots(self.policy.optimizer, under(tensors, "optimiser."))
-        self.stream.load_state_dict(under(tensors, "stream."))
-        self._last_obs = under(tensors, "obs.")
+        load_slots(self.policy.optimizer, part(tensors, "optimiser."))
+        self.stream.load_state_dict(part(tensors, "stream."))
+        self._last_obs = part(tensors, "obs.")
         self.running_return_N[:] = tensors["running_return"]
         self.iteration, self.primed = state["iteration"], state["primed"]
 

@@ -91,7 +91,7 @@ def _films(rows: Sequence[Row]) -> dict[str, Path]:
 
 def _curves(rows: Sequence[Row]) -> list[tuple[str, str]]:
     """(title, SVG): each cell's success over control steps, and over minutes."""
-    plots = []
+    plots: list[tuple[str, str]] = []
     for place, cells in _groups([row for row in rows if "curve" in row]).items():
         for name, group in cells.items():
             for column, label in ((0, "control steps"), (1, "minutes")):

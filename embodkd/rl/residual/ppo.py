@@ -17,7 +17,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from embodkd.rl.advantages import clipped_loss, divergence_estimate, standardise, until_done
-from embodkd.rl.checkpoint import load_slots, slots, under
+from embodkd.rl.checkpoint import load_slots, part, slots
 from embodkd.rl.residual.config import ResidualPPOConfig, rate_factor
 from embodkd.rl.residual.env import SEEN, ResidualEnv
 from embodkd.rl.residual.net import ResidualActorCritic
@@ -69,9 +69,9 @@ class ResidualPPO(StockPPO):
     def restore(self, tensors: dict[str, Any], state: Mapping[str, Any]) -> None:
         """Go on from a snapshot."""
         net, statistics = self.policy, self.reward_statistics
-        net.load_state_dict({n: torch.as_tensor(v) for n, v in under(tensors, "net.").items()})
-        load_slots(net.optimizer, under(tensors, "actor."))
-        load_slots(net.critic_optimizer, under(tensors, "critic."))
+        net.load_state_dict({n: torch.as_tensor(v) for n, v in part(tensors, "net.").items()})
+        load_slots(net.optimizer, part(tensors, "actor."))
+        load_slots(net.critic_optimizer, part(tensors, "critic."))
         mean, variance, statistics.count = state["reward_statistics"]
         statistics.mean, statistics.var = np.asarray(mean), np.asarray(variance)
         self.iteration = state["iteration"]

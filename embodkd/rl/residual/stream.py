@@ -12,8 +12,8 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 
 from embodkd.envs import BatchTask
 from embodkd.envs.doors.sb3 import TaskVecEnv
+from embodkd.envs.state import below, under
 from embodkd.policies import ResidualPolicy
-from embodkd.rl.checkpoint import under
 
 
 class ResidualStream(TaskVecEnv):
@@ -61,15 +61,14 @@ class ResidualStream(TaskVecEnv):
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Everything needed to continue bit for bit."""
-        own = {"base": self._base_NEA.copy()}
-        session = {f"session/{name}": value for name, value in self._session.base.state_dict().items()}
-        return own | session | {f"stream/{name}": np.asarray(v) for name, v in self.stream.state_dict().items()}
+        session, stream = self._session.base.state_dict(), self.stream.state_dict()
+        return {"base": self._base_NEA.copy(), **under("session", session), **under("stream", stream)}
 
     def load_state_dict(self, arrays: Mapping[str, Any]) -> None:
         """Continue from `state_dict`."""
         self._base_NEA = np.array(arrays["base"])
-        self._session.base.load_state_dict(under(arrays, "session/"))
-        self.stream.load_state_dict(under(arrays, "stream/"))
+        self._session.base.load_state_dict(below("session", arrays))
+        self.stream.load_state_dict(below("stream", arrays))
 
     def _look(self, obs: Mapping[str, np.ndarray], ids: np.ndarray) -> np.ndarray:
         """What the residual sees in these copies (one row of `obs` each); the base chooses its next action there."""

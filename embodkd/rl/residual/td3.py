@@ -21,7 +21,7 @@ from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.utils import polyak_update
 from torch.nn.functional import mse_loss
 
-from embodkd.rl.checkpoint import load_slots, slots, under
+from embodkd.rl.checkpoint import load_slots, part, slots
 from embodkd.rl.residual.config import TD3Config
 from embodkd.rl.residual.rewarded import KEPT, RewardedBuffer
 from embodkd.rl.residual.stream import ResidualStream
@@ -133,11 +133,11 @@ class ResidualTD3(TD3):
     def restore(self, tensors: dict[str, Any], state: Mapping[str, Any]) -> None:
         """Go on from a snapshot."""
         net = self.policy
-        net.load_state_dict({n: torch.as_tensor(v) for n, v in under(tensors, "net.").items()})
-        load_slots(net.actor.optimizer, under(tensors, "actor."))
-        load_slots(net.critic.optimizer, under(tensors, "critic."))
-        self.replay_buffer.take_over(under(tensors, "buffer."))
-        self.env.load_state_dict(under(tensors, "env."))
+        net.load_state_dict({n: torch.as_tensor(v) for n, v in part(tensors, "net.").items()})
+        load_slots(net.actor.optimizer, part(tensors, "actor."))
+        load_slots(net.critic.optimizer, part(tensors, "critic."))
+        self.replay_buffer.take_over(part(tensors, "buffer."))
+        self.env.load_state_dict(part(tensors, "env."))
         self._last_obs = np.array(tensors["seen"])
         self._n_updates = state["updates"]
 

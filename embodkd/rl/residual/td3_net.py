@@ -29,13 +29,13 @@ class ResidualTD3Policy(TD3Policy):
         actor.mu = nn.Sequential(layers, nn.Tanh())
         return actor
 
-    def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> Critic:
-        """See Critic."""
+    def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> NormedCritic:
+        """See NormedCritic."""
         options = self._update_features_extractor(self.critic_kwargs, features_extractor)
-        return Critic(**options, cautious=self._cautious)
+        return NormedCritic(**options, cautious=self._cautious)
 
 
-class Critic(ContinuousCritic):
+class NormedCritic(ContinuousCritic):
     """stable-baselines3's, with layer normalisation after each hidden layer's product.
 
     cautious: what it believes of a correction shall come from what was tried, not from its first weights, or the actor

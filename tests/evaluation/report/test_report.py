@@ -12,8 +12,8 @@ import pytest
 from coin import Coin, guesser, knower, seer
 
 from embodkd.evaluation import ablate, evaluate
+from embodkd.evaluation.film import film
 from embodkd.evaluation.report import charts, write_report
-from embodkd.evaluation.rollout import rollout
 
 VOID = {"meta", "br", "hr", "line", "circle", "polyline", "polygon", "rect", "img"}
 
@@ -57,7 +57,7 @@ def make_demo(root: Path) -> Path:
         (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"step": 90')
         evaluate(actor, Coin(50), episodes=100, quiet=True).save(folder)
     ablate(seer(), Coin(20), episodes=20, quiet=True).save(root / "student")
-    rollout({"teacher": knower(), "student": seer()}, Coin(2), episodes=1, out=root / "videos" / "side.mp4")
+    film({"teacher": knower(), "student": seer()}, Coin(2), episodes=1, out=root / "videos" / "side.mp4")
     return root
 
 

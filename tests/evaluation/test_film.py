@@ -10,7 +10,7 @@ from coin import Coin, Fixed, guesser, knower, seer
 from embodkd.envs import Group, make_task
 
 from embodkd.evaluation import evaluate, pictures
-from embodkd.evaluation.rollout import HEADER, PANEL, rollout
+from embodkd.evaluation.film import HEADER, PANEL, film
 from embodkd.evaluation.video import VideoWriter
 
 av = pytest.importorskip("av")
@@ -46,13 +46,13 @@ def test_a_broken_or_empty_video_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_rollout_shows_every_policy_on_the_same_seeds_and_stamps_the_outcome(tmp_path: Path) -> None:
-    film = rollout({"teacher": knower(), "student": seer()}, Coin(2), episodes=3, seed=4, out=tmp_path)
-    assert film.path == tmp_path / "rollout.mp4"
-    assert film.successes == ({"teacher": True, "student": True},) * 3
-    frames = _decode(film.path)
+def test_a_film_shows_every_policy_on_the_same_seeds_and_stamps_the_outcome(tmp_path: Path) -> None:
+    made = film({"teacher": knower(), "student": seer()}, Coin(2), episodes=3, seed=4, out=tmp_path)
+    assert made.path == tmp_path / "rollout.mp4"
+    assert made.successes == ({"teacher": True, "student": True},) * 3
+    frames = _decode(made.path)
     steps = sum(3 + seed % 4 for seed in (4, 5, 6))
-    assert len(frames) == film.frames == steps + 3 * 10  # one second of outcome after each, at 10 Hz
+    assert len(frames) == made.frames == steps + 3 * 10  # one second of outcome after each, at 10 Hz
     teacher, student = (frames[0][HEADER : HEADER + PANEL, x : x + 200].mean() for x in (40, 40 + PANEL + 8))
     assert teacher == pytest.approx(student, abs=3)
     green = np.array(pictures.GOOD)
@@ -64,14 +64,14 @@ def test_a_policy_that_ends_early_waits_for_the_others(tmp_path: Path) -> None:
     task = Coin(2)
     place = task._place
     task._place = lambda ids, seeds: (place(ids, seeds), task.length.__setitem__(1, 2))[0]  # type: ignore[method-assign]
-    film = rollout({"a": knower(), "b": guesser()}, task, episodes=1, seed=3, out=tmp_path / "b.mp4")
-    assert film.frames == 6 + 10
+    made = film({"a": knower(), "b": guesser()}, task, episodes=1, seed=3, out=tmp_path / "b.mp4")
+    assert made.frames == 6 + 10
 
 
 def test_a_film_shows_the_outcomes_that_an_evaluation_counts(tmp_path: Path) -> None:
-    film = rollout({"student": guesser()}, Coin(1), episodes=6, seed=9, out=tmp_path)
+    made = film({"student": guesser()}, Coin(1), episodes=6, seed=9, out=tmp_path)
     judged = evaluate(guesser(), Coin(4), episodes=6, seed=9, quiet=True)
-    assert [won["student"] for won in film.successes] == [o.success for o in judged.outcomes]
+    assert [won["student"] for won in made.successes] == [o.success for o in judged.outcomes]
     assert 0 < judged.successes < 6
 
 
@@ -80,7 +80,7 @@ def test_the_real_task_films(tmp_path: Path) -> None:
     task.spec = task.spec.__class__(**{**task.spec.__dict__, "max_steps": 3})
     still = Fixed(["proprio", "front_rgb", "points"], lambda obs: np.zeros(len(obs["proprio"])))
     still.act = lambda obs: np.zeros((len(obs["proprio"]), 6), np.float32)  # type: ignore[method-assign]
-    frames = _decode(rollout({"student": still}, task, episodes=1, out=tmp_path).path)
+    frames = _decode(film({"student": still}, task, episodes=1, out=tmp_path).path)
     assert frames[0][HEADER + 10 : HEADER + PANEL, 20:280].std() > 20
     assert frames[0].shape[1] > PANEL + PANEL // 2
 
@@ -95,6 +95,6 @@ def test_depth_colours_run_from_bright_near_to_dark_far_and_pixels_stay_square()
 
 def test_no_policy_or_a_wrong_number_of_copies_is_an_error() -> None:
     with pytest.raises(ValueError, match="at least one policy"):
-        rollout({}, Coin(1))
+        film({}, Coin(1))
     with pytest.raises(ValueError, match="2 policies need"):
-        rollout({"a": knower(), "b": knower()}, Coin(3))
+        film({"a": knower(), "b": knower()}, Coin(3))

@@ -12,7 +12,7 @@ import numpy as np
 from embodkd.core import Actor
 from embodkd.envs.episodes import episode_steps
 from embodkd.evaluation import pictures
-from embodkd.evaluation.evaluate import named_outcome
+from embodkd.evaluation.evaluate import built, named_outcome
 from embodkd.evaluation.video import VideoWriter
 from embodkd.policies.session import session_of
 
@@ -34,7 +34,7 @@ class Film:
     successes: tuple[dict[str, bool], ...]
 
 
-def rollout(
+def film(
     policies: Mapping[str, Actor],
     task: str | BatchTask,
     options: Mapping[str, Any] | None = None,
@@ -50,25 +50,17 @@ def rollout(
     per policy.  ``out`` is an mp4 file or a folder for rollout.mp4.  Success is stamped when an episode is over.
     """
     if not policies or episodes < 1:
-        raise ValueError(f"rollout needs at least one policy and one episode, got {len(policies)} and {episodes}")
+        raise ValueError(f"film: needs at least one policy and one episode, got {len(policies)} and {episodes}")
     out = Path(out)
     out = out if out.suffix else out / "rollout.mp4"
-    built = isinstance(task, str)
-    if isinstance(task, str):
-        from embodkd.envs import make_task
-
-        task = make_task(task, len(policies), **dict(options or {}))
-    if task.num_envs != len(policies):
-        raise ValueError(f"rollout: {len(policies)} policies need as many copies of the task, it has {task.num_envs}")
     successes = []
-    try:
-        with VideoWriter(out, task.spec.control_hz) as video:
+    with built(task, len(policies), options) as world:
+        if world.num_envs != len(policies):
+            raise ValueError(f"film: {len(policies)} policies need as many copies of the task, it has {world.num_envs}")
+        with VideoWriter(out, world.spec.control_hz) as video:
             for number in range(episodes):
                 titles = (f"episode {number + 1} of {episodes}", f"seed {seed + number}")
-                successes.append(_Take(policies, task, camera, " · ".join(titles), video).shoot(seed + number))
-    finally:
-        if built:
-            task.close()
+                successes.append(_Take(policies, world, camera, " · ".join(titles), video).shoot(seed + number))
     return Film(out, video.codec, video.frames, tuple(successes))
 
 
@@ -143,7 +135,7 @@ class _Take:
         steps = int(self.task.steps.max())
         if not any(text for text, _ in self.states):
             texts.append((GAP + 2, middle, f"{self.title} · step {steps} of {self.spec.max_steps}", pictures.FAINT))
-        pictures.write(frame, texts)
+        pictures.write_lines(frame, texts)
         done = round((width - 2 * GAP) * min(1.0, steps / self.spec.max_steps))
         frame[-4:-1, GAP : GAP + done] = pictures.FAINT
         return frame
