@@ -27,7 +27,10 @@ def reproduce(
     trainer: Mapping[str, Any],
     quiet: bool,
 ) -> int:
-    """Fill a table and print it; without a slug list the tables. The exit code is 1 if one of its claims fails."""
+    """Fill a table and print it; without a slug list the tables.
+
+    The exit code is 1 if one of its claims fails, or is undecided by the whole table.
+    """
     if stale not in (None, *_STALE):
         raise ValueError(f"stale={stale}: what to do about stale rows is one of {', '.join(_STALE)}, or null")
     if slug is None and stale is not None:
@@ -66,7 +69,9 @@ def reproduce(
         print(f"written to {tables.write(result, out or usual)}")
     else:
         print("not written: some arms or seeds of the table are left out (out=FILE writes it anyway)")
-    return 0 if all(check["passed"] for check in result["checks"]) else 1
+    # a few seeds leave most claims undecided, which is no failure of theirs
+    broken = [one for one in result["checks"] if one["outcome"] == "fails" or (whole and not one["passed"])]
+    return 1 if broken else 0
 
 
 def _every_table(stale: str, jobs: int, quiet: bool) -> int:

@@ -24,7 +24,7 @@ arms:
   alone: {role: student_alone, method: {name: supervised}}
   kd: {role: method, method: {name: kd}}
 checks:
-  - {claim: "a number", left: kd.accuracy, above: -1}
+  - {claim: "a number", left: kd.accuracy, above: -1, over: every_seed}
 """
 
 
@@ -56,8 +56,11 @@ def test_a_claim_that_fails_is_the_exit_code(embodkd, file, tmp_path) -> None:
     assert answer.code == 1 and "FAILS      a number" in answer.out
 
 
-def test_a_claim_about_one_seed_is_undecided(embodkd, file) -> None:
+def test_an_undecided_claim_is_the_exit_code_of_a_whole_table_only(embodkd, file, tmp_path) -> None:
+    (tmp_path / file).write_text(TABLE.replace("above: -1, over: every_seed", "above: 9"))
     answer = embodkd("reproduce", file, "quiet=true", "seeds=[0]")
+    assert answer.code == 0 and "UNDECIDED  a number" in answer.out
+    answer = embodkd("reproduce", file, "quiet=true")
     assert answer.code == 1 and "UNDECIDED  a number" in answer.out
 
 
