@@ -16,10 +16,13 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    import numpy as np
 
 T = TypeVar("T")
-Items = TypeVar("Items", bound=Sequence[Any])
+Items = TypeVar("Items", bound="Sequence[Any] | np.ndarray")
 
 # One rank may work for hours while the others wait (a step without gradients); one that died is noticed at once.
 _PATIENCE = timedelta(days=7)
@@ -102,11 +105,16 @@ def ranks() -> Ranks:
     distributed = sys.modules.get("torch.distributed")
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
         rank, size = distributed.get_rank(), distributed.get_world_size()
-    elif "RANK" in os.environ and "WORLD_SIZE" in os.environ:
+    elif was_launched():
         rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     else:
         rank, size = 0, 1
     return Ranks(rank, size)
+
+
+def was_launched() -> bool:
+    """Whether a launcher started this process, be it as the only one."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
 @contextmanager
@@ -127,6 +135,8 @@ def join() -> Any:
     global _store
     import torch
     import torch.distributed as distributed
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
 
     if not distributed.is_initialized():
         missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
@@ -134,7 +144,9 @@ def join() -> Any:
             raise ValueError(
                 f"RANK and WORLD_SIZE are set but not {' and '.join(missing)}: start processes by torchrun"
             )
-        _store, rank, size = next(iter(distributed.rendezvous("env://")))
+        store, rank, size = next(iter(rendezvous("env://")))
+        # torchrun keeps the store when it restarts the ranks, and with it the addresses of those that are gone.
+        _store = PrefixStore(f"attempt_{_restarts()}", store)
         # What lies in memory goes through gloo, what lies on a card through NCCL where torch has it.
         cards = torch.cuda.is_available() and distributed.is_nccl_available()
         backend = "cpu:gloo,cuda:nccl" if cards else "gloo"
@@ -184,7 +196,11 @@ def launch() -> str | None:
 
 def was_restarted() -> bool:
     """Whether torchrun has started the ranks again after one of them was lost."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+    return _restarts() > 0
+
+
+def _restarts() -> int:
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))
 
 
 def _leave() -> None:

@@ -69,14 +69,18 @@ def brightness(images_NCHW: Tensor, offset: float, generator: Generator) -> Tens
 @CORRUPTIONS.register("shift", strengths=(1, 2, 3, 4, 5))
 def shift(images_NCHW: Tensor, pixels: int, generator: Generator) -> Tensor:
     """Moved by whole pixels, uniformly in -pixels..pixels along each axis; what comes in is 0."""
+    dy_N, dx_N = torch.randint(-pixels, pixels + 1, (2, len(images_NCHW)), generator=generator)
+    return cropped(images_NCHW, pixels, pixels - dy_N, pixels - dx_N)
+
+
+def cropped(images_NCHW: Tensor, pixels: int, y_N: Tensor, x_N: Tensor) -> Tensor:
+    """Each image with so many black pixels on every side, cut to its own size from row y and column x (0..2 * pixels)
+    on."""
     count, _, height, width = images_NCHW.shape
-    dy_N, dx_N = torch.randint(-pixels, pixels + 1, (2, count), generator=generator)
-    padded = functional.pad(images_NCHW, (pixels,) * 4)
-    y_NH = pixels - dy_N[:, None] + torch.arange(height)
-    x_NW = pixels - dx_N[:, None] + torch.arange(width)
+    y_NH, x_NW = y_N[:, None] + torch.arange(height), x_N[:, None] + torch.arange(width)
+    padded = functional.pad(images_NCHW, (pixels,) * 4).permute(0, 2, 3, 1)
     item_N = torch.arange(count)[:, None, None]
-    moved_NHWC = padded.permute(0, 2, 3, 1)[item_N, y_NH[:, :, None], x_NW[:, None, :]]
-    return moved_NHWC.permute(0, 3, 1, 2).contiguous()
+    return padded[item_N, y_NH[:, :, None], x_NW[:, None, :]].permute(0, 3, 1, 2).contiguous()
 
 
 @CORRUPTIONS.register("rotation", strengths=(10.0, 20.0, 30.0, 45.0, 60.0))

@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 
 from embodkd.core import Splits
+from embodkd.data.crops import CroppedData
 from embodkd.data.partition import from_package, split
 from embodkd.data.registry import DATA
 
@@ -54,13 +56,16 @@ def hub_images(
     parity: bool = False,
     imbalance: float = 1.0,
     corruptions: Mapping[str, int] | None = None,
+    crop: int = 0,
+    flip: bool = False,
     blank: bool = False,
 ) -> Splits:
     """Splits with inputs (channels, height, width) in [0, 1]; the test is the data set's own.
 
     repo: its id, or a folder with its parquet files; image, label: names of the columns, which are known for `KNOWN`.
     train: items, None for all that validation and unlabelled leave. parity: label 0 for an even class, 1 for an odd
-    one, the class as the field `subclass`. unlabelled, imbalance, corruptions: see `partition.split`.
+    one, the class as the field `subclass`. unlabelled, imbalance, corruptions: see `partition.split`. crop, flip: of
+    the training images and those of a pool, see `CroppedData`.
     blank: a few random images of that shape instead of the files, to try a config without them; needs a known repo.
     """
     known = KNOWN.get(repo)
@@ -84,7 +89,7 @@ def hub_images(
     if parity:
         parts = {p: {**f, "label": f["label"] % 2, "subclass": f["label"]} for p, f in parts.items()}
         names = ("even class", "odd class")
-    return split(
+    data = split(
         parts["train"],
         names,
         # A picture is known by its bytes, whatever folder or revision it came in.
@@ -100,6 +105,14 @@ def hub_images(
         test=parts["test"],
         where=f"data hub_images ({repo})",
     )
+    if not (crop or flip):
+        return data
+    assert data.items is not None
+    moving = {
+        name: CroppedData(data.part(name).fields, crop=crop, flip=flip, seed=seed)
+        for name in ("train", *data.items.pools)
+    }
+    return replace(data, train=moving.pop("train"), extra={**data.extra, **moving})
 
 
 def _blank(known: Known, count: int, seed: int) -> dict[str, torch.Tensor]:

@@ -14,7 +14,8 @@ Details
 - The cost c = (1 + rho) m is that of one query, m = rho = 1, times the number b of queries. More than c candidates take
   part in the game. A cost below b could leave b or fewer, all of which would be asked about: margin sampling by another
   name. So it is refused, and so is a pool that has no more candidates than c, where the draw would be uniform.
-- The pool's own labels are never learned from; they serve `facts` only.
+- The pool's own labels are never learned from; they serve `facts` only. The teacher is asked about images as they are;
+  where the data crop and mirror them, the student learns its answers on those too.
 
 Deviations: none known. The paper's exact pay-off for wrong answers, its cost and how it draws several queries at once
 are not certain: `cost`, and inclusion probabilities min(1, b q) filled up.
@@ -52,6 +53,7 @@ from embodkd.core import (
 )
 from embodkd.core.terms.base import precise
 from embodkd.methods import METHODS
+from embodkd.parts.active.joined import Joined
 from embodkd.parts.active.queries import Gain, draw, gains, game, inclusion
 
 
@@ -95,8 +97,8 @@ class RobustActive:
         pool, labelled = data.part(self.pool), data.train.size()
         queries = self.count(pool)
         self._check(pool.size(), queries)
-        everything = _joined(data.train, pool)
-        rows = int(everything.fields["sample_id"].max()) + 1
+        everything = Joined(data.train, pool)
+        rows = 1 + max(int(part.fields["sample_id"].max()) for part in (data.train, pool))
         role = Role(student)
         plain = Player(role, self.label_terms, optimiser=budget.optimiser)
         stages: list[Stage | Step] = [budget.stage(plain, data.train, name="labels")]
@@ -106,7 +108,7 @@ class RobustActive:
                 partial(self.ask, student, t, pool, rows, former, seed, k), by="sample_id", name=f"answers_{k}"
             )
             stages += [asked, partial(self.facts, asked, pool), *([Restart(student)] if self.restart else [])]
-            choose = partial(_known, asked, everything, labelled)
+            choose = partial(_known, asked, pool, labelled)
             count = labelled + (k + 1) * queries
             source = Selected(everything, choose, size_after=partial(_constant, count), refresh="never")
             player = Player(role, self.terms, given={"t": asked}, optimiser=budget.optimiser)
@@ -218,15 +220,9 @@ class RobustActive:
         return found
 
 
-def _joined(train: TensorData, pool: TensorData) -> TensorData:
-    """Both as one source; the pool's labels are -1."""
-    hidden = {**pool.fields, "label": torch.full((pool.size(),), -1)}
-    return TensorData({name: torch.cat([train.fields[name], hidden[name]]) for name in ("input", "label", "sample_id")})
-
-
-def _known(asked: Table, everything: TensorData, labelled: int, refill: int) -> np.ndarray:
+def _known(asked: Table, pool: TensorData, labelled: int, refill: int) -> np.ndarray:
     """The labelled places and those of the pool that were asked about."""
-    known_N = asked["known"].cpu()[everything.fields["sample_id"][labelled:]].numpy()
+    known_N = asked["known"].cpu()[pool.fields["sample_id"]].numpy()
     return np.concatenate([np.arange(labelled), labelled + np.flatnonzero(known_N)])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from embodkd.core.config.registry import near
@@ -39,6 +40,8 @@ class ResNet(Classifier):
 
     stem: "cifar" is a 3 x 3 convolution that keeps the resolution, "imagenet" 7 x 7 with stride 2 and max pooling.
     Every stage but the first halves the resolution. The i-th stage's output is tapped as `encoder.stages.{i}`.
+    mean, std: of each channel of the data; inputs are normalised by them, so that what is outside of the model
+    (attacks, corruptions) goes on in [0, 1].
     """
 
     def __init__(
@@ -52,11 +55,15 @@ class ResNet(Classifier):
         stem_width: int | None = None,
         block: Literal["basic", "bottleneck"] | None = None,
         stem: Literal["cifar", "imagenet"] = "cifar",
+        mean: tuple[float, ...] | None = None,
+        std: tuple[float, ...] | None = None,
     ) -> None:
         super().__init__(shape, classes)
         channels, _, _ = image_shape(shape, "resnet")
         if size not in SIZES:
             raise ValueError(f"model resnet: no size {size!r}: {near(size, SIZES)}")
+        if any(given is not None and len(given) != channels for given in (mean, std)) or min(std or (1.0,)) <= 0:
+            raise ValueError(f"model resnet: mean and std are {channels} numbers, std above 0; got {mean} and {std}")
         named = SIZES[size]
         depths, widths = depths or named.depths, widths or named.widths
         if len(depths) != len(widths):
@@ -73,10 +80,16 @@ class ResNet(Classifier):
         self.stem = net.embedder if stem == "imagenet" else _small_stem(channels, config.embedding_size)
         self.encoder = net.encoder
         self.classifier = nn.Linear(widths[-1], classes)
+        # Settings, not state: they stand in the config and not among the weights.
+        self.mean: Tensor
+        self.std: Tensor
+        for name, value, neutral in (("mean", mean, 0.0), ("std", std, 1.0)):
+            numbers_C11 = torch.tensor(value or [neutral] * channels, dtype=torch.float32)[:, None, None]
+            self.register_buffer(name, numbers_C11, persistent=False)
 
     def features(self, x: Tensor) -> dict[str, Tensor]:
         """{"embedding": (N, D), "map": (N, D, H, W)}."""
-        map_NDHW = self.encoder(self.stem(x)).last_hidden_state
+        map_NDHW = self.encoder(self.stem((x - self.mean) / self.std)).last_hidden_state
         return {"embedding": map_NDHW.mean((2, 3)), "map": map_NDHW}
 
 

@@ -98,6 +98,17 @@ def test_a_picture_is_the_same_item_in_another_folder_and_classes_are_called_as_
     assert both[0] == both[1] and len(both[0]) == 40 and plain.items.source == other.items.source
 
 
+def test_only_what_is_learned_from_is_cropped_and_mirrored(folder):
+    path, _, _ = folder
+    options = {"repo": str(path), "image": "picture", "label": "kind", "validation": 8, "unlabelled": 8}
+    plain, moving = (make_data("hub_images", **options, **more) for more in ({}, {"crop": 1, "flip": True}))
+    for name, part in moving.parts().items():
+        first, later = (part.gather(np.arange(part.size()), epoch)["input"] for epoch in (0, 1))
+        assert torch.equal(first, plain.part(name).fields["input"])
+        assert torch.equal(later, first) == (name in ("validation", "test"))
+    assert torch.equal(moving.items.rows["train"], plain.items.rows["train"])
+
+
 def test_wrong_columns_and_missing_files_are_named(folder, tmp_path):
     path, _, _ = folder
     with pytest.raises(ValueError, match=r"no column 'image', it has picture, kind"):

@@ -167,3 +167,17 @@ def test_a_missing_package_is_named_with_the_extra(monkeypatch):
 
 def test_every_model_has_a_title():
     assert all(MODELS.metadata(name)["title"] for name in MODELS)
+
+
+def test_a_residual_net_normalises_what_it_reads_by_the_channels_of_the_data():
+    options = {"depths": [1], "widths": [4], "stem_width": 4}
+    mean, std = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
+    plain, own = (make_model("resnet", (3, 8, 8), 4, **options, **more) for more in ({}, {"mean": mean, "std": std}))
+    own.load_state_dict(plain.state_dict())
+    x = torch.rand(5, 3, 8, 8)
+    by_hand = torch.stack([(x[:, c] - mean[c]) / std[c] for c in range(3)], 1)
+    with torch.no_grad():
+        torch.testing.assert_close(own.eval()(x)["logits"], plain.eval()(by_hand)["logits"])
+    for wrong in ({"mean": [0.5]}, {"std": [0.2, 0.0, 0.2]}):
+        with pytest.raises(ValueError, match="mean and std are 3 numbers"):
+            make_model("resnet", (3, 8, 8), 4, **options, **wrong)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from embodkd.core.terms.base import TERMS, precise, unit
+from embodkd.core.terms.base import TERMS, unit
 
 FLOOR = 1e-6
 """Rows shorter than this share of the item's longest one say nothing about their direction."""
@@ -31,7 +31,7 @@ def channel_correlation(value: Tensor, target: Tensor, *, detach_target: bool = 
 
 def _correlations(map_NDP: Tensor) -> tuple[Tensor, Tensor]:
     """The rows (N, D, D), and which of them are long enough to have a direction (N, D)."""
-    map_NDP = precise(map_NDP).flatten(2) if map_NDP.ndim > 2 else precise(map_NDP).unsqueeze(-1)
+    map_NDP = map_NDP.flatten(2) if map_NDP.ndim > 2 else map_NDP.unsqueeze(-1)
     # The largest entry scales to 1 first: products of large numbers overflow.
     map_NDP = map_NDP / map_NDP.detach().abs().amax((1, 2), keepdim=True).clamp(min=1e-30)
     gram_NDD = map_NDP @ map_NDP.transpose(1, 2)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from embodkd.core.terms.base import TERMS, blank, item_mean, precise, same_shape
+from embodkd.core.terms.base import TERMS, blank, bounded, item_mean, log_softmax, same_shape
 
 
 @TERMS.register("class_mean_kl", inputs="logits, logits", minimum="zero")
@@ -24,8 +23,8 @@ def class_mean_kl(
     """
     same_shape(logits_NC, target_logits_NC, "class_mean_kl")
     target_logits_NC = target_logits_NC.detach() if detach_target else target_logits_NC
-    log_p_NC = torch.log_softmax(precise(blank(logits_NC, mask)), -1)
-    log_q_NC = torch.log_softmax(precise(blank(target_logits_NC, mask)), -1)
+    log_p_NC = log_softmax(blank(logits_NC, mask))
+    log_q_NC = log_softmax(blank(target_logits_NC, mask))
     q_NC = log_q_NC.exp()
     raised_NC = (q_NC + offset).log() if offset else log_q_NC
     return item_mean((q_NC * (raised_NC - log_p_NC)).mean(-1), mask)
@@ -37,5 +36,5 @@ def offset_entropy(logits_NC: Tensor, *, offset: float = 1e-5, mask: Tensor | No
 
     Below 0 where p is one-hot to within `offset`. Source: Zhao et al. 2023 (B-MTARD, arXiv:2306.16170), as released.
     """
-    p_NC = precise(blank(logits_NC, mask)).softmax(-1)
+    p_NC = bounded(blank(logits_NC, mask)).softmax(-1)
     return item_mean(-(p_NC * (p_NC + offset).log()).mean(-1), mask)

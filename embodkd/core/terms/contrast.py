@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from embodkd.core.batch.whole import over_the_batch
-from embodkd.core.terms.base import TERMS, precise, same_shape, unit
+from embodkd.core.terms.base import TERMS, same_shape, unit
 
 
 @TERMS.register("info_nce", inputs="vectors", minimum="none", relational=True)
@@ -23,7 +23,7 @@ def info_nce(
     """
     same_shape(value_ND, target_ND, "info_nce")
     target_ND = target_ND.detach() if detach_target else target_ND
-    value_MD, target_MD = (unit(precise(z).flatten(0, -2)) for z in (value_ND, target_ND))
+    value_MD, target_MD = (unit(z.flatten(0, -2)) for z in (value_ND, target_ND))
     places = len(value_MD) // len(value_ND)
     heat_N = torch.as_tensor(temperature, dtype=value_MD.dtype, device=value_MD.device).expand(len(value_ND))
     if (heat_N <= 0).any():

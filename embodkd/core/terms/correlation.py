@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from embodkd.core.batch.whole import over_the_batch
-from embodkd.core.terms.base import TERMS, precise, same_shape
+from embodkd.core.terms.base import TERMS, bounded, same_shape
 
 
 @TERMS.register("correlation", inputs="logits, logits", minimum="zero", relational=True)
@@ -31,7 +31,7 @@ def correlation(
     if temperature <= 0:
         raise ValueError(f"correlation: temperature must be positive, got {temperature}")
     target_logits_NC = target_logits_NC.detach() if detach_target else target_logits_NC
-    s_NC, t_NC = (torch.softmax(precise(z) / temperature, -1) for z in (logits_NC, target_logits_NC))
+    s_NC, t_NC = (bounded(z / temperature).softmax(-1) for z in (logits_NC, target_logits_NC))
     values_N = inter * (1.0 - _pearson(s_NC, t_NC)) + intra * (1.0 - _pearson(s_NC.T, t_NC.T)).mean()
     return values_N * temperature**2 if scale_by_t2 else values_N
 

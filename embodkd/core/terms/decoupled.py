@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
-from embodkd.core.terms.base import TERMS, blank, precise, same_shape
+from embodkd.core.terms.base import BOUND, TERMS, blank, bounded, same_shape
 from embodkd.core.terms.logits import kl
 
 
@@ -26,7 +24,8 @@ def decoupled_kl(
     """temperature^2 * (alpha * KL over {label, not label} + beta * KL over the other classes, renormalised).
 
     Shapes: (N, ..., C), (N, ..., C), (N, ...) -> (N,), averaged over an item's valid positions. Minimum 0 at equality.
-    Full KL is alpha = 1 with beta replaced, item by item, by the target's probability of the other classes.
+    Full KL is alpha = 1 with beta replaced, item by item, by the target's probability of the other classes. Where the
+    target has no other class, or none that is switched on, there is nothing to rank and the second part is 0.
     Source: Zhao et al. 2022 (DKD, arXiv:2203.08679), eq. 7.
     """
     same_shape(logits_NC, target_logits_NC, "decoupled_kl")
@@ -36,8 +35,10 @@ def decoupled_kl(
     if temperature <= 0:
         raise ValueError(f"decoupled_kl: temperature must be positive, got {temperature}")
     label_N = label_N if mask is None else torch.where(mask.bool(), label_N, 0)
-    parts = [_parts(blank(precise(z), mask) / temperature, label_N) for z in (logits_NC, target_logits_NC)]
+    parts = [_parts(blank(z, mask) / temperature, label_N) for z in (logits_NC, target_logits_NC)]
     (is_s_N2, others_s_NC), (is_t_N2, others_t_NC) = parts
+    left_N1 = (others_t_NC > -BOUND).any(-1, keepdim=True)
+    others_s_NC = torch.where(left_N1, others_s_NC, others_t_NC.detach())
     target_N = kl(is_s_N2, is_t_N2, detach_target=detach_target, mask=mask)
     others_N = kl(others_s_NC, others_t_NC, detach_target=detach_target, mask=mask)
     return temperature**2 * (alpha * target_N + beta * others_N)
@@ -45,6 +46,6 @@ def decoupled_kl(
 
 def _parts(logits_NC: Tensor, label_N: Tensor) -> tuple[Tensor, Tensor]:
     """Logits of {label, not label}, (N, ..., 2), and the logits with the label switched off."""
-    others_NC = logits_NC.scatter(-1, label_N.unsqueeze(-1), -math.inf)
+    others_NC = bounded(logits_NC).scatter(-1, label_N.unsqueeze(-1), -BOUND)
     label_logit_N = logits_NC.gather(-1, label_N.unsqueeze(-1)).squeeze(-1)
     return torch.stack([label_logit_N, others_NC.logsumexp(-1)], -1), others_NC

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from embodkd.core.terms.base import TERMS, blank, item_mean, precise, same_shape, unit
+from embodkd.core.terms.base import BOUND, TERMS, blank, item_mean, power, same_shape, unit
 
 
 @TERMS.register("norm_direction", inputs="vectors, vectors, vectors", minimum="none")
@@ -34,8 +34,12 @@ def norm_direction(
         raise ValueError(f"norm_direction: form {form!r} is not one of joint, direction, norm")
     if detach_target:
         target_ND, direction_ND = target_ND.detach(), direction_ND.detach()
-    f_ND, t_ND, e_ND = (blank(precise(v), mask) for v in (value_ND, target_ND, direction_ND))
+    f_ND, t_ND, e_ND = (blank(v, mask) for v in (value_ND, target_ND, direction_ND))
+    # In units of f's size, so that no square overflows; a t beyond all measure is far longer than f in any case.
+    unit_f_N1, unit_t_N1 = power(f_ND, -1), power(t_ND, -1)
+    f_ND, t_ND = f_ND / unit_f_N1, t_ND / unit_t_N1 * (unit_t_N1 / unit_f_N1).clamp(max=1.0)
     own_N = torch.linalg.vector_norm(f_ND, dim=-1)
-    longest_N = own_N if form == "direction" else torch.maximum(own_N, torch.linalg.vector_norm(t_ND, dim=-1))
+    wanted_N = torch.linalg.vector_norm(t_ND, dim=-1) * (unit_t_N1 / unit_f_N1).clamp(1.0, BOUND).squeeze(-1)
+    longest_N = own_N if form == "direction" else torch.maximum(own_N, wanted_N)
     reached_N = own_N if form == "norm" else (f_ND * unit(e_ND)).sum(-1)
     return item_mean(1.0 - reached_N / torch.where(longest_N > 0, longest_N, 1.0), mask)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from embodkd.core.terms.base import TERMS, blank, item_mean, precise, same_shape
+from embodkd.core.terms.base import TERMS, blank, item_mean, log_softmax, same_shape
 
 
 @TERMS.register("cross_entropy", inputs="logits, labels", minimum="none")
@@ -19,7 +19,7 @@ def cross_entropy(logits_NC: Tensor, label_N: Tensor, *, smoothing: float = 0.0,
             f"cross_entropy: labels of shape {tuple(label_N.shape)} do not fit logits of shape {tuple(logits_NC.shape)}"
         )
     label_N = label_N if mask is None else torch.where(mask.bool(), label_N, 0)
-    log_NC = _log_softmax(blank(logits_NC, mask))
+    log_NC = log_softmax(blank(logits_NC, mask))
     values = -log_NC.gather(-1, label_N.unsqueeze(-1)).squeeze(-1)
     if smoothing:
         values = (1.0 - smoothing) * values - smoothing * log_NC.mean(-1)
@@ -35,8 +35,8 @@ def soft_cross_entropy(
     Shapes: (N, ..., C), (N, ..., C) -> (N,). Its minimum, at softmax(logits) == target, is the target's entropy.
     """
     same_shape(logits_NC, target_NC, "soft_cross_entropy")
-    target_NC = precise(target_NC.detach() if detach_target else target_NC)
-    log_NC = _log_softmax(blank(logits_NC, mask))
+    target_NC = target_NC.detach() if detach_target else target_NC
+    log_NC = log_softmax(blank(logits_NC, mask))
     return item_mean(-(blank(target_NC, mask) * log_NC).sum(-1), mask)
 
 
@@ -61,8 +61,8 @@ def kl(
     if temperature <= 0:
         raise ValueError(f"kl: temperature must be positive, got {temperature}")
     target_logits_NC = target_logits_NC.detach() if detach_target else target_logits_NC
-    log_s_NC = _log_softmax(blank(logits_NC, mask) / temperature)
-    log_t_NC = _log_softmax(blank(target_logits_NC, mask) / temperature)
+    log_s_NC = log_softmax(blank(logits_NC, mask) / temperature)
+    log_t_NC = log_softmax(blank(target_logits_NC, mask) / temperature)
     if reverse:
         log_s_NC, log_t_NC = log_t_NC, log_s_NC
     values = (log_t_NC.exp() * (log_t_NC - log_s_NC)).sum(-1)
@@ -72,12 +72,5 @@ def kl(
 @TERMS.register("entropy", inputs="logits", minimum="none")
 def entropy(logits_NC: Tensor, *, temperature: float = 1.0, mask: Tensor | None = None) -> Tensor:
     """-sum_c p_c log p_c of softmax(logits / temperature), in nats: (N, ..., C) -> (N,)."""
-    log_NC = _log_softmax(blank(logits_NC, mask) / temperature)
+    log_NC = log_softmax(blank(logits_NC, mask) / temperature)
     return item_mean(-(log_NC.exp() * log_NC).sum(-1), mask)
-
-
-def _log_softmax(logits_NC: Tensor) -> Tensor:
-    """log softmax in float32 or better; -inf becomes a finite floor, since 0 * -inf would be NaN."""
-    log_NC = torch.log_softmax(precise(logits_NC), dim=-1)
-    # A quarter of the largest number: the difference of two floors and its product with a probability stay finite.
-    return log_NC.nan_to_num(nan=float("nan"), neginf=torch.finfo(log_NC.dtype).min / 4)

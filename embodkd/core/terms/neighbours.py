@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from embodkd.core.batch.whole import over_the_batch
-from embodkd.core.terms.base import TERMS, precise, unit
+from embodkd.core.terms.base import TERMS, bounded, power, precise, unit
 from embodkd.core.terms.logits import kl
 
 
@@ -34,14 +34,17 @@ def gaussian_edges(
     Note width, not its square. None: the mean |x_i - x_j|^2 over the edges, without gradient, so that scale is of no
     matter. The choice of neighbours has no gradient either.
     """
-    squared_MM = squared_distances(precise(rows_MD))
+    rows_MD = precise(rows_MD)
+    # Distances in units of the largest entry: their squares must not overflow.
+    size = power(rows_MD)
+    squared_MM = squared_distances(rows_MD / size)
     chosen_MM = nearest(squared_MM.detach(), count)
     if by == "row":
         chosen_MM = chosen_MM.T
     edges_MM = torch.where(chosen_MM, squared_MM, 0.0)
     mean = edges_MM.detach().sum() / chosen_MM.sum().clamp(min=1)
     # All neighbours in one place have no width of their own.
-    own = torch.where(mean > 0, mean, 1.0) if width is None else width
+    own = torch.where(mean > 0, mean, 1.0) if width is None else (width / size / size).clamp(1e-30, 1e30)
     return torch.where(chosen_MM, torch.exp(-edges_MM / (2.0 * own)), 0.0)
 
 
@@ -85,10 +88,17 @@ def affinity_error(tokens_NRD: Tensor, target_NRD: Tensor, *, detach_target: boo
     """
     _same_places(tokens_NRD, target_NRD, "affinity_error")
     target_NRD = target_NRD.detach() if detach_target else target_NRD
-    s_NRR, t_NRR = (
-        torch.softmax(z @ z.transpose(1, 2) / z.shape[-1] ** 0.5, -1) for z in map(precise, (tokens_NRD, target_NRD))
-    )
+    s_NRR, t_NRR = (_affinities(z) for z in (tokens_NRD, target_NRD))
     return (s_NRR - t_NRR).square().mean((1, 2))
+
+
+def _affinities(tokens_NRD: Tensor) -> Tensor:
+    """The softmax over each row of an item's inner products, (N, R, R)."""
+    size_N11 = power(tokens_NRD, (1, 2))
+    small_NRD = tokens_NRD / size_N11
+    # One factor after the other: the square of the size alone may be infinite where a product is 0.
+    product_NRR = small_NRD @ small_NRD.transpose(1, 2) * size_N11 * size_N11
+    return bounded(product_NRR / tokens_NRD.shape[-1] ** 0.5).softmax(-1)
 
 
 def _same_places(tokens_NRD: Tensor, target_NRD: Tensor, what: str) -> None:

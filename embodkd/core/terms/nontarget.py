@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from embodkd.core.terms.base import TERMS, blank, item_mean, precise, same_shape
+from embodkd.core.terms.base import TERMS, blank, bounded, item_mean, precise, same_shape
 from embodkd.core.terms.logits import soft_cross_entropy
 
 
@@ -36,7 +36,8 @@ def nontarget_cross_entropy(
     """-temperature^2 * sum over i != label of T_i log S_i, the softened distributions of the other classes.
 
     Shapes: (N, ..., C), (N, ..., C), (N, ...) -> (N,), averaged over an item's valid positions. At its minimum, where
-    the logits of the other classes agree up to a constant, it is temperature^2 times the entropy of T.
+    the logits of the other classes agree up to a constant, it is temperature^2 times the entropy of T. It is 0 where
+    the target has no other class, or none that is switched on.
     Source: Yang et al. 2023 (arXiv:2303.13005), eq. 7.
     """
     same_shape(logits_NC, target_logits_NC, "nontarget_cross_entropy")
@@ -44,7 +45,8 @@ def nontarget_cross_entropy(
         raise ValueError(f"nontarget_cross_entropy: temperature must be positive, got {temperature}")
     mine_NC = label_mask(_valid(label_N, logits_NC, mask, "nontarget_cross_entropy"), logits_NC.shape[-1])
     own_NC, other_NC = (others(blank(z, mask), mine_NC) / temperature for z in (logits_NC, target_logits_NC))
-    values_N = soft_cross_entropy(own_NC, other_NC.softmax(-1), detach_target=detach_target, mask=mask)
+    target_NC = bounded(other_NC).softmax(-1) * (other_NC > -torch.inf)
+    values_N = soft_cross_entropy(own_NC, target_NC, detach_target=detach_target, mask=mask)
     return temperature**2 * values_N
 
 
@@ -52,7 +54,7 @@ def nontarget_cross_entropy(
 def label_probability(logits_NC: Tensor, label_N: Tensor, *, mask: Tensor | None = None) -> Tensor:
     """softmax(logits) at the label: (N, ..., C), (N, ...) -> (N,), averaged over an item's valid positions."""
     label_N = _valid(label_N, logits_NC, mask, "label_probability")
-    probs_NC = precise(blank(logits_NC, mask)).softmax(-1)
+    probs_NC = bounded(blank(logits_NC, mask)).softmax(-1)
     return item_mean(probs_NC.gather(-1, label_N.unsqueeze(-1)).squeeze(-1), mask)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from embodkd.core.terms.base import TERMS, blank, item_mean, precise, same_shape
+from embodkd.core.terms.base import TERMS, blank, item_mean, same_shape
 
 
 @TERMS.register("squared_error", inputs="vectors", minimum="zero")
@@ -37,4 +37,4 @@ def smooth_l1(
 def _difference(value: Tensor, target: Tensor, detach_target: bool, mask: Tensor | None) -> Tensor:
     same_shape(value, target, "regression term")
     target = target.detach() if detach_target else target
-    return blank(precise(value), mask) - blank(precise(target), mask)
+    return blank(value, mask) - blank(target, mask)

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from embodkd.core.batch.whole import over_the_batch
-from embodkd.core.terms.base import TERMS, precise, unit
+from embodkd.core.terms.base import TERMS, power, unit
 
 
 @TERMS.register("distance_relation", inputs="vectors", minimum="zero", relational=True)
@@ -38,7 +38,9 @@ def _pair(value_ND: Tensor, target_ND: Tensor, detach_target: bool, what: str) -
     if value_ND.ndim != 2 or target_ND.ndim != 2 or len(value_ND) != len(target_ND):
         shapes = f"shape {tuple(value_ND.shape)}, the target {tuple(target_ND.shape)}"
         raise ValueError(f"{what}: the student has {shapes}; one vector per item is needed of both")
-    return precise(value_ND), precise(target_ND.detach() if detach_target else target_ND)
+    target_ND = target_ND.detach() if detach_target else target_ND
+    # Both terms forget each side's scale, so it may as well be one at which nothing overflows.
+    return value_ND / power(value_ND), target_ND / power(target_ND)
 
 
 def _apart(values_ND: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from embodkd.core.batch.whole import batch_mean
+from embodkd.core.terms.base import wide
 
 RankOn = Literal["prob", "log_prob"]
 
@@ -17,10 +18,13 @@ def label_classes(score_NC: Tensor) -> tuple[Tensor, Tensor]:
 
     An item with one positive score has one label: its second score is 0.
     """
+    if score_NC.shape[-1] < 2:
+        raise ValueError(f"self_label: one or two of at least 2 classes are labels, got scores of {score_NC.shape[-1]}")
     value_N2, class_N2 = score_NC.topk(2, dim=-1)
     return value_N2.clamp(min=0.0), class_N2
 
 
+@wide
 def target_label(probs_NC: Tensor, score_NC: Tensor) -> Tensor:
     """P_k = S_k^2 + V_k - batch mean of S_k^2 at the label classes, 0 elsewhere, detached: (N, C), (N, C) -> (N, C).
 
@@ -39,6 +43,7 @@ def own_classes(score_NC: Tensor) -> Tensor:
     return torch.zeros_like(score_NC, dtype=torch.bool).scatter(-1, class_N2, value_N2 > 0)
 
 
+@wide
 def rank_scores(weak_logits_NC: Tensor, logits_NC: Tensor, label_NC: Tensor, rank_on: RankOn = "prob") -> Tensor:
     """R_i = w_i / (1 - w_t + 1e-6) + S_i / (1 - S_t + 1e-6), detached: how much two heads believe in each class.
 
@@ -58,7 +63,9 @@ def zipf_label(rank_NC: Tensor, label_NC: Tensor) -> Tensor:
     """1/k for the class at place k of the descending order of `rank_NC`; labels dropped, the rest renormalised.
 
     The labels take part in the order and leave gaps in it. Ties go to the lower class. (N, C), (N, C) bool -> (N, C).
+    All 0 where every class is a label.
     """
     place_NC = rank_NC.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
     zipf_NC = (1.0 / (place_NC + 1).to(rank_NC.dtype)).masked_fill(label_NC, 0.0)
-    return zipf_NC / zipf_NC.sum(-1, keepdim=True)
+    sum_N1 = zipf_NC.sum(-1, keepdim=True)
+    return zipf_NC / torch.where(sum_N1 > 0, sum_N1, 1.0)

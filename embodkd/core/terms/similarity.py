@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from embodkd.core.batch.whole import over_the_batch
-from embodkd.core.terms.base import TERMS, precise, unit
+from embodkd.core.terms.base import TERMS, unit
 
 
 @TERMS.register("similarity", inputs="vectors", minimum="zero", relational=True)
@@ -20,7 +20,7 @@ def similarity(value: Tensor, target: Tensor, *, detach_target: bool = True) -> 
         shapes = f"shape {tuple(value.shape)}, the target {tuple(target.shape)}"
         raise ValueError(f"similarity: the student has {shapes}; one row per item is needed of both")
     target = target.detach() if detach_target else target
-    own_NN, other_NN = (_gram(precise(x).flatten(1)) for x in (value, target))
+    own_NN, other_NN = (_gram(x.flatten(1)) for x in (value, target))
     return (own_NN - other_NN).square().mean(-1)
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from embodkd.core.batch.whole import over_the_batch
-from embodkd.core.terms.base import TERMS, precise, same_shape, unit
+from embodkd.core.terms.base import TERMS, same_shape, unit
 
 
 @TERMS.register("nt_xent", inputs="vectors", minimum="none", relational=True)
@@ -22,7 +22,7 @@ def nt_xent(value_ND: Tensor, target_ND: Tensor, *, temperature: float = 0.3, de
     if temperature <= 0:
         raise ValueError(f"nt_xent: temperature must be positive, got {temperature}")
     target_ND = target_ND.detach() if detach_target else target_ND
-    both_MD = unit(precise(torch.cat([value_ND, target_ND])))
+    both_MD = unit(torch.cat([value_ND, target_ND]))
     n = len(value_ND)
     logits_MM = both_MD @ both_MD.T / temperature
     self_MM = torch.eye(2 * n, dtype=torch.bool, device=logits_MM.device)
