@@ -111,4 +111,4 @@ def _golden_action(policy: Policy) -> np.ndarray:
         values = unit * 255 if seen.dtype == "uint8" else unit - 0.5
         obs[name] = values.astype(seen.dtype)
     with policy.acting():
-        return policy(policy.tensors(obs)).cpu().numpy()
+        return policy(policy.tensors(obs)).float().cpu().numpy()

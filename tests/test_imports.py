@@ -96,10 +96,10 @@ def modules(root: Path) -> dict[str, Path]:
 
 def runs(node: ast.AST) -> Iterator[ast.AST]:
     """What is below a node, without what never runs or only when a name is asked for: types, and a lazy package."""
-    for child in ast.iter_child_nodes(node):
-        types_only = isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING")
+    types_only = isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+    for child in node.orelse if types_only else ast.iter_child_nodes(node):
         lazy = isinstance(node, ast.Module) and isinstance(child, ast.FunctionDef) and child.name == "__getattr__"
-        if not types_only and not lazy:
+        if not lazy:
             yield child
             yield from runs(child)
 
@@ -208,6 +208,14 @@ def test_nothing_swallows_errors() -> None:
                 if broad:
                     wrong.append(f"{file}:{node.lineno}")
     assert not wrong
+
+
+def test_tests_mirror_the_folders() -> None:
+    apart = {"processes", "faults"}  # what holds for several of them at once
+    known = {file.parent for file in modules(ROOT).values()}
+    for folder in {file.parent.relative_to(ROOT / "tests") for file in (ROOT / "tests").glob("*/**/test_*.py")}:
+        places = (ROOT / "embodkd" / folder, ROOT / folder)
+        assert folder.parts[0] in apart or known & set(places), f"tests/{folder} mirrors no folder with code"
 
 
 def test_every_folder_with_code_is_installed() -> None:

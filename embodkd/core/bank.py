@@ -33,9 +33,13 @@ def collect(
 def _passes(answerer: Answers, source: Source, batch_size: int, device: torch.device | str, epoch: int) -> Any:
     if isinstance(answerer, Role):
         answerer.model.to(device=device, dtype=wide_type())
+    # a model that was trained in double precision asks for it afterwards too
+    wide = isinstance(answerer, Role) and any(p.dtype is torch.float64 for p in answerer.model.parameters())
     for start in range(0, source.size(), batch_size):
         index = np.arange(start, min(start + batch_size, source.size()))
         batch = source.gather(index, epoch).to(device)
+        if wide:
+            batch = batch.map(lambda value: value.double() if value.is_floating_point() else value)
         signals = answerer.signals(batch)
         yield batch.merge(**dict(signals)).map(lambda value: value.detach().cpu())
 

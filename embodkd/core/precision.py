@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Literal, get_args
 
@@ -50,6 +50,15 @@ class Precision:
             optimiser.step()
         else:
             self.scaler.step(optimiser)
+
+    def state(self) -> dict[str, float] | None:
+        """What a resumed run needs: the scaler's, if there is one."""
+        return None if self.scaler is None else self.scaler.state_dict()
+
+    def restore(self, state: Mapping[str, float] | None) -> None:
+        """Go on from `state`."""
+        if self.scaler is not None and state is not None:
+            self.scaler.load_state_dict(dict(state))
 
     def settle(self, stepped: bool) -> None:
         """After an update, in which an optimiser has `stepped` or none has."""

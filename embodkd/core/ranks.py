@@ -105,11 +105,16 @@ def ranks() -> Ranks:
     distributed = sys.modules.get("torch.distributed")
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
         rank, size = distributed.get_rank(), distributed.get_world_size()
-    elif "RANK" in os.environ and "WORLD_SIZE" in os.environ:
+    elif was_launched():
         rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     else:
         rank, size = 0, 1
     return Ranks(rank, size)
+
+
+def was_launched() -> bool:
+    """Whether a launcher started this process, be it as the only one."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
 @contextmanager

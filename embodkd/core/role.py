@@ -63,8 +63,6 @@ class Role:
         self.taps = dict(taps or {})
         self._unwritten: set[Any] = set()
         self.view = as_view(view if view is not None else getattr(model, "reads", "input"))
-        # What runs the forward pass: the trainer puts the model's distributed wrapper here.
-        self.runner: nn.Module = model
         self._compiled: Any = None
         # A missing submodule is an error now, not at the first batch.
         with tapped(model, self.taps):
@@ -89,7 +87,7 @@ class Role:
         context = torch.no_grad() if self.part in ("frozen", "ema", "snapshot") else nullcontext()
         with mode, context, tapped(self.model, self.taps, self._unwritten) as captured:
             if parameters is None:
-                answer = (self.runner if self._compiled is None else self._compiled)(self.view(batch))
+                answer = (self.model if self._compiled is None else self._compiled)(self.view(batch))
             else:
                 buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
                 answer = functional_call(self.model, {**buffers, **parameters}, (self.view(batch),))
@@ -101,7 +99,7 @@ class Role:
     def compile(self) -> None:
         """Run the forward pass through torch.compile from now on; with taps nothing changes, they are hooks."""
         if not self.taps and self._compiled is None:
-            self._compiled = torch.compile(self.runner)
+            self._compiled = torch.compile(self.model)
 
     @torch.no_grad()
     def follow_step(self) -> None:

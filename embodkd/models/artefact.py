@@ -123,7 +123,7 @@ def _golden_logits(model: Classifier | Borrowed) -> np.ndarray:
     """Logits of a fixed input that depends on nothing but its shape, (GOLDEN_ROWS, C)."""
     input_N = torch.from_numpy(golden_unit((GOLDEN_ROWS, *model.shape)).astype(np.float32))
     with evaluating(model), torch.no_grad():
-        logits_NC = model(input_N.to(model.classifier.weight.device))["logits"]
+        logits_NC = model(input_N.to(model.classifier.weight))["logits"]
     return logits_NC.float().cpu().numpy()
 
 

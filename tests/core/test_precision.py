@@ -4,7 +4,20 @@ import pytest
 import torch
 from torch import nn
 
-from embodkd.core import Optimiser, Player, Recipe, Role, Stage, TensorData, Trainer, cosine, cross_entropy, fit, kl
+from embodkd.core import (
+    Optimiser,
+    Player,
+    Recipe,
+    Role,
+    RunFolder,
+    Stage,
+    TensorData,
+    Trainer,
+    cosine,
+    cross_entropy,
+    fit,
+    kl,
+)
 
 
 def distilled(precision, dtype=torch.float32):
@@ -110,3 +123,36 @@ def test_an_infinite_gradient_is_skipped_and_the_scale_falls_once_per_update():
     assert model.weight.item() == 1.0 and trainer._precision.scaler.get_scale() == 2.0**19
     trainer.fit(fit([first, second], data, epochs=20, batch_size=4))
     assert model.weight.item() < 1.0
+
+
+def test_a_resumed_run_goes_on_with_the_scale_that_it_had(tmp_path, monkeypatch):
+    class Stopped(Exception):
+        pass
+
+    def run(folder):
+        torch.manual_seed(0)
+        model = nn.Linear(1, 1)
+        data = TensorData({"input": torch.full((4, 1), 20.0)})
+        player = Player(
+            Role(model), lambda batch, s: {"large": s.logits.float().squeeze(1)}, optimiser=Optimiser("sgd", 1e-3)
+        )
+        with RunFolder.open(tmp_path / folder, {}, resume=True) as opened:
+            trainer = Trainer(opened, quiet=True, precision="fp16", checkpoint_s=0.0)
+            trainer.fit(fit(player, data, epochs=12, batch_size=4))
+        return model.weight.item(), trainer._precision.scaler.get_scale()
+
+    whole, save = run("whole"), RunFolder.save_checkpoint
+    assert whole[1] < 65536.0
+
+    def save_and_stop(self, *arguments):
+        save(self, *arguments)
+        raise Stopped
+
+    monkeypatch.setattr(RunFolder, "save_checkpoint", save_and_stop)
+    for _ in range(20):
+        try:
+            assert run("broken") == whole
+            return
+        except Stopped:
+            pass
+    raise AssertionError("it never ended")

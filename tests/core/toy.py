@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -115,6 +116,13 @@ class Student(Acting):
 
 def fingerprint(module: nn.Module) -> bytes:
     return b"".join(v.detach().cpu().numpy().tobytes() for v in module.state_dict().values())
+
+
+def probabilities(row: Sequence[float]) -> list[float]:
+    """The softmax of a row of logits, number by number."""
+    top = max(row)
+    weights = [math.exp(v - top) for v in row]
+    return [w / sum(weights) for w in weights]
 
 
 class Stopped(Exception):

@@ -219,7 +219,7 @@ def part(ids, label=0, shape=(3,), dtype=torch.float32):
         ({"test": part([5], label=2)}, r"test: labels are .* expected int64 \(N,\) in 0\.\.1"),
         ({"test": part([5], label=-1)}, "labels are"),
         ({"test": part([5], shape=(4,))}, r"inputs are \(4,\)"),
-        ({"test": part([5], dtype=torch.float64)}, "float64"),
+        ({"test": part([5], dtype=torch.float16)}, "float16"),
         ({"test": TensorData({"input": torch.zeros(1, 3)})}, "lacks the field label"),
     ],
 )

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from embodkd.policies import make_policy
 from rows import IMAGE, ROWS, blobs, budget, images, large, large_cnn, small
 from safetensors.torch import save_file
 from test_chunk_bc import SHORT, demos, student
@@ -28,6 +29,7 @@ from toy import Teacher, ToyTask
 from embodkd.core import Recipe, RunFolder, Trainer, shuffled
 from embodkd.core.engine.trainer import learning_modules
 from embodkd.core.ranks import ranks
+from embodkd.core.sources.group import GroupFacts
 from embodkd.methods import get_method, method_names
 from embodkd.models import make_model
 
@@ -47,12 +49,12 @@ def cnn(classes: int, **options: Any) -> nn.Module:
     return make_model("cnn", IMAGE, classes, widths=(4, 8), **options)
 
 
-def imitation(name: str) -> Recipe:
-    """A student with eyes and dropout that learns from a toy teacher's drives."""
+def imitation(name: str, student: Callable[[], nn.Module] | None = None) -> Recipe:
+    """A student, by default one with eyes and dropout, that learns from a toy teacher's drives."""
     kind = get_method(name)
     length = {"episodes": 16, "epochs": 1} if name == "bc" else {"rounds": 2, "epochs": 1}
     return kind(**length, batch_size=32, warmup=2).recipe(
-        Eyes(), Teacher(), ToyTask(ranks().split(16, "copies")), seed=3
+        (student or Eyes)(), Teacher(), ToyTask(ranks().split(16, "copies")), seed=3
     )
 
 
@@ -81,6 +83,16 @@ class Eyes(nn.Module):
         return found
 
 
+def camera() -> nn.Module:
+    """A policy with convolutions in the layout of cameras."""
+    torch.manual_seed(2)
+    groups = {
+        "wrist_depth": GroupFacts("wrist_depth", (1, 8, 8), False, "uint8"),
+        "proprio": GroupFacts("proprio", (2,), False),
+    }
+    return make_policy("depth_cnn", groups, 2, channels=(4, 4, 4, 4), hidden=(8,))
+
+
 def chunks(name: str) -> Recipe:
     """Behaviour cloning of chunks by the policy `name`."""
     made = student(name)
@@ -104,6 +116,7 @@ TAKING_TURNS = {"switching": "thresholds", "low": 5.0, "high": 10.0, "patience":
 TRIALS: dict[str, Make] = {
     **{name: partial(vision, name) for name in ROWS},
     **{name: partial(imitation, name) for name in ("bc", "dagger")},
+    "dagger camera": partial(imitation, "dagger", camera),
     **{f"chunk_bc {name}": partial(chunks, name) for name in ("mlp_chunk", "diffusion")},
     "one_step": one_step,
     "kd batch norm, dropout": partial(vision, "kd", **{**pictures, "student": partial(cnn, dropout=0.3)}),

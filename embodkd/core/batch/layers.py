@@ -67,11 +67,51 @@ def _batch_norm(
             f"a batch norm of {x.shape[1]} channels takes its statistics over a whole batch, which trainer.accumulate "
             f"cuts into {here.pieces} pieces: set trainer.accumulate=1, or train a model without batch norm"
         )
-    count, mean_C, var_C = _moments(x)
+    y, count, mean_C, var_C = _Normalised.apply(x, weight, bias, eps)
     if running_mean is not None and running_var is not None:
         with torch.no_grad():
             running_mean.lerp_(mean_C.to(running_mean.dtype), momentum)
             running_var.lerp_((var_C * (count / (count - 1))).to(running_var.dtype), momentum)
+    return y
+
+
+class _Normalised(torch.autograd.Function):
+    """Batch norm over the whole batch, as fast as torch's over a part: its kernels, and what the other parts change."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> tuple[Tensor, ...]:
+        count, mean_C, var_C = _moments(x)
+        y = torch.native_batch_norm(x, weight, bias, mean_C, var_C, False, 0.0, eps)[0]
+        ctx.save_for_backward(x, weight, bias, mean_C, (var_C + eps).rsqrt())
+        ctx.count, ctx.eps = count, eps
+        ctx.mark_non_differentiable(count, mean_C, var_C)
+        return y, count, mean_C, var_C
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, bias, mean_C, scale_C = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            # Somebody differentiates this gradient: by a formula that torch can follow.
+            wanted = [value for value in (x, weight, bias) if value is not None]
+            found = iter(torch.autograd.grad(_formula(x, weight, bias, ctx.eps), wanted, slope, create_graph=True))
+            return (*(None if value is None else next(found) for value in (x, weight, bias)), None)
+        own = torch.ops.aten.native_batch_norm_backward(
+            slope, x, weight, None, None, mean_C, scale_C, True, ctx.eps, [True, True, True]
+        )
+        slope_x, slope_weight_C, slope_bias_C = own
+        # In `own` the moments answer to the items here; now to all of them.
+        all_2C = all_sum(torch.stack([slope_bias_C, slope_weight_C]))
+        bias_C, weight_C = torch.stack([slope_bias_C, slope_weight_C]) * (x.shape[1] / x.numel()) - all_2C / ctx.count
+        factor_C = scale_C if weight is None else scale_C * weight
+        along_C = weight_C * factor_C * scale_C
+        shape = (1, -1, *[1] * (x.ndim - 2))
+        rest = (bias_C * factor_C - along_C * mean_C).view(shape).to(x.dtype)
+        slope_x = slope_x.addcmul_(x, along_C.view(shape).to(x.dtype)).add_(rest)
+        return slope_x, None if weight is None else slope_weight_C, None if bias is None else slope_bias_C, None
+
+
+def _formula(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
+    _, mean_C, var_C = _moments(x)
     scale_C = (var_C + eps).rsqrt()
     if weight is not None:
         scale_C = scale_C * weight
@@ -80,7 +120,7 @@ def _batch_norm(
     return torch.addcmul(shift_C.view(shape), x, scale_C.view(shape)).to(x.dtype)
 
 
-def _moments(x: Tensor) -> tuple[float, Tensor, Tensor]:
+def _moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """How many values per channel the whole batch has, their mean and (biased) variance, (C,).
 
     Each process's own moments are combined as Chan et al. 1979 do, which loses nothing where the mean is large.
@@ -96,7 +136,7 @@ def _moments(x: Tensor) -> tuple[float, Tensor, Tensor]:
     if total < 2:
         raise ValueError("batch norm: one value per channel in the whole batch has no variance; use larger batches")
     mean_C = (count_R1 * mean_RC).sum(0) / total
-    return float(total), mean_C, (count_R1 * (var_RC + (mean_RC - mean_C).square())).sum(0) / total
+    return total, mean_C, (count_R1 * (var_RC + (mean_RC - mean_C).square())).sum(0) / total
 
 
 def _dropout(here: Portion, func: Any, x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:

@@ -63,6 +63,7 @@ def _sum_flat(parameters: Sequence[nn.Parameter]) -> None:
 def start_alike(modules: Iterable[nn.Module]) -> None:
     """Give every process the parameters and buffers that the first one has."""
     for module in modules:
-        for value in module.state_dict().values():
-            if isinstance(value, Tensor):
-                dist.broadcast(value, 0)
+        for value in (*module.parameters(), *module.buffers()):
+            first = value.contiguous()
+            dist.broadcast(first, 0)
+            value.copy_(first)

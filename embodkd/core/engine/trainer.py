@@ -40,7 +40,7 @@ from embodkd.core.engine.update import BadLoss, Learner, smallest_batch, update
 from embodkd.core.method import Method, Teachers
 from embodkd.core.precision import Name as PrecisionName
 from embodkd.core.precision import Precision, default_type
-from embodkd.core.ranks import alone, join, ranks
+from embodkd.core.ranks import alone, join, ranks, was_launched
 from embodkd.core.recipe import Budget, Context, Recipe, Stage, Step
 from embodkd.core.rng import rng_state, seed_everything
 from embodkd.core.role import Role
@@ -105,7 +105,7 @@ class Trainer:
         if device == "cuda" and not torch.cuda.is_available():
             raise ValueError(f"trainer.device: cuda, but torch sees no card ({_why_no_cuda()}); use device=cpu")
         self._ranks = ranks()
-        if self._ranks.size > 1:
+        if was_launched():
             join()  # before accelerate, which would give the others a backend for one kind of device only
         from accelerate import Accelerator
 
@@ -142,6 +142,7 @@ class Trainer:
                 if hasattr(done, "restore"):
                     done.restore(self._context())
             unpack_modules(modules, checkpoint.tensors)
+            self._precision.restore(checkpoint.state.get("scaler"))
             unpack_random(self._ranks.rank, checkpoint.tensors, checkpoint.state, self.seed, checkpoint.step)
         else:
             self._share_weights(modules)
@@ -201,6 +202,7 @@ class Trainer:
     def _share_weights(self, modules: list[nn.Module]) -> None:
         """Give all ranks the first one's parameters and buffers."""
         if self._ranks.size > 1:
+            # By name: a step may have changed which modules there are.
             packed = {name: value.cpu() for name, value in pack_modules(modules).items()}
             tensors = self._ranks.broadcast(packed if self._ranks.is_first else {})
             if not self._ranks.is_first:
@@ -325,7 +327,7 @@ class Trainer:
         self.run.save_checkpoint(
             at.updates_before + at.update,
             {**pack_modules(modules), **tensors, **random_tensors},
-            {"position": vars(at), "optimisers": optimisers, **random_state},
+            {"position": vars(at), "optimisers": optimisers, "scaler": self._precision.state(), **random_state},
         )
         if stage is not None:
             stage.source.tidy(folder)

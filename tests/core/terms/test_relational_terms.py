@@ -8,7 +8,7 @@ import math
 
 import pytest
 import torch
-from test_conformance import probabilities
+from toy import probabilities
 
 from embodkd.core.terms import TERMS
 

@@ -8,6 +8,7 @@ import math
 
 import pytest
 import torch
+from toy import probabilities
 
 from embodkd.core.terms import TERMS
 
@@ -15,12 +16,6 @@ N, T, C = 5, 4, 7
 # Terms whose value for an item depends on the others of its batch, and those of whole maps, which have no mask, are in
 # test_relational_terms.py.
 NAMES = [name for name in TERMS.names() if not TERMS.metadata(name).get("relational") and name != "channel_correlation"]
-
-
-def probabilities(row):
-    top = max(row)
-    weights = [math.exp(v - top) for v in row]
-    return [w / sum(weights) for w in weights]
 
 
 def slow_kl(s, t, temperature=1.0, scale_by_t2=True, reverse=False):
