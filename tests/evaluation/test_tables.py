@@ -1,0 +1,31 @@
+"""What every reproduction table must have so that its verdicts mean something."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from embodkd.evaluation.reproduce.read import read
+
+ROOT = Path(__file__).parents[2]
+FILES = sorted((ROOT / "configs/reproduce").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_method_stands_beside_the_student_alone_and_a_baseline_with_seeds_enough_to_say_no_gain(file: Path) -> None:
+    table = read(file)
+    assert {"student_alone", "baseline", "method"} <= {arm.role for arm in table.arms.values()}
+    assert len(table.seeds) >= 10
+    # at ten seeds and a spread of a point between arms the interval is 0.7 points wide to either side
+    assert table.margin >= 1.0
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_method_and_what_it_is_held_against_have_the_same_budget_and_data(file: Path) -> None:
+    """Who has another one is an arm without teacher, or says in its name how it differs."""
+    table = read(file)
+    whole = next(arm for arm in table.arms.values() if arm.role == "method").training
+    for name, arm in table.arms.items():
+        if arm.role != "student_alone" and not name.endswith("_long"):
+            assert (arm.training.budget, arm.training.data) == (whole.budget, whole.data), name
