@@ -96,10 +96,10 @@ def modules(root: Path) -> dict[str, Path]:
 
 def runs(node: ast.AST) -> Iterator[ast.AST]:
     """What is below a node, without what never runs or only when a name is asked for: types, and a lazy package."""
-    for child in ast.iter_child_nodes(node):
-        types_only = isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING")
+    types_only = isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+    for child in node.orelse if types_only else ast.iter_child_nodes(node):
         lazy = isinstance(node, ast.Module) and isinstance(child, ast.FunctionDef) and child.name == "__getattr__"
-        if not types_only and not lazy:
+        if not lazy:
             yield child
             yield from runs(child)
 

@@ -18,7 +18,7 @@ from embodkd.core.ranks import ranks
 from embodkd.core.terms import squared_error
 
 DIGITS = ["data=digits", "data.train=120", "data.validation=40", "budget.updates=6", "budget.batch_size=30"]
-QUICK = ["trainer.checkpoint_s=0", "torch_threads=1", "quiet=true"]
+QUICK = ["trainer.checkpoint_s=0", "trainer.precision=float64", "torch_threads=1", "quiet=true"]
 CHUNKS = ["student=mlp_chunk", "student.width=8", "student.blocks=1", "student.vectors=[proprio]"]
 CHUNKS += ["method.rounds=2", "method.updates_per_round=2", "method.batch_size=8", "method.warmup=0"]
 ROBOT = ["teacher=runs/expert", "student=mlp", "student.vectors=[proprio]", "num_envs=5", "method.rounds=2"]

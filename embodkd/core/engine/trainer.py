@@ -125,10 +125,10 @@ class Trainer:
         begin where that says.
         Raises FloatingPointError naming the term when a loss is not finite (the batch is saved, nothing moved by it).
         """
-        with default_type(self._precision.double):
-            if self._precision.double:
+        with default_type(self._precision.dtype):
+            if self._precision.dtype is not None:
                 for module in (*learning_modules(recipe), *_asked(recipe)):
-                    module.double()
+                    module.to(self._precision.dtype)
             return self._fit(recipe)
 
     def _fit(self, recipe: Recipe) -> Summary:

@@ -14,7 +14,7 @@ from embodkd.envs.tasks.assembly.screw import Nut, Screw
 
 TIMESTEP, SUBSTEPS = 0.004, 25  # 10 Hz
 STEP = (0.025, 0.35)  # m per axis, rad: how far one action may move the tool
-FINGER_DAMPING = 100.0  # N s/m: fingers close at 0.2 m/s; faster ones go deep into a wide part within one step
+SLOW_FINGERS = 100.0  # N s/m: fingers close at 0.2 m/s; faster ones go deep into a wide part within one step
 OVERVIEW = Camera("overview", "", (0.42, -0.36, 0.34), (0.0, 0.0, 0.05), 0.1, 1.5, fovy=45)
 
 
@@ -72,5 +72,5 @@ class AssemblyWorld(SimWorld):
 
 def _robot(name: str) -> FloatingGripper | PandaArm:
     if name == "gripper":
-        return FloatingGripper(grip=True, finger_damping=FINGER_DAMPING, step=STEP)
-    return PandaArm(grip=True, finger_damping=FINGER_DAMPING, reach=0.0, step=STEP)
+        return FloatingGripper(grip=True, finger_damping=SLOW_FINGERS, step=STEP)
+    return PandaArm(grip=True, finger_damping=SLOW_FINGERS, reach=0.0, step=STEP)
