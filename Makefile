@@ -46,12 +46,11 @@ bench: install
 
 # the learning table: hours; each finished cell is stored, a second call continues
 table: install
-	$(BIN)/python -m benchmarks.learning --jobs 2
+	$(BIN)/embodkd reproduce learning jobs=2
 
-# every reproduction table: hours; each trained cell is stored, a second call continues
+# every reproduction table that is missing or stale: hours; each trained cell is stored, a second call continues
 reproduce: install
-	for file in configs/reproduce/*.yaml; do $(BIN)/embodkd reproduce $$(basename $$file .yaml) jobs=2; done
-	$(BIN)/embodkd methods --markdown > docs/methods.md
+	$(BIN)/embodkd reproduce stale=remake jobs=2; $(BIN)/embodkd methods --markdown > docs/methods.md
 
 # every table of the published scale, without its data: two updates of each arm, some minutes
 dry: install

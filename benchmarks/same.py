@@ -5,6 +5,7 @@
     python -m benchmarks.same OLD --only kd trg    # runs whose name contains a word, and what these need
     python -m benchmarks.same OLD --keep FOLDER    # a run that was made there of the same commit is not made again
     python -m benchmarks.same OLD --list           # the runs
+    python -m benchmarks.same OLD --sign results/*.json   # if all is equal, results that only the edit made stale hold
 
 There is a run of every registered method and of every recipe of a robot system (`benchmarks.same_runs`), each of a few
 seconds. Compared are the weights that a run leaves, its recorded episodes, its judgement, and the numbers that it said
@@ -33,6 +34,7 @@ from typing import Any
 from filelock import FileLock
 
 from benchmarks.same_runs import TABLE, Commands, chosen, commands, needed
+from benchmarks.same_signed import ASKED, sign, slug_of
 from embodkd.core.runs.files import read_json, read_lines, read_tensors, write_json
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -80,6 +82,11 @@ class Side:
         """Its registered methods: name -> domain."""
         listed = json.loads(self._python(["-m", "embodkd.cli", "methods", "--json"]))
         return {method["slug"]: method["domain"] for method in listed}
+
+    def marks(self, slugs: list[str]) -> dict[str, Any]:
+        """What results of these tables would rest on if this side made them."""
+        said: dict[str, Any] = json.loads(self._python(["-c", ASKED, json.dumps(slugs)]))
+        return said
 
     def make(self, runs: Commands) -> None:
         """Make the runs that were not made by the same command with the same packages; says a line for each."""
@@ -197,8 +204,11 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", default=[], metavar="WORD", help="runs whose name contains one of these")
     parser.add_argument("--keep", type=Path, help="a folder for the runs; without it a temporary one")
     parser.add_argument("--jobs", type=int, default=1, choices=(1, 2), help="2: both sides side by side")
+    parser.add_argument("--sign", nargs="+", type=Path, metavar="FILE", help="results to sign anew if all is equal")
     parser.add_argument("--list", action="store_true", help="print the runs and stop")
     asked = parser.parse_args()
+    if asked.sign and (asked.only or not asked.new):
+        parser.error("--sign needs two commits and all runs: what is not compared may have changed")
     changed = "" if asked.new else git("stash", "create")
     names = [git("rev-parse", "--verify", f"{name}^{{commit}}") for name in (asked.old, asked.new or changed or "HEAD")]
     with contextlib.ExitStack() as stack:
@@ -219,7 +229,15 @@ def main() -> int:
             raise SystemExit(f"--only: no run has one of {', '.join(asked.only)} in its name; --list shows them")
         with ThreadPoolExecutor(asked.jobs) as pool:
             list(pool.map(lambda side: side.make(both), sides))
-        return 1 if _compared(sides[0], sides[1], both, sorted(known[0].keys() ^ known[1].keys())) else 0
+        if _compared(sides[0], sides[1], both, sorted(known[0].keys() ^ known[1].keys())):
+            return 1
+        if asked.sign:
+            slugs = [slug_of(file) for file in asked.sign]
+            old, new = (side.marks(slugs) for side in sides)
+            for file, slug in zip(asked.sign, slugs, strict=True):
+                count, of = sign(file, old[slug], new[slug], (names[0], names[1]))
+                print(f"{file}: {count} of {of} results signed anew")
+        return 0
 
 
 def _compared(one: Side, other: Side, runs: Commands, lonely: list[str]) -> bool:

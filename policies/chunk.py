@@ -121,7 +121,7 @@ class ChunkSession:
 
     def act(self, obs: Mapping[str, np.ndarray], ids: np.ndarray | None = None) -> np.ndarray:
         """The next action of each copy in its own units, clipped to [-1, 1], float32 (n, A)."""
-        base_NA = torch.from_numpy(self.next_base(obs, ids)).to(self.policy.device)
+        base_NA = torch.from_numpy(self.next_base(obs, ids)).to(self.policy.device, self.policy.dtype)
         return self.policy.actions.denormalise(base_NA).clamp(-1.0, 1.0).float().cpu().numpy()
 
     def _refill(self, rows: Mapping[str, np.ndarray], ids: np.ndarray) -> None:

@@ -71,7 +71,7 @@ class DiffusionPolicy(ChunkPolicy):
     def chunk(self, obs: Mapping[str, Tensor], plan_NHA: Tensor) -> Tensor:
         """A sample of the next actions, normalised, in [-1, 1], (N, H, A)."""
         vectors_ND = torch.cat([obs[name] for name in self.vectors], dim=1)
-        start_NHA = noise_of(vectors_ND, self.horizon * self.action_size).view_as(plan_NHA)
+        start_NHA = noise_of(vectors_ND, self.horizon * self.action_size).view_as(plan_NHA).to(plan_NHA.dtype)
         if self.warm:
             start_NHA = self.warm_start(plan_NHA, start_NHA)
         return self.denoise(start_NHA, self.condition(obs))

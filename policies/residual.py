@@ -157,11 +157,11 @@ class ResidualSession:
         return action_NA
 
     def _correct(self, rows: Mapping[str, np.ndarray], base_NEA: np.ndarray) -> np.ndarray:
-        policy, base = self.policy, torch.from_numpy(base_NEA).to(self.policy.device)
+        policy, base = self.policy, torch.from_numpy(base_NEA).to(self.policy.device, self.policy.dtype)
         # Neither head nor scaling has a training mode.
         with torch.no_grad():
             correction_NF = policy.correction(policy.seen(policy.tensors(rows), base))
-            return policy.corrected(base, correction_NF).clamp(-1.0, 1.0).cpu().numpy()
+            return policy.corrected(base, correction_NF).clamp(-1.0, 1.0).float().cpu().numpy()
 
 
 def residual_on(base: ChunkPolicy, **arguments: Any) -> ResidualPolicy:

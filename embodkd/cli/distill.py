@@ -80,7 +80,10 @@ def _ppo_step(
     """The recipe's last step: PPO goes on from the distilled student in the folder finetune/ of the run."""
 
     def step(context: Context) -> dict[str, float]:
+        import torch
+
         from embodkd.core import RunFolder
+        from embodkd.core.precision import default_type
         from embodkd.policies import load_policy, save_policy, task_record
         from embodkd.rl.config import TeacherConfig
         from embodkd.rl.train import train_teacher
@@ -94,7 +97,9 @@ def _ppo_step(
                 init=where / "distilled",
                 ppo={"learning_rate": finetune["learning_rate"], "init_std": 0.1, "critic_warmup": 5},
             )
-            summary = train_teacher(name, folder, config, **options)
+            # PPO is done in float32 whatever the distillation before it was done in.
+            with default_type(torch.float32):
+                summary = train_teacher(name, folder, config, **options)
             folder.finish(minutes=summary.minutes)
         better, _ = load_policy(summary.policy)
         student.load_state_dict(better.state_dict())

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Literal
 
@@ -103,33 +104,26 @@ def _disk(seconds: float) -> Iterator[Finding]:
         yield Finding("disk", "ok", said)
 
 
-def _mujoco(seconds: float) -> Iterator[Finding]:
+def _task_rate(copies: int, seconds: float, engine: str = "mujoco", sees: str | None = None) -> float:
+    """Control steps of peg_hole per second in all copies together, or pictures of what it `sees`."""
     import numpy as np
 
     from embodkd.envs import make_task
 
-    task = make_task("peg_hole", 64)
-    try:
-        task.reset(np.arange(64))
-        still = np.zeros((64, task.spec.action_size), np.float32)
-        rate = 64 * _rate(lambda: task.step(still), seconds)
-    finally:
-        task.close()
+    with closing(make_task("peg_hole", copies, engine=engine)) as task:
+        task.reset(np.arange(copies))
+        still = np.zeros((copies, task.spec.action_size), np.float32)
+        return copies * _rate(lambda: task.step(still) if sees is None else task.observe([sees]), seconds)
+
+
+def _mujoco(seconds: float) -> Iterator[Finding]:
+    rate = _task_rate(64, seconds)
     version = importlib.metadata.version("mujoco")
     yield Finding("engine mujoco", "ok", f"{version}, {rate:,.0f} control steps/s of peg_hole in 64 copies", core=True)
 
 
 def _rays(seconds: float) -> Iterator[Finding]:
-    import numpy as np
-
-    from embodkd.envs import make_task
-
-    task = make_task("peg_hole", 32)
-    try:
-        task.reset(np.arange(32))
-        rate = 32 * _rate(lambda: task.observe(["wrist_depth"]), seconds)
-    finally:
-        task.close()
+    rate = _task_rate(32, seconds, sees="wrist_depth")
     yield Finding("renderer rays", "ok", f"{rate:,.0f} depth images/s at 48 x 48, no graphics needed", core=True)
 
 
@@ -157,17 +151,7 @@ def _bullet(seconds: float) -> Iterator[Finding]:
             mend = "pip install 'embodkd[bullet]'"
         yield Finding("engine bullet", "missing", "only engine=bullet needs it", mend)
         return
-    import numpy as np
-
-    from embodkd.envs import make_task
-
-    task = make_task("peg_hole", 4, engine="bullet")
-    try:
-        task.reset(np.arange(4))
-        still = np.zeros((4, task.spec.action_size), np.float32)
-        rate = 4 * _rate(lambda: task.step(still), seconds)
-    finally:
-        task.close()
+    rate = _task_rate(4, seconds, engine="bullet")
     yield Finding("engine bullet", "ok", f"{version}, {rate:,.0f} control steps/s of peg_hole")
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,15 +26,16 @@ def main(words: list[str]) -> int:
         raise Refused("methods: show one method, for example: embodkd methods show dagger")
     if len(forms) > 1 or (rest and "--markdown" in forms):
         raise Refused("methods: --markdown is for the whole list, and --json another form of it")
-    from embodkd.evaluation.status import stored_tables
+    from embodkd.cli.reproduce import with_staleness
+    from embodkd.evaluation.status import stored_systems, stored_tables
     from embodkd.methods import method_names
 
-    tables = stored_tables()
+    tables = with_staleness(stored_tables())
     facts = [_facts(name, tables) for name in ([rest[1]] if rest else method_names())]
     if "--json" in forms:
         print(json.dumps(facts[0] if rest else facts, indent=2, default=str))
     elif forms:
-        print(markdown(facts))
+        print(markdown(facts, tables, stored_systems()))
     elif rest:
         print(_card(facts[0]))
     else:
@@ -45,18 +47,24 @@ def main(words: list[str]) -> int:
     return 0
 
 
-def markdown(facts: Sequence[Mapping[str, Any]]) -> str:
-    """docs/methods.md: one row per method."""
+def markdown(
+    facts: Sequence[Mapping[str, Any]], tables: Sequence[Mapping[str, Any]], systems: Sequence[Mapping[str, Any]]
+) -> str:
+    """docs/methods.md: one row per method, then every stored table."""
+    from embodkd.evaluation.reproduce.markdown import section
+
     lines = [
         "# Methods",
         "",
         "Made by `embodkd methods --markdown` from the method files and the stored tables in `results/`; a test holds",
         "that it is up to date. `embodkd methods show SLUG` prints a method's equation, details, deviations and keys;",
-        "`embodkd reproduce TABLE` fills its table again.",
+        "`embodkd reproduce TABLE` fills its table again. A table is *stale* if its file in `configs/reproduce/` says",
+        "something else now than what filled it: its numbers are those of the former file.",
         "",
         "*Identities held*: the numeric facts that the method must satisfy are tests. *Gain*, *loss*, *no gain* and",
         "*undecided* are about the paired difference over seeds in the table's metric, at the table's small scale: its",
-        "95 % interval lies above zero, below zero, within the table's margin around zero, or none of these.",
+        "95 % interval lies above zero, below zero, within the table's margin around zero, or none of these. A claim",
+        "about means holds, or fails, if the whole interval of its paired difference lies on one side.",
         "",
         "| method | domain | family | paper | title | table | status |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -65,6 +73,13 @@ def markdown(facts: Sequence[Mapping[str, Any]]) -> str:
         table = f"`{fact['table']}`" if fact["table"] else "–"
         cells = (f"`{fact['slug']}`", fact["domain"], fact["family"], _linked(fact["paper"]), fact["title"], table)
         lines.append(f"| {' | '.join(cells)} | {fact['status']} |")
+    for table in tables:
+        lines += ["", *section(table, table["stale"])]
+    for system in systems:
+        rows = [row for rows in system["tables"].values() for row in rows]
+        stale = Counter(row["stale"] for row in rows if "stale" in row)
+        said = [f"{count} of them stale ({reason})" for reason, count in stale.most_common()]
+        lines += ["", f"## {system['slug']}", "", ", ".join([f"A whole system: {len(rows)} rows", *said]) + "."]
     return "\n".join(lines)
 
 

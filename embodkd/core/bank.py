@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from embodkd.core.config.registry import near
+from embodkd.core.fingerprint import Rows, digest
 from embodkd.core.precision import wide_type
 from embodkd.core.recipe import Answers, Context
 from embodkd.core.role import Role
@@ -19,6 +19,9 @@ from embodkd.core.runs.files import atomic_folder, read_json, read_tensors, writ
 from embodkd.core.signals import Signals
 from embodkd.core.sources.source import Source
 from embodkd.core.terms.base import precise
+
+FORMAT = 2
+"""Of a stored bank. Until 2 only the first rows and the weights were noted."""
 
 
 @torch.no_grad()
@@ -30,18 +33,36 @@ def collect(
     return Signals({name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]})
 
 
-def _passes(answerer: Answers, source: Source, batch_size: int, device: torch.device | str, epoch: int) -> Any:
-    if isinstance(answerer, Role):
-        answerer.model.to(device=device, dtype=wide_type())
+def _passes(
+    answerer: Answers,
+    source: Source,
+    batch_size: int,
+    device: torch.device | str,
+    epoch: int,
+    seen: Rows | None = None,
+) -> Iterator[Signals]:
+    _place(answerer, device)
     # a model that was trained in double precision asks for it afterwards too
     wide = isinstance(answerer, Role) and any(p.dtype is torch.float64 for p in answerer.model.parameters())
-    for start in range(0, source.size(), batch_size):
-        index = np.arange(start, min(start + batch_size, source.size()))
-        batch = source.gather(index, epoch).to(device)
+    for rows in _rows(source, batch_size, epoch):
+        if seen is not None:
+            seen.add(rows)
+        batch = rows.to(device)
         if wide:
             batch = batch.map(lambda value: value.double() if value.is_floating_point() else value)
         signals = answerer.signals(batch)
         yield batch.merge(**dict(signals)).map(lambda value: value.detach().cpu())
+
+
+def _rows(source: Source, batch_size: int, epoch: int) -> Iterator[Signals]:
+    """All items of `source`, in order and in pieces."""
+    for start in range(0, source.size(), batch_size):
+        yield source.gather(np.arange(start, min(start + batch_size, source.size())), epoch)
+
+
+def _place(answerer: Answers, device: torch.device | str) -> None:
+    if isinstance(answerer, Role):
+        answerer.model.to(device=device, dtype=wide_type())
 
 
 class Bank:
@@ -52,8 +73,10 @@ class Bank:
 
     names: which signals to keep. top_k: of "logits", keep the softmax of this many largest as `probs` (N, K) and
     `index` (N, K) instead. epoch: the pass whose augmentations are seen, for sources that augment.
-    folder: keep it there and share it between runs; a bank that was made by another model, from other samples or
-    another pass is refused (ValueError), never silently used.
+    folder: keep it there and share it between runs. It lies there with digests of everything that its rows depend on:
+    the answerer (of a role its weights, architecture, view, taps, output, temperature and mode; of any other what its
+    `fingerprint()` says, or its fields), every row of the source in that pass, and what is kept of it. A bank that
+    differs in any of them is refused (ValueError), never silently used.
     """
 
     def __init__(
@@ -79,19 +102,24 @@ class Bank:
     def __call__(self, context: Context) -> dict[str, float]:
         """Make the bank, or read it if it is there already."""
         folder = self._where(context)
+        _place(self.answerer, context.device)
         if folder is not None and folder.exists():
             self.read(folder)
             return {f"{self.name}/rows": float(len(self._row_of))}
         if folder is None:
             self._take(self._fill(context, lambda name, dtype, shape: np.empty(shape, dtype)))
         else:
+            # Before the first answer: one that cannot be told from another is refused at once.
+            answerer, seen = self._answerer_marks(), Rows()
             with atomic_folder(folder) as aside:
                 columns = self._fill(
                     context,
                     lambda name, dtype, shape: np.lib.format.open_memmap(aside / f"{name}.npy", "w+", dtype, shape),
+                    seen,
                 )
-                write_json(aside / "bank.json", {"fingerprint": self.fingerprint(), "columns": sorted(columns)})
-            self.read(folder)
+                marks = {**answerer, "data": seen.hex(), **self._choice()}
+                write_json(aside / "bank.json", {"format": FORMAT, "fingerprint": marks, "columns": sorted(columns)})
+            self._map(folder, sorted(columns))
         return {f"{self.name}/rows": float(len(self._row_of))}
 
     def restore(self, context: Context) -> None:
@@ -105,26 +133,36 @@ class Bank:
     def read(self, folder: str | Path) -> None:
         """Map the arrays in `folder`; ValueError if they are of another teacher, other data or another pass."""
         folder = Path(folder)
-        facts, own = read_json(folder / "bank.json"), self.fingerprint()
-        wrong = [part for part in own if facts["fingerprint"].get(part) != own[part]]
+        facts = read_json(folder / "bank.json")
+        if facts.get("format") != FORMAT:
+            raise ValueError(
+                f"the bank in {folder} is of {'a later' if facts.get('format', 0) > FORMAT else 'an earlier'} version, "
+                "which noted other facts about what its rows depend on; remove that folder to make it anew, or give "
+                "this bank another one"
+            )
+        own, stored = self.fingerprint(), facts["fingerprint"]
+        wrong = [part for part in {**own, **stored} if stored.get(part) != own.get(part)]
         if wrong:
             raise ValueError(
                 f"the bank in {folder} was made with another {' and another '.join(wrong)}; "
                 "remove that folder to make it anew, or give this bank another one"
             )
-        self._take({c: np.lib.format.open_memmap(folder / f"{c}.npy", "r") for c in facts["columns"]})
+        self._map(folder, facts["columns"])
 
     def fingerprint(self) -> dict[str, str]:
-        """What the bank depends on, as digests: the model's weights, the samples, what is kept of which pass."""
-        model = self.answerer.model.state_dict() if isinstance(self.answerer, Role) else {}
-        first = self.source.gather(np.arange(min(64, self.source.size())), self.epoch)
-        samples = {name: first[name] for name in sorted(first)}
-        size = torch.tensor([self.source.size()])
-        return {
-            "teacher": _digest(model),
-            "data": _digest({**samples, "size": size}),
-            "choice": f"{','.join(self.names)} top_k={self.top_k} pass={self.epoch}",
-        }
+        """Digests of everything that the rows depend on, by name; ValueError for an answerer without one."""
+        rows = Rows()
+        for piece in _rows(self.source, self.batch_size, self.epoch):
+            rows.add(piece)
+        return {**self._answerer_marks(), "data": rows.hex(), **self._choice()}
+
+    def _answerer_marks(self) -> dict[str, str]:
+        if isinstance(self.answerer, Role):
+            return {f"teacher's {name}": mark for name, mark in self.answerer.fingerprint().items()}
+        return {"answerer": digest(self.answerer, f"{self.name}: its answerer, a {type(self.answerer).__name__}")}
+
+    def _choice(self) -> dict[str, str]:
+        return {"choice": f"{','.join(self.names)} top_k={self.top_k}", "pass": str(self.epoch)}
 
     def signals(self, batch: Signals) -> Signals:
         """The rows of the batch's samples, on its device; ValueError for a sample that the bank does not hold."""
@@ -139,12 +177,14 @@ class Bank:
             raise ValueError(f"{self.name} holds nothing for the samples {missing}; was it filled from this data?")
         return Signals({c: torch.from_numpy(np.asarray(v[rows])).to(wanted.device) for c, v in self._columns.items()})
 
-    def _fill(self, context: Context, make: Callable[[str, Any, tuple[int, ...]], np.ndarray]) -> dict[str, np.ndarray]:
+    def _fill(
+        self, context: Context, make: Callable[[str, Any, tuple[int, ...]], np.ndarray], seen: Rows | None = None
+    ) -> dict[str, np.ndarray]:
         """One pass, written into arrays that `make(name, dtype, shape)` gives: on disk they never lie in memory."""
         columns: dict[str, np.ndarray] = {}
         done = 0
         with torch.no_grad():
-            for piece in _passes(self.answerer, self.source, self.batch_size, context.device, self.epoch):
+            for piece in _passes(self.answerer, self.source, self.batch_size, context.device, self.epoch, seen):
                 for name, value in self._kept(piece).items():
                     rows = value.numpy()
                     if name not in columns:
@@ -159,6 +199,9 @@ class Bank:
             logits_NC = precise(columns.pop("logits"))
             columns["probs"], columns["index"] = logits_NC.softmax(-1).topk(min(self.top_k, logits_NC.shape[-1]))
         return {name: value.float() if value.dtype == torch.bfloat16 else value for name, value in columns.items()}
+
+    def _map(self, folder: Path, columns: Sequence[str]) -> None:
+        self._take({c: np.lib.format.open_memmap(folder / f"{c}.npy", "r") for c in columns})
 
     def _take(self, columns: dict[str, np.ndarray]) -> None:
         ids = np.asarray(columns.pop("sample_id"))
@@ -211,6 +254,12 @@ class Table:
             raise ValueError(f"{self._name} has no {name!r}: {near(name, self._rows)}")
         return self._rows[name]
 
+    def fingerprint(self) -> dict[str, str]:
+        """Digests of its rows and of what they are looked up by; ValueError before it is computed."""
+        if not self._rows:
+            raise ValueError(f"{self._name} is empty: what answers by it must come after it in the recipe")
+        return {"rows": digest({n: v.cpu() for n, v in self._rows.items()}), "by": self._by}
+
     def signals(self, batch: Signals) -> Signals:
         """Each item's row."""
         key = batch[self._by]
@@ -228,12 +277,3 @@ def class_means(values_ND: Tensor, label_N: Tensor, classes: int) -> Tensor:
         raise ValueError(f"class means: no item of the classes {empty[:10]}")
     sums_CD = values_ND.new_zeros(classes, values_ND.shape[1]).index_add_(0, label_N, values_ND)
     return sums_CD / counts_C[:, None]
-
-
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    found = hashlib.sha256()
-    for name, value in tensors.items():
-        found.update(name.encode())
-        found.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if value.ndim else b"")
-        found.update(repr(value.item()).encode() if value.ndim == 0 else b"")
-    return found.hexdigest()[:32]

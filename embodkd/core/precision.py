@@ -23,13 +23,10 @@ class Precision:
     def __init__(self, name: Name, device: torch.device) -> None:
         if name not in get_args(Name):
             raise ValueError(f"trainer.precision: {name!r} is not one of {', '.join(get_args(Name))}")
-        self.double, self._device, self._half = name == "float64", device, _HALF.get(name)
+        self._device, self._half = device, _HALF.get(name)
+        # what models become; None leaves them as they are
+        self.dtype = torch.float64 if name == "float64" else None
         self.scaler = torch.amp.GradScaler(device.type) if name == "fp16" else None
-
-    @property
-    def dtype(self) -> torch.dtype | None:
-        """What models become; None leaves them as they are."""
-        return torch.float64 if self.double else None
 
     def autocast(self) -> AbstractContextManager[object]:
         """Around a forward pass."""
@@ -67,11 +64,11 @@ class Precision:
 
 
 @contextmanager
-def default_type(double: bool) -> Iterator[None]:
-    """While open and `double`, torch's default type is float64: for new modules, and for what sources give."""
+def default_type(wanted: torch.dtype | None) -> Iterator[None]:
+    """While open, torch's default type is `wanted` (None: what it was): for new modules, and for what sources give."""
     former = torch.get_default_dtype()
-    if double:
-        torch.set_default_dtype(torch.float64)
+    if wanted is not None:
+        torch.set_default_dtype(wanted)
     try:
         yield
     finally:

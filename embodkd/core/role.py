@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from embodkd.core.fingerprint import anatomy, digest, tensors
 from embodkd.core.modes import evaluating, learning
 from embodkd.core.signals import Signals
 from embodkd.core.taps import Tap, tapped
@@ -76,6 +77,20 @@ class Role:
     def parameters(self) -> list[nn.Parameter]:
         """What an optimiser may move: nothing unless the part is "train"."""
         return [p for p in self.model.parameters() if p.requires_grad] if self.trains else []
+
+    def fingerprint(self) -> dict[str, str]:
+        """Digests of everything that its answers depend on, by name."""
+        trained = self.trains and self.mode == "train"
+        parts = {
+            "weights": tensors(self.model),
+            "architecture": anatomy(self.model),
+            "view": self.view,
+            "taps": self.taps,
+            "output": self.output,
+            "temperature": float(self.temperature),
+            "mode": [module.training for module in self.model.modules()] if trained else "eval",
+        }
+        return {name: digest(part, f"the role's {name}") for name, part in parts.items()}
 
     def signals(self, batch: Signals, parameters: Mapping[str, Tensor] | None = None) -> Signals:
         """Run the model on its view of `batch`; the signals it gives, taps included.

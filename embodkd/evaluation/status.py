@@ -17,12 +17,19 @@ def stored_tables(folder: str | Path = "results") -> list[dict[str, Any]]:
     return [result for result in found if isinstance(result, dict) and {"slug", "comparisons"} <= result.keys()]
 
 
+def stored_systems(folder: str | Path = "results") -> list[dict[str, Any]]:
+    """The rows of whole systems in a folder, as `{slug, tables}`."""
+    found = [read_json(file) for file in sorted(Path(folder).glob("*.json"))]
+    return [result for result in found if isinstance(result, dict) and result.keys() == {"slug", "tables"}]
+
+
 def status_of(method: str, tables: Sequence[Mapping[str, Any]], own_table: str = "") -> dict[str, Any]:
     """`status` in words, and what it rests on: `table`, `arm`, `verdicts` against others, `claims` held and in all.
 
     Every method's identities are held by tests. A table in which one of its arms has the role "method" adds verdicts
-    against the student alone and the baselines. `own_table` goes before others, and of several arms the one with the
-    method's name counts, or the first.
+    against the student alone and the baselines, and against ablations if it loses to them. `own_table` goes before
+    others, and of several arms the one with the method's name counts, or the first. A table that says under `stale` why
+    it is not what its file says now is called stale.
     """
     for table in sorted(tables, key=lambda table: table["slug"] != own_table):
         arms = {name: arm for name, arm in table["arms"].items() if arm.get("role") == "method"}
@@ -35,12 +42,20 @@ def status_of(method: str, tables: Sequence[Mapping[str, Any]], own_table: str =
 def _of_table(table: Mapping[str, Any], arm: str) -> dict[str, Any]:
     plain = [name for name, other in table["arms"].items() if other["role"] in ("student_alone", "baseline")]
     verdicts = {
-        one["against"]: one["verdict"] for one in table["comparisons"] if one["arm"] == arm and one["against"] in plain
+        one["against"]: one["verdict"]
+        for one in table["comparisons"]
+        if one["arm"] == arm and (one["against"] in plain or one["verdict"] == "loss")
     }
     held = sum(check["passed"] for check in table["checks"])
     words = [f"{_SPELT[verdict]} {name}" for name, verdict in verdicts.items()]
     return {
-        "status": ", ".join(["table stored", *words, f"{held} of {len(table['checks'])} claims hold"]),
+        "status": ", ".join(
+            [
+                "stale table" if table.get("stale") else "table stored",
+                *words,
+                f"{held} of {len(table['checks'])} claims hold",
+            ]
+        ),
         "table": table["slug"],
         "arm": arm,
         "verdicts": verdicts,

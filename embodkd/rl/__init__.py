@@ -1,1 +1,4 @@
-"""Teachers by reinforcement learning: stable-baselines3's PPO on the batched simulator."""
+"""Reinforcement learning on the batched simulator, built on stable-baselines3.
+
+Teachers learn by PPO, corrections of frozen policies (`residual`) by TD3 or PPO; `loop` runs either in a run folder.
+"""

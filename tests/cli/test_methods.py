@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from embodkd.cli.keys import folder
+from embodkd.evaluation.reproduce import read
 from embodkd.methods import method_names
 
 ROOT = Path(__file__).parents[2]
@@ -21,20 +23,47 @@ def test_every_method_is_one_line_with_its_status(embodkd) -> None:
 def test_a_stored_table_shows_in_every_form(embodkd, tmp_path: Path) -> None:
     table = tmp_path / "results/nkd_uskd.json"
     table.parent.mkdir()
-    arms = {"alone": {"role": "student_alone", "method": {"name": "supervised"}}}
-    arms["nkd"] = {"role": "method", "method": {"name": "nkd"}}
-    compared = [{"arm": "nkd", "against": "alone", "verdict": "gain"}]
-    checks = [{"passed": True}]
-    table.write_text(json.dumps({"slug": "nkd_uskd", "arms": arms, "comparisons": compared, "checks": checks}))
-    said = "table stored, gain over alone, 1 of 1 claims hold"
+    plain = {"mean": 90.0, "ci95": [89.0, 91.0], "parameters": [1234, 1234]}
+    arms = {
+        "alone": {"role": "student_alone", "method": {"name": "supervised"}, **plain},
+        "half": {"role": "ablation", "method": {"name": "nkd"}, **plain, "parameters": [10, 1000]},
+        "nkd": {"role": "method", "method": {"name": "nkd"}, **plain},
+    }
+    compared = [
+        {"arm": "nkd", "against": "alone", "mean": 1.0, "ci95": [0.5, 1.5], "verdict": "gain"},
+        {"arm": "nkd", "against": "half", "mean": -1.0, "ci95": [-1.5, -0.5], "verdict": "loss"},
+    ]
+    checks = [{"claim": "it helps", "passed": True, "outcome": "holds"}]
+    facts = {"title": "NKD", "metric": "accuracy", "margin": 0.5, "seeds": [0, 1], "teachers": {}}
+    result = {"slug": "nkd_uskd", "arms": arms, "comparisons": compared, "checks": checks, **facts}
+    config = read(folder() / "reproduce/nkd_uskd.yaml").config()
+    table.write_text(json.dumps({**result, "config": {**config, "seeds": [0]}, "seeds": config["seeds"]}))
+    said = "table stored, gain over alone, loss against half, 1 of 1 claims hold"
     assert next(line for line in embodkd("methods").out.splitlines() if line.startswith("nkd ")).endswith(said)
     facts = {fact["slug"]: fact for fact in json.loads(embodkd("methods", "--json").out)}
-    assert facts["nkd"]["status"] == said and facts["nkd"]["verdicts"] == {"alone": "gain"}
+    assert facts["nkd"]["status"] == said and facts["nkd"]["verdicts"] == {"alone": "gain", "half": "loss"}
     assert {"domain", "family", "paper", "title", "keys", "table"} <= facts["nkd"].keys()
     assert facts["kd"]["status"] == "identities held"
-    row = next(line for line in embodkd("methods", "--markdown").out.splitlines() if line.startswith("| `nkd`"))
+    page = embodkd("methods", "--markdown").out
+    row = next(line for line in page.splitlines() if line.startswith("| `nkd`"))
+    assert "## nkd_uskd" in page and "- holds: it helps" in page and "**Stale**" not in page
+    assert "| `half` | ablation | 10 to 1,000 | 90 (89 to 91) | -1 (-1.5 to -0.5), loss |" in page
     assert row.endswith(f"| `nkd_uskd` | {said} |") and "(https://arxiv.org/abs/2303.13005)" in row
     assert embodkd("methods", "show", "nkd").out.rstrip().endswith(said)
+
+
+def test_a_table_that_another_config_filled_is_stale_in_the_list_and_on_the_page(embodkd, tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    stored = json.loads((ROOT / "results/nkd_uskd.json").read_text())
+    config = read(folder() / "reproduce/nkd_uskd.yaml").config()
+    config["arms"]["nkd"]["method"]["temperature"] = 77.0
+    (tmp_path / "results/nkd_uskd.json").write_text(json.dumps({**stored, "config": config}))
+    rows = [{"cell": "a", "stale": "other sources"}, {"cell": "b"}]
+    (tmp_path / "results/resip.json").write_text(json.dumps({"slug": "resip", "tables": {"main": rows}}))
+    assert "stale table" in next(line for line in embodkd("methods").out.splitlines() if line.startswith("nkd "))
+    page = embodkd("methods", "--markdown").out
+    assert "**Stale**: filled by another config: " in page and "arms.nkd.method.temperature: gone" in page
+    assert "2 rows, 1 of them stale (other sources)." in page
 
 
 def test_a_method_is_shown_with_its_text_and_the_command_that_uses_it(embodkd) -> None:

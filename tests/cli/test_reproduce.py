@@ -24,7 +24,7 @@ arms:
   alone: {role: student_alone, method: {name: supervised}}
   kd: {role: method, method: {name: kd}}
 checks:
-  - {claim: "a number", left: kd.accuracy, above: -1}
+  - {claim: "a number", left: kd.accuracy, above: -1, over: every_seed}
 """
 
 
@@ -37,7 +37,7 @@ def file(tmp_path: Path) -> str:
 def test_a_whole_table_is_printed_and_written(embodkd, file, tmp_path) -> None:
     answer = embodkd("reproduce", file, "quiet=true")
     assert answer.code == 0, answer.err
-    assert "tiny: a tiny table" in answer.out and "kd" in answer.out and "holds  a number" in answer.out
+    assert "tiny: a tiny table" in answer.out and "kd" in answer.out and "holds      a number" in answer.out
     result = json.loads((tmp_path / "results/tiny.json").read_text())
     assert result["slug"] == "tiny" and result["manifest"]["command"][:2] == ["embodkd", "reproduce"]
 
@@ -52,8 +52,57 @@ def test_a_part_of_it_is_not_written_unless_asked(embodkd, file, tmp_path) -> No
 
 def test_a_claim_that_fails_is_the_exit_code(embodkd, file, tmp_path) -> None:
     (tmp_path / file).write_text(TABLE.replace("above: -1", "above: 101"))
+    answer = embodkd("reproduce", file, "quiet=true", "seeds=[0,1,2]")
+    assert answer.code == 1 and "FAILS      a number" in answer.out
+
+
+def test_an_undecided_claim_is_the_exit_code_of_a_whole_table_only(embodkd, file, tmp_path) -> None:
+    (tmp_path / file).write_text(TABLE.replace("above: -1, over: every_seed", "above: 9"))
     answer = embodkd("reproduce", file, "quiet=true", "seeds=[0]")
-    assert answer.code == 1 and "FAILS  a number" in answer.out
+    assert answer.code == 0 and "UNDECIDED  a number" in answer.out
+    answer = embodkd("reproduce", file, "quiet=true")
+    assert answer.code == 1 and "UNDECIDED  a number" in answer.out
+
+
+def test_stale_tables_are_named_and_only_they_are_filled_again(embodkd, tmp_path, monkeypatch) -> None:
+    """On a folder of tables of its own, instead of those that come along."""
+    from embodkd.cli import reproduce as verb
+    from embodkd.evaluation.reproduce import training
+    from embodkd.evaluation.tables.sources import Sources, sources
+
+    files = {"tiny": TABLE, "other": TABLE.replace("tiny", "other")}
+    for name, text in files.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+    monkeypatch.setattr(verb, "options", lambda group: {"reproduce": tuple(files)}.get(group, ()))
+    monkeypatch.setattr(verb, "table_file", lambda slug, group="reproduce": tmp_path / f"{slug}.yaml")
+
+    def state() -> dict[str, str]:
+        return dict(line.split(": ", 1) for line in embodkd("reproduce", "stale=mark").out.splitlines())
+
+    assert set(state().values()) == {"not stored"} and not (tmp_path / "results").exists()
+    assert embodkd("reproduce", "stale=remake", "quiet=true").code == 0
+    assert set(state().values()) == {"as its file and the sources say"}
+    # another config: that table alone, and of it only the arm that changed
+    (tmp_path / "tiny.yaml").write_text(TABLE.replace("{name: kd}", "{name: kd, temperature: 2.0}"))
+    assert "arms.kd.method.temperature: new" in state()["tiny"] and "as its file" in state()["other"]
+    before = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("cell.json")}
+    assert embodkd("reproduce", "stale=remake", "quiet=true").code == 0
+    made = {
+        str(file.relative_to(tmp_path / "runs/reproduce")) for file in before if file.stat().st_mtime_ns != before[file]
+    }
+    assert made == {f"tiny/seed_{seed}/arms/kd/cell.json" for seed in (0, 1)}
+    assert set(state().values()) == {"as its file and the sources say"}
+    # other sources: both
+    edited = tmp_path / "mlp.py"
+    edited.write_bytes(sources().files["embodkd.models.mlp"].read_bytes() + b"\n# edited\n")
+    read = Sources({**sources().files, "embodkd.models.mlp": edited})
+    monkeypatch.setattr("embodkd.evaluation.reproduce.run.sources", lambda: read)
+    assert set(state().values()) == {"filled by other sources"} and training.sources is sources
+
+
+def test_what_is_to_be_done_about_stale_results_is_one_of_two_words(embodkd) -> None:
+    answer = embodkd("reproduce", "stale=redo")
+    assert answer.code == 2 and "mark, remake" in answer.err
 
 
 def test_a_mistake_in_a_table_is_one_line_that_names_the_file(embodkd, file, tmp_path) -> None:

@@ -1,5 +1,8 @@
 """A bank answers as the live teacher would, for the right samples, from the right teacher, without loading itself."""
 
+import json
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +15,9 @@ from embodkd.core import (
     Recipe,
     Role,
     RunFolder,
+    Signals,
     Table,
+    Tap,
     TensorData,
     Trainer,
     class_means,
@@ -27,14 +32,17 @@ def network(seed=0):
     return nn.Linear(3, 4)
 
 
-def data(n=50, first_id=0, seed=0):
+def data(n=50, first_id=0, seed=0, replay=None, draws=0):
     generator = torch.Generator().manual_seed(seed)
     return TensorData(
         {
+            "other": torch.randn(n, 3, generator=torch.Generator().manual_seed(seed + 1)),
             "input": torch.randn(n, 3, generator=generator),
             "label": torch.arange(n) % 4,
             "sample_id": first_id + torch.randperm(n, generator=generator),
-        }
+        },
+        replay=replay,
+        seed=draws,
     )
 
 
@@ -72,21 +80,197 @@ def test_a_bank_in_a_folder_is_mapped_and_read_again_without_the_teacher(tmp_pat
     assert again.signals(source.gather(np.arange(5), 0)).logits_NC.shape == (5, 4)
 
 
-@pytest.mark.parametrize(
-    ("other", "word"),
-    [
-        ({"teacher": network(1)}, "teacher"),
-        ({"source": data(seed=1)}, "data"),
-        ({"source": data(n=51)}, "data"),
-        ({"epoch": 3}, "choice"),
-        ({"top_k": 1}, "choice"),
-    ],
-)
-def test_a_bank_of_something_else_is_refused(tmp_path, other, word):
-    Bank(Role(network(), "frozen"), data(), folder=tmp_path / "bank")(context())
-    teacher, source = Role(other.pop("teacher", network()), "frozen"), other.pop("source", data())
-    with pytest.raises(ValueError, match=f"another .*{word}.*remove that folder"):
-        Bank(teacher, source, folder=tmp_path / "bank", **other)(context())
+class Net(nn.Module):
+    """A network whose activation is a function of its module, an attribute, or what it was made with."""
+
+    def __init__(self, activate=torch.relu, slope=0.5, seed=0, act=None):
+        super().__init__()
+        torch.manual_seed(seed)
+        self.first, self.last, self.drop = nn.Linear(3, 4), nn.Linear(4, 4), nn.Dropout(0.5)
+        self.activate, self.slope = activate, slope
+        self.act = nn.ReLU() if act is None else act
+
+    def forward(self, x):
+        return self.last(self.drop(self.act(self.activate(self.first(x)) * self.slope)))
+
+
+class Turned(Net):
+    def forward(self, x):
+        return -super().forward(x)
+
+
+class Cast(Net):
+    def forward(self, x):
+        return super().forward(x.to(self.last.weight.dtype))
+
+
+class Difference:
+    """An answerer that is no role."""
+
+    def __init__(self, a, b, scale=1.0):
+        self.a, self.b, self.scale = a, b, scale
+
+    def signals(self, batch):
+        apart = self.a.signals(batch)["logits"] - self.b.signals(batch)["logits"]
+        return Signals({"logits": self.scale * apart})
+
+
+def frozen(model=None, **options):
+    return Role(Net() if model is None else model, "frozen", **options)
+
+
+def times(factor):
+    return lambda x: x * factor
+
+
+def scaled(factor):
+    return lambda batch: batch["input"] * factor
+
+
+def changed_row(field, row=90):
+    source = data(100)
+    fields = {name: value.clone() for name, value in source.fields.items()}
+    fields[field][row] = fields[field][row] + (1 if field != "sample_id" else 1000)
+    return TensorData(fields)
+
+
+def narrow(field):
+    return TensorData({n: v.to(torch.int32) if n == field else v for n, v in data(100).fields.items()})
+
+
+def moved(model=None):
+    model = model or Net()
+    with torch.no_grad():
+        model.last.bias[-1] += 1e-7
+    return model
+
+
+def with_hook(model):
+    model.last.register_forward_hook(lambda module, args, output: output + 1)
+    return model
+
+
+FEATURE = {"taps": {"feature": "first"}, "names": ("logits", "feature")}
+# Two banks that differ in one thing, and the word by which the second one is refused.
+APART = {
+    "weights": ({}, {"model": moved()}, "teacher's weights"),
+    "type": ({"model": Cast()}, {"model": Cast().double()}, "teacher's weights and another teacher's architecture"),
+    "activation": ({}, {"model": Net(torch.tanh)}, "teacher's architecture"),
+    "layer": ({}, {"model": Net(act=nn.GELU())}, "teacher's architecture"),
+    "constant": ({}, {"model": Net(slope=0.6)}, "teacher's architecture"),
+    "forward": ({}, {"model": Turned()}, "teacher's architecture"),
+    "closure": ({"model": Net(times(2))}, {"model": Net(times(3))}, "teacher's architecture"),
+    "hook": ({}, {"model": with_hook(Net())}, "teacher's architecture"),
+    "temperature": ({}, {"temperature": 4.0}, "teacher's temperature"),
+    "view": ({}, {"view": "other"}, "teacher's view"),
+    "view's constant": ({"view": scaled(2)}, {"view": scaled(3)}, "teacher's view"),
+    "output": ({"names": ()}, {"names": (), "output": "action"}, "teacher's output"),
+    "tap": (FEATURE, {**FEATURE, "taps": {"feature": "last"}}, "teacher's taps"),
+    "tap's end": (FEATURE, {**FEATURE, "taps": {"feature": Tap("last", input=True)}}, "teacher's taps"),
+    "mode": ({"part": "train", "mode": "eval"}, {"part": "train"}, "teacher's mode"),
+    "late row": ({}, {"source": changed_row("input")}, "data"),
+    "late label": ({}, {"source": changed_row("label")}, "data"),
+    "late id": ({}, {"source": changed_row("sample_id", row=99)}, "data"),
+    "length": ({}, {"source": data(101)}, "data"),
+    "dtype": ({}, {"source": narrow("label")}, "data"),
+    "seed": (
+        {"source": data(100, replay="seed")},
+        {"source": data(100, replay="seed", draws=1)},
+        "data",
+    ),
+    "pass": ({}, {"epoch": 3}, "pass"),
+    "pass of what is drawn": (
+        {"source": data(100, replay="seed")},
+        {"source": data(100, replay="seed"), "epoch": 1},
+        "data and another pass",
+    ),
+    "top_k": ({}, {"top_k": 1}, "choice"),
+    "names": (FEATURE, {**FEATURE, "names": ("logits",)}, "choice"),
+    "kind of answerer": ({}, {"answerer": Difference(frozen(), frozen(moved()))}, "answerer and another teacher's .*"),
+    "a part of it": (
+        {"answerer": Difference(frozen(), frozen(moved()))},
+        {"answerer": Difference(frozen(), frozen(moved(moved())))},
+        "answerer",
+    ),
+    "a number of it": (
+        {"answerer": Difference(frozen(), frozen(moved()))},
+        {"answerer": Difference(frozen(), frozen(moved()), 2.0)},
+        "answerer",
+    ),
+    "a bank in it": (
+        {"answerer": Difference(frozen(), Bank(frozen(), data(100)))},
+        {"answerer": Difference(frozen(), Bank(frozen(temperature=2.0), data(100)))},
+        "answerer",
+    ),
+}
+
+
+def bank(folder, source=None, names=("logits",), epoch=0, top_k=None, answerer=None, model=None, part="frozen", **role):
+    source = data(100) if source is None else source
+    answerer = Role(Net() if model is None else model, part, **role) if answerer is None else answerer
+    if isinstance(answerer, Difference) and isinstance(answerer.b, Bank):
+        answerer.b(context())
+    return Bank(answerer, source, names=names, epoch=epoch, top_k=top_k, batch_size=32, folder=folder)
+
+
+@pytest.mark.parametrize("what", APART)
+def test_a_bank_that_differs_in_one_thing_is_refused(tmp_path, what):
+    one, other, word = APART[what]
+    bank(tmp_path / "bank", **one)(context())
+    bank(tmp_path / "bank", **one)(context())
+    with pytest.raises(ValueError, match=f"was made with another {word}; remove that folder"):
+        bank(tmp_path / "bank", **other)(context())
+    # and the other way round, so that neither is a part of the other
+    bank(tmp_path / "second", **other)(context())
+    with pytest.raises(ValueError, match="was made with another"):
+        bank(tmp_path / "second", **one)(context())
+
+
+def test_what_makes_no_difference_to_the_rows_is_no_difference(tmp_path):
+    bank(tmp_path / "bank")(context())
+    used = Net().train()
+    Role(used, "frozen").signals(data().gather(np.arange(4), 0))
+    for same in ({"model": used}, {"model": Net().eval()}, {"part": "snapshot"}, {"temperature": 1}):
+        bank(tmp_path / "bank", **same)(context())
+    Bank(frozen(), data(100), batch_size=7, folder=tmp_path / "bank")(context())
+
+
+@pytest.mark.parametrize(("format", "version"), [(None, "an earlier"), (1, "an earlier"), (99, "a later")])
+def test_a_bank_of_another_version_is_refused_with_what_to_do(tmp_path, format, version):
+    bank(tmp_path / "bank")(context())
+    file = tmp_path / "bank" / "bank.json"
+    facts = json.loads(file.read_text())
+    facts.pop("format")
+    file.write_text(json.dumps(facts if format is None else {**facts, "format": format}))
+    with pytest.raises(ValueError, match=f"is of {version} version.*remove that folder"):
+        bank(tmp_path / "bank")(context())
+    assert file.exists()
+
+
+def test_an_answerer_that_cannot_be_told_from_another_is_refused_before_it_answers(tmp_path):
+    class Remote:
+        def __init__(self):
+            self.line = threading.Lock()
+
+        def signals(self, batch):
+            raise AssertionError("asked")
+
+    with pytest.raises(ValueError, match=r"its answerer, a Remote.line: a lock cannot be told .* method fingerprint"):
+        Bank(Remote(), data(), folder=tmp_path / "bank")(context())
+    assert not (tmp_path / "bank").exists()
+    Remote.fingerprint = lambda self: {"model": "v3"}
+    with pytest.raises(AssertionError, match="asked"):
+        Bank(Remote(), data(), folder=tmp_path / "bank")(context())
+
+
+def test_a_table_is_known_by_its_rows():
+    tables = [Table(lambda _, k=k: {"mean": torch.arange(4.0) + k}) for k in (0, 0, 1)]
+    with pytest.raises(ValueError, match="is empty"):
+        tables[0].fingerprint()
+    for table in tables:
+        table(context())
+    first, second, third = (table.fingerprint() for table in tables)
+    assert first == second != third
 
 
 def test_a_sample_that_is_not_in_the_bank_is_an_error():

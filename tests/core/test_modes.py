@@ -29,7 +29,7 @@ GROUPS = {
     **{name: GroupFacts(name, (channels, 32, 32), False, "uint8") for name, channels in IMAGES.items()},
     "points": GroupFacts("points", (256, 3), False, "float32"),
 }
-NAMES = [*MODELS.names(), *POLICIES.names()]
+NAMES = [*MODELS.names(), *(f"policy {name}" for name in POLICIES.names())]
 
 
 class Headed(nn.Module):
@@ -54,7 +54,7 @@ def trunk_and_batch(name):
         return make_model(name, shape, ANSWERS, **options), Signals(fields)
     fields = {n: torch.rand(ITEMS, *g.shape, generator=generator) * 255 for n, g in GROUPS.items()}
     fields = {n: value.to(getattr(torch, GROUPS[n].dtype)) for n, value in fields.items()}
-    return make_policy(name, GROUPS, ANSWERS), Signals(fields)
+    return make_policy(name.removeprefix("policy "), GROUPS, ANSWERS), Signals(fields)
 
 
 def modes(*models):

@@ -3,7 +3,7 @@
 import json
 
 from embodkd.evaluation.reproduce import write
-from embodkd.evaluation.status import status_of, stored_tables
+from embodkd.evaluation.status import status_of, stored_systems, stored_tables
 
 
 def stored(folder, slug, arms, verdicts, passed=()):
@@ -40,8 +40,12 @@ def test_verdicts_are_those_of_the_arm_with_the_method_s_name_against_plain_arms
     verdicts = {("light", "alone"): "loss", ("nkd", "alone"): "gain", ("nkd", "kd"): "no_gain", ("nkd", "half"): "loss"}
     stored(tmp_path, "nkd_uskd", ARMS, verdicts, passed=(True, False, True))
     found = status_of("nkd", stored_tables(tmp_path))
-    assert found["verdicts"] == {"alone": "gain", "kd": "no_gain"} and found["claims"] == [2, 3]
-    assert found["status"] == "table stored, gain over alone, no gain over kd, 2 of 3 claims hold"
+    # of ablations only those that it loses to
+    assert found["verdicts"] == {"alone": "gain", "kd": "no_gain", "half": "loss"} and found["claims"] == [2, 3]
+    said = "gain over alone, no gain over kd, loss against half, 2 of 3 claims hold"
+    assert found["status"] == f"table stored, {said}"
+    stale = [{**table, "stale": "filled by another config"} for table in stored_tables(tmp_path)]
+    assert status_of("nkd", stale)["status"] == f"stale table, {said}"
     assert found["table"] == "nkd_uskd" and found["arm"] == "nkd"
 
 
@@ -66,4 +70,7 @@ def test_a_baseline_of_another_s_table_is_no_table_of_its_own(tmp_path):
 def test_other_files_in_the_folder_are_left_alone(tmp_path):
     (tmp_path / "learning.json").write_text(json.dumps({"teacher/0": {"success_rate": 1.0}}))
     (tmp_path / "list.json").write_text("[1]")
+    system = {"slug": "resip", "tables": {}}
+    (tmp_path / "resip.json").write_text(json.dumps(system))
+    assert stored_systems(tmp_path) == [system]
     assert stored_tables(tmp_path) == [] and stored_tables(tmp_path / "nowhere") == []

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from embodkd.policies import POLICIES, check_task, load_policy, make_policy, save_policy
+from embodkd.policies.session import session_of
 from safetensors.torch import load_file, save_file
 
 TASK = {"name": "toy", "engine": "mujoco", "options": {"randomness": "low"}, "control_hz": 20.0}
@@ -29,6 +30,22 @@ def test_acts_the_same_after_loading(name, tmp_path, groups, obs):
     assert loaded.reads == policy.reads and not loaded.training
     assert meta["task"]["name"] == "toy" and meta["control_hz"] == 20.0
     assert {n: g["privileged"] for n, g in meta["groups"].items()} == {n: groups[n].privileged for n in policy.reads}
+
+
+@pytest.mark.parametrize("name", POLICIES.names())
+def test_in_double_precision_it_acts_as_near_as_single_precision_is_and_stays_float32_outside(
+    name, tmp_path, groups, obs
+):
+    policy = make_policy(name, groups, 4)
+    policy.update_statistics(obs)
+    single = policy.act(obs), session_of(policy, 6).act(obs)
+    policy.double()
+    double = policy.act(obs), session_of(policy, 6).act(obs)
+    for one, other in zip(single, double, strict=True):
+        assert other.dtype == np.float32
+        np.testing.assert_allclose(other, one, atol=1e-4)
+    loaded, _ = load_policy(save_policy(tmp_path / "p", policy, task=TASK))
+    np.testing.assert_allclose(loaded.act(obs), double[0], atol=1e-4)
 
 
 def test_constructor_arguments_travel(tmp_path, groups, obs):

@@ -57,7 +57,12 @@ class Terms(Registry):
     def register(self, name: str, **metadata: Any) -> Callable[[Member], Member]:
         """Decorator that enters a term under `name` and makes it `wide`; ValueError if the name is taken."""
         enter = super().register(name, **metadata)
-        return lambda term: cast(Member, enter(wide(cast(Any, term))))
+
+        def enter_wide(term: Member) -> Member:
+            made: Any = wide(cast(Any, term))
+            return cast(Member, enter(made))
+
+        return enter_wide
 
 
 TERMS = Terms("term")

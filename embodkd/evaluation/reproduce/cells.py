@@ -91,6 +91,7 @@ class Cells:
             row = {
                 "fingerprint": mark,
                 "measures": self._measures(training, assembled, trainer, said(run)),
+                "beware": list(assembled.provenance.beware(assembled.data)),
                 "parameters": sum(parameter.numel() for parameter in product.parameters()),
                 "minutes": run.minutes,
                 "git_commit": git_commit(),

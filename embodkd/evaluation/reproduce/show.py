@@ -21,6 +21,7 @@ def as_text(result: Mapping[str, Any]) -> str:
         told = [_against(one) for one in result["comparisons"] if one["against"] == name]
         line = f"  {name:<{width}}  {role:<13}  {_number(arm):<26}  {'; '.join(told)}"
         lines.append(line.rstrip())
+        lines += [f"  {'':<{width}}  beware: {sentence}" for sentence in arm.get("beware", ())]
     if result["checks"]:
         lines += ["", "claims"]
     for check in result["checks"]:

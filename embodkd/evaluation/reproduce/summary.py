@@ -69,8 +69,12 @@ def _shown(
     measures = {name: [of_seed[seed]["measures"][name] for seed in seeds] for name in names}
     values = measures.get(table.metric, [])
     mean, *interval = t_interval(values) if values else (None, None)
+    # A student alone is given the table's teachers like all arms, but asks none.
+    asked = more.get("role") != "student_alone"
+    beware = sorted({sentence for row in of_seed.values() for sentence in row.get("beware", ()) if asked})
     return {
         **more,
+        **({"beware": beware} if beware else {}),
         "seeds": list(seeds),
         "values": values,
         "mean": mean,

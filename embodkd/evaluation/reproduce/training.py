@@ -26,12 +26,13 @@ RUNS_A_CELL = "embodkd.evaluation.reproduce.cells:Cells"
 
 @dataclass
 class Assembled:
-    """A training ready to go: its data, its method, whom it learns from, and what is to be done."""
+    """A training ready to go: its data, its method, whom it learns from, what is to be done, what makes its product."""
 
     data: Splits
     method: Any
     teachers: Teachers
     recipe: Recipe
+    provenance: Provenance
 
 
 def assemble(training: Training, seed: int, teacher: Callable[[Training], nn.Module]) -> Assembled:
@@ -49,8 +50,9 @@ def assemble(training: Training, seed: int, teacher: Callable[[Training], nn.Mod
         if method is None
         else method.recipe(model, given, data, seed=own, budget=training.build_budget())
     )
-    recipe.product.provenance = Provenance.of(data, by_name(given).values())
-    return Assembled(data, method, given, recipe)
+    provenance = Provenance.of(data, by_name(given).values())
+    recipe.product.provenance = provenance
+    return Assembled(data, method, given, recipe, provenance)
 
 
 def teachers_of(training: Training, teacher: Callable[[Training], nn.Module]) -> Teachers:

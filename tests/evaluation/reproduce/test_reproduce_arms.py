@@ -53,6 +53,17 @@ def test_an_arm_may_change_its_student_its_teachers_its_data_and_its_budget(tabl
     assert weights["classifier.weight"].shape == (10, 5)
 
 
+def test_a_teacher_that_has_seen_an_arm_s_test_is_said_beside_its_figures(table, tmp_path) -> None:
+    result, _ = table(lambda content: content["teachers"]["teacher"].update(data={"train": 500}), seeds=[0])
+    # The same seed: of the teacher's 500 items the first 60 are the student's, the others its test.
+    said = "of these 1,697 items its teachers saw 440 in train"
+    assert result["arms"]["kd"]["beware"] == [said]
+    assert not any("beware" in arm for arm in (result["arms"]["alone"], result["teachers"]["teacher"]))
+    assert tables.as_text(result).count(f"beware: {said}") == 1
+    fair, _ = table(seeds=[0])
+    assert not any("beware" in arm for arm in fair["arms"].values())
+
+
 def test_a_mapping_with_a_name_replaces_and_one_without_is_merged() -> None:
     from embodkd.evaluation.reproduce.read import merged
 

@@ -1,0 +1,66 @@
+"""Sign stored results anew after an edit that left every weight equal, as `benchmarks.same` has just shown.
+
+A row of a system, or a table of a method, that is stale only because the sources that it ran were edited gets the mark
+that it would get now, and says under `signed` between which commits nothing changed. One whose config, versions or
+command differ, or whose mark is not the one that the old commit would have given, stays as it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from embodkd.core.runs.files import read_json
+from embodkd.core.runs.manifest import now
+from embodkd.evaluation.reproduce import write
+from embodkd.evaluation.tables.rows import Rows
+
+# What a side says of its marks; run with the sources of that side.
+ASKED = """
+import json, sys
+from embodkd.cli.reproduce import marks
+json.dump({slug: marks(slug) for slug in json.loads(sys.argv[1])}, sys.stdout)
+"""
+Marks = Mapping[str, Any]
+"""Of a system: cell -> mark; of a table: {"config": ..., "sources": ...}."""
+
+
+def sign(file: Path, old: Marks, new: Marks, commits: tuple[str, str]) -> tuple[int, int]:
+    """(how many results of the file were signed, how many there are) after nothing changed between two commits.
+
+    old, new: the marks that each side would give.
+    """
+    note = {"equal": list(commits), "date": now()}
+    result = read_json(file)
+    if "tables" not in result:
+        mine = {"config": result.get("config"), "sources": result.get("sources")}
+        signed = mine == old != new and old["config"] == new["config"]
+        if signed:
+            write({**result, "sources": new["sources"], "signed": note}, file)
+        return int(signed), 1
+
+    def anew(row: dict[str, Any]) -> dict[str, Any]:
+        name, mark = row["cell"], row.get("mark")
+        held = name in old and name in new and mark is not None and mark["digest"] == old[name]["digest"]
+        if not held or mark["digest"] == new[name]["digest"] or not same_but_sources(name, old, new):
+            return row
+        return {**{key: value for key, value in row.items() if key != "stale"}, "mark": new[name], "signed": note}
+
+    rows = Rows(file, result["slug"])
+    return rows.change(anew), len(rows.by_cell())
+
+
+def same_but_sources(name: str, old: Marks, new: Marks) -> bool:
+    """Whether a cell and all that it comes after differ in nothing but sources."""
+    one, other = old[name], new.get(name)
+    if other is None or one["after"].keys() != other["after"].keys():
+        return False
+    equal = one["config"] == other["config"] and one["versions"] == other["versions"]
+    return equal and all(same_but_sources(before, old, new) for before in one["after"])
+
+
+def slug_of(file: Path) -> str:
+    """Which table a file of results is of."""
+    return str(json.loads(file.read_text(encoding="utf-8"))["slug"])

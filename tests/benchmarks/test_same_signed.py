@@ -1,0 +1,64 @@
+"""Signing stored results anew: only those that an edit of sources made stale, and only from the mark they had."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.same_signed import same_but_sources, sign
+from embodkd.core.runs.files import read_json, write_json
+from embodkd.evaluation.tables.mark import mark
+
+COMMITS = ("a" * 40, "b" * 40)
+
+
+def marks(sources: str, steps: int = 10) -> dict[str, Any]:
+    demos = mark({"task": "peg"}, sources)
+    return {"demos": demos, "base": mark({"steps": steps}, "own", {"demos": demos})}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    rows = [
+        {
+            "cell": "base",
+            "mark": marks("old")["base"],
+            "stale": "what it comes after changed: demos",
+            "success_rate": 0.5,
+        },
+        {"cell": "demos", "mark": mark({"task": "peg"}, "older"), "stale": "other sources"},
+        {"cell": "gone", "stale": "it has no mark"},
+    ]
+    write_json(tmp_path / "toy.json", {"slug": "toy", "tables": {"main": rows}})
+    return tmp_path / "toy.json"
+
+
+def test_a_row_of_the_old_mark_gets_the_new_one_and_says_so_and_no_other_does(file: Path) -> None:
+    before = {row["cell"]: row for row in read_json(file)["tables"]["main"]}
+    assert sign(file, marks("old"), marks("new"), COMMITS) == (1, 3)
+    after = {row["cell"]: row for row in read_json(file)["tables"]["main"]}
+    assert after["base"]["mark"] == marks("new")["base"] and "stale" not in after["base"]
+    assert after["base"]["signed"]["equal"] == list(COMMITS) and after["base"]["success_rate"] == 0.5
+    assert after["demos"] == before["demos"] and after["gone"] == before["gone"]
+    assert sign(file, marks("old"), marks("new"), COMMITS) == (0, 3)
+
+
+def test_a_row_whose_config_changed_too_is_not_signed(file: Path) -> None:
+    assert sign(file, marks("old"), marks("new", steps=11), COMMITS) == (0, 3)
+
+
+def test_a_change_far_up_the_chain_is_seen() -> None:
+    assert same_but_sources("base", marks("old"), marks("new"))
+    other = {**marks("new"), "demos": mark({"task": "mug"}, "new")}
+    assert not same_but_sources("base", marks("old"), other)
+
+
+def test_a_table_is_signed_when_its_config_is_what_filled_it(tmp_path: Path) -> None:
+    file, config = tmp_path / "nd.json", {"seeds": [0]}
+    write_json(file, {"slug": "nd", "arms": {}, "config": config, "sources": "old"})
+    old, new = {"config": config, "sources": "old"}, {"config": config, "sources": "new"}
+    assert sign(file, {**old, "sources": "older"}, new, COMMITS) == (0, 1)
+    assert sign(file, old, {"config": {"seeds": [1]}, "sources": "new"}, COMMITS) == (0, 1)
+    assert sign(file, old, new, COMMITS) == (1, 1) and read_json(file)["sources"] == "new"
