@@ -46,7 +46,7 @@ bench: install
 
 # the learning table: hours; each finished cell is stored, a second call continues
 table: install
-	$(BIN)/python -m benchmarks.learning --jobs 2
+	$(BIN)/embodkd reproduce learning jobs=2
 
 # every reproduction table that is missing or stale: hours; each trained cell is stored, a second call continues
 reproduce: install

@@ -16,25 +16,26 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cells import Cell, Table, call
 from embodkd.core.runs.files import read_json
+from embodkd.evaluation.tables.fill import call
+from embodkd.evaluation.tables.rows import Rows
 
 RESULTS, RUNS = Path("results/transfer.json"), Path("runs/transfer")
 ENGINES = ("mujoco", "bullet")
 COMMANDS = {
-    f"{task}-{engine}": f"embodkd train teacher task={task} engine={engine}"
+    f"{task}-{engine}": f"train teacher task={task} engine={engine}"
     for task in ("peg_hole", "pick_lift")
     for engine in ENGINES
 }
 COMMANDS |= {
-    f"peg_hole-{engine}-depth": f"embodkd distill student student=depth_cnn teacher={RUNS}/peg_hole-{engine}"
+    f"peg_hole-{engine}-depth": f"distill student student=depth_cnn teacher={RUNS}/peg_hole-{engine}"
     for engine in ENGINES
 }
 
 
-def cells() -> list[Cell]:
-    """Our own policies, teachers before their students."""
-    return [Cell(name, f"{words} seed=0 run={RUNS / name}", RUNS / name) for name, words in COMMANDS.items()]
+def own() -> dict[Path, str]:
+    """Our own policies, teachers before their students: run folder -> its command."""
+    return {RUNS / name: f"{words} seed=0 run={RUNS / name}" for name, words in COMMANDS.items()}
 
 
 def judge(run: Path, episodes: int) -> dict[str, dict[str, Any]]:
@@ -63,14 +64,15 @@ def judge(run: Path, episodes: int) -> dict[str, dict[str, Any]]:
             "trained_by": shlex.join(["embodkd", *trained[1:]]),
             "command": f"embodkd evaluate policy={run} engine={engine} episodes={episodes}",
             **found,
+            "commit": found["manifest"]["git_commit"],
         }
     return rows
 
 
-def show(table: Table) -> None:
+def show(table: Rows) -> None:
     """Print the stored matrix: a line per policy, its own engine starred."""
     rows: dict[str, dict[str, Any]] = {}
-    for row in table.load().values():
+    for row in table.by_cell().values():
         rows.setdefault(row["policy"], {})[row["judged_in"]] = row
     print(f"{'policy (* where it was trained)':40}" + "".join(f"{'judged in ' + engine:>28}" for engine in ENGINES))
     for policy, judged in rows.items():
@@ -93,14 +95,15 @@ def main() -> int:
     parser.add_argument("--show", action="store_true", help="print the stored matrix and stop")
     arguments = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    table = Table(arguments.out)
+    table = Rows(arguments.out, "transfer")
     if not arguments.show:
-        own = {} if arguments.runs else {cell.run: cell for cell in cells()}
-        for run in arguments.runs or own:
-            if run in own and not (run / "evaluation.json").exists():
-                call(own[run])
+        ours = {} if arguments.runs else own()
+        for run in arguments.runs or ours:
+            if run in ours and not (run / "evaluation.json").exists():
+                again = ["resume=true"] if run.exists() else []
+                call([*shlex.split(ours[run]), "torch_threads=1", "quiet=true", *again])
             for name, row in judge(run, arguments.episodes).items():
-                table.store(name, row)
+                table.put("matrix", {"cell": name, "setting": ["task", "judged_in"], **row})
     show(table)
     return 0
 

@@ -40,7 +40,7 @@ class PointNet(Policy):
         """Mean action (N, A)."""
         points_NP3 = obs[self.points]
         if self.training and self.sample < points_NP3.shape[1]:
-            chosen = torch.randperm(points_NP3.shape[1], device=points_NP3.device)[: self.sample]
-            points_NP3 = points_NP3.index_select(1, chosen)
+            chosen = torch.randperm(points_NP3.shape[1])[: self.sample]
+            points_NP3 = points_NP3.index_select(1, chosen.to(points_NP3.device))
         cloud_NF = self.shared(points_NP3 * self.scale).amax(1)
         return self.head(torch.cat([cloud_NF, self.vector(obs)], dim=1))

@@ -62,11 +62,11 @@ class BasicBlock(nn.Module):
 
 
 def shifted(image_NCHW: Tensor, most: int) -> Tensor:
-    """Each image moved by up to `most` pixels up or down and left or right, drawn from torch's own generator."""
+    """Each image moved by up to `most` pixels up or down and left or right, drawn from torch's CPU generator."""
     count, _, height, width = image_NCHW.shape
     padded = functional.pad(image_NCHW.to(torch.float32), (most,) * 4, mode="replicate").to(image_NCHW.dtype)
     device = image_NCHW.device
-    offset_N2 = drawn(count, lambda items: torch.randint(0, 2 * most + 1, (2, items), device=device).T)
+    offset_N2 = drawn(count, lambda items: torch.randint(0, 2 * most + 1, (2, items)).T).to(device)
     row_NH = offset_N2[:, :1] + torch.arange(height, device=device)
     column_NW = offset_N2[:, 1:] + torch.arange(width, device=device)
     item_N = torch.arange(count, device=device)

@@ -84,7 +84,8 @@ class EvaluatePolicy(WorldChoice):
         try:
             if self.ablate:
                 ablation = ablate(actor, world, episodes=self.episodes, seed=self.seed, quiet=self.quiet)
-                ranks().first_does(lambda: ablation.save(run_folder(folder)))
+                beside = run_folder(folder) if self.out is None else Path(self.out).parent
+                ranks().first_does(lambda: ablation.save(beside))
                 print(ablation)
             leaks: tuple[str, ...] = ()
             if self.probe:

@@ -124,6 +124,11 @@ def listing(result: Mapping[str, Any]) -> str:
                 f"{share:5.1f}{'*' if 'stale' in row else ''}" for share, row in zip(shares, group, strict=True)
             )
             lines.append(f"  {name:<{width}}  {shown}  | {sum(shares) / len(shares):5.1f} | {minutes}")
+    for row in (row for rows in result["tables"].values() for row in rows if "ablation" in row):
+        lines.append(f"{row['cell']}: {100 * row['success_rate']:.0f} % with all sensors")
+        for spoilt in row["ablation"]["rows"]:
+            what = f"{spoilt['group']} {spoilt['way']}"
+            lines.append(f"  {what}: {100 * spoilt['success_rate']:.0f} %  {spoilt['verdict']}")
     stale = [row for rows in result["tables"].values() for row in rows if "stale" in row]
     if stale:
         lines.append(

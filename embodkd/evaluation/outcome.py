@@ -26,8 +26,8 @@ def outcome(run: Path) -> dict[str, Any]:
     """All of it; a part that the run did not leave is absent.
 
     `steps_to_success` is the mean over successful episodes; `curve` lists [control steps, minutes, success share] of
-    the evaluations during training; `corrections` is what `embodkd.evaluation.corrections` measured; `memory_mib` is
-    the most that its process held.
+    the evaluations during training; `corrections` is what `embodkd.evaluation.corrections` measured; `ablation` what
+    each sensor is worth; `memory_mib` is the most that its process held.
     """
     row, manifest = judged(run), _manifest(run)
     steps = [e["steps"] for e in read_json(run / "evaluation.json").get("per_episode", []) if e["success"]]
@@ -41,6 +41,8 @@ def outcome(run: Path) -> dict[str, Any]:
         row["curve"] = curve
     if (run / CORRECTIONS).is_file():
         row["corrections"] = read_json(run / CORRECTIONS)
+    if (run / "ablation.json").is_file():
+        row["ablation"] = {key: read_json(run / "ablation.json")[key] for key in ("rows", "unused")}
     return {**row, "manifest": {key: manifest.get(key) for key in _MADE_WITH}}
 
 

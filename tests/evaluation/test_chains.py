@@ -9,6 +9,7 @@ import pytest
 
 from embodkd.core.runs.files import read_json, write_json
 from embodkd.evaluation.chains import listing, read_chains
+from embodkd.evaluation.report import write_tables
 from embodkd.evaluation.tables import cell as cell_module
 from embodkd.evaluation.tables import fill as fill_module
 from embodkd.evaluation.tables.rows import Rows
@@ -241,3 +242,21 @@ def test_a_half_done_folder_of_the_same_mark_goes_on(cells, calls, fill, tmp_pat
 def test_a_wrong_name_is_found_before_anything_runs(tmp_path, wrong, said):
     with pytest.raises(ValueError, match=re.escape(said)):
         changed(tmp_path, wrong)
+
+
+SYSTEMS = sorted((Path(__file__).parents[2] / "configs/systems").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("file", SYSTEMS, ids=lambda file: file.stem)
+def test_every_stored_row_is_of_a_cell_and_has_a_mark_or_is_stale(file, tmp_path):
+    results = Path(__file__).parents[2] / f"results/{file.stem}.json"
+    cells = read_chains(file)
+    rows = Rows(results, file.stem).by_cell()
+    assert rows.keys() <= cells.keys() and all("mark" in row or row["stale"] for row in rows.values())
+    page = write_tables(results, tmp_path / "page.html").read_text()
+    assert all(name in page for name in rows)
+
+
+def test_the_matrix_of_engines_is_a_page_too(tmp_path):
+    results = Path(__file__).parents[2] / "results/transfer.json"
+    assert "peg_hole-bullet in mujoco" in write_tables(results, tmp_path / "page.html").read_text()

@@ -38,6 +38,13 @@ def test_a_training_has_its_curve_cost_and_origin(run):
     assert outcome(run)["corrections"] == {"reach": {"mm": 1.0}}
 
 
+def test_what_its_sensors_are_worth_is_in_the_row(run):
+    assert "ablation" not in outcome(run)
+    rows = [{"group": "depth", "way": "blank", "success_rate": 0.0, "verdict": "worse"}]
+    write_json(run / "ablation.json", {"intact": {}, "rows": rows, "unused": ["proprio"], "manifest": {}})
+    assert outcome(run)["ablation"] == {"rows": rows, "unused": ["proprio"]}
+
+
 def test_an_evaluation_alone_is_a_row_too(run, tmp_path):
     for name in ("manifest.json", "metrics.jsonl", "policy/model.safetensors"):
         (run / name).unlink()

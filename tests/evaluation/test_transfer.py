@@ -85,8 +85,8 @@ def test_the_stored_matrix_can_be_typed_again(tmp_path: Path, embodkd) -> None:
     said = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
     assert said.returncode == 0, said.stderr
     assert f"{run}" in said.stdout and "judged in bullet" in said.stdout
-    rows = json.loads(out.read_text())
-    assert list(rows) == ["teacher in bullet", "teacher in mujoco"]
+    rows = {row["cell"]: row for row in json.loads(out.read_text())["tables"]["matrix"]}
+    assert sorted(rows) == ["teacher in bullet", "teacher in mujoco"]
     for engine in ("mujoco", "bullet"):
         row = rows[f"teacher in {engine}"]
         assert (row["trained_in"], row["judged_in"], row["episodes"]) == ("mujoco", engine, 3)

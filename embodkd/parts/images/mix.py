@@ -18,7 +18,8 @@ def mixup(concentration: float, classes: int) -> Prepare:
     """Mixup (Zhang et al. 2018, arXiv:1710.09412): input <- m * input + (1 - m) * input of another item.
 
     m ~ Beta(concentration, concentration), one per batch; the other items are those of the whole batch, whichever
-    process holds them. The new field `score` (N, C) has the labels mixed alike.
+    process holds them. The new field `score` (N, C) has the labels mixed alike. All is drawn on the CPU from torch's
+    global generator.
     """
     if concentration <= 0:
         raise ValueError(f"mixup: the concentration must be positive, got {concentration}")
@@ -28,7 +29,7 @@ def mixup(concentration: float, classes: int) -> Prepare:
         score_NC = F.one_hot(batch.label_N, classes).to(batch.input)
         everyone, scores = whole(batch.input, "mixup"), whole(score_NC, "mixup")
         share = beta.sample().to(batch.input)
-        other = own(torch.randperm(len(everyone), device=batch.input.device))
+        other = own(torch.randperm(len(everyone))).to(batch.input.device)
         return {
             "input": share * batch.input + (1.0 - share) * everyone[other],
             "score": share * score_NC + (1.0 - share) * scores[other],

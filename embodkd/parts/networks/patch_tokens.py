@@ -37,14 +37,14 @@ def token_width(shape: tuple[int, ...]) -> int:
 
 
 def random_places(grid: int, count: int) -> Callable[[Signals], dict[str, Tensor]]:
-    """A Stage.prepare: the field `place` (N, count), different cells of the grid drawn at random for each item."""
+    """A Stage.prepare: the field `place` (N, count), different cells of the grid drawn on the CPU for each item."""
     if not 1 <= count <= grid * grid:
         raise ValueError(f"{count} tokens of a {grid} x {grid} grid: needs 1 to {grid * grid}")
 
     def prepare(batch: Signals) -> dict[str, Tensor]:
         first = next(iter(batch.values()))
-        score_NG = drawn(len(first), lambda items: torch.rand(items, grid * grid, device=first.device))
-        return {"place": score_NG.argsort(1)[:, :count]}
+        score_NG = drawn(len(first), lambda items: torch.rand(items, grid * grid))
+        return {"place": score_NG.argsort(1)[:, :count].to(first.device)}
 
     return prepare
 
