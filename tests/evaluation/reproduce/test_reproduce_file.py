@@ -29,7 +29,7 @@ def put(path: str, value: Any):
         ("arms.kd.method.temprature", 1.0, "kd.method: unknown key 'temprature'.*'temperature'"),
         ("arms.kd.method.name", "supervise", "unknown method 'supervise'.*'supervised'"),
         ("arms.kd.method", {"temperature": 1.0}, "kd.method: lacks its name"),
-        ("arms.kd.method.name", "dagger", "'dagger' is of domain robot"),
+        ("arms.kd.method.name", "dagger", "'dagger' learns in a simulated task"),
         ("arms.kd.teachers", ["techer"], "arms.kd.teachers: there is no 'techer'.*'teacher'"),
         ("arms.kd.role", "baseline", "one needs role: method"),
         ("arms.a.b", {"role": "baseline", "method": {"name": "kd"}}, "'a.b': arms and teachers need"),
