@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from embodkd.cli.common import model_folder, without_name
 from embodkd.cli.learn import Learn, Lesson
+from embodkd.core.config.ranges import Seed
 from embodkd.core.ranks import ranks
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ Config = Mapping[str, Any]
 class TrainClassifier(Learn):
     """Train a new `model` on `data` into the folder `run`, then judge it on the test. The keys are the config's."""
 
-    data_seed: int
+    data_seed: Seed
     data: Config
     model: Config
     budget: Config

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from embodkd.cli.common import use_threads
+from embodkd.core.config.ranges import Seed
 from embodkd.core.ranks import ranks
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Learn(ABC):
     """The keys that all kinds have; a subclass adds its own and opens its data."""
 
     run: str | None
-    seed: int
+    seed: Seed
     resume: bool
     trainer: Mapping[str, Any]
     torch_threads: int
@@ -67,10 +68,12 @@ class Learn(ABC):
     def __call__(self) -> int:
         """Train, keep and judge; the exit code. What can go wrong before a first update leaves no run folder behind."""
         from embodkd.core import RunFolder, Trainer
+        from embodkd.core.config.schema import checked
         from embodkd.methods import make_method
 
         use_threads(self.torch_threads)
         method = make_method(self.method, self.needs)
+        words = checked(Trainer, self.trainer, "trainer", run=None, seed=self.seed, quiet=self.quiet)
         with self.lesson() as lesson:
             recipe = method.recipe(lesson.student, lesson.teachers, lesson.data, seed=self.seed, budget=lesson.budget)
             for step in lesson.then:
@@ -80,7 +83,7 @@ class Learn(ABC):
             for line in lesson.said:
                 print(f"{run}: {line}")
             with RunFolder.open(run, {**asdict(self), "run": run}, self.resume, self.tracker) as folder:
-                summary = Trainer(folder, seed=self.seed, quiet=self.quiet, **self.trainer).fit(recipe)
+                summary = Trainer(**{**words, "run": folder}).fit(recipe)
                 model, lineage = recipe.product.cpu(), {"method": self.method, "seed": self.seed, **lesson.lineage}
                 ranks().first_does(lambda: lesson.save(model, folder.path, lineage))
                 # A run that was finished before measures nothing again.

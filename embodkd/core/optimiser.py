@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from embodkd.core.config.ranges import NotNegative, Positive, Share
 from embodkd.core.weights.schedule import Schedule, schedule
 
 
@@ -22,16 +23,17 @@ class Optimiser:
 
     name: Literal["adam", "adamw", "sgd"] = "adam"
     learning_rate: float | Mapping[str, Any] | Schedule = 1e-3
-    weight_decay: float = 0.0
+    weight_decay: NotNegative = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    momentum: float = 0.9
-    max_grad_norm: float | None = None
+    eps: Positive = 1e-8
+    momentum: Share = 0.9
+    max_grad_norm: Positive | None = None
 
     def __post_init__(self) -> None:
         if self.name not in ("adam", "adamw", "sgd"):
             raise ValueError(f"optimiser.name: {self.name!r} is not one of adam, adamw, sgd")
-        self.rate()
+        if self.rate().start < 0:
+            raise ValueError(f"optimiser.learning_rate: must be at least 0, got {self.rate().start}")
 
     def rate(self) -> Schedule:
         """The learning rate as a schedule."""

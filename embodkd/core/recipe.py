@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from embodkd.core.config.ranges import Count
 from embodkd.core.config.schema import build
 from embodkd.core.optimiser import Optimiser
 from embodkd.core.role import Role
@@ -193,9 +194,9 @@ class Budget:
     epochs passes over the data in batches of batch_size; `updates`, if given, counts updates instead of passes.
     """
 
-    epochs: int = 30
-    batch_size: int = 64
-    updates: int | None = None
+    epochs: Count = 30
+    batch_size: Count = 64
+    updates: Count | None = None
     optimiser: Optimiser = field(default_factory=Optimiser)
 
     @classmethod

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from embodkd.core import Budget, Player, Prepare, Recipe, Role, Signals, Splits, Teachers, cross_entropy, kl
+from embodkd.core.config.ranges import Count, NotNegative
 from embodkd.methods import METHODS
 from embodkd.parts.images.attack import PGD, against
 
@@ -38,11 +39,11 @@ class Adversarial:
     in its paper); with 0 the student learns from adversarial inputs only.
     """
 
-    epsilon: float = 8 / 255
-    step_size: float = 2 / 255
-    steps: int = 10
+    epsilon: NotNegative = 8 / 255
+    step_size: NotNegative = 2 / 255
+    steps: Count = 10
     value_range: tuple[float, float] = (0.0, 1.0)
-    trades: float = 0.0
+    trades: NotNegative = 0.0
 
     def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """One stage; a teacher, if there is one, is not asked."""

@@ -37,6 +37,7 @@ from embodkd.core import (
     kl,
     several_teachers,
 )
+from embodkd.core.config.ranges import NotNegative, Positive
 from embodkd.methods import METHODS
 
 
@@ -58,10 +59,10 @@ class BDKD:
     """
 
     delta: float = 2.0
-    temperature: float = 3.0
-    forward: float = 1.0
-    reverse: float = 1.0
-    teacher_kl: float = 1.0
+    temperature: Positive = 3.0
+    forward: NotNegative = 1.0
+    reverse: NotNegative = 1.0
+    teacher_kl: NotNegative = 1.0
     rule: Literal["spread", "flipped"] = "spread"
     sharpness: float | None = None
     scale_by_t2: bool = True

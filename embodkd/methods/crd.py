@@ -46,6 +46,7 @@ from embodkd.core import (
     one_teacher,
     seeded,
 )
+from embodkd.core.config.ranges import Count, NotNegative, Positive
 from embodkd.core.terms.base import precise, unit
 from embodkd.methods import METHODS
 from embodkd.parts.networks.features import feature_shapes
@@ -68,12 +69,12 @@ class CRD:
     kd: weight of the teacher's logits, softened by `temperature` (1 for the paper's CRD+KD).
     """
 
-    weight: float = 0.8
-    negatives: int = 256
-    width: int = 128
-    contrast_temperature: float = 0.07
-    kd: float = 0.0
-    temperature: float = 4.0
+    weight: NotNegative = 0.8
+    negatives: Count = 256
+    width: Count = 128
+    contrast_temperature: Positive = 0.07
+    kd: NotNegative = 0.0
+    temperature: Positive = 4.0
 
     def __post_init__(self) -> None:
         if self.negatives < 1 or self.width < 1 or self.contrast_temperature <= 0:

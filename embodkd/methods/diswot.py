@@ -47,6 +47,7 @@ from embodkd.core import (
     one_teacher,
     similarity,
 )
+from embodkd.core.config.ranges import Count, NotNegative, Positive
 from embodkd.core.precision import as_default
 from embodkd.methods import METHODS
 from embodkd.parts.networks.variants import Chosen, parameter_count, variant
@@ -82,19 +83,19 @@ class DisWOT:
     relation: float = 1.0
     semantic: float = 1.0
     score: Score = "diswot"
-    batch: int = 64
-    repeats: int = 5
+    batch: Count = 64
+    repeats: Count = 5
     search: Literal["evolution", "random", "all", "none"] = "evolution"
-    evaluations: int = 1000
-    population: int = 36
-    sample: int = 8
-    top: int = 5
+    evaluations: Count = 1000
+    population: Count = 36
+    sample: Count = 8
+    top: Count = 5
     max_parameters: int | None = None
-    ce: float = 0.1
-    kd: float = 0.9
-    temperature: float = 4.0
-    sp: float = 0.0
-    ickd: float = 0.0
+    ce: NotNegative = 0.1
+    kd: NotNegative = 0.9
+    temperature: Positive = 4.0
+    sp: NotNegative = 0.0
+    ickd: NotNegative = 0.0
     trains: Literal["best", "all"] = "best"
     compare: tuple[Score, ...] = ("parameters",)
 

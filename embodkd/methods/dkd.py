@@ -30,6 +30,7 @@ from embodkd.core import (
     decoupled_kl,
     one_teacher,
 )
+from embodkd.core.config.ranges import NotNegative, Positive
 from embodkd.methods import METHODS
 
 
@@ -48,9 +49,9 @@ class DKD:
     warmup_epochs: passes over the data during which their weight climbs to its full size.
     """
 
-    alpha: float = 1.0
-    beta: float = 8.0
-    temperature: float = 4.0
+    alpha: NotNegative = 1.0
+    beta: NotNegative = 8.0
+    temperature: Positive = 4.0
     warmup_epochs: int = 20
 
     def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:

@@ -41,6 +41,7 @@ from embodkd.core import (
     collect,
     squared_error,
 )
+from embodkd.core.config.ranges import Count, NotNegative
 from embodkd.core.steps import Start
 from embodkd.core.terms.base import precise
 from embodkd.methods import METHODS
@@ -82,9 +83,9 @@ class EvenTeacher:
     "first" ones, for networks that cannot draw new ones.
     """
 
-    rounds: int = 5
+    rounds: Count = 5
     alpha: float | None = None
-    decay: float = 1e-4
+    decay: NotNegative = 1e-4
     start: Start = "fresh"
 
     def __post_init__(self) -> None:

@@ -42,6 +42,7 @@ from embodkd.core import (
     one_teacher,
     squared_error,
 )
+from embodkd.core.config.ranges import NotNegative, Positive
 from embodkd.core.terms.base import precise
 from embodkd.methods import METHODS
 from embodkd.parts.networks.features import feature_shapes, pooled, projector
@@ -65,11 +66,11 @@ class FitNets:
 
     student_tap: str = "layers.0"
     teacher_tap: str = "layers.0"
-    hint: float = 1.0
+    hint: NotNegative = 1.0
     hint_share: float = 0.5
-    ce: float = 1.0
+    ce: NotNegative = 1.0
     kd: float | Mapping[str, Any] | Schedule = linear(4.0, 1.0)
-    temperature: float = 3.0
+    temperature: Positive = 3.0
     scale_by_t2: bool = False
 
     def __post_init__(self) -> None:

@@ -49,6 +49,7 @@ from embodkd.core import (
     seeded,
     with_partners,
 )
+from embodkd.core.config.ranges import Count, NotNegative, Positive, Share
 from embodkd.methods import METHODS
 from embodkd.parts.images.augment import Affine, Augmentor, Mix, shifts
 from embodkd.parts.images.vae import VAE, Latent, evidence
@@ -73,24 +74,24 @@ class HARD:
     latent, latent_cap: the VAE's width and the largest move in it. pixels: the largest shift of "shift".
     """
 
-    temperature: float = 2.0
-    augmented: float = 1.0
-    teacher_weight: float = 1.0
-    student_weight: float = 1.0
+    temperature: Positive = 2.0
+    augmented: NotNegative = 1.0
+    teacher_weight: NotNegative = 1.0
+    student_weight: NotNegative = 1.0
     cap: float = 10.0
     student_term: Literal["teacher", "clean"] = "teacher"
     detach_teacher: bool = False
-    min_agreement: float = 0.9
+    min_agreement: Share = 0.9
     family: Literal["affine", "mix", "latent", "shift"] = "affine"
-    augmentor_rate: float = 3e-3
-    noise_size: int = 8
-    hidden: int = 32
+    augmentor_rate: NotNegative = 3e-3
+    noise_size: Count = 8
+    hidden: Count = 32
     spread: float = 0.02
     switching: Literal["alternate", "thresholds"] = "alternate"
     low: float = 0.1
     high: float = 0.4
-    patience: int = 50
-    latent: int = 16
+    patience: Count = 50
+    latent: Count = 16
     latent_cap: float = 2.0
     vae_epochs: int = 100
     pixels: int = 3

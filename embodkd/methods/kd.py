@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from embodkd.core import Budget, Player, Recipe, Role, Signals, Splits, Teachers, cross_entropy, kl, one_teacher
+from embodkd.core.config.ranges import Positive, Share
 from embodkd.methods import METHODS
 
 
@@ -23,8 +24,8 @@ from embodkd.methods import METHODS
 class KD:
     """temperature softens both distributions; alpha is the teacher's share of the loss, the labels have the rest."""
 
-    temperature: float = 4.0
-    alpha: float = 0.5
+    temperature: Positive = 4.0
+    alpha: Share = 0.5
 
     def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """One stage against the frozen teacher."""

@@ -55,6 +55,7 @@ from embodkd.core import (
     seeded,
     squared_error,
 )
+from embodkd.core.config.ranges import Count, NotNegative, Positive, Share
 from embodkd.core.terms.base import precise
 from embodkd.methods import METHODS
 from embodkd.parts.images.style import mix_styles
@@ -81,20 +82,20 @@ class KD3:
 
     pool: str = "pool"
     select: bool = True
-    cutoff: float = 0.95
+    cutoff: Share = 0.95
     blend_steepness: float = 5.0
     blend_centre: float = 2 / 3
     blend_until: float = 0.5
     match: Literal["features", "logits"] = "features"
-    temperature: float = 4.0
+    temperature: Positive = 4.0
     weigh: bool = True
-    factor: int = 2
-    contrast_weight: float = 0.001
-    contrast_temperature: float = 0.3
+    factor: Count = 2
+    contrast_weight: NotNegative = 0.001
+    contrast_temperature: Positive = 0.3
     teacher_contrast: bool = False
     across: bool = False
-    embed: int = 128
-    concentration: float = 0.1
+    embed: Count = 128
+    concentration: Positive = 0.1
 
     def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """One stage, a round per epoch."""

@@ -46,6 +46,7 @@ from embodkd.core import (
     kl,
     one_teacher,
 )
+from embodkd.core.config.ranges import Count, NotNegative, Positive
 from embodkd.core.meta.influence import Solve, Transform, as_losses, influence, sample_weights
 from embodkd.core.meta.solvers import conjugate_gradient, dense, lissa
 from embodkd.methods import METHODS
@@ -70,7 +71,7 @@ class KDAIF:
     update_teacher: a copy of the teacher goes on learning from the labels with the same weights, beside the student.
     """
 
-    temperature: float = 7.0
+    temperature: Positive = 7.0
     scale_by_t2: bool = False
     rounds: int = 1
     restart: bool = True
@@ -80,10 +81,10 @@ class KDAIF:
     score_of: Literal["distillation", "labels"] = "distillation"
     layers: Literal["last", "all"] = "last"
     solver: Literal["dense", "cg", "lissa"] = "dense"
-    damping: float = 0.01
-    scale: float = 25.0
-    steps: int = 5000
-    batch_size: int = 512
+    damping: NotNegative = 0.01
+    scale: Positive = 25.0
+    steps: Count = 5000
+    batch_size: Count = 512
     update_teacher: bool = False
 
     def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:

@@ -43,6 +43,7 @@ from embodkd.core import (
     soft_cross_entropy,
     submodule,
 )
+from embodkd.core.config.ranges import Count, Positive, Share
 from embodkd.methods import METHODS
 from embodkd.parts.classes.directions import null_projector, principal_directions, random_directions, random_rotation
 from embodkd.parts.classes.subclasses import (
@@ -75,10 +76,10 @@ class LELP:
     directions belong to, those of the labels or the teacher's answers.
     """
 
-    subclasses: int = 5
-    beta: float = 0.3
-    temperature: float = 1.0
-    alpha: float = 0.0
+    subclasses: Count = 5
+    beta: Positive = 0.3
+    temperature: Positive = 1.0
+    alpha: Share = 0.0
     split: Literal["pca", "random_directions", "random", "oracle"] = "pca"
     null_space: bool = True
     rotation: Literal["per_class", "shared", "none"] = "per_class"

@@ -41,6 +41,7 @@ from embodkd.core import (
     offset_entropy,
     several_teachers,
 )
+from embodkd.core.config.ranges import Count, NotNegative, Positive, Share
 from embodkd.core.config.registry import near
 from embodkd.methods import METHODS
 from embodkd.parts.images.attack import PGD, against, robust_accuracy
@@ -67,19 +68,19 @@ class MTARD:
     log_offset: what is added in the logarithm. released: compare entropies as the released code does.
     """
 
-    epsilon: float = 8 / 255
-    step_size: float = 2 / 255
-    steps: int = 10
+    epsilon: NotNegative = 8 / 255
+    step_size: NotNegative = 2 / 255
+    steps: Count = 10
     value_range: tuple[float, float] = (0.0, 1.0)
-    judge_steps: int = 20
-    judge_step_size: float = 0.003
-    scale: float = 1.0
-    robust_weight: float = 0.5
+    judge_steps: Count = 20
+    judge_step_size: NotNegative = 0.003
+    scale: Positive = 1.0
+    robust_weight: Share = 0.5
     weight_rate: float | Mapping[str, Any] | Schedule = 0.025
     temperature_rate: float | Mapping[str, Any] | Schedule = 0.001
-    exponent: float = 1.0
+    exponent: NotNegative = 1.0
     temperature_bounds: tuple[float, float] = (1.0, 10.0)
-    log_offset: float = 1e-5
+    log_offset: NotNegative = 1e-5
     released: bool = False
 
     def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:

@@ -48,6 +48,7 @@ from embodkd.core import (
     squared_error,
     staircase,
 )
+from embodkd.core.config.ranges import NotNegative, Positive, Share
 from embodkd.core.terms.base import precise, unit
 from embodkd.methods import METHODS
 from embodkd.parts.networks.features import feature_shapes
@@ -72,16 +73,16 @@ class ND:
     number draws weights and bias from a normal distribution (the paper's ImageNet runs: 0.01).
     """
 
-    ce_weight: float = 1.0
-    kd_weight: float = 1.0
-    nd_weight: float = 2.0
+    ce_weight: NotNegative = 1.0
+    kd_weight: NotNegative = 1.0
+    nd_weight: NotNegative = 2.0
     kd: Literal["kd", "dkd", "dist"] = "kd"
-    temperature: float = 4.0
+    temperature: Positive = 4.0
     dkd_alpha: float = 1.0
     dkd_beta: float = 8.0
     warmup_epochs: int = 20
     form: Literal["joint", "direction", "norm", "mse"] = "joint"
-    dropout: float = 0.5
+    dropout: Share = 0.5
     projector_std: float | None = None
 
     def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:

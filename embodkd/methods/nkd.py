@@ -34,6 +34,7 @@ from embodkd.core import (
     one_teacher,
     soft_cross_entropy,
 )
+from embodkd.core.config.ranges import NotNegative, Positive
 from embodkd.methods import METHODS
 from embodkd.parts.images.mix import mixup
 
@@ -54,10 +55,10 @@ class NKD:
     mixup: concentration of the mixing weights' Beta distribution; 0 mixes nothing.
     """
 
-    gamma: float = 1.5
-    temperature: float = 1.0
-    target: float = 1.0
-    mixup: float = 0.0
+    gamma: NotNegative = 1.5
+    temperature: Positive = 1.0
+    target: NotNegative = 1.0
+    mixup: NotNegative = 0.0
 
     def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """One stage against the frozen teacher."""

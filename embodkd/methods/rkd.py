@@ -31,6 +31,7 @@ from embodkd.core import (
     distance_relation,
     one_teacher,
 )
+from embodkd.core.config.ranges import NotNegative
 from embodkd.core.terms.base import unit
 from embodkd.methods import METHODS
 from embodkd.parts.networks.features import pooled
@@ -52,8 +53,8 @@ class RKD:
     the classifier. normalise: bring the vectors to length 1 first, as for metric learning.
     """
 
-    distance: float = 25.0
-    angle: float = 50.0
+    distance: NotNegative = 25.0
+    angle: NotNegative = 50.0
     student_tap: str | None = None
     teacher_tap: str | None = None
     normalise: bool = False

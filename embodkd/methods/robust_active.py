@@ -51,6 +51,7 @@ from embodkd.core import (
     one_teacher,
     soft_cross_entropy,
 )
+from embodkd.core.config.ranges import Count
 from embodkd.core.terms.base import precise
 from embodkd.methods import METHODS
 from embodkd.parts.active.joined import Joined
@@ -74,7 +75,7 @@ class RobustActive:
     (None: twice that). restart: each fit begins with the first weights.
     """
 
-    rounds: int = 1
+    rounds: Count = 1
     queries: float = 100
     selection: Literal["rad", "greedy", "uniform"] = "rad"
     gain: Gain = "margin"

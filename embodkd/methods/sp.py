@@ -33,6 +33,7 @@ from embodkd.core import (
     one_teacher,
     similarity,
 )
+from embodkd.core.config.ranges import NotNegative
 from embodkd.methods import METHODS
 
 
@@ -49,7 +50,7 @@ class SP:
     """weight: gamma of the paper. student_taps, teacher_taps: the layers that are compared, one with one; none: the
     last map or the embedding."""
 
-    weight: float = 3000.0
+    weight: NotNegative = 3000.0
     student_taps: tuple[str, ...] = ()
     teacher_taps: tuple[str, ...] = ()
 

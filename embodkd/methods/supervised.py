@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from embodkd.core import Budget, Player, Recipe, Role, Signals, Splits, Teachers, cross_entropy
+from embodkd.core.config.ranges import Share
 from embodkd.methods import METHODS
 from embodkd.parts.images.augment import shifts
 
@@ -30,7 +31,7 @@ class Supervised:
     shift: images are moved at random by up to so many whole pixels along each axis, anew in each update.
     """
 
-    label_smoothing: float = 0.0
+    label_smoothing: Share = 0.0
     shift: int = 0
 
     def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:

@@ -35,6 +35,7 @@ from embodkd.core import (
     kl,
     one_teacher,
 )
+from embodkd.core.config.ranges import Positive, Share
 from embodkd.methods import METHODS
 from embodkd.parts.networks.variants import variant
 
@@ -55,9 +56,9 @@ class TAKD:
     distillation; sizes: that argument of each, largest first, in the place of `count`.
     """
 
-    temperature: float = 4.0
-    alpha: float = 0.5
-    assistant_alpha: float | None = None
+    temperature: Positive = 4.0
+    alpha: Share = 0.5
+    assistant_alpha: Share | None = None
     argument: str = "widths"
     count: int = 1
     sizes: tuple[tuple[int, ...], ...] | None = None

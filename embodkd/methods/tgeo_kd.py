@@ -47,6 +47,7 @@ from embodkd.core import (
     one_teacher,
     seeded,
 )
+from embodkd.core.config.ranges import Count, NotNegative, Positive, Share
 from embodkd.core.terms.base import precise
 from embodkd.methods import METHODS
 
@@ -96,16 +97,16 @@ class TGeoKD:
     each so-manyth step of the student; unroll_rate: of the virtual step; validation_batch: items of the outer loss.
     """
 
-    temperature: float = 1.5
-    alpha: float | None = None
+    temperature: Positive = 1.5
+    alpha: Share | None = None
     state: State = "full"
-    widths: tuple[int, ...] = (32, 16)
+    widths: tuple[Count, ...] = (32, 16)
     learning: Literal["unrolled", "joint", "frozen"] = "unrolled"
-    controller_rate: float = 3e-3
-    controller_decay: float = 0.0
-    every: int = 1
-    unroll_rate: float = 0.1
-    validation_batch: int = 256
+    controller_rate: NotNegative = 3e-3
+    controller_decay: NotNegative = 0.0
+    every: Count = 1
+    unroll_rate: NotNegative = 0.1
+    validation_batch: Count = 256
 
     def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """The class means, then one stage; with a controller, a last step says what it trusted."""

@@ -47,6 +47,7 @@ from embodkd.core import (
     one_teacher,
     seeded,
 )
+from embodkd.core.config.ranges import Count, NotNegative, Positive
 from embodkd.core.terms.neighbours import nearest, squared_distances
 from embodkd.methods import METHODS
 from embodkd.parts.networks.features import feature_shapes
@@ -72,21 +73,21 @@ class TRG:
     teacher_tap: a layer that gives a map or tokens; None is the last one.
     """
 
-    ce: float = 1.0
-    kd: float = 1.0
-    temperature: float = 4.0
-    inner: float = 1.0
-    local: float = 1.0
-    contrast: float = 0.5
+    ce: NotNegative = 1.0
+    kd: NotNegative = 1.0
+    temperature: Positive = 4.0
+    inner: NotNegative = 1.0
+    local: NotNegative = 1.0
+    contrast: NotNegative = 0.5
     contrast_temperature: float | Mapping[str, Any] | Schedule = linear(0.5, 0.07)
-    grid: int = 4
-    sampled: int = 4
-    neighbours: int = 8
+    grid: Count = 4
+    sampled: Count = 4
+    neighbours: Count = 8
     width: float | None = None
     by: Literal["column", "row"] = "column"
     normalise: bool = False
     student_first: bool = True
-    graph_temperature: float = 1.0
+    graph_temperature: Positive = 1.0
     inner_sampled: bool = False
     student_tap: str | None = None
     teacher_tap: str | None = None

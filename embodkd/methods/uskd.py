@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from embodkd.core import Budget, Player, Recipe, Role, Signals, Splits, Teachers, cross_entropy, soft_cross_entropy
+from embodkd.core.config.ranges import NotNegative, Share
 from embodkd.core.terms.base import precise
 from embodkd.core.terms.nontarget import others
 from embodkd.core.terms.self_label import RankOn, own_classes, rank_scores, target_label, zipf_label
@@ -48,13 +49,13 @@ class USKD:
     rank_on: "prob" as in the paper, "log_prob" as in the released code. mixup: see NKD; 0 mixes nothing.
     """
 
-    alpha: float = 0.1
-    beta: float = 0.1
-    mu: float = 0.1
+    alpha: NotNegative = 0.1
+    beta: NotNegative = 0.1
+    mu: NotNegative = 0.1
     tap: str = "layers.0"
-    smoothing: float = 0.1
+    smoothing: Share = 0.1
     rank_on: RankOn = "prob"
-    mixup: float = 0.0
+    mixup: NotNegative = 0.0
 
     def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """One stage; a teacher, if there is one, is not asked."""

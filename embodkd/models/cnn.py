@@ -7,6 +7,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from embodkd.core.config.ranges import Count, Share
 from embodkd.models.base import MODELS, Classifier, image_shape
 
 
@@ -23,10 +24,10 @@ class CNN(Classifier):
         shape: Sequence[int],
         classes: int,
         *,
-        widths: tuple[int, ...] = (16, 32),
+        widths: tuple[Count, ...] = (16, 32),
         batch_norm: bool = True,
         pool: Literal["avg", "max"] = "avg",
-        dropout: float = 0.0,
+        dropout: Share = 0.0,
     ) -> None:
         super().__init__(shape, classes)
         channels, *size = image_shape(shape, "cnn")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from embodkd.core.config.ranges import Count, Share
 from embodkd.models.base import MODELS, Classifier
 
 
@@ -19,7 +20,7 @@ class MLP(Classifier):
     """
 
     def __init__(
-        self, shape: Sequence[int], classes: int, *, hidden: tuple[int, ...] = (256, 256), dropout: float = 0.0
+        self, shape: Sequence[int], classes: int, *, hidden: tuple[Count, ...] = (256, 256), dropout: Share = 0.0
     ) -> None:
         super().__init__(shape, classes)
         widths = (math.prod(shape), *hidden)

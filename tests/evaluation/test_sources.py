@@ -127,7 +127,7 @@ def ours(root: str, **config: object) -> set[str]:
 
 def test_of_our_own_verbs_each_reaches_its_method_student_and_task() -> None:
     found = ours(
-        "embodkd.cli.distill:distill_student",
+        "embodkd.cli.distill:DistillStudent",
         method={"name": "dagger"},
         student={"name": "depth_cnn"},
         task={"name": "peg_assembly", "robot": "gripper"},
@@ -165,7 +165,7 @@ def test_what_a_run_imports_of_ours_beyond_its_digest_is_no_part_of_it(tmp_path:
         sys.setprofile(before)
         threading.setprofile(None)
     config = {"data": {"name": "digits"}, "model": {"name": "mlp"}, "method": {"name": "supervised"}}
-    found = ours("embodkd.cli.classifier:train_classifier", **config)
+    found = ours("embodkd.cli.classifier:TrainClassifier", **config)
     read = sources()
     ran = {name for name, file in read.files.items() if str(file) in executed and not read.module(name).package}
     # the command line itself brings words into a config, which a mark holds

@@ -20,7 +20,7 @@ WORDS = [
 ]  # fmt: skip
 ROBOT = [
     "distill", "student", "teacher=runs/expert", "student=mlp", "student.vectors=[proprio]", "num_envs=5",
-    "method.rounds=40", "method.steps=20", "method.epochs=2", "method.batch_size=64", "method.beta=0.5", "episodes=0",
+    "method.rounds=25", "method.steps=20", "method.epochs=2", "method.batch_size=64", "method.beta=0.5", "episodes=0",
     "trainer.checkpoint_s=0.2", "torch_threads=1", "quiet=true",
 ]  # fmt: skip
 

@@ -8,6 +8,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from embodkd.core.config.ranges import Within
 from embodkd.core.config.registry import near
 
 Built = TypeVar("Built")
@@ -25,8 +26,14 @@ def build(target: Callable[..., Built], mapping: Mapping[str, Any] | None, where
 
     `where` is the path that the user would edit ("method", "configs/task/peg_hole.yaml"); it opens every message.
     `given` are arguments that the program supplies; a mapping may not set them. A mapping's int is accepted where a
-    float is asked for, a list where a tuple is. Raises ValueError for an unknown, missing or wrongly typed key.
+    float is asked for, a list where a tuple is. Raises ValueError for a key that is unknown, missing, of another type
+    or out of its range.
     """
+    return target(**checked(target, mapping, where, **given))
+
+
+def checked(target: Callable[..., Any], mapping: Mapping[str, Any] | None, where: str, **given: Any) -> dict[str, Any]:
+    """The arguments that `build` would call `target` with, for who wants to know before what is wrong with them."""
     mapping = {} if mapping is None else dict(mapping)
     known = parameters(target)
     title = getattr(target, "__name__", repr(target))
@@ -42,13 +49,13 @@ def build(target: Callable[..., Built], mapping: Mapping[str, Any] | None, where
     missing = [n for n, p in known.items() if p.default is empty and n not in values and n not in given]
     if missing:
         raise ValueError(f"{where}: {title} needs {', '.join(repr(m) for m in missing)}; add it to the config")
-    return target(**values, **given)
+    return {**values, **given}
 
 
 def _hints(target: Callable[..., Any]) -> dict[str, Any]:
     source = target.__init__ if inspect.isclass(target) else target
     try:
-        return typing.get_type_hints(source)
+        return typing.get_type_hints(source, include_extras=True)
     except NameError:
         # A name imported under TYPE_CHECKING only: such a parameter is not a simple type, so nothing to check.
         return {}
@@ -58,18 +65,25 @@ def _checked(value: Any, hint: Any, where: str) -> Any:
     if hint is None or hint is Any:
         return value
     ok, converted = _fit(value, hint)
+    if not ok and _fit(value, hint, ranged=False)[0]:
+        raise ValueError(f"{where}: must be {_spell(hint)}, got {value!r}")
     if not ok:
         raise ValueError(f"{where}: {value!r} is a {type(value).__name__}, expected {_spell(hint)}")
     return converted
 
 
-def _fit(value: Any, hint: Any) -> tuple[bool, Any]:
-    """(does `value` fit `hint`, the value to pass on). Hints beyond the simple ones are not judged."""
+def _fit(value: Any, hint: Any, ranged: bool = True) -> tuple[bool, Any]:
+    """(does `value` fit `hint`, the value to pass on). Hints beyond the simple ones are not judged, nor are ranges if
+    not `ranged`."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if hint is None or hint is type(None):
         return value is None, value
+    if origin is typing.Annotated:
+        ok, converted = _fit(value, args[0], ranged)
+        within = all(converted in each for each in args[1:] if isinstance(each, Within)) if ok and ranged else True
+        return ok and within, converted
     if origin in (typing.Union, types.UnionType):
-        results = [_fit(value, a) for a in args]
+        results = [_fit(value, a, ranged) for a in args]
         # An exact member wins, so that `int | float` keeps 3 an int.
         exact = [r for r, a in zip(results, args, strict=True) if r[0] and isinstance(a, type) and type(value) is a]
         good = exact or [r for r in results if r[0]]
@@ -86,7 +100,7 @@ def _fit(value: Any, hint: Any) -> tuple[bool, Any]:
     if origin is tuple or hint is tuple:
         if isinstance(value, str) or not isinstance(value, (list, tuple)):
             return False, value
-        return _fit_tuple(tuple(value), args)
+        return _fit_tuple(tuple(value), args, ranged)
     if origin is list or hint is list:
         return isinstance(value, (list, tuple)), value
     if origin in (dict, Mapping) or hint in (dict, Mapping):
@@ -94,18 +108,25 @@ def _fit(value: Any, hint: Any) -> tuple[bool, Any]:
     return True, value
 
 
-def _fit_tuple(value: tuple[Any, ...], args: tuple[Any, ...]) -> tuple[bool, Any]:
+def _fit_tuple(value: tuple[Any, ...], args: tuple[Any, ...], ranged: bool) -> tuple[bool, Any]:
     if not args:
         return True, value
     if len(args) == 2 and args[1] is Ellipsis:
         args = (args[0],) * len(value)
     if len(args) != len(value):
         return False, value
-    parts = [_fit(v, a) for v, a in zip(value, args, strict=True)]
+    parts = [_fit(v, a, ranged) for v, a in zip(value, args, strict=True)]
     return all(ok for ok, _ in parts), tuple(v for _, v in parts)
 
 
 def _spell(hint: Any) -> str:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        return " ".join([_spell(args[0]), *map(str, args[1:])])
+    if origin in (typing.Union, types.UnionType):
+        return " | ".join("None" if a is type(None) else _spell(a) for a in args)
+    if origin is tuple:
+        return f"tuple[{', '.join('...' if a is Ellipsis else _spell(a) for a in args)}]"
     if typing.get_origin(hint) is typing.Literal:
         return "one of " + ", ".join(repr(a) for a in typing.get_args(hint))
     return hint.__name__ if hint in _SIMPLE else str(hint).replace("typing.", "").replace("NoneType", "None")

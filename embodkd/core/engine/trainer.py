@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from embodkd.core.batch.draws import seed_draws
 from embodkd.core.batch.pieces import Piece, prepared_pieces, shares
+from embodkd.core.config.ranges import Count, NotNegative
 from embodkd.core.engine.state import (
     distinct,
     pack_modules,
@@ -93,9 +94,9 @@ class Trainer:
         device: Literal["cpu", "cuda", "auto"] = "cpu",
         precision: PrecisionName = "no",
         compile: bool = False,
-        accumulate: int = 1,
-        checkpoint_s: float = 20.0,
-        log_every: int = 20,
+        accumulate: Count = 1,
+        checkpoint_s: NotNegative = 20.0,
+        log_every: Count = 20,
         quiet: bool = False,
     ) -> None:
         if accumulate < 1:
