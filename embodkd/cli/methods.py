@@ -73,8 +73,8 @@ def markdown(
         table = f"`{fact['table']}`" if fact["table"] else "–"
         cells = (f"`{fact['slug']}`", fact["domain"], fact["family"], _linked(fact["paper"]), fact["title"], table)
         lines.append(f"| {' | '.join(cells)} | {fact['status']} |")
-    for table in tables:
-        lines += ["", *section(table, table["stale"])]
+    for stored in tables:
+        lines += ["", *section(stored, stored["stale"])]
     for system in systems:
         rows = [row for rows in system["tables"].values() for row in rows]
         stale = Counter(row["stale"] for row in rows if "stale" in row)

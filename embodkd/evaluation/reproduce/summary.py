@@ -68,7 +68,7 @@ def _shown(
         raise ValueError(f"metric {table.metric!r} is not measured: {near(table.metric, names)}")
     measures = {name: [of_seed[seed]["measures"][name] for seed in seeds] for name in names}
     values = measures.get(table.metric, [])
-    mean, *interval = t_interval(values) if values else (None, None)
+    mean, *interval = t_interval(values) if values else (math.nan, math.nan)
     # A student alone is given the table's teachers like all arms, but asks none.
     asked = more.get("role") != "student_alone"
     beware = sorted({sentence for row in of_seed.values() for sentence in row.get("beware", ()) if asked})
@@ -77,7 +77,7 @@ def _shown(
         **({"beware": beware} if beware else {}),
         "seeds": list(seeds),
         "values": values,
-        "mean": mean,
+        "mean": mean if values else None,
         "ci95": _finite(interval) if values else None,
         "measures": measures,
         # a search may end in another size with each seed

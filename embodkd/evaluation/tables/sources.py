@@ -232,8 +232,9 @@ def _table(node: ast.Dict) -> Iterator[tuple[str, str]]:
     """(name, module) of a literal table {name: module} or {name: (module, ...)}."""
     for key, value in zip(node.keys, node.values, strict=True):
         first = value.elts[0] if isinstance(value, ast.Tuple) and value.elts else value
-        named = isinstance(key, ast.Constant) and isinstance(first, ast.Constant)
-        if named and isinstance(key.value, str) and isinstance(first.value, str):
+        if not isinstance(key, ast.Constant) or not isinstance(first, ast.Constant):
+            continue
+        if isinstance(key.value, str) and isinstance(first.value, str):
             yield key.value, first.value
 
 
