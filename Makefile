@@ -18,7 +18,7 @@ demo: install
 	$(BIN)/embodkd demo
 
 test: install
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2
 
 # processes that are really killed, and many of them at once: some minutes
 faults: install
