@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from embodkd.core.config.registry import Registry, near
 from embodkd.core.config.schema import build, parameters
-from embodkd.core.modes import evaluating
+from embodkd.core.modules.modes import evaluating
 from embodkd.core.sources.group import GroupFacts
 
 POLICIES = Registry("policy")

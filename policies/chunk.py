@@ -11,7 +11,7 @@ from embodkd.policies.base import Policy
 from embodkd.policies.minmax import MinMaxNormaliser
 from torch import Tensor
 
-from embodkd.core.chunks import CHUNK, in_chunks
+from embodkd.core.sources.chunks import CHUNK, in_chunks
 
 # States this far outside the range of the demonstrations look alike (arXiv 2407.16677).
 STATE_CLAMP = 3.0

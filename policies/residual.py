@@ -14,7 +14,7 @@ from embodkd.policies.chunk import ChunkPolicy
 from embodkd.policies.mlp_chunk import MLPChunk
 from torch import Tensor, nn
 
-from embodkd.core.chunks import CHUNK, in_chunks
+from embodkd.core.sources.chunks import CHUNK, in_chunks
 
 
 @POLICIES.register("residual", modality="chunk")

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from embodkd.core import Actor
-from embodkd.core.chunks import CHUNK, in_chunks
+from embodkd.core.sources.chunks import CHUNK, in_chunks
 
 
 class Session(Protocol):

@@ -37,7 +37,7 @@ class TrainClassifier(Learn):
     def lesson(self) -> Iterator[Lesson]:
         """The data, drawn with `data_seed`, and nobody or those named who teach."""
         from embodkd.core import Budget, seed_everything
-        from embodkd.core.provenance import Provenance
+        from embodkd.core.sources.provenance import Provenance
         from embodkd.data import make_data
         from embodkd.models import check_storable, make_model, save_model
 

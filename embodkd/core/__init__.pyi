@@ -17,6 +17,9 @@ from .method import Teachers as Teachers
 from .method import no_teacher as no_teacher
 from .method import one_teacher as one_teacher
 from .method import several_teachers as several_teachers
+from .modules.taps import Tap as Tap
+from .modules.taps import submodule as submodule
+from .modules.taps import tapped as tapped
 from .optimiser import Optimiser as Optimiser
 from .recipe import Answers as Answers
 from .recipe import Budget as Budget
@@ -52,9 +55,6 @@ from .steps import Fix as Fix
 from .steps import Restart as Restart
 from .steps import Succession as Succession
 from .steps import fresh_copy as fresh_copy
-from .taps import Tap as Tap
-from .taps import submodule as submodule
-from .taps import tapped as tapped
 from .terms.balanced import balanced_kl as balanced_kl
 from .terms.channels import channel_correlation as channel_correlation
 from .terms.class_mean import class_mean_kl as class_mean_kl

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from embodkd.core.fingerprint import anatomy, digest, tensors
-from embodkd.core.modes import evaluating, learning
+from embodkd.core.modules.modes import evaluating, learning
+from embodkd.core.modules.taps import Tap, tapped
 from embodkd.core.signals import Signals
-from embodkd.core.taps import Tap, tapped
 from embodkd.core.view import View, as_view
 
 Part = Literal["train", "frozen", "passthrough", "ema", "snapshot"]

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from embodkd.core import Actor
-from embodkd.core.chunks import CHUNK
 from embodkd.core.ranks import alone, ranks
+from embodkd.core.sources.chunks import CHUNK
 from embodkd.envs import BatchTask
 from embodkd.evaluation.compare import Comparison, compare
 from embodkd.evaluation.evaluate import evaluate

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from embodkd.core import Splits
-from embodkd.core.provenance import Provenance
+from embodkd.core.sources.provenance import Provenance
 from embodkd.evaluation.manifest import manifest_of
 from embodkd.evaluation.measures import MEASURES, Classify, answers
 from embodkd.evaluation.result import Episode, Evaluation

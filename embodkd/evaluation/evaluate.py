@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embodkd.core import Actor
-from embodkd.core.chunks import CHUNK
 from embodkd.core.ranks import ranks
 from embodkd.core.runs.progress import progress
+from embodkd.core.sources.chunks import CHUNK
 from embodkd.envs.episodes import episode_steps
 from embodkd.evaluation.manifest import manifest_of
 from embodkd.evaluation.result import Episode, Evaluation

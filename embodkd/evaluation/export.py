@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from embodkd.core.config.registry import near
-from embodkd.core.modes import evaluating
+from embodkd.core.modules.modes import evaluating
 from embodkd.core.runs.files import clear_os_error
 
 if TYPE_CHECKING:

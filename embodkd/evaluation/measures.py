@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from embodkd.core import Role, Source, Splits
 from embodkd.core.config.registry import Registry
-from embodkd.core.modes import evaluating
+from embodkd.core.modules.modes import evaluating
 from embodkd.core.ranks import ranks
 
 MEASURES = Registry("measure")

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from embodkd.core.config.schema import build
-from embodkd.core.modes import evaluating
-from embodkd.core.provenance import Provenance
+from embodkd.core.modules.modes import evaluating
 from embodkd.core.runs.artefact import golden_unit, load_weights, read_config, write_artefact
 from embodkd.core.runs.files import read_tensors
+from embodkd.core.sources.provenance import Provenance
 from embodkd.models.base import MODELS, Classifier
 from embodkd.parts.networks.reused_classifier import Borrowed, blank
 from embodkd.parts.networks.subclass_head import SubclassHead, expand_classifier

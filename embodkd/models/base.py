@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from embodkd.core.config.registry import Registry
-from embodkd.core.provenance import Provenance
+from embodkd.core.sources.provenance import Provenance
 
 MODELS = Registry("model")
 """Subclasses of `Classifier`, with `title=` beside each."""

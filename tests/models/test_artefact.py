@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from embodkd.core import TensorData
-from embodkd.core.provenance import Provenance
+from embodkd.core.sources.provenance import Provenance
 from embodkd.data import make_data
 from embodkd.models import load_model, make_model, model_names, save_model
 from embodkd.parts.networks.reused_classifier import Borrowed, borrow

@@ -20,13 +20,13 @@ import torch
 from torch import Tensor
 from torch.func import grad, jvp
 
-from embodkd.core.attention import twice_differentiable
 from embodkd.core.meta.solvers import Product
+from embodkd.core.modules.attention import twice_differentiable
+from embodkd.core.modules.taps import Tap, submodule
 from embodkd.core.recipe import Answers
 from embodkd.core.role import Role
 from embodkd.core.signals import Signals
 from embodkd.core.sources.source import Source
-from embodkd.core.taps import Tap, submodule
 
 Losses = Callable[[Tensor], Tensor]
 """Parameters (P,) -> the loss of each item of a batch, (N,)."""

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from embodkd.core.attention import twice_differentiable
 from embodkd.core.batch.sums import all_sum
 from embodkd.core.batch.whole import looking_at, portion
 from embodkd.core.engine.objective import objective
+from embodkd.core.modules.attention import twice_differentiable
 from embodkd.core.recipe import Player
 from embodkd.core.role import Role
 from embodkd.core.signals import Signals

@@ -9,11 +9,11 @@ from typing import Any, Protocol
 import numpy as np
 from torch import nn
 
-from embodkd.core.chunks import in_chunks
-from embodkd.core.modes import evaluating
+from embodkd.core.modules.modes import evaluating
 from embodkd.core.ranks import ranks
 from embodkd.core.signals import Signals
 from embodkd.core.sources.buffer import Buffer
+from embodkd.core.sources.chunks import in_chunks
 from embodkd.core.sources.source import Refresh, Source
 from embodkd.core.weights.schedule import Schedule
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from embodkd.core import Recipe, Splits, Teachers, seed_everything
 from embodkd.core.method import by_name
-from embodkd.core.provenance import Provenance
+from embodkd.core.sources.provenance import Provenance
 from embodkd.data import make_data
 from embodkd.evaluation.reproduce.spec import Config, Training
 from embodkd.evaluation.tables.mark import mark

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 from torch import Tensor, nn
 
+from embodkd.core.modules.taps import Tap
 from embodkd.core.role import Role
 from embodkd.core.sources.source import Source
-from embodkd.core.taps import Tap
 from embodkd.core.terms.base import precise
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from embodkd.core.attention import ScoreReader
 from embodkd.core.config.registry import near
+from embodkd.core.modules.attention import ScoreReader
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import nn
 from toy import fingerprint
 
 from embodkd.core import Role, Signals
-from embodkd.core.modes import evaluating, learning
+from embodkd.core.modules.modes import evaluating, learning
 from embodkd.core.sources.group import GroupFacts
 from embodkd.models import MODELS, make_model
 

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from embodkd.core import Tap, tapped
-from embodkd.core.attention import fused_scores, twice_differentiable
+from embodkd.core.modules.attention import fused_scores, twice_differentiable
 
 N, L, S, H, D = 2, 5, 7, 3, 12
 

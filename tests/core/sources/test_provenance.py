@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from embodkd.core import Splits, TensorData
-from embodkd.core.provenance import Provenance
+from embodkd.core.sources.provenance import Provenance
 from embodkd.core.sources.splits import Items
 
 
