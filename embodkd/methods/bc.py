@@ -14,7 +14,7 @@ updates) is DAgger's, so that the two can be compared.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from embodkd.core import Budget, Optimiser, Recipe, Rollout, Teachers, constant, cosine, mixture, one_teacher
@@ -66,4 +66,4 @@ class BC:
         optimiser = Optimiser("adam", rate, max_grad_norm=self.max_grad_norm)
         budget = budget or Budget(self.epochs, self.batch_size, optimiser=optimiser)
         player = imitator(student, "target", budget.optimiser, beta=self.smooth_l1_beta)
-        return budget.fit(player, collected, name="bc")
+        return replace(budget.fit(player, collected, name="bc"), product=student)

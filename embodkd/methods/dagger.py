@@ -18,7 +18,7 @@ the last student is the result.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from embodkd.core import (
@@ -92,4 +92,4 @@ class DAgger:
         optimiser = Optimiser("adam", rate, max_grad_norm=self.max_grad_norm)
         budget = budget or Budget(self.epochs, self.batch_size, optimiser=optimiser)
         player = imitator(student, "target", budget.optimiser, beta=self.smooth_l1_beta)
-        return budget.fit(player, collected, rounds=self.rounds, name="dagger")
+        return replace(budget.fit(player, collected, rounds=self.rounds, name="dagger"), product=student)

@@ -199,3 +199,14 @@ def test_a_loaded_student_with_a_loss_of_its_own_learns_in_training_mode_and_is_
     batch, role = stage.source.gather(np.arange(5), 0), stage.players[0].train
     assert not torch.equal(role.signals(batch)["imitate"], role.signals(batch)["imitate"])
     assert not any(module.training for module in student.modules())
+
+
+@pytest.mark.parametrize("name", ["bc", "dagger"])
+@pytest.mark.parametrize("own_loss", [False, True])
+def test_what_comes_out_is_the_student_itself_whatever_it_learned_by(name, own_loss):
+    class Own(Student):
+        def loss(self, obs, actions_NHA):
+            return (self(obs) - actions_NHA[:, 0]).abs().mean(1)
+
+    student = (Own if own_loss else Student)(dropout=0.0)
+    assert get_method(name)().recipe(student, Teacher(), ToyTask(4)).product is student
