@@ -9,9 +9,9 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from every_network import NAMES, trunk_and_batch
 from known_things import __file__ as known_file
 from known_things import known
-from test_modes import NAMES, trunk_and_batch
 
 from embodkd.core import Role
 from embodkd.core.fingerprint import Rows, digest

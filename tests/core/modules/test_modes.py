@@ -5,31 +5,12 @@ Over every registered model and policy, each with a batch norm and a dropout of 
 
 import pytest
 import torch
-from embodkd.policies import POLICIES, make_policy
+from every_network import ANSWERS, NAMES, trunk_and_batch
 from torch import nn
 from toy import fingerprint
 
 from embodkd.core import Role, Signals
 from embodkd.core.modules.modes import evaluating, learning
-from embodkd.core.sources.group import GroupFacts
-from embodkd.models import MODELS, make_model
-
-ITEMS, ANSWERS = 6, 5
-SMALL = {
-    "mlp": ({"hidden": [12, 7], "dropout": 0.5}, (1, 8, 8)),
-    "cnn": ({"widths": [4, 6], "dropout": 0.5}, (1, 8, 8)),
-    "resnet": ({"depths": [1, 1], "widths": [4, 6], "stem_width": 4}, (3, 8, 8)),
-    "vit": ({"width": 16, "depth": 2, "patch": 2, "dropout": 0.5}, (1, 8, 8)),
-    "efficientnet_lite0": ({"pretrained": False}, (1, 32, 32)),
-}
-VECTORS = {"proprio": 7, "privileged": 5, "robot": 16, "parts": 14}
-IMAGES = {"wrist_depth": 1, "wrist_rgb": 3, "front_rgb": 3}
-GROUPS = {
-    **{name: GroupFacts(name, (size,), False, "float32") for name, size in VECTORS.items()},
-    **{name: GroupFacts(name, (channels, 32, 32), False, "uint8") for name, channels in IMAGES.items()},
-    "points": GroupFacts("points", (256, 3), False, "float32"),
-}
-NAMES = [*MODELS.names(), *(f"policy {name}" for name in POLICIES.names())]
 
 
 class Headed(nn.Module):
@@ -43,18 +24,6 @@ class Headed(nn.Module):
     def forward(self, x):
         answer = self.trunk(x)
         return self.head(answer if isinstance(answer, torch.Tensor) else answer["logits"])
-
-
-def trunk_and_batch(name):
-    generator = torch.Generator().manual_seed(0)
-    torch.manual_seed(0)
-    if name in MODELS:
-        options, shape = SMALL[name]
-        fields = {"input": torch.rand(ITEMS, *shape, generator=generator)}
-        return make_model(name, shape, ANSWERS, **options), Signals(fields)
-    fields = {n: torch.rand(ITEMS, *g.shape, generator=generator) * 255 for n, g in GROUPS.items()}
-    fields = {n: value.to(getattr(torch, GROUPS[n].dtype)) for n, value in fields.items()}
-    return make_policy(name.removeprefix("policy "), GROUPS, ANSWERS), Signals(fields)
 
 
 def modes(*models):
