@@ -129,9 +129,9 @@ class ChunkSession:
         return base_NA
 
     def act(self, obs: Mapping[str, np.ndarray], ids: np.ndarray | None = None) -> np.ndarray:
-        """The next action of each copy in its own units, clipped to [-1, 1], float32 (n, A)."""
+        """The next action of each copy in its own units, within its bounds, float32 (n, A)."""
         base_NA = torch.from_numpy(self.next_base(obs, ids)).to(self.policy.device, self.policy.dtype)
-        return self.policy.actions.denormalise(base_NA).clamp(-1.0, 1.0).float().cpu().numpy()
+        return self.policy.clipped(self.policy.actions.denormalise(base_NA)).float().cpu().numpy()
 
     def _refill(self, rows: Mapping[str, np.ndarray], ids: np.ndarray) -> None:
         """Predict anew for the copies `ids`; what is not carried out becomes their plan, shifted to the front."""
