@@ -43,8 +43,7 @@ class CameraChunk(ChunkPolicy):
         actions_NF = self.head(torch.cat([*self.trunks(obs), self.vector(obs)], dim=1))
         return actions_NF.unflatten(1, (self.horizon, self.action_size))
 
-    def loss(self, obs: Mapping[str, Tensor], actions_NHA: Tensor) -> Tensor:
-        """Smooth L1 of the normalised actions, (N,)."""
+    def errors(self, obs: Mapping[str, Tensor], actions_NHA: Tensor) -> Tensor:
+        """Smooth L1 of the normalised actions, (N, H, A)."""
         found_NHA, target_NHA = self.chunk(obs), self.actions.normalise(actions_NHA)
-        error_NHA = functional.smooth_l1_loss(found_NHA, target_NHA, beta=self.beta, reduction="none")
-        return error_NHA.mean((1, 2))
+        return functional.smooth_l1_loss(found_NHA, target_NHA, beta=self.beta, reduction="none")

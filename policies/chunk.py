@@ -32,7 +32,7 @@ class History(NamedTuple):
 class ChunkPolicy(Policy):
     """Predicts the next `horizon` actions and carries out the first `execute` of them; then it looks again.
 
-    A subclass writes `chunk` and `loss`. Both work on actions scaled to [-1, 1] by the range that they had in the
+    A subclass writes `chunk` and `errors`. Both work on actions scaled to [-1, 1] by the range that they had in the
     demonstrations; `self.actions` holds that range and `self.normaliser` the states': see `fit_normalisers`.
     """
 
@@ -56,9 +56,18 @@ class ChunkPolicy(Policy):
         """What `chunk` samples from, a function of what is seen, (N, H, A); None for a policy that does not sample."""
         return None
 
-    def loss(self, obs: Mapping[str, Tensor], actions_NHA: Tensor) -> Tensor:
-        """The error of imitating these actions (in their own units, one chunk from each observation on), (N,)."""
+    def errors(self, obs: Mapping[str, Tensor], actions_NHA: Tensor) -> Tensor:
+        """How far it is from imitating each of these actions (in their own units, one chunk from each observation on),
+        (N, H, A)."""
         raise NotImplementedError
+
+    def loss(self, obs: Mapping[str, Tensor], actions_NHA: Tensor, kept_NH: Tensor | None = None) -> Tensor:
+        """The mean of `errors`, (N,); of the actions that `kept_NH` keeps, at least one of each chunk."""
+        errors_NHA = self.errors(obs, actions_NHA)
+        if kept_NH is None:
+            return errors_NHA.mean((1, 2))
+        kept_NH = kept_NH.to(errors_NHA.dtype)
+        return (errors_NHA.mean(2) * kept_NH).sum(1) / kept_NH.sum(1)
 
     def forward(self, obs: Mapping[str, Tensor]) -> Tensor:
         """The first action of an episode that starts here, unclipped, (N, A)."""
@@ -139,9 +148,9 @@ class ChunkSession:
         return base_NA
 
     def act(self, obs: Mapping[str, np.ndarray], ids: np.ndarray | None = None) -> np.ndarray:
-        """The next action of each copy in its own units, clipped to [-1, 1], float32 (n, A)."""
+        """The next action of each copy in its own units, within its bounds, float32 (n, A)."""
         base_NA = torch.from_numpy(self.next_base(obs, ids)).to(self.policy.device, self.policy.dtype)
-        return self.policy.actions.denormalise(base_NA).clamp(-1.0, 1.0).float().cpu().numpy()
+        return self.policy.clipped(self.policy.actions.denormalise(base_NA)).float().cpu().numpy()
 
     def _refill(self, rows: Mapping[str, np.ndarray], ids: np.ndarray) -> None:
         """Predict anew for the copies `ids`; what is not carried out becomes their plan, shifted to the front."""

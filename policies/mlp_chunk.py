@@ -44,10 +44,10 @@ class MLPChunk(ChunkPolicy):
         """The next actions, normalised, (N, H, A), whatever came before."""
         return self.layers(self.vector(obs)).unflatten(1, (self.horizon, self.action_size))
 
-    def loss(self, obs: Mapping[str, Tensor], actions_NHA: Tensor) -> Tensor:
-        """Mean error of the normalised actions, (N,)."""
+    def errors(self, obs: Mapping[str, Tensor], actions_NHA: Tensor) -> Tensor:
+        """Squared or absolute errors of the normalised actions, (N, H, A)."""
         error_NHA = self.chunk(obs) - self.actions.normalise(actions_NHA)
-        return (error_NHA.square() if self.error == "squared" else error_NHA.abs()).mean((1, 2))
+        return error_NHA.square() if self.error == "squared" else error_NHA.abs()
 
 
 class ResidualLayers(nn.Module):
