@@ -2,7 +2,6 @@
 
 policy/model.safetensors    parameters and normaliser
        config.json          class by name, arguments, groups read, task, actions (names, units, bounds), rate, golden
-                            action
        README.md            model card (the hub's format)
 """
 
