@@ -1,4 +1,4 @@
-"""Every registered policy, improved by reinforcement learning, goes on bit for bit in whatever layout its weights lie."""
+"""Every registered policy, improved by reinforcement learning, goes on bit for bit, however its weights lie."""
 
 import numpy as np
 import pytest

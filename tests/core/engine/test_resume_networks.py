@@ -1,6 +1,5 @@
 """Every registered network, in whatever layout its weights lie in memory, goes on bit for bit; every optimiser too."""
 
-
 import pytest
 import torch
 from every_network import ANSWERS, ITEMS, NAMES, trunk_and_batch
