@@ -48,8 +48,7 @@ class CameraChunk(ChunkPolicy):
         """The next actions, normalised, (N, H, A); a plan makes no difference."""
         return self.head(torch.cat([*self.trunks(obs), self.vector(obs)], dim=1)).view_as(plan_NHA)
 
-    def loss(self, obs: Mapping[str, Tensor], actions_NHA: Tensor) -> Tensor:
-        """Smooth L1 of the normalised actions, (N,)."""
+    def errors(self, obs: Mapping[str, Tensor], actions_NHA: Tensor) -> Tensor:
+        """Smooth L1 of the normalised actions, (N, H, A)."""
         found_NHA, target_NHA = self.chunk(obs, actions_NHA), self.actions.normalise(actions_NHA)
-        error_NHA = functional.smooth_l1_loss(found_NHA, target_NHA, beta=self.beta, reduction="none")
-        return error_NHA.mean((1, 2))
+        return functional.smooth_l1_loss(found_NHA, target_NHA, beta=self.beta, reduction="none")

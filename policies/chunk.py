@@ -21,7 +21,7 @@ from embodkd.core.sources.group import GroupFacts
 class ChunkPolicy(Policy):
     """Predicts the next `horizon` actions and carries out the first `execute` of them; then it looks again.
 
-    A subclass writes `chunk` and `loss`. Both work on actions scaled to [-1, 1] by the range that they had in the
+    A subclass writes `chunk` and `errors`. Both work on actions scaled to [-1, 1] by the range that they had in the
     demonstrations (see `Scaling`); `self.actions` holds that range and `self.normaliser` the states': see
     `fit_normalisers`. A policy that is told what to do has `sentences`, whose vectors join the normalised ones.
     """
@@ -43,9 +43,18 @@ class ChunkPolicy(Policy):
         """The next actions, normalised, (N, H, A). plan_NHA: what is left of the former chunk, then zeros."""
         raise NotImplementedError
 
-    def loss(self, obs: Mapping[str, Tensor], actions_NHA: Tensor) -> Tensor:
-        """The error of imitating these actions (in their own units, one chunk from each observation on), (N,)."""
+    def errors(self, obs: Mapping[str, Tensor], actions_NHA: Tensor) -> Tensor:
+        """How far it is from imitating each of these actions (in their own units, one chunk from each observation on),
+        (N, H, A)."""
         raise NotImplementedError
+
+    def loss(self, obs: Mapping[str, Tensor], actions_NHA: Tensor, kept_NH: Tensor | None = None) -> Tensor:
+        """The mean of `errors`, (N,); of the actions that `kept_NH` keeps, at least one of each chunk."""
+        errors_NHA = self.errors(obs, actions_NHA)
+        if kept_NH is None:
+            return errors_NHA.mean((1, 2))
+        kept_NH = kept_NH.to(errors_NHA.dtype)
+        return (errors_NHA.mean(2) * kept_NH).sum(1) / kept_NH.sum(1)
 
     def forward(self, obs: Mapping[str, Tensor]) -> Tensor:
         """The first action of an episode that starts here, unclipped, (N, A)."""

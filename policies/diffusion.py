@@ -94,14 +94,14 @@ class DiffusionPolicy(ChunkPolicy):
         """A plan with noise of the level at which a warm start begins."""
         return self.noised(plan_NHA, noise_NHA, torch.tensor(WARM_LEVEL, device=plan_NHA.device))
 
-    def loss(self, obs: Mapping[str, Tensor], actions_NHA: Tensor) -> Tensor:
-        """Mean squared error of the noise that the network finds in noised actions of a random level, (N,)."""
+    def errors(self, obs: Mapping[str, Tensor], actions_NHA: Tensor) -> Tensor:
+        """Squared errors of the noise that the network finds in noised actions of a random level, (N, H, A)."""
         clean_NHA = self.actions.normalise(actions_NHA)
         at: dict[str, Any] = {"dtype": clean_NHA.dtype, "device": clean_NHA.device}
         noise_NHA = drawn(len(clean_NHA), lambda items: torch.randn(items, *clean_NHA.shape[1:], **at))
         level_N = drawn(len(clean_NHA), lambda items: torch.randint(LEVELS, (items,), device=clean_NHA.device))
         found_NHA = self.unet(self.noised(clean_NHA, noise_NHA, level_N), level_N, self.condition(obs))
-        return (found_NHA - noise_NHA).square().mean((1, 2))
+        return (found_NHA - noise_NHA).square()
 
     def noised(self, clean_NHA: Tensor, noise_NHA: Tensor, level: Tensor) -> Tensor:
         """sqrt(abar) clean + sqrt(1 - abar) noise, abar being what is left of the signal at this level (one, or N)."""

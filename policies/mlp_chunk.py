@@ -50,10 +50,10 @@ class MLPChunk(ChunkPolicy):
         """The next actions, normalised, (N, H, A); a plan makes no difference."""
         return self.layers(self.vector(obs)).view_as(plan_NHA)
 
-    def loss(self, obs: Mapping[str, Tensor], actions_NHA: Tensor) -> Tensor:
-        """Mean error of the normalised actions, (N,)."""
+    def errors(self, obs: Mapping[str, Tensor], actions_NHA: Tensor) -> Tensor:
+        """Squared or absolute errors of the normalised actions, (N, H, A)."""
         error_NHA = self.chunk(obs, actions_NHA) - self.actions.normalise(actions_NHA)
-        return (error_NHA.square() if self.error == "squared" else error_NHA.abs()).mean((1, 2))
+        return error_NHA.square() if self.error == "squared" else error_NHA.abs()
 
 
 class ResidualLayers(nn.Module):
