@@ -81,4 +81,4 @@ def test_the_real_language_model_tells_meanings_apart(monkeypatch):
             sentences.minilm(TOLD)
         return
     cube, block, drawer = sentences.minilm(["pick up the cube", "lift the block", "open the drawer"])
-    assert cube @ block > 0.5 > cube @ drawer and cube.norm() == pytest.approx(1.0, abs=1e-5)
+    assert cube @ block > cube @ drawer + 0.1 and cube.norm() == pytest.approx(1.0, abs=1e-5)
