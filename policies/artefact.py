@@ -1,7 +1,7 @@
 """A policy on disk: weights as safetensors, everything else as JSON, a card for people. No pickle.
 
 policy/model.safetensors    parameters and normaliser
-       config.json          class by name, arguments, groups read, actions, task, rate, golden action
+       config.json          class by name, arguments, groups read, task, actions (names, units, bounds), rate, golden
        README.md            model card (the hub's format)
 """
 

@@ -90,7 +90,7 @@ class ResidualPolicy(Policy):
 
     def forward(self, obs: Mapping[str, Tensor]) -> Tensor:
         """The first action of an episode that starts here, unclipped, (N, A)."""
-        base_NEA = self.base.chunk(obs, self.base.no_plan(obs))[:, : self.every]
+        base_NEA = self.base.chunk(obs, self.base.beginning(obs))[:, : self.every]
         return self.corrected(base_NEA, self.correction(self.seen(obs, base_NEA)))[:, 0]
 
     def session(self, copies: int, chunk: int = CHUNK) -> ResidualSession:
