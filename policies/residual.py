@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from embodkd.policies.base import POLICIES, Policy, dense, make_policy
+from embodkd.policies.base import POLICIES, Policy, dense
 from embodkd.policies.chunk import ChunkPolicy
 from embodkd.policies.mlp_chunk import MLPChunk
 from torch import Tensor, nn
@@ -44,7 +44,7 @@ class ResidualPolicy(Policy):
         fine_tune: bool = False,
     ) -> None:
         super().__init__(action_size)
-        frozen = make_policy(base, groups, action_size, **dict(base_arguments or {}))
+        frozen = POLICIES.get(base).build(groups, action_size, **dict(base_arguments or {}))
         if not isinstance(frozen, ChunkPolicy):
             raise ValueError(
                 f"policy residual: base {base!r} predicts no chunks of actions; diffusion and mlp_chunk do"
@@ -90,7 +90,7 @@ class ResidualPolicy(Policy):
 
     def forward(self, obs: Mapping[str, Tensor]) -> Tensor:
         """The first action of an episode that starts here, unclipped, (N, A)."""
-        base_NEA = self.base.chunk(obs, self.base.no_plan(obs))[:, : self.every]
+        base_NEA = self.base.chunk(obs, self.base.beginning(obs))[:, : self.every]
         return self.corrected(base_NEA, self.correction(self.seen(obs, base_NEA)))[:, 0]
 
     def session(self, copies: int, chunk: int = CHUNK) -> ResidualSession:
