@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from embodkd.policies.normaliser import Normaliser, RunningNormaliser
+from embodkd.policies.sentences import Sentences
 from torch import Tensor, nn
 
 from embodkd.core.config.registry import Registry, near
@@ -106,6 +107,11 @@ class Policy(nn.Module):
         """The type of the weights."""
         return next(self.parameters()).dtype
 
+    @property
+    def vector_size(self) -> int:
+        """How many numbers `vector` gives, D."""
+        return self.normaliser.size
+
     def vector(self, obs: Mapping[str, Tensor]) -> Tensor:
         """The vector groups joined and normalised, (N, D)."""
         return self.normaliser(torch.cat([obs[name] for name in self.vectors], dim=1))
@@ -135,8 +141,13 @@ class Policy(nn.Module):
 
 
 def make_policy(name: str, groups: Mapping[str, Any], action_size: int, **arguments: Any) -> Policy:
-    """Build the registered policy `name`; ValueError for an unknown name, key or group."""
-    return POLICIES.get(name).build(groups, action_size, **arguments)
+    """Build the registered policy `name`; ValueError for an unknown name, key or group, or if what its sentences mean
+    is to come from a language model that is not there."""
+    policy: Policy = POLICIES.get(name).build(groups, action_size, **arguments)
+    for part in policy.modules():
+        if isinstance(part, Sentences):
+            part.encode()
+    return policy
 
 
 def dense(sizes: Sequence[int], activation: type[nn.Module]) -> nn.Sequential:

@@ -9,6 +9,8 @@ import torch
 from embodkd.policies.base import POLICIES, dense
 from embodkd.policies.cameras import Trunks
 from embodkd.policies.chunk import ChunkPolicy, History
+from embodkd.policies.scaling import Scaling
+from embodkd.policies.sentences import Language
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -32,11 +34,15 @@ class CameraChunk(ChunkPolicy):
         channels: tuple[int, ...] = (16, 32, 64, 64),
         hidden: tuple[int, ...] = (256, 256),
         smooth_l1_beta: float = 0.05,
+        scaling: Scaling = "range",
+        sentences: tuple[str, ...] | None = None,
+        language: Language = "learned",
     ) -> None:
-        super().__init__(action_size, horizon, execute=horizon)
+        super().__init__(action_size, horizon, execute=horizon, scaling=scaling)
         self._read(groups, vectors, cameras, rank=3)
+        self._hear(groups, sentences, language)
         self.beta, self.trunks = smooth_l1_beta, Trunks(self.inputs, cameras, channels)
-        self.head = dense([self.trunks.features + self.normaliser.size, *hidden, horizon * action_size], nn.ReLU)
+        self.head = dense([self.trunks.features + self.vector_size, *hidden, horizon * action_size], nn.ReLU)
 
     def chunk(self, obs: Mapping[str, Tensor], history: History | None = None) -> Tensor:
         """The next actions, normalised, (N, H, A), whatever came before."""

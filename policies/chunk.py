@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from embodkd.policies.base import Policy
 from embodkd.policies.minmax import MinMaxNormaliser
+from embodkd.policies.scaling import Scaling, for_actions, for_states
+from embodkd.policies.sentences import GROUP, Language, Sentences
 from torch import Tensor
 
+from embodkd.core.config.registry import near
 from embodkd.core.sources.chunks import CHUNK, in_chunks
-
-# States this far outside the range of the demonstrations look alike (arXiv 2407.16677).
-STATE_CLAMP = 3.0
+from embodkd.core.sources.group import GroupFacts
 
 
 class History(NamedTuple):
@@ -33,20 +34,22 @@ class ChunkPolicy(Policy):
     """Predicts the next `horizon` actions and carries out the first `execute` of them; then it looks again.
 
     A subclass writes `chunk` and `errors`. Both work on actions scaled to [-1, 1] by the range that they had in the
-    demonstrations; `self.actions` holds that range and `self.normaliser` the states': see `fit_normalisers`.
+    demonstrations (see `Scaling`); `self.actions` holds that range and `self.normaliser` the states': see
+    `fit_normalisers`. A policy that is told what to do has `sentences`, whose vectors join the normalised ones.
     """
 
     normaliser: MinMaxNormaliser
 
-    def __init__(self, action_size: int, horizon: int, execute: int) -> None:
+    def __init__(self, action_size: int, horizon: int, execute: int, scaling: Scaling = "range") -> None:
         super().__init__(action_size)
         if not 1 <= execute <= horizon:
             raise ValueError(
                 f"policy {self._title()}: it must carry out between 1 and all of its {horizon} actions, "
                 f"not execute={execute}"
             )
-        self.horizon, self.execute = horizon, execute
-        self.actions = MinMaxNormaliser(action_size)
+        self.horizon, self.execute, self.scaling = horizon, execute, scaling
+        self.actions = for_actions(scaling, action_size)
+        self.sentences: Sentences | None = None
 
     def chunk(self, obs: Mapping[str, Tensor], history: History) -> Tensor:
         """The next actions, normalised, (N, H, A)."""
@@ -91,6 +94,24 @@ class ChunkPolicy(Policy):
         if "target" in obs:
             self.actions.update(torch.as_tensor(obs["target"]).flatten(0, -2))
 
+    @property
+    def vector_size(self) -> int:
+        """How many numbers `vector` gives, D."""
+        return super().vector_size + (0 if self.sentences is None else self.sentences.width)
+
+    def vector(self, obs: Mapping[str, Tensor]) -> Tensor:
+        """The vector groups joined and normalised, then what it was told, if it is told anything, (N, D)."""
+        seen_ND = super().vector(obs)
+        return seen_ND if self.sentences is None else torch.cat([seen_ND, self.sentences(obs[GROUP])], dim=1)
+
+    def number_of(self, sentence: str) -> int:
+        """What stands for this sentence in the group "task"; ValueError if the policy knows nothing of it."""
+        if self.sentences is None:
+            raise ValueError(f"policy {self._title()}: was told nothing in its demonstrations; it reads no sentences")
+        number = self.sentences.number_of(sentence)
+        self.arguments["sentences"] = self.sentences.known
+        return number
+
     def session(self, copies: int, chunk: int = CHUNK) -> ChunkSession:
         """Act in `copies` environments; the network is called with `chunk` rows at a time."""
         return ChunkSession(self, copies, chunk)
@@ -99,7 +120,16 @@ class ChunkPolicy(Policy):
         self, groups: Mapping[str, Any], vectors: Sequence[str], others: Sequence[str] = (), rank: int = 1
     ) -> None:
         super()._read(groups, vectors, others, rank)
-        self.normaliser = MinMaxNormaliser(self.normaliser.size, clamp=STATE_CLAMP)
+        self.normaliser = for_states(self.scaling, self.normaliser.size)
+
+    def _hear(self, groups: Mapping[str, Any], sentences: Sequence[str] | None, language: Language) -> None:
+        """Read which of these sentences is said, too, if there are any."""
+        if not sentences:
+            return
+        if GROUP not in groups:
+            raise ValueError(f"policy {self._title()}: no observation group {GROUP!r}: {near(GROUP, groups)}")
+        self.inputs[GROUP] = GroupFacts.of(groups[GROUP])
+        self.sentences = Sentences(sentences, language)
 
 
 class ChunkSession:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from embodkd.policies.base import POLICIES
 from embodkd.policies.chunk import ChunkPolicy, History
 from embodkd.policies.noise import noise_of
 from embodkd.policies.resnet_encoder import ResNetEncoder
+from embodkd.policies.sentences import Language
 from embodkd.policies.unet import ConditionalUnet1d
 from torch import Tensor, nn
 
@@ -28,7 +29,8 @@ class DiffusionPolicy(ChunkPolicy):
     planned yet a warm start is a cold one. With a single step it goes from level 50 to the end in one call, where
     nothing is planned from a plan of zeros. Each camera has
     a ResNet with `features` outputs; in training mode the images of the cameras in `shifted` are moved at random by
-    up to `shift` pixels. The noise is a function of the vectors that are seen, so acting is deterministic.
+    up to `shift` pixels. The noise is a function of the vectors that are seen, so acting is deterministic. Samples stay
+    within [-1, 1], so `scaling` is by the range of the demonstrations, or by quantiles, beyond which it never acts.
     """
 
     def __init__(
@@ -46,9 +48,13 @@ class DiffusionPolicy(ChunkPolicy):
         features: int = 64,
         shift: int = 4,
         shifted: tuple[str, ...] = ("front_rgb",),
+        scaling: Literal["range", "quantiles"] = "range",
+        sentences: tuple[str, ...] | None = None,
+        language: Language = "learned",
     ) -> None:
-        super().__init__(action_size, horizon, execute)
+        super().__init__(action_size, horizon, execute, scaling)
         self._read(groups, vectors, cameras, rank=3)
+        self._hear(groups, sentences, language)
         if horizon % 2 ** (len(widths) - 1):
             raise ValueError(
                 f"policy {self._title()}: horizon {horizon} cannot be halved {len(widths) - 1} times, as a U-Net of "
@@ -62,7 +68,7 @@ class DiffusionPolicy(ChunkPolicy):
         self.encoders = nn.ModuleList(
             ResNetEncoder(self.inputs[c].shape[0], features, shift if c in shifted else 0) for c in self.cameras
         )
-        self.unet = ConditionalUnet1d(action_size, self.normaliser.size + features * len(self.cameras), widths)
+        self.unet = ConditionalUnet1d(action_size, self.vector_size + features * len(self.cameras), widths)
         self.scheduler = ddim(steps)
         self.levels: list[int] = self.scheduler.timesteps.tolist()
 

@@ -8,6 +8,8 @@ from typing import Any, Literal
 import torch
 from embodkd.policies.base import POLICIES
 from embodkd.policies.chunk import ChunkPolicy, History
+from embodkd.policies.scaling import Scaling
+from embodkd.policies.sentences import Language
 from torch import Tensor, nn
 
 
@@ -30,12 +32,16 @@ class MLPChunk(ChunkPolicy):
         blocks: int = 5,
         dropout: float = 0.1,
         error: Literal["squared", "absolute"] = "squared",
+        scaling: Scaling = "range",
+        sentences: tuple[str, ...] | None = None,
+        language: Language = "learned",
     ) -> None:
-        super().__init__(action_size, horizon, execute=horizon)
+        super().__init__(action_size, horizon, execute=horizon, scaling=scaling)
         self.error = error
         self._read(groups, vectors)
+        self._hear(groups, sentences, language)
         self.layers = nn.Sequential(
-            nn.Linear(self.normaliser.size, width),
+            nn.Linear(self.vector_size, width),
             *(ResidualLayers(width, dropout) for _ in range(blocks)),
             nn.Linear(width, horizon * action_size),
         )

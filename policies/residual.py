@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from embodkd.policies.base import POLICIES, Policy, dense, make_policy
+from embodkd.policies.base import POLICIES, Policy, dense
 from embodkd.policies.chunk import ChunkPolicy
 from embodkd.policies.mlp_chunk import MLPChunk
 from torch import Tensor, nn
@@ -44,7 +44,7 @@ class ResidualPolicy(Policy):
         fine_tune: bool = False,
     ) -> None:
         super().__init__(action_size)
-        frozen = make_policy(base, groups, action_size, **dict(base_arguments or {}))
+        frozen = POLICIES.get(base).build(groups, action_size, **dict(base_arguments or {}))
         if not isinstance(frozen, ChunkPolicy):
             raise ValueError(
                 f"policy residual: base {base!r} predicts no chunks of actions; diffusion and mlp_chunk do"

@@ -50,7 +50,7 @@ class _InVideos:
             second_T = begin + episodes.second_F[here]
             moment_T, off_T = clip.nearest(second_T)
             worst = int(off_T.argmax())
-            if off_T[worst] > 0.5 / info.fps:
+            if off_T[worst] > 0.499 / info.fps:
                 raise ValueError(
                     f"{clip.path}: has no picture for {episodes.place(here.start + worst)}: at {second_T[worst]:.4g} s "
                     f"of the file the nearest one is {off_T[worst]:.3g} s away, more than half a frame at "

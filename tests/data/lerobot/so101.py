@@ -75,7 +75,8 @@ def write(
         name = f"observation.images.{camera}"
         features[name] = {"dtype": kind, "shape": [HEIGHT, WIDTH, 3], "names": ["height", "width", "channels"]}
         if kind == "image":
-            held = [{"bytes": png(picture), "path": f"frame-{k:06d}.png"} for k, picture in enumerate(pictures(camera))]
+            shown = enumerate(pictures(camera, lengths))
+            held = [{"bytes": png(picture), "path": f"frame-{k:06d}.png"} for k, picture in shown]
             columns[name] = pa.array(held, pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
         else:
             film(folder / f"videos/{name}/chunk-000/file-000.mp4", pictures(camera, lengths), codec)
@@ -162,3 +163,35 @@ def film(path: Path, pictures_THWC: np.ndarray, codec: str = "libsvtav1", fps: i
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format=options.get("format", "rgb24"))
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
+
+
+def edit_info(folder: Path, change: Any) -> None:
+    """`change(info)` in place."""
+    path = folder / "meta/info.json"
+    info = json.loads(path.read_text())
+    change(info)
+    path.write_text(json.dumps(info))
+
+
+def edit_table(folder: Path, change: Any, name: str = "data/chunk-000/file-000.parquet") -> None:
+    """`change(table)` gives another table, which is written in place of that one."""
+    from pyarrow import parquet
+
+    parquet.write_table(change(parquet.read_table(folder / name)), folder / name)
+
+
+def edit_rows(folder: Path, change: Any, name: str = "meta/episodes/chunk-000/file-000.parquet") -> None:
+    """`change(rows)` in place, rows being a list of dictionaries."""
+    from pyarrow import parquet
+
+    rows = parquet.read_table(folder / name).to_pylist()
+    change(rows)
+    write_rows(folder / name, rows)
+
+
+def column(table: Any, name: str, values: Any, kind: Any = None) -> Any:
+    """The table with other values in a column."""
+    import pyarrow as pa
+
+    at = table.column_names.index(name)
+    return table.set_column(at, name, pa.array(values, kind or table.schema.field(name).type))
