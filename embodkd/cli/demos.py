@@ -76,6 +76,11 @@ class DistillDemos(Learn):
         if taught is not None:
             lineage["teacher"] = {"policy": str(taught), "lineage": meta["lineage"]}
         judged = self.episodes and facts.task
+        if judged and reading.image_size and any(group.is_image for group in student.inputs.values()):
+            raise ValueError(
+                f"image_size={list(reading.image_size)}: the policy is judged in {task['name']}, whose cameras have "
+                "the size that was recorded: record with another task.image_size, or say episodes=0"
+            )
         yield Lesson(
             student,
             teacher,
