@@ -67,8 +67,16 @@ class DistillDemos(Learn):
         said += [f"{path}: {line}" for path, part in zip(folders, parts, strict=True) for line in part.said]
         data = together(parts)
         said += [line for line in data.said if line.startswith("dataset ")] + _sizes(data, self.memory_gb)
-        sizes = {"horizon": student.horizon, "execute": student.execute, "mask": self.pad == "mask"}
-        chunks = chunks_of(data.frames, data.action_FA, data.lengths_E, **sizes, held_out=self.held_out, seed=self.seed)
+        chunks = chunks_of(
+            data.frames,
+            data.action_FA,
+            data.lengths_E,
+            horizon=student.horizon,
+            execute=student.execute,
+            held_out=self.held_out,
+            seed=self.seed,
+            mask=self.pad == "mask",
+        )
         task = {"name": folders[0].name, "control_hz": facts.fps, **facts.task}
         windows = {"train": chunks.train.size(), "held_out": chunks.held_out.size(), "said": chunks.said}
         made_of = _lineage(folders, parts, chunks)
@@ -132,7 +140,11 @@ def seen(name: str, arguments: Mapping[str, Any], facts: About) -> tuple[dict[st
         return dict(arguments), []
     groups = [facts.groups[group] for group in facts.observed if not facts.groups[group].privileged]
     pictures = [group.name for group in groups if group.is_image]
-    there = {"vectors": [g.name for g in groups if not g.is_image], "cameras": pictures, "shifted": pictures}
+    there: dict[str, Any] = {
+        "vectors": [g.name for g in groups if not g.is_image],
+        "cameras": pictures,
+        "shifted": pictures,
+    }
     if not groups or ("vectors" in left and not there["vectors"]):
         raise ValueError(
             f"the dataset calls none of its numbers an observation; say which is one, for example "

@@ -9,7 +9,7 @@ from typing import Any
 
 from embodkd.core.config.registry import near
 from embodkd.core.sources.group import GroupFacts
-from embodkd.data.lerobot.info import Feature, Info, check_group
+from embodkd.data.lerobot.info import Feature, Info, check_group, check_task
 from embodkd.data.lerobot.layout import CAMERA, INDICES, OUTCOMES, OWN_PATH, SECRETS
 from embodkd.data.lerobot.recording import TASK
 
@@ -62,6 +62,12 @@ def contents(info: Info, own: Mapping[str, Any], keys: Mapping[str, str], size: 
         else:
             groups[names] = replace(found, observed=feature in keys.values() or feature.startswith("observation."))
     ours, task = (own["groups"], own.get("task", {})) if own else _inside(info)
+    rate = task.get("control_hz") or info.fps
+    if rate != info.fps:
+        raise ValueError(
+            f"{info.where}: its task runs at control_hz {rate:g}, {info.file} says fps {info.fps:g}; "
+            "fetch or write them anew"
+        )
     # A feature of ours is known by its parts, unless the user calls it otherwise.
     parts = [part for part in (_ours(info, group, size) for group in ours) if part.feature not in keys.values()]
     known = {part.feature for part in parts}
@@ -162,8 +168,11 @@ def _inside(info: Info) -> tuple[list[Mapping[str, Any]], Mapping[str, Any]]:
             raise ValueError(f"{info.file}: features.{name}.info.{OWN} is not as we write it; remove it")
         groups += [{**group, "feature": name} for group in facts.get("groups", ())]
         task = facts.get("task", task)
+        if not isinstance(task, Mapping):
+            raise ValueError(f"{info.file}: features.{name}.info.{OWN}.task is not a mapping; remove it")
     for group in groups:
         check_group(info.file, group)
+    check_task(info.file, task)
     return groups, task
 
 
