@@ -62,12 +62,6 @@ def contents(info: Info, own: Mapping[str, Any], keys: Mapping[str, str], size: 
         else:
             groups[names] = replace(found, observed=feature in keys.values() or feature.startswith("observation."))
     ours, task = (own["groups"], own.get("task", {})) if own else _inside(info)
-    rate = task.get("control_hz") or info.fps
-    if rate != info.fps:
-        raise ValueError(
-            f"{info.where}: its task runs at control_hz {rate:g}, {info.file} says fps {info.fps:g}; "
-            "fetch or write them anew"
-        )
     # A feature of ours is known by its parts, unless the user calls it otherwise.
     parts = [part for part in (_ours(info, group, size) for group in ours) if part.feature not in keys.values()]
     known = {part.feature for part in parts}

@@ -218,10 +218,6 @@ BROKEN: dict[str, tuple[Fault, str]] = {
     "a task that leads out": (own(groups(6, "observation.state", task={"name": "../x"})), r"task.name must be letters"),
     "a task of a number": (own(groups(6, "observation.state", task={"name": 5})), r"task.name must be letters"),
     "a task as a text": (own(groups(6, "observation.state", task="peg")), r"task must be a mapping"),
-    "a task of another rate": (
-        own(groups(6, "observation.state", task={"name": "peg", "control_hz": 50})),
-        r"runs at control_hz 50, .* fps 30",
-    ),
     "own facts of more episodes": (
         own(groups(6, "observation.state", episodes=[{"seed": 1}] * 3)),
         r"tells of 3 episodes, .* of 2",
