@@ -12,6 +12,8 @@ from embodkd.policies.chunk import ChunkPolicy
 from torch import Tensor, nn
 from torch.nn import functional
 
+from embodkd.core.config.ranges import Horizon, NotNegative, Width
+
 
 @POLICIES.register("camera_chunk", modality="rgb")
 class CameraChunk(ChunkPolicy):
@@ -28,10 +30,10 @@ class CameraChunk(ChunkPolicy):
         *,
         cameras: tuple[str, ...] = ("wrist_rgb", "front_rgb"),
         vectors: tuple[str, ...] = ("proprio",),
-        horizon: int = 1,
-        channels: tuple[int, ...] = (16, 32, 64, 64),
-        hidden: tuple[int, ...] = (256, 256),
-        smooth_l1_beta: float = 0.05,
+        horizon: Horizon = 1,
+        channels: tuple[Width, ...] = (16, 32, 64, 64),
+        hidden: tuple[Width, ...] = (256, 256),
+        smooth_l1_beta: NotNegative = 0.05,
     ) -> None:
         super().__init__(action_size, horizon, execute=horizon)
         self._read(groups, vectors, cameras, rank=3)

@@ -10,6 +10,8 @@ from embodkd.policies.base import POLICIES
 from embodkd.policies.chunk import ChunkPolicy
 from torch import Tensor, nn
 
+from embodkd.core.config.ranges import Depth, Horizon, Share, Width
+
 
 @POLICIES.register("mlp_chunk", modality="chunk")
 class MLPChunk(ChunkPolicy):
@@ -25,10 +27,10 @@ class MLPChunk(ChunkPolicy):
         action_size: int,
         *,
         vectors: tuple[str, ...] = ("proprio", "privileged"),
-        horizon: int = 8,
-        width: int = 1024,
-        blocks: int = 5,
-        dropout: float = 0.1,
+        horizon: Horizon = 8,
+        width: Width = 1024,
+        blocks: Depth = 5,
+        dropout: Share = 0.1,
         error: Literal["squared", "absolute"] = "squared",
     ) -> None:
         super().__init__(action_size, horizon, execute=horizon)

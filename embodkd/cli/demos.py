@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embodkd.cli.common import needed, policy_folder, without_name
+from embodkd.cli.groups import Student
 from embodkd.cli.learn import Learn, Lesson
+from embodkd.core.config.ranges import Judged, Part
 
 if TYPE_CHECKING:
     from embodkd.data.lerobot import Demonstrations
@@ -22,9 +24,9 @@ class DistillDemos(Learn):
 
     demos: str | list[str] | None
     teacher: str | None
-    held_out: float
-    episodes: int
-    student: Mapping[str, Any]
+    held_out: Part
+    episodes: Judged
+    student: Student
 
     needs = "demonstrations"
 

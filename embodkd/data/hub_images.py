@@ -12,12 +12,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
 
 from embodkd.core import Splits
+from embodkd.core.config.ranges import Count, Ratio, Seed, Severity, Whole, Within
 from embodkd.data.crops import CroppedData
 from embodkd.data.partition import from_package, split
 from embodkd.data.registry import DATA
@@ -45,18 +46,18 @@ BLANK_PER_CLASS = {"train": 6, "test": 1}
 )
 def hub_images(
     *,
-    seed: int = 0,
+    seed: Seed = 0,
     repo: str = "uoft-cs/cifar100",
     revision: str = "main",
     image: str | None = None,
     label: str | None = None,
-    train: int | None = None,
-    validation: int = 5000,
-    unlabelled: int = 0,
+    train: Count | None = None,
+    validation: Count = 5000,
+    unlabelled: Whole = 0,
     parity: bool = False,
-    imbalance: float = 1.0,
-    corruptions: Mapping[str, int] | None = None,
-    crop: int = 0,
+    imbalance: Ratio = 1.0,
+    corruptions: Mapping[str, Severity] | None = None,
+    crop: Annotated[int, Within(0, 512)] = 0,
     flip: bool = False,
     blank: bool = False,
 ) -> Splits:
