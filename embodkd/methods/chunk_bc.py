@@ -80,7 +80,7 @@ class ChunkBC:
         optimiser = Optimiser("adamw", rate, weight_decay=self.weight_decay, max_grad_norm=self.max_grad_norm)
         own = Budget(batch_size=self.batch_size, updates=self.updates_per_round, optimiser=optimiser)
         length = budget or own
-        player = imitator(student, "action", length.optimiser)
+        player = imitator(student, "action", length.optimiser, kept=data.train.kept)
         stage = length.stage(player, data.train, rounds=self.rounds, name="chunk_bc")
         return Recipe((fit_ranges, stage, judge), student)
 
@@ -93,5 +93,6 @@ def held_out_loss(student: Any, source: Any, seed: int, device: torch.device, ba
         for start in range(0, source.size(), batch_size):
             index = np.arange(start, min(start + batch_size, source.size()))
             batch = source.gather(index, 0).to(device)
-            total += float(student.loss(batch, batch.action_NHA).sum())
+            masks = () if source.kept is None else (batch[source.kept],)
+            total += float(student.loss(batch, batch.action_NHA, *masks).sum())
     return total / source.size()

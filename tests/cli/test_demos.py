@@ -57,7 +57,12 @@ def test_a_dataset_becomes_a_judged_policy_that_names_it(embodkd, tmp_path: Path
     run = tmp_path / "runs/mlp_chunk_peg_hole"
     assert json.loads((run / "evaluation.json").read_text())["episodes"] == 2
     policy, meta = load_policy(run / "policy")
-    assert meta["lineage"]["demos"] == {"dataset": "runs/recorded/demos", "episodes": 2, "frames": 40}
+    made_of = meta["lineage"]["demos"]
+    assert {**made_of, "trained": None, "held_out": None} == {
+        **{"dataset": "runs/recorded/demos", "episodes": 2, "frames": 40},
+        **{"trained": None, "held_out": None},
+    }
+    assert sorted(made_of["trained"] + made_of["held_out"]) == [0, 1]
     assert meta["task"] == {k: v for k, v in task_record(spec).items() if k != "control_hz"}
     assert meta["control_hz"] == spec.control_hz and policy.reads == ("proprio",)
 
@@ -68,7 +73,7 @@ def test_several_datasets_are_imitated_together(embodkd, tmp_path: Path, spec) -
     answer = embodkd("distill", "student", "demos=[one,two]", "run=both", *TINY, *SEES)
     assert answer.code == 0, answer.err
     made_of = load_policy(tmp_path / "both/policy")[1]["lineage"]["demos"]
-    assert made_of == [{"dataset": name, "episodes": 2, "frames": 40} for name in ("one", "two")]
+    assert [(m["dataset"], m["episodes"], m["frames"]) for m in made_of] == [(n, 2, 40) for n in ("one", "two")]
 
 
 def test_a_run_that_was_finished_goes_on_with_resume_to_the_same_policy(embodkd, tmp_path: Path, spec) -> None:
@@ -86,8 +91,13 @@ def test_a_dataset_of_others_is_learned_by_its_own_names_and_not_judged(embodkd,
     groups = {"state": GroupFacts("state", (4,), False)}
     folder = write_dataset(tmp_path / "theirs", episodes(groups, 3), groups, fps=30, task={"name": "fold"})
     (folder / "meta/embodkd.json").unlink()
-    answer = embodkd("distill", "student", "demos=theirs", *TINY, "student.vectors=[state]")
+    info = json.loads((folder / "meta/info.json").read_text())
+    for feature in info["features"].values():
+        feature.pop("info", None)
+    (folder / "meta/info.json").write_text(json.dumps(info))
+    answer = embodkd("distill", "student", "demos=theirs", *TINY)
     assert answer.code == 0, answer.err
+    assert "has no proprio, privileged: the student reads vectors ['state']" in answer.out
     run = tmp_path / "runs/mlp_chunk_theirs"
     assert (run / "policy/config.json").exists() and not (run / "evaluation.json").exists()
     assert load_policy(run / "policy")[1]["control_hz"] == 30

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,16 @@ class GroupFacts:
     def of(cls, group: Any) -> GroupFacts:
         """The same facts from a task's group (anything with these attributes)."""
         return cls(group.name, tuple(group.shape), bool(group.privileged), str(group.dtype), str(group.unit))
+
+    def as_dict(self) -> dict[str, Any]:
+        """All but the name, for JSON; `from_dict` reads it."""
+        facts = {field: value for field, value in vars(self).items() if field != "name"}
+        return {field: list(value) if isinstance(value, tuple) else value for field, value in facts.items()}
+
+    @classmethod
+    def from_dict(cls, name: str, stored: Mapping[str, Any]) -> GroupFacts:
+        """The group `name` from what `as_dict` gave."""
+        return cls(name, **{f: tuple(v) if isinstance(v, list) else v for f, v in stored.items()})
 
     @property
     def is_image(self) -> bool:
