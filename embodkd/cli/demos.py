@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -70,13 +71,15 @@ class DistillDemos(Learn):
         said += [line for line in data.said if line.startswith("dataset ")] + _sizes(data, self.memory_gb)
         sizes = {"horizon": student.horizon, "execute": student.execute, "mask": self.pad == "mask"}
         chunks = chunks_of(data.frames, data.action_FA, data.lengths_E, **sizes, held_out=self.held_out, seed=self.seed)
-        task = {"name": folders[0].name, "control_hz": facts.fps, **facts.task}
+        task = {"name": folders[0].name, **facts.task, "control_hz": facts.fps}
         windows = {"train": chunks.train.size(), "held_out": chunks.held_out.size(), "said": chunks.said}
         made_of = _lineage(folders, parts, chunks)
         lineage: dict[str, Any] = {"demos": made_of[0] if len(made_of) == 1 else made_of, "windows": windows}
         if taught is not None:
             lineage["teacher"] = {"policy": str(taught), "lineage": meta["lineage"]}
         judged = self.episodes and facts.task
+        if judged:
+            _check_rate(facts, folders[0])
         yield Lesson(
             student,
             teacher,
@@ -112,6 +115,16 @@ def demos_folder(path: str | Path) -> Path:
     path = Path(path)
     inside = path / "demos"
     return inside if not (path / "meta").is_dir() and (inside / "meta").is_dir() else path
+
+
+def _check_rate(facts: About, where: Path) -> None:
+    """ValueError if the task, in which the student is to be judged, runs at another rate than the demonstrations."""
+    rate = facts.task.get("control_hz", facts.fps)
+    if not math.isclose(rate, facts.fps, rel_tol=1e-3):
+        raise ValueError(
+            f"{where}: has {facts.fps:.4g} frames a second, task {facts.task.get('name')!r} {rate:.4g} control steps: "
+            "a student is judged at the rate that it learned; say episodes=0, or record at the task's rate"
+        )
 
 
 def seen(name: str, arguments: Mapping[str, Any], facts: About) -> tuple[dict[str, Any], list[str]]:

@@ -18,6 +18,7 @@ class LoopConfig:
     """How long a training goes on, and how often it is judged and put down. Steps are control steps of all copies.
 
     target: stop when two evaluations in a row reach this success share; None: never. torch_threads: of the learner.
+    transfer: a policy that it starts from may have been made for another world.
     """
 
     seed: EpisodeSeed = 0
@@ -27,6 +28,7 @@ class LoopConfig:
     evaluate_episodes: Copies = 64
     checkpoint_every: Count = 65_536
     torch_threads: Threads = 1
+    transfer: bool = False
     quiet: bool = False
 
 
