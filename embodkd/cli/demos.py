@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from embodkd.cli.common import Choice, needed, policy_folder, task_options, without_name
+from embodkd.cli.common import needed, policy_folder, task_options, without_name
+from embodkd.cli.groups import Student, Task
 from embodkd.cli.learn import Learn, Lesson
-from embodkd.core.config.ranges import Count, Positive
+from embodkd.core.config.ranges import Judged, Part, Pixels, Positive
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,15 +28,15 @@ class DistillDemos(Learn):
 
     demos: str | list[str] | None
     demos_keys: Mapping[str, str] | None
-    image_size: Count | tuple[Count, Count] | None
+    image_size: Pixels | tuple[Pixels, Pixels] | None
     memory_gb: Positive
     failed: bool
     pad: Literal["repeat", "mask"]
     teacher: str | None
-    held_out: float
-    episodes: int
-    student: Mapping[str, Any]
-    task: Choice = None
+    held_out: Part
+    episodes: Judged
+    student: Student
+    task: Task | None = None
 
     needs = "demonstrations"
 
