@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from embodkd.cli.common import Choice, needed, policy_folder, task_options, without_name
+from embodkd.cli.common import needed, policy_folder, task_options, without_name
+from embodkd.cli.groups import Student, Task
 from embodkd.cli.learn import Learn, Lesson
-from embodkd.core.config.ranges import Count, Positive
+from embodkd.core.config.ranges import Judged, Part, Pixels, Positive
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,15 +28,15 @@ class DistillDemos(Learn):
 
     demos: str | list[str] | None
     demos_keys: Mapping[str, str] | None
-    image_size: Count | tuple[Count, Count] | None
+    image_size: Pixels | tuple[Pixels, Pixels] | None
     memory_gb: Positive
     failed: bool
     pad: Literal["repeat", "mask"]
     teacher: str | None
-    held_out: float
-    episodes: int
-    student: Mapping[str, Any]
-    task: Choice = None
+    held_out: Part
+    episodes: Judged
+    student: Student
+    task: Task | None = None
 
     needs = "demonstrations"
 
@@ -68,8 +69,16 @@ class DistillDemos(Learn):
         said += [f"{path}: {line}" for path, part in zip(folders, parts, strict=True) for line in part.said]
         data = together(parts)
         said += [line for line in data.said if line.startswith("dataset ")] + _sizes(data, self.memory_gb)
-        sizes = {"horizon": student.horizon, "execute": student.execute, "mask": self.pad == "mask"}
-        chunks = chunks_of(data.frames, data.action_FA, data.lengths_E, **sizes, held_out=self.held_out, seed=self.seed)
+        chunks = chunks_of(
+            data.frames,
+            data.action_FA,
+            data.lengths_E,
+            horizon=student.horizon,
+            execute=student.execute,
+            held_out=self.held_out,
+            seed=self.seed,
+            mask=self.pad == "mask",
+        )
         task = {"name": folders[0].name, **facts.task, "control_hz": facts.fps}
         windows = {"train": chunks.train.size(), "held_out": chunks.held_out.size(), "said": chunks.said}
         made_of = _lineage(folders, parts, chunks)
@@ -77,6 +86,11 @@ class DistillDemos(Learn):
         if taught is not None:
             lineage["teacher"] = {"policy": str(taught), "lineage": meta["lineage"]}
         judged = self.episodes and facts.task
+        if judged and reading.image_size and any(group.is_image for group in student.inputs.values()):
+            raise ValueError(
+                f"image_size={list(reading.image_size)}: the policy is judged in {task['name']}, whose cameras have "
+                "the size that was recorded: record with another task.image_size, or say episodes=0"
+            )
         if judged:
             _check_rate(facts, folders[0])
         yield Lesson(
@@ -140,7 +154,11 @@ def seen(name: str, arguments: Mapping[str, Any], facts: About) -> tuple[dict[st
         return dict(arguments), []
     groups = [facts.groups[group] for group in facts.observed if not facts.groups[group].privileged]
     pictures = [group.name for group in groups if group.is_image]
-    there = {"vectors": [g.name for g in groups if not g.is_image], "cameras": pictures, "shifted": pictures}
+    there: dict[str, Any] = {
+        "vectors": [g.name for g in groups if not g.is_image],
+        "cameras": pictures,
+        "shifted": pictures,
+    }
     if not groups or ("vectors" in left and not there["vectors"]):
         raise ValueError(
             f"the dataset calls none of its numbers an observation; say which is one, for example "
