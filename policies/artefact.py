@@ -3,6 +3,7 @@
 policy/model.safetensors    parameters and normaliser
        config.json          class by name, arguments, groups read, task, actions (names, units, bounds), rate, golden
        README.md            model card (the hub's format)
+       examples.safetensors what was seen in one episode, group -> (T, *shape): exports are checked on it
 """
 
 from __future__ import annotations
@@ -16,7 +17,14 @@ import torch
 from embodkd.policies.base import POLICIES, Policy
 from embodkd.policies.card import model_card
 
-from embodkd.core.runs.artefact import golden_unit, load_weights, read_config, write_artefact
+from embodkd.core.runs.artefact import (
+    few_enough,
+    golden_unit,
+    load_weights,
+    read_config,
+    read_examples,
+    write_artefact,
+)
 from embodkd.core.sources.action import ActionFacts
 from embodkd.core.sources.group import GroupFacts
 
@@ -40,10 +48,12 @@ def save_policy(
     task: Mapping[str, Any],
     lineage: Mapping[str, Any] | None = None,
     extra: Mapping[str, Any] | None = None,
+    episode: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a policy folder, whole or not at all, in the place of a former one.
 
-    `task`: as from `task_record`; `lineage`: method, teacher, seed...; `extra`: further facts (evaluation...).
+    `task`: as from `task_record`; `lineage`: method, teacher, seed...; `extra`: further facts (evaluation...);
+    `episode`: what it saw in one, group -> (T, *shape), kept as far as it is small.
     """
     golden = _golden_action(policy)
     if not np.isfinite(golden).all():
@@ -60,7 +70,10 @@ def save_policy(
         "golden_action": golden.tolist(),
     }
     folder = Path(folder)
-    return write_artefact(folder, policy.state_dict(), config, model_card(folder.name, config))
+    seen = {} if episode is None else {name: episode[name] for name in policy.reads}
+    examples = {name: np.asarray(rows[: few_enough(seen)]) for name, rows in seen.items()}
+    card = model_card(folder.name, config)
+    return write_artefact(folder, policy.state_dict(), config, card, {"examples": examples})
 
 
 def load_policy(folder: str | Path) -> tuple[Policy, dict[str, Any]]:
@@ -82,6 +95,11 @@ def load_policy(folder: str | Path) -> tuple[Policy, dict[str, Any]]:
             "the weights or the policy's code changed since; save it anew, or use the version that wrote it"
         )
     return policy.eval(), meta
+
+
+def read_episode(folder: str | Path, policy: Policy) -> dict[str, np.ndarray] | None:
+    """What `policy` saw in the episode that its folder carries, group -> (T, *shape); None if it carries none."""
+    return read_examples(folder, {name: (seen.shape, seen.dtype) for name, seen in policy.inputs.items()})
 
 
 def read_meta(folder: str | Path) -> dict[str, Any]:

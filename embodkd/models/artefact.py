@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from embodkd.core.config.schema import build
 from embodkd.core.modules.modes import evaluating
-from embodkd.core.runs.artefact import golden_unit, load_weights, read_config, write_artefact
+from embodkd.core.runs.artefact import few_enough, golden_unit, load_weights, read_config, write_artefact
 from embodkd.core.runs.files import read_tensors
 from embodkd.core.sources.provenance import Provenance
 from embodkd.models.base import MODELS, Classifier
@@ -20,6 +20,7 @@ from embodkd.parts.networks.reused_classifier import Borrowed, blank
 from embodkd.parts.networks.subclass_head import SubclassHead, expand_classifier
 
 GOLDEN_ROWS, GOLDEN_TOLERANCE = 4, 1e-3
+EXAMPLES = 16
 
 
 def save_model(
@@ -28,11 +29,13 @@ def save_model(
     *,
     lineage: Mapping[str, Any] | None = None,
     extra: Mapping[str, Any] | None = None,
+    examples: Tensor | None = None,
 ) -> Path:
     """Write a model folder, whole or not at all, in the place of a former one. Its `provenance`, if any, goes with it.
 
-    `lineage`: data set, method, teacher, seed...; `extra`: further facts (accuracy...). ValueError if the model was
-    not made by `make_model` or gives logits that are not finite.
+    `lineage`: data set, method, teacher, seed...; `extra`: further facts (accuracy...); `examples`: inputs (N, *shape)
+    that an export is checked on, of which the first EXAMPLES are kept. ValueError if the model was not made by
+    `make_model` or gives logits that are not finite.
     """
     folder = Path(folder)
     check_storable(model, str(folder))
@@ -49,7 +52,10 @@ def save_model(
         "golden_logits": golden.tolist(),
     }
     items = {f"{use}/{source}": ids for use, of_use in known.items.items() for source, ids in of_use.items()}
-    return write_artefact(folder, model.state_dict(), config, _card(folder.name, config), items)
+    seen = {} if examples is None else {"input": examples[:EXAMPLES].float()}
+    seen = {name: rows[: few_enough(seen)] for name, rows in seen.items()}
+    beside = {"items": items, "examples": seen}
+    return write_artefact(folder, model.state_dict(), config, _card(folder.name, config), beside)
 
 
 def load_model(folder: str | Path) -> tuple[Classifier | Borrowed, dict[str, Any]]:
