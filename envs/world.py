@@ -143,7 +143,12 @@ def _looks(eyes: Sequence[RayCamera]) -> Mapping[Group, Look]:
             Group(f"{name}_depth", (1, side, side), False, span, f"{name} camera, depth", "uint8"): eye.depth,
             Group(f"{name}_rgb", (3, side, side), False, "0..255", f"{name} camera, colour", "uint8"): eye.rgb,
             Group(
-                f"{name}_segmentation", (1, side, side), True, "id", f"{name} camera, geom id", "uint8"
+                f"{name}_segmentation",
+                (1, side, side),
+                True,
+                "id",
+                f"{name} camera, geom id plus one, 0 for none",
+                "uint8",
             ): eye.segmentation,
         }
     if eyes:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from embodkd.envs.geometry import rotvec_about_z, unrotate
-from embodkd.envs.spec import Group
+from embodkd.envs.robot import POSITION, ROTVEC, SHORTEST, TWIST
+from embodkd.envs.spec import Column, Group
 from embodkd.envs.tasks.pick_lift_scene import OBJECTS, PickWorld, things
 from embodkd.envs.tasks.world_task import WorldTask
 
@@ -18,10 +19,28 @@ if TYPE_CHECKING:
 RANDOMNESS = {"low": (0.03, np.radians(15)), "medium": (0.08, np.radians(45)), "high": (0.12, np.radians(90))}
 LIFT = 0.20  # m above rest
 _SQUEEZE = 5.0  # N, closing force that counts as a firm grasp
-_SEEN = "tool pose, twist, finger positions and squeeze, last action"
-PROPRIO = Group("proprio", (21,), False, "m, rad, m/s, rad/s, m, N, -", _SEEN)
-_HIDDEN = "object in the tool's frame, the same near zero, turn, lift, velocity, shape"
-PRIVILEGED = Group("privileged", (19,), True, "m, -, m/s", _HIDDEN)
+PROPRIO = Group.of(
+    "proprio",
+    POSITION,
+    ROTVEC,
+    *TWIST,
+    Column("opening of each finger", 2, "m"),
+    Column("squeeze of each finger", 2, "N"),
+    Column("last action", 5, "-"),
+    privileged=False,
+)
+NEAR = 0.02  # m: where "near" is told apart most finely
+PRIVILEGED = Group.of(
+    "privileged",
+    Column("from the tool to the object", 3, "m", "tool"),
+    Column(f"the same as tanh(x / {NEAR} m)", 3, "-", "tool"),
+    Column("sine and cosine of twice the turn across the object", 2, "-", "tool"),
+    Column("lift of the object", 1, "m", "world"),
+    Column("velocity of the object", 3, "m/s", "tool"),
+    Column("size of the object from smallest to largest", 3, "-"),
+    Column("kind of the object", len(OBJECTS), "-"),
+    privileged=True,
+)
 
 
 class PickLift(WorldTask):
@@ -36,6 +55,7 @@ class PickLift(WorldTask):
     failures = ("none", "not_reached", "not_grasped", "not_high_enough")
     control_hz = 1 / 0.048
     max_steps = 60
+    changes = (f"{SHORTEST}; its angular velocity is along its own axes",)
     keeps = {"kind": "_kind_N", "scale": "_scale_N3", "rest": "_rest_N"}
     world: PickWorld | BulletPickWorld
 
@@ -133,7 +153,7 @@ class PickLift(WorldTask):
         offset, turn = self._offset(), self._turn_error()
         return (
             offset,
-            np.tanh(offset / 0.02),
+            np.tanh(offset / NEAR),
             np.stack([np.sin(2 * turn), np.cos(2 * turn)], 1),
             self._lift()[:, None],
             unrotate(self.world.robot.rotation, self.world.velocity("object")),

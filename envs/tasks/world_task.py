@@ -22,10 +22,10 @@ Columns = Callable[[], tuple[np.ndarray, ...]]
 class WorldTask(BatchTask):
     """A task in a world.
 
-    A member names itself, its failures, rate, length and engines; says by ``scene`` which world each engine has, and by
-    ``keeps`` which of its own arrays an episode depends on (what each is called in ``state_dict`` -> attribute). Its
-    constructor is the schema of its options, which it hands on here with one function per group: the columns (N, d)
-    that stand side by side in it.
+    A member names itself, its failures, rate, length, engines and ``changes`` (see ``TaskSpec``); says by ``scene``
+    which world each engine has, and by ``keeps`` which of its own arrays an episode depends on (what each is called in
+    ``state_dict`` -> attribute). Its constructor is the schema of its options, which it hands on here with one function
+    per group: the columns (N, d) that stand side by side in it.
     """
 
     name: str
@@ -34,6 +34,7 @@ class WorldTask(BatchTask):
     max_steps: int
     engines: ClassVar[tuple[str, ...]] = ("mujoco",)
     keeps: ClassVar[dict[str, str]] = {}
+    changes: ClassVar[tuple[str, ...]] = ()
     world: World
 
     def __init__(
@@ -61,7 +62,8 @@ class WorldTask(BatchTask):
         self.observers |= {group.name: partial(self.world.look, group) for group in self.world.camera_groups}
         offered = {group.name: group for group in (*groups, *self.world.camera_groups)}
         said = {**options, "randomise": dict(options["randomise"] or {})}
-        self.spec = TaskSpec(self.name, engine, offered, size, self.control_hz, self.max_steps, self.failures, said)
+        told = self.name, engine, offered, size, self.control_hz, self.max_steps, self.failures, said
+        self.spec = TaskSpec(*told, changes=self.changes)
 
     @staticmethod
     @abstractmethod
