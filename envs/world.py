@@ -129,7 +129,8 @@ class World(ABC):
             eye.load_state_dict(below("look", arrays))
         self.sim.load_state_dict(below("sim", arrays))
 
-    def close(self) -> None:  # noqa: B027 - most engines hold nothing that outlives the object
+    @abstractmethod
+    def close(self) -> None:
         """Free what the engine holds; harmless twice."""
 
 

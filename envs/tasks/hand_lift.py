@@ -74,6 +74,7 @@ class HandLift(WorldTask):
         reward: Literal["dense", "sparse"] = "dense",
         image_size: int = 48,
         randomise: dict[str, float] | None = None,
+        max_steps: int | None = None,
     ) -> None:
         self._dense = reward == "dense"
         self._reach, self._turn = RANDOMNESS[randomness]
@@ -83,6 +84,7 @@ class HandLift(WorldTask):
             "reward": reward,
             "image_size": image_size,
             "randomise": randomise,
+            "max_steps": max_steps,
         }
         groups = {PROPRIO: self._proprio, PRIVILEGED: self._privileged}
         super().__init__(num_envs, engine, threads, options, groups, shape=object)

@@ -61,6 +61,7 @@ class PegHole(WorldTask):
         clearance: float = 0.0005,
         image_size: int = 48,
         randomise: dict[str, float] | None = None,
+        max_steps: int | None = None,
     ) -> None:
         if not 0.0003 <= clearance <= 0.001:
             raise ValueError(f"task peg_hole.clearance is {clearance} m; choose 0.0003 to 0.001 m per side")
@@ -73,6 +74,7 @@ class PegHole(WorldTask):
             "clearance": clearance,
             "image_size": image_size,
             "randomise": randomise,
+            "max_steps": max_steps,
         }
         groups = {PROPRIO: self._proprio, PRIVILEGED: self._privileged}
         super().__init__(num_envs, engine, threads, options, groups, robot=robot, clearance=clearance)

@@ -70,6 +70,7 @@ class PickLift(WorldTask):
         objects: tuple[str, ...] = OBJECTS,
         image_size: int = 48,
         randomise: dict[str, Any] | None = None,
+        max_steps: int | None = None,
     ) -> None:
         if not objects or not set(objects) <= set(OBJECTS):
             raise ValueError(f"task pick_lift.objects is {tuple(objects)}; choose one or more of {', '.join(OBJECTS)}")
@@ -82,6 +83,7 @@ class PickLift(WorldTask):
             "objects": tuple(objects),
             "image_size": image_size,
             "randomise": randomise,
+            "max_steps": max_steps,
         }
         groups = {PROPRIO: self._proprio, PRIVILEGED: self._privileged}
         super().__init__(num_envs, engine, threads, options, groups)

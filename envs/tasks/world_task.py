@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
+from embodkd.envs import make_task
 from embodkd.envs.randomise import Randomise
 from embodkd.envs.spec import Group, TaskSpec
 from embodkd.envs.state import below, restore, saved, under
@@ -48,10 +49,17 @@ class WorldTask(BatchTask):
         action_size: int | None = None,
         **scene: Any,
     ) -> None:
-        """``options`` hold ``image_size`` and ``randomise``; ``scene`` is what the world takes besides; actions are
-        the robot's unless ``action_size`` says otherwise."""
+        """``options`` hold ``image_size``, ``randomise`` and ``max_steps`` (None: the task's own); ``scene`` is what
+        the world takes besides; actions are the robot's unless ``action_size`` says otherwise."""
+        if options["max_steps"] is not None:
+            if options["max_steps"] < 1:
+                raise ValueError(
+                    f"task {self.name}.max_steps is {options['max_steps']}; an episode has at least 1 step"
+                )
+            self.max_steps = options["max_steps"]
         if engine not in self.engines:
             raise ValueError(f"task {self.name} has no engine {engine!r}; choose {' or '.join(self.engines)}")
+        self._threads = threads
         how = build(Randomise, options["randomise"], "task.randomise")
         self.world = self.scene(engine)(
             num_envs, threads=threads, image_size=options["image_size"], randomise=how, **scene
@@ -78,6 +86,7 @@ class WorldTask(BatchTask):
         self, ids: np.ndarray | None = None, size: tuple[int, int] = (240, 320), camera: str = "overview"
     ) -> np.ndarray:
         """Pictures of some copies for people, uint8 (n, H, W, 3)."""
+        self._check_open()
         return self.world.render(ids, size, camera)
 
     def state_dict(self) -> dict[str, np.ndarray]:
@@ -92,4 +101,14 @@ class WorldTask(BatchTask):
 
     def close(self) -> None:
         """Free what the engine holds; harmless twice."""
+        super().close()
         self.world.close()
+
+    def __reduce__(self) -> tuple[Callable[[], BatchTask], tuple[()], dict[str, np.ndarray]]:
+        """How ``copy.deepcopy`` and ``pickle`` copy a task: made anew, and its state loaded."""
+        how = {"engine": self.spec.engine, "threads": self._threads, **self.spec.options}
+        return partial(make_task, self.spec.name, self.num_envs, **how), (), self.state_dict()
+
+    def __setstate__(self, arrays: dict[str, np.ndarray]) -> None:
+        """Continue where the other one was."""
+        self.load_state_dict(arrays)

@@ -41,3 +41,10 @@ every_world = pytest.mark.parametrize(("name", "options"), WORLDS)
 # one task for each robot on each engine: what only the robot decides
 ROBOTS = [param for param in WORLDS if param.values[0] in ("peg_hole", "pick_lift", "hand_lift", "peg_assembly")]
 every_robot = pytest.mark.parametrize(("name", "options"), ROBOTS)
+# how Gymnasium calls each task
+IDS = {name: f"embodkd/{embodkd.envs.TASKS[name][1]}-v0" for name in task_names()}
+
+
+def vectors(task):
+    """The groups that are no pictures."""
+    return tuple(name for name, group in task.spec.groups.items() if len(group.shape) == 1)

@@ -75,6 +75,7 @@ class Assembly(WorldTask):
         perturb: bool = False,
         image_size: int = 84,
         randomise: dict[str, Any] | None = None,
+        max_steps: int | None = None,
     ) -> None:
         self._perturb, self._spread = perturb, RANDOMNESS[randomness]
         self.order = {part.name: k for k, part in enumerate(self.parts)}
@@ -85,6 +86,7 @@ class Assembly(WorldTask):
             "perturb": perturb,
             "image_size": image_size,
             "randomise": randomise,
+            "max_steps": max_steps,
         }
         poses, near = _columns(self.parts, self.pairs)
         groups = {
