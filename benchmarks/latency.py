@@ -47,7 +47,9 @@ def lines() -> list[Line]:
         rows = policy.tensors(obs)
         with policy.acting():
             for _ in range(CALLS):
-                policy.chunk(rows, policy.no_plan(rows))
+                beginning = policy.beginning(rows)
+                # in the midst of an episode, as most decisions are
+                policy.chunk(rows, beginning._replace(begins_N=~beginning.begins_N))
 
     bases = {name: _base(task.spec.groups, settings) for name, settings in BASES.items()}
     samples = take_turns({name: Contender(partial(decide, base)) for name, base in bases.items()})

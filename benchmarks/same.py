@@ -5,7 +5,7 @@
     python -m benchmarks.same OLD --only kd trg    # runs whose name contains a word, and what these need
     python -m benchmarks.same OLD --keep FOLDER    # a run that was made there of the same commit is not made again
     python -m benchmarks.same OLD --list           # the runs
-    python -m benchmarks.same OLD --sign results/*.json   # if all is equal, results that only the edit made stale hold
+    python -m benchmarks.same OLD NEW --sign results/*.json   # results that only an edit without effect made stale hold
 
 There is a run of every registered method and of every recipe of a robot system (`benchmarks.same_runs`), each of a few
 seconds. Compared are the weights that a run leaves, its recorded episodes, its judgement, and the numbers that it said
@@ -14,7 +14,8 @@ say can be compared: bits differ between processors and builds of torch, so noth
 
 Both commits are checked out as worktrees, and each runs in this interpreter's environment with its own sources in
 front. The exit code is 0 if all that both can run is equal, 1 otherwise. What differs on purpose is listed all the
-same: say why in the commit.
+same: say why in the commit. A table of methods is signed if the runs of all its methods are equal, rows of a system if
+all runs are.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from typing import Any
 from filelock import FileLock
 
 from benchmarks.same_runs import TABLE, Commands, chosen, commands, needed
-from benchmarks.same_signed import ASKED, sign, slug_of
+from benchmarks.same_signed import ASKED, rests_on, sign, slug_of
 from embodkd.core.runs.files import read_json, read_lines, read_tensors, write_json
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -204,7 +205,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", default=[], metavar="WORD", help="runs whose name contains one of these")
     parser.add_argument("--keep", type=Path, help="a folder for the runs; without it a temporary one")
     parser.add_argument("--jobs", type=int, default=1, choices=(1, 2), help="2: both sides side by side")
-    parser.add_argument("--sign", nargs="+", type=Path, metavar="FILE", help="results to sign anew if all is equal")
+    parser.add_argument("--sign", nargs="+", type=Path, metavar="FILE", help="results to sign anew if nothing moved")
     parser.add_argument("--list", action="store_true", help="print the runs and stop")
     asked = parser.parse_args()
     if asked.sign and (asked.only or not asked.new):
@@ -229,20 +230,20 @@ def main() -> int:
             raise SystemExit(f"--only: no run has one of {', '.join(asked.only)} in its name; --list shows them")
         with ThreadPoolExecutor(asked.jobs) as pool:
             list(pool.map(lambda side: side.make(both), sides))
-        if _compared(sides[0], sides[1], both, sorted(known[0].keys() ^ known[1].keys())):
-            return 1
-        if asked.sign:
-            slugs = [slug_of(file) for file in asked.sign]
-            old, new = (side.marks(slugs) for side in sides)
-            for file, slug in zip(asked.sign, slugs, strict=True):
-                count, of = sign(file, old[slug], new[slug], (names[0], names[1]))
-                print(f"{file}: {count} of {of} results signed anew")
-        return 0
+        differ = _compared(sides[0], sides[1], both, sorted(known[0].keys() ^ known[1].keys()))
+        slugs = [slug_of(file) for file in asked.sign or []]
+        old, new = (side.marks(slugs) for side in sides)
+        for file, slug in zip(asked.sign or [], slugs, strict=True):
+            moved = sorted(differ & rests_on(old[slug], both))
+            count, of = (0, "all") if moved else sign(file, old[slug], new[slug], (names[0], names[1]))
+            print(f"{file}: {count} of {of} results signed anew{', moved: ' * bool(moved)}{', '.join(moved)}")
+        return int(bool(differ))
 
 
-def _compared(one: Side, other: Side, runs: Commands, lonely: list[str]) -> bool:
-    """Print a line per run; whether anything differs."""
-    width, differs = max(map(len, runs)), False
+def _compared(one: Side, other: Side, runs: Commands, lonely: list[str]) -> set[str]:
+    """Print a line per run; the names of those that differ."""
+    differ: set[str] = set()
+    width = max(map(len, runs))
     for name in runs:
         failures = [side.failure(name) for side in (one, other)]
         if any(failures):
@@ -251,11 +252,11 @@ def _compared(one: Side, other: Side, runs: Commands, lonely: list[str]) -> bool
             ]
         else:
             said = differences(one.work / "runs" / name, other.work / "runs" / name)
-        differs |= bool(said)
+        differ |= {name} if said else set()
         print(f"{name:<{width}}  {'DIFFERS: ' + '; '.join(said) if said else 'equal'}")
     for name in lonely:
         print(f"{name:<{width}}  only in one of the two")
-    return differs
+    return differ
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.same_runs import Commands, needed
 from embodkd.core.runs.files import read_json
 from embodkd.core.runs.manifest import now
 from embodkd.evaluation.reproduce import write
@@ -50,6 +51,18 @@ def sign(file: Path, old: Marks, new: Marks, commits: tuple[str, str]) -> tuple[
 
     rows = Rows(file, result["slug"])
     return rows.change(anew), len(rows.by_cell())
+
+
+def rests_on(marks: Marks, runs: Commands) -> set[str]:
+    """The runs that must be equal before results with these marks hold: of a table those of its methods, else all."""
+    if not {"config", "sources"} <= marks.keys():
+        return set(runs)
+    trained = [*marks["config"]["arms"].values(), *marks["config"].get("teachers", {}).values()]
+    methods = {method["name"] for arm in trained if (method := arm.get("method"))}
+    names = [name for name in runs if name in {*methods, "table"}]
+    for name in names:  # grows while it is read
+        names += [other for other in needed(runs[name], runs) if other not in names]
+    return set(names)
 
 
 def same_but_sources(name: str, old: Marks, new: Marks) -> bool:

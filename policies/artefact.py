@@ -1,7 +1,7 @@
 """A policy on disk: weights as safetensors, everything else as JSON, a card for people. No pickle.
 
 policy/model.safetensors    parameters and normaliser
-       config.json          class by name, arguments, groups read, task, action scaling, rate, golden action
+       config.json          class by name, arguments, groups read, task, actions (names, units, bounds), rate, golden
        README.md            model card (the hub's format)
 """
 
@@ -16,8 +16,8 @@ import torch
 from embodkd.policies.base import POLICIES, Policy
 from embodkd.policies.card import model_card
 
-from embodkd.core.config.registry import near
 from embodkd.core.runs.artefact import golden_unit, load_weights, read_config, write_artefact
+from embodkd.core.sources.action import ActionFacts
 from embodkd.core.sources.group import GroupFacts
 
 GOLDEN_ROWS, GOLDEN_TOLERANCE = 4, 1e-3
@@ -52,11 +52,8 @@ def save_policy(
     config = {
         "policy": POLICIES.name_of(type(policy)),
         "arguments": {k: list(v) if isinstance(v, tuple) else v for k, v in policy.arguments.items()},
-        "groups": {
-            i.name: {"shape": list(i.shape), "privileged": i.privileged, "dtype": i.dtype, "unit": i.unit}
-            for i in policy.inputs.values()
-        },
-        "action": {"size": policy.action_size, "low": -1.0, "high": 1.0, "units": "fractions of the task's limits"},
+        "groups": {name: group.as_dict() for name, group in policy.inputs.items()},
+        "action": policy.action.as_dict(),
         "control_hz": task.get("control_hz"),
         "task": {k: v for k, v in task.items() if k != "control_hz"},
         "lineage": dict(lineage or {}),
@@ -71,15 +68,18 @@ def load_policy(folder: str | Path) -> tuple[Policy, dict[str, Any]]:
     """(policy in evaluation mode, its config.json). ValueError, with advice, if anything is missing or does not fit."""
     folder = Path(folder)
     meta = read_meta(folder)
-    inputs = {n: GroupFacts(n, **{**facts, "shape": tuple(facts["shape"])}) for n, facts in meta["groups"].items()}
+    inputs = {name: GroupFacts.from_dict(name, facts) for name, facts in meta["groups"].items()}
+    action = ActionFacts.from_dict(meta["action"])
     # Building draws initial weights that are overwritten at once: the caller's random stream must not notice.
     with torch.random.fork_rng(devices=[]):
-        policy = POLICIES.get(meta["policy"]).build(inputs, meta["action"]["size"], **meta["arguments"])
+        policy = POLICIES.get(meta["policy"]).build(inputs, action.size, **meta["arguments"]).acts(action)
     load_weights(policy, folder)
-    worst = np.abs(_golden_action(policy) - np.asarray(meta["golden_action"], np.float32)).max()
+    apart = np.abs(_golden_action(policy) - np.asarray(meta["golden_action"], np.float32))
+    worst = (apart / np.maximum(1.0, np.subtract(action.high, action.low) / 2)).max()
     if not worst <= GOLDEN_TOLERANCE:
         raise ValueError(
-            f"{folder}: the loaded policy acts differently from the saved one (by {worst:.3g} on a fixed input): "
+            f"{folder}: the loaded policy acts differently from the saved one (by {worst:.3g} of an action's reach, on "
+            "a fixed input): "
             "the weights or the policy's code changed since; save it anew, or use the version that wrote it"
         )
     return policy.eval(), meta
@@ -88,20 +88,6 @@ def load_policy(folder: str | Path) -> tuple[Policy, dict[str, Any]]:
 def read_meta(folder: str | Path) -> dict[str, Any]:
     """config.json of a policy folder, without building it; ValueError if the folder is not one."""
     return read_config(folder, "policy", ("policy", "arguments", "groups", "action", "task", "golden_action"))
-
-
-def check_task(policy: Policy, meta: Mapping[str, Any], spec: Any, where: str = "policy") -> None:
-    """ValueError unless `policy` can act in the task `spec`: same task, groups, shapes and action size."""
-    if meta["task"].get("name") != spec.name:
-        raise ValueError(f"{where}: was made for task {meta['task'].get('name')!r}, not for {spec.name!r}")
-    for name, seen in policy.inputs.items():
-        if name not in spec.groups:
-            raise ValueError(f"{where}: reads group {name!r}, task {spec.name!r} lacks it: {near(name, spec.groups)}")
-        if tuple(spec.groups[name].shape) != seen.shape:
-            found = tuple(spec.groups[name].shape)
-            raise ValueError(f"{where}: reads group {name!r} of shape {seen.shape}, task {spec.name!r} gives {found}")
-    if policy.action_size != spec.action_size:
-        raise ValueError(f"{where}: gives {policy.action_size} actions, task {spec.name!r} needs {spec.action_size}")
 
 
 def _golden_action(policy: Policy) -> np.ndarray:

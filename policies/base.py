@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from embodkd.policies.normaliser import Normaliser, RunningNormaliser
+from embodkd.policies.sentences import Sentences
 from torch import Tensor, nn
 
 from embodkd.core.config.registry import Registry, near
 from embodkd.core.config.schema import build, parameters
 from embodkd.core.modules.modes import evaluating
+from embodkd.core.sources.action import ActionFacts
 from embodkd.core.sources.group import GroupFacts
 
 POLICIES = Registry("policy")
@@ -24,12 +26,19 @@ class Policy(nn.Module):
 
     A subclass takes `(groups, action_size, *, ...)`; what follows is the schema of its config. It calls
     `self._read(...)` first, so that a wrong group name or kind fails before anything is built. Vector groups are
-    joined in the order of `vectors` and normalised by statistics that are part of the artefact.
+    joined in the order of `vectors` and normalised by statistics that are part of the artefact. `action` says what
+    the numbers are that it gives; each stays within bounds, those of a simulated task unless `acts` says others.
     """
+
+    low_A: Tensor
+    high_A: Tensor
 
     def __init__(self, action_size: int) -> None:
         super().__init__()
         self.action_size = int(action_size)
+        for bound in ("low_A", "high_A"):
+            self.register_buffer(bound, torch.empty(self.action_size), persistent=False)
+        self.acts(ActionFacts.of_task(self.action_size))
         self.arguments: dict[str, Any] = {}
         self.inputs: dict[str, GroupFacts] = {}
         self.vectors: tuple[str, ...] = ()
@@ -60,9 +69,22 @@ class Policy(nn.Module):
         raise NotImplementedError
 
     def act(self, obs: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The deterministic action, clipped to [-1, 1], float32 (N, A); in evaluation mode whatever the mode was."""
+        """The deterministic action within its bounds, float32 (N, A); in evaluation mode whatever the mode was."""
         with self.acting():
-            return self(self.tensors(obs)).clamp(-1.0, 1.0).float().cpu().numpy()
+            return self.clipped(self(self.tensors(obs))).float().cpu().numpy()
+
+    def acts(self, action: ActionFacts) -> Self:
+        """Say what its actions are; ValueError for another number of them."""
+        if action.size != self.action_size:
+            raise ValueError(f"policy {self._title()}: gives {self.action_size} actions, facts of {action.size} came")
+        self.action = action
+        self.low_A.copy_(torch.tensor(action.low))
+        self.high_A.copy_(torch.tensor(action.high))
+        return self
+
+    def clipped(self, action: Tensor) -> Tensor:
+        """Actions (..., A) in their own units, each within its bounds."""
+        return torch.clamp(action, self.low_A.to(action), self.high_A.to(action))
 
     @contextmanager
     def acting(self) -> Iterator[None]:
@@ -84,6 +106,11 @@ class Policy(nn.Module):
     def dtype(self) -> torch.dtype:
         """The type of the weights."""
         return next(self.parameters()).dtype
+
+    @property
+    def vector_size(self) -> int:
+        """How many numbers `vector` gives, D."""
+        return self.normaliser.size
 
     def vector(self, obs: Mapping[str, Tensor]) -> Tensor:
         """The vector groups joined and normalised, (N, D)."""
@@ -114,8 +141,13 @@ class Policy(nn.Module):
 
 
 def make_policy(name: str, groups: Mapping[str, Any], action_size: int, **arguments: Any) -> Policy:
-    """Build the registered policy `name`; ValueError for an unknown name, key or group."""
-    return POLICIES.get(name).build(groups, action_size, **arguments)
+    """Build the registered policy `name`; ValueError for an unknown name, key or group, or if what its sentences mean
+    is to come from a language model that is not there."""
+    policy: Policy = POLICIES.get(name).build(groups, action_size, **arguments)
+    for part in policy.modules():
+        if isinstance(part, Sentences):
+            part.encode()
+    return policy
 
 
 def dense(sizes: Sequence[int], activation: type[nn.Module]) -> nn.Sequential:

@@ -8,9 +8,13 @@ from typing import Any
 import torch
 from embodkd.policies.base import POLICIES, dense
 from embodkd.policies.cameras import Trunks
-from embodkd.policies.chunk import ChunkPolicy
+from embodkd.policies.chunk import ChunkPolicy, History
+from embodkd.policies.scaling import Scaling
+from embodkd.policies.sentences import Language
 from torch import Tensor, nn
 from torch.nn import functional
+
+from embodkd.core.config.ranges import Horizon, NotNegative, Width
 
 
 @POLICIES.register("camera_chunk", modality="rgb")
@@ -28,22 +32,26 @@ class CameraChunk(ChunkPolicy):
         *,
         cameras: tuple[str, ...] = ("wrist_rgb", "front_rgb"),
         vectors: tuple[str, ...] = ("proprio",),
-        horizon: int = 1,
-        channels: tuple[int, ...] = (16, 32, 64, 64),
-        hidden: tuple[int, ...] = (256, 256),
-        smooth_l1_beta: float = 0.05,
+        horizon: Horizon = 1,
+        channels: tuple[Width, ...] = (16, 32, 64, 64),
+        hidden: tuple[Width, ...] = (256, 256),
+        smooth_l1_beta: NotNegative = 0.05,
+        scaling: Scaling = "range",
+        sentences: tuple[str, ...] | None = None,
+        language: Language = "learned",
     ) -> None:
-        super().__init__(action_size, horizon, execute=horizon)
+        super().__init__(action_size, horizon, execute=horizon, scaling=scaling)
         self._read(groups, vectors, cameras, rank=3)
+        self._hear(groups, sentences, language)
         self.beta, self.trunks = smooth_l1_beta, Trunks(self.inputs, cameras, channels)
-        self.head = dense([self.trunks.features + self.normaliser.size, *hidden, horizon * action_size], nn.ReLU)
+        self.head = dense([self.trunks.features + self.vector_size, *hidden, horizon * action_size], nn.ReLU)
 
-    def chunk(self, obs: Mapping[str, Tensor], plan_NHA: Tensor) -> Tensor:
-        """The next actions, normalised, (N, H, A); a plan makes no difference."""
-        return self.head(torch.cat([*self.trunks(obs), self.vector(obs)], dim=1)).view_as(plan_NHA)
+    def chunk(self, obs: Mapping[str, Tensor], history: History | None = None) -> Tensor:
+        """The next actions, normalised, (N, H, A), whatever came before."""
+        actions_NF = self.head(torch.cat([*self.trunks(obs), self.vector(obs)], dim=1))
+        return actions_NF.unflatten(1, (self.horizon, self.action_size))
 
-    def loss(self, obs: Mapping[str, Tensor], actions_NHA: Tensor) -> Tensor:
-        """Smooth L1 of the normalised actions, (N,)."""
-        found_NHA, target_NHA = self.chunk(obs, actions_NHA), self.actions.normalise(actions_NHA)
-        error_NHA = functional.smooth_l1_loss(found_NHA, target_NHA, beta=self.beta, reduction="none")
-        return error_NHA.mean((1, 2))
+    def errors(self, obs: Mapping[str, Tensor], actions_NHA: Tensor) -> Tensor:
+        """Smooth L1 of the normalised actions, (N, H, A)."""
+        found_NHA, target_NHA = self.chunk(obs), self.actions.normalise(actions_NHA)
+        return functional.smooth_l1_loss(found_NHA, target_NHA, beta=self.beta, reduction="none")

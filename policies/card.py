@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from embodkd.core.sources.action import ActionFacts
+
 
 def model_card(title: str, config: Mapping[str, Any]) -> str:
     """Markdown with a YAML head; everything on it comes from `config` (a policy's config.json)."""
     task = config["task"]
     rate = f"{config['control_hz']:.1f} Hz" if config["control_hz"] else "not stated"
+    engine = f"Engine {task['engine']}, " if task.get("engine") else "Of demonstrations, no simulator; "
     lines = [
         "---",
         "library_name: embodkd",
@@ -19,7 +22,7 @@ def model_card(title: str, config: Mapping[str, Any]) -> str:
         "---",
         f"# {title}: `{config['policy']}` for `{task.get('name')}`",
         "",
-        f"Engine {task.get('engine')}, control rate {rate}, {config['action']['size']} actions in [-1, 1].",
+        f"{engine}control rate {rate}.",
         "",
         "| reads | shape | unit | known to a deployed robot |",
         "| --- | --- | --- | --- |",
@@ -27,6 +30,10 @@ def model_card(title: str, config: Mapping[str, Any]) -> str:
     for name, group in config["groups"].items():
         known = "**no (privileged)**" if group["privileged"] else "yes"
         lines.append(f"| `{name}` | {tuple(group['shape'])} | {group['unit']} | {known} |")
+    lines += ["", "| gives | unit | within |", "| --- | --- | --- |"]
+    actions = ActionFacts.from_dict(config["action"])
+    for name, unit, low, high in zip(actions.names, actions.units, actions.low, actions.high, strict=True):
+        lines.append(f"| `{name}` | {unit or 'not stated'} | {low:.6g} to {high:.6g} |")
     sections = {"Task options": task.get("options"), "Lineage": config["lineage"], "Facts": config["extra"]}
     for heading, facts in sections.items():
         if facts:

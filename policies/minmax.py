@@ -6,7 +6,8 @@ import torch
 from embodkd.policies.normaliser import Normaliser
 from torch import Tensor
 
-# Less than this is noise of the simulator's arithmetic; scaled up to [-1, 1] it would look like a measurement.
+# Less than this, of what a number comes to, is noise of single precision; scaled up to [-1, 1] it would look like a
+# measurement.
 _CONSTANT = 1e-5
 
 
@@ -66,4 +67,5 @@ class MinMaxNormaliser(Normaliser):
 
     def _half(self) -> Tensor:
         half_D = (self.high - self.low) / 2
-        return torch.where(half_D > _CONSTANT / 2, half_D, torch.ones_like(half_D))
+        least_D = _CONSTANT / 2 * self._centre().abs().clamp(min=1.0)
+        return torch.where(half_D > least_D, half_D, torch.ones_like(half_D))

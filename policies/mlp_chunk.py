@@ -7,8 +7,12 @@ from typing import Any, Literal
 
 import torch
 from embodkd.policies.base import POLICIES
-from embodkd.policies.chunk import ChunkPolicy
+from embodkd.policies.chunk import ChunkPolicy, History
+from embodkd.policies.scaling import Scaling
+from embodkd.policies.sentences import Language
 from torch import Tensor, nn
+
+from embodkd.core.config.ranges import Depth, Horizon, Share, Width
 
 
 @POLICIES.register("mlp_chunk", modality="chunk")
@@ -25,29 +29,33 @@ class MLPChunk(ChunkPolicy):
         action_size: int,
         *,
         vectors: tuple[str, ...] = ("proprio", "privileged"),
-        horizon: int = 8,
-        width: int = 1024,
-        blocks: int = 5,
-        dropout: float = 0.1,
+        horizon: Horizon = 8,
+        width: Width = 1024,
+        blocks: Depth = 5,
+        dropout: Share = 0.1,
         error: Literal["squared", "absolute"] = "squared",
+        scaling: Scaling = "range",
+        sentences: tuple[str, ...] | None = None,
+        language: Language = "learned",
     ) -> None:
-        super().__init__(action_size, horizon, execute=horizon)
+        super().__init__(action_size, horizon, execute=horizon, scaling=scaling)
         self.error = error
         self._read(groups, vectors)
+        self._hear(groups, sentences, language)
         self.layers = nn.Sequential(
-            nn.Linear(self.normaliser.size, width),
+            nn.Linear(self.vector_size, width),
             *(ResidualLayers(width, dropout) for _ in range(blocks)),
             nn.Linear(width, horizon * action_size),
         )
 
-    def chunk(self, obs: Mapping[str, Tensor], plan_NHA: Tensor) -> Tensor:
-        """The next actions, normalised, (N, H, A); a plan makes no difference."""
-        return self.layers(self.vector(obs)).view_as(plan_NHA)
+    def chunk(self, obs: Mapping[str, Tensor], history: History | None = None) -> Tensor:
+        """The next actions, normalised, (N, H, A), whatever came before."""
+        return self.layers(self.vector(obs)).unflatten(1, (self.horizon, self.action_size))
 
-    def loss(self, obs: Mapping[str, Tensor], actions_NHA: Tensor) -> Tensor:
-        """Mean error of the normalised actions, (N,)."""
-        error_NHA = self.chunk(obs, actions_NHA) - self.actions.normalise(actions_NHA)
-        return (error_NHA.square() if self.error == "squared" else error_NHA.abs()).mean((1, 2))
+    def errors(self, obs: Mapping[str, Tensor], actions_NHA: Tensor) -> Tensor:
+        """Squared or absolute errors of the normalised actions, (N, H, A)."""
+        error_NHA = self.chunk(obs) - self.actions.normalise(actions_NHA)
+        return error_NHA.square() if self.error == "squared" else error_NHA.abs()
 
 
 class ResidualLayers(nn.Module):

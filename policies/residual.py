@@ -9,11 +9,12 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from embodkd.policies.base import POLICIES, Policy, dense, make_policy
+from embodkd.policies.base import POLICIES, Policy, dense
 from embodkd.policies.chunk import ChunkPolicy
 from embodkd.policies.mlp_chunk import MLPChunk
 from torch import Tensor, nn
 
+from embodkd.core.config.ranges import Horizon, Positive, Width
 from embodkd.core.sources.chunks import CHUNK, in_chunks
 
 
@@ -36,15 +37,15 @@ class ResidualPolicy(Policy):
         *,
         base: str = "diffusion",
         base_arguments: Mapping[str, Any] | None = None,
-        alpha: float = 0.1,
-        every: int = 1,
-        hidden: tuple[int, ...] = (256, 256),
+        alpha: Positive = 0.1,
+        every: Horizon = 1,
+        hidden: tuple[Width, ...] = (256, 256),
         sees_base: bool = True,
         bounded: bool = False,
         fine_tune: bool = False,
     ) -> None:
         super().__init__(action_size)
-        frozen = make_policy(base, groups, action_size, **dict(base_arguments or {}))
+        frozen = POLICIES.get(base).build(groups, action_size, **dict(base_arguments or {}))
         if not isinstance(frozen, ChunkPolicy):
             raise ValueError(
                 f"policy residual: base {base!r} predicts no chunks of actions; diffusion and mlp_chunk do"
@@ -90,7 +91,7 @@ class ResidualPolicy(Policy):
 
     def forward(self, obs: Mapping[str, Tensor]) -> Tensor:
         """The first action of an episode that starts here, unclipped, (N, A)."""
-        base_NEA = self.base.chunk(obs, self.base.no_plan(obs))[:, : self.every]
+        base_NEA = self.base.chunk(obs, self.base.beginning(obs))[:, : self.every]
         return self.corrected(base_NEA, self.correction(self.seen(obs, base_NEA)))[:, 0]
 
     def session(self, copies: int, chunk: int = CHUNK) -> ResidualSession:
@@ -144,7 +145,7 @@ class ResidualSession:
         return np.stack([self.base.next_base(obs, ids) for _ in range(self.policy.every)], axis=1)
 
     def act(self, obs: Mapping[str, np.ndarray], ids: np.ndarray | None = None) -> np.ndarray:
-        """The next action of each copy in its own units, clipped to [-1, 1], float32 (n, A)."""
+        """The next action of each copy in its own units, within its bounds, float32 (n, A)."""
         ids = np.arange(self.copies) if ids is None else np.asarray(ids)
         empty = np.flatnonzero(self._taken_N[ids] == self.policy.every)
         if empty.size:
@@ -161,13 +162,13 @@ class ResidualSession:
         # Neither head nor scaling has a training mode.
         with torch.no_grad():
             correction_NF = policy.correction(policy.seen(policy.tensors(rows), base))
-            return policy.corrected(base, correction_NF).clamp(-1.0, 1.0).float().cpu().numpy()
+            return policy.clipped(policy.corrected(base, correction_NF)).float().cpu().numpy()
 
 
 def residual_on(base: ChunkPolicy, **arguments: Any) -> ResidualPolicy:
     """A residual policy around a copy of `base`, weights and ranges included; `arguments` as ResidualPolicy's."""
     given = {"base": POLICIES.name_of(type(base)), "base_arguments": base.arguments}
-    policy = ResidualPolicy.build(base.inputs, base.action_size, **given, **arguments)
+    policy = ResidualPolicy.build(base.inputs, base.action_size, **given, **arguments).acts(base.action)
     assert isinstance(policy, ResidualPolicy)
     policy.base.load_state_dict(base.state_dict())
     if isinstance(policy.head, Copy) and isinstance(base, MLPChunk):

@@ -19,7 +19,7 @@ class Session(Protocol):
         ...
 
     def act(self, obs: Mapping[str, np.ndarray], ids: np.ndarray | None = None) -> np.ndarray:
-        """The next deterministic actions, clipped to [-1, 1], float32 (n, A)."""
+        """The next deterministic actions, within their bounds, float32 (n, A)."""
         ...
 
 

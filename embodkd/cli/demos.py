@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from embodkd.cli.common import needed, policy_folder, without_name
+from embodkd.cli.common import needed, policy_folder, task_options, without_name
+from embodkd.cli.groups import Student, Task
 from embodkd.cli.learn import Learn, Lesson
+from embodkd.core.config.ranges import Judged, Part, Pixels, Positive
 
 if TYPE_CHECKING:
-    from embodkd.data.lerobot import Demonstrations
+    import numpy as np
+
+    from embodkd.data.lerobot import About, Demonstrations, Reading
+    from embodkd.data.windows import Chunks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,10 +27,16 @@ class DistillDemos(Learn):
     first names, if it does."""
 
     demos: str | list[str] | None
+    demos_keys: Mapping[str, str] | None
+    image_size: Pixels | tuple[Pixels, Pixels] | None
+    memory_gb: Positive
+    failed: bool
+    pad: Literal["repeat", "mask"]
     teacher: str | None
-    held_out: float
-    episodes: int
-    student: Mapping[str, Any]
+    held_out: Part
+    episodes: Judged
+    student: Student
+    task: Task | None = None
 
     needs = "demonstrations"
 
@@ -33,34 +45,54 @@ class DistillDemos(Learn):
         """The windows of the demonstrations, as long as the student's chunks."""
         from embodkd.cli.evaluate import judge
         from embodkd.core import seed_everything
-        from embodkd.data.lerobot import about, read_dataset, together
+        from embodkd.data.lerobot import Memory, about, read_dataset, together
         from embodkd.data.windows import chunks_of
         from embodkd.policies import ChunkPolicy, load_policy, make_policy, save_policy
 
         given = needed(self.demos or None, "demos", "embodkd distill student demos=runs/demos_peg_assembly")
         folders = [demos_folder(path) for path in ([given] if isinstance(given, str) else given)]
-        facts = about(folders[0])
+        reading = self._reading()
+        facts = about(folders[0], reading)
         taught = None if self.teacher is None else policy_folder(self.teacher)
         teacher, meta = (None, {}) if taught is None else load_policy(taught)
         seed_everything(self.seed)
-        student = make_policy(self.student["name"], facts.groups, facts.action_size, **without_name(self.student))
+        arguments, said = seen(self.student["name"], without_name(self.student), facts)
+        student = make_policy(self.student["name"], facts.groups, facts.action_size, **arguments)
         if not isinstance(student, ChunkPolicy):
             raise ValueError(
                 f"student={self.student['name']} predicts no chunks of actions: choose diffusion or mlp_chunk"
             )
-        parts = [read_dataset(path, student.reads) for path in folders]
+        memory = Memory(self.memory_gb * 1e9)
+        parts = [read_dataset(path, student.reads, reading, failed=self.failed, memory=memory) for path in folders]
         for path, part in zip(folders, parts, strict=True):
             _check_range(part, path)
+        said += [f"{path}: {line}" for path, part in zip(folders, parts, strict=True) for line in part.said]
         data = together(parts)
-        sizes = {"horizon": student.horizon, "execute": student.execute}
-        chunks = chunks_of(data.frames, data.action_FA, data.lengths_E, **sizes, held_out=self.held_out, seed=self.seed)
-        task = {"name": folders[0].name, "control_hz": facts.fps, **facts.task}
-        made_of = [_lineage(path, part) for path, part in zip(folders, parts, strict=True)]
+        said += [line for line in data.said if line.startswith("dataset ")] + _sizes(data, self.memory_gb)
+        chunks = chunks_of(
+            data.frames,
+            data.action_FA,
+            data.lengths_E,
+            horizon=student.horizon,
+            execute=student.execute,
+            held_out=self.held_out,
+            seed=self.seed,
+            mask=self.pad == "mask",
+        )
+        task = {"name": folders[0].name, **facts.task, "control_hz": facts.fps}
         windows = {"train": chunks.train.size(), "held_out": chunks.held_out.size(), "said": chunks.said}
+        made_of = _lineage(folders, parts, chunks)
         lineage: dict[str, Any] = {"demos": made_of[0] if len(made_of) == 1 else made_of, "windows": windows}
         if taught is not None:
             lineage["teacher"] = {"policy": str(taught), "lineage": meta["lineage"]}
         judged = self.episodes and facts.task
+        if judged and reading.image_size and any(group.is_image for group in student.inputs.values()):
+            raise ValueError(
+                f"image_size={list(reading.image_size)}: the policy is judged in {task['name']}, whose cameras have "
+                "the size that was recorded: record with another task.image_size, or say episodes=0"
+            )
+        if judged:
+            _check_rate(facts, folders[0])
         yield Lesson(
             student,
             teacher,
@@ -71,8 +103,24 @@ class DistillDemos(Learn):
             judge=lambda run: (
                 judge(run / "policy", episodes=self.episodes, seed=0, quiet=self.quiet) if judged else None
             ),
-            said=(chunks.said,),
+            said=(*said, chunks.said),
         )
+
+    def _reading(self) -> Reading:
+        from embodkd.core.sources.group import GroupFacts
+        from embodkd.data.lerobot import Reading
+        from embodkd.envs import make_task
+        from embodkd.policies import task_record
+
+        size = (self.image_size,) * 2 if isinstance(self.image_size, int) else self.image_size
+        if self.task is None:
+            return Reading(self.demos_keys, size)
+        world = make_task(self.task["name"], 1, **task_options(self.task, None, None))
+        try:
+            known = {name: GroupFacts.of(group) for name, group in world.spec.groups.items()}
+            return Reading(self.demos_keys, size, known, task_record(world.spec))
+        finally:
+            world.close()
 
 
 def demos_folder(path: str | Path) -> Path:
@@ -80,6 +128,64 @@ def demos_folder(path: str | Path) -> Path:
     path = Path(path)
     inside = path / "demos"
     return inside if not (path / "meta").is_dir() and (inside / "meta").is_dir() else path
+
+
+def _check_rate(facts: About, where: Path) -> None:
+    """ValueError if the task, in which the student is to be judged, runs at another rate than the demonstrations."""
+    rate = facts.task.get("control_hz", facts.fps)
+    if not math.isclose(rate, facts.fps, rel_tol=1e-3):
+        raise ValueError(
+            f"{where}: has {facts.fps:.4g} frames a second, task {facts.task.get('name')!r} {rate:.4g} control steps: "
+            "a student is judged at the rate that it learned; say episodes=0, or record at the task's rate"
+        )
+
+
+def seen(name: str, arguments: Mapping[str, Any], facts: About) -> tuple[dict[str, Any], list[str]]:
+    """(a student's arguments, what to say of them): where it reads by default a group that the dataset lacks, all
+    groups that are left at their default become what the dataset has to observe. ValueError if it has nothing."""
+    from embodkd.core.config.schema import parameters
+    from embodkd.policies import POLICIES
+
+    known = parameters(POLICIES.get(name))
+    default = {key: tuple(known[key].default) for key in ("vectors", "cameras", "shifted") if key in known}
+    left = {key: groups for key, groups in default.items() if tuple(arguments.get(key, groups)) == groups}
+    lacking = [g for key, groups in left.items() if key != "shifted" for g in groups if g not in facts.groups]
+    if not lacking:
+        return dict(arguments), []
+    groups = [facts.groups[group] for group in facts.observed if not facts.groups[group].privileged]
+    pictures = [group.name for group in groups if group.is_image]
+    there: dict[str, Any] = {
+        "vectors": [g.name for g in groups if not g.is_image],
+        "cameras": pictures,
+        "shifted": pictures,
+    }
+    if not groups or ("vectors" in left and not there["vectors"]):
+        raise ValueError(
+            f"the dataset calls none of its numbers an observation; say which is one, for example "
+            f"demos_keys={{state: ...}} (it has {', '.join(facts.groups)})"
+        )
+    chosen = {key: there[key] for key in left}
+    words = ", ".join(f"{key} {groups}" for key, groups in chosen.items())
+    return {**arguments, **chosen}, [f"the dataset has no {', '.join(lacking)}: the student reads {words}"]
+
+
+def _sizes(data: Demonstrations, memory_gb: float) -> list[str]:
+    """What the pictures come to once they are decoded, before any is."""
+    from embodkd.data.lerobot import Pictures
+
+    cameras = {name: values for name, values in data.frames.items() if isinstance(values, Pictures)}
+    if not cameras:
+        return []
+    total = sum(values.nbytes for values in cameras.values()) / 1e9
+    sizes = ", ".join(f"{name} {values.shape[2]}x{values.shape[3]}" for name, values in cameras.items())
+    line = f"{len(data.action_FA)} frames of {sizes} are {total:.2g} GB decoded"
+    if total > memory_gb:
+        height, width = (round(side * (memory_gb / total) ** 0.5) for side in next(iter(cameras.values())).shape[2:])
+        line += (
+            f", of which {memory_gb:g} GB are kept and the rest is decoded at every look, which is slow: "
+            f"image_size=[{height},{width}] would fit, or a larger memory_gb"
+        )
+    return [line]
 
 
 def _check_range(data: Demonstrations, where: Path) -> None:
@@ -90,5 +196,28 @@ def _check_range(data: Demonstrations, where: Path) -> None:
         )
 
 
-def _lineage(where: Path, data: Demonstrations) -> dict[str, Any]:
-    return {"dataset": str(where), "episodes": len(data.lengths_E), "frames": len(data.action_FA)}
+def _lineage(folders: Sequence[Path], parts: Sequence[Demonstrations], chunks: Chunks) -> list[dict[str, Any]]:
+    """Of each dataset: how much of it was learned from, and the numbers of the episodes, those held out apart."""
+    import numpy as np
+
+    ends_E = np.cumsum(np.concatenate([part.lengths_E for part in parts])) - 1
+    used, apart = (np.isin(ends_E, source.windows.episodes) for source in (chunks.train, chunks.held_out))
+    found, at = [], 0
+    for path, part in zip(folders, parts, strict=True):
+        here = slice(at, at + len(part.lengths_E))
+        at = here.stop
+        either = used[here] | apart[here]
+        found.append(
+            {
+                "dataset": str(path),
+                "episodes": int(either.sum()),
+                "frames": int(part.lengths_E[either].sum()),
+                "trained": _numbers(part.episodes_E[used[here]]),
+                "held_out": _numbers(part.episodes_E[apart[here]]),
+            }
+        )
+    return found
+
+
+def _numbers(values: np.ndarray) -> list[int]:
+    return [int(value) for value in values]

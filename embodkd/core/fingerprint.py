@@ -224,8 +224,8 @@ def _names(code: CodeType) -> set[str]:
 
 
 def _bytes(value: Tensor) -> bytes:
-    plain = value.detach().cpu().contiguous()
-    return (plain if plain.ndim else plain.reshape(1)).view(torch.uint8).numpy().tobytes()
+    # flat before its bytes are looked at: a contiguous tensor with axes of one item may have any strides there
+    return value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
 
 
 def _library(module: str | None) -> bool:

@@ -7,7 +7,7 @@ held out are whole episodes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,17 +33,18 @@ class Windows(NamedTuple):
         return Windows(self.first_W[chosen_W], self.last_W[chosen_W])
 
 
-def windows(lengths_E: npt.ArrayLike, horizon: int, execute: int) -> Windows:
+def windows(lengths_E: npt.ArrayLike, horizon: int, execute: int, mask: bool = False) -> Windows:
     """The windows of `horizon` actions in episodes of these lengths.
 
     A window may reach beyond its episode's end by execute - 1 steps, for which the last action is repeated: then each
     chunk's executed part is at least one action of the demonstration. An episode of L steps has
-    L - (horizon - execute) windows (arXiv 2407.16677), none if it is shorter than that.
+    L - (horizon - execute) windows (arXiv 2407.16677), none if it is shorter than that. With `mask` nobody learns from
+    the repeated ones, so that every step begins a window.
     """
     if not 1 <= execute <= horizon:
         raise ValueError(f"windows need 1 <= execute <= horizon, got execute={execute}, horizon={horizon}")
     steps_E = np.asarray(lengths_E, np.int64)
-    count_E = np.maximum(steps_E - (horizon - execute), 0)
+    count_E = steps_E if mask else np.maximum(steps_E - (horizon - execute), 0)
     end_E = np.cumsum(steps_E)
     episode_W = np.repeat(np.arange(len(steps_E)), count_E)
     place_W = np.arange(count_E.sum()) - np.repeat(np.cumsum(count_E) - count_E, count_E)
@@ -53,13 +54,17 @@ def windows(lengths_E: npt.ArrayLike, horizon: int, execute: int) -> Windows:
 class ChunkSource(Source):
     """Batches of what was seen when a window begins and, as `action` (N, H, A), the actions from there on.
 
-    frames: observation group -> (F, *shape) of all episodes; they are kept once, however many windows show them. A
-    window's sample id is the frame that it begins at.
+    frames: observation group -> (F, *shape) of all episodes, or something indexed like it; they are kept once, however
+    many windows show them. A window's sample id is the frame that it begins at. mask: say in the field "kept" (N, H)
+    which actions lie in the episode; `kept` is then that field's name, else None.
     """
 
-    def __init__(self, frames: Mapping[str, np.ndarray], action_FA: np.ndarray, chosen: Windows, horizon: int) -> None:
+    def __init__(
+        self, frames: Mapping[str, Any], action_FA: np.ndarray, chosen: Windows, horizon: int, mask: bool = False
+    ) -> None:
         self.frames, self.action_FA = dict(frames), action_FA
         self.windows, self._ahead_H = chosen, np.arange(horizon)
+        self.kept = "kept" if mask else None
 
     def size(self) -> int:
         """How many windows there are."""
@@ -68,10 +73,19 @@ class ChunkSource(Source):
     def gather(self, index: np.ndarray, epoch: int) -> Signals:
         """The windows at `index`."""
         first_N, last_N = (part[index] for part in self.windows)
-        frame_NH = np.minimum(first_N[:, None] + self._ahead_H, last_N[:, None])
+        ahead_NH = first_N[:, None] + self._ahead_H
+        frame_NH = np.minimum(ahead_NH, last_N[:, None])
         batch = {name: as_default(torch.from_numpy(values[first_N])) for name, values in self.frames.items()}
+        if self.kept is not None:
+            batch[self.kept] = torch.from_numpy(ahead_NH == frame_NH)
         action_NHA = as_default(torch.from_numpy(self.action_FA[frame_NH]))
         return Signals(batch, action=action_NHA, sample_id=torch.from_numpy(first_N))
+
+    @property
+    def padding(self) -> float:
+        """The share of the actions that repeat an episode's last one."""
+        room_W = self.windows.last_W - self.windows.first_W + 1
+        return 1.0 - float(np.minimum(room_W, len(self._ahead_H)).mean()) / len(self._ahead_H)
 
     def shown(self, names: Sequence[str]) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """(observations of these groups, actions) of the frames that a window covers, each once: nothing held out."""
@@ -93,7 +107,7 @@ class Chunks(NamedTuple):
 
 
 def chunks_of(
-    frames: Mapping[str, np.ndarray],
+    frames: Mapping[str, Any],
     action_FA: np.ndarray,
     lengths_E: npt.ArrayLike,
     *,
@@ -101,6 +115,7 @@ def chunks_of(
     execute: int,
     held_out: float = 0.05,
     seed: int = 0,
+    mask: bool = False,
 ) -> Chunks:
     """All windows of these episodes, those of a random share of the episodes held out, of one episode at least.
 
@@ -109,7 +124,7 @@ def chunks_of(
     """
     if not 0.0 < held_out < 1.0:
         raise ValueError(f"held_out is a share of the episodes between 0 and 1, got {held_out}")
-    found = windows(lengths_E, horizon, execute)
+    found = windows(lengths_E, horizon, execute, mask)
     episodes, longest = found.episodes, np.max(lengths_E, initial=0)
     if not len(episodes):
         raise ValueError(
@@ -133,7 +148,9 @@ def chunks_of(
     short = np.size(lengths_E) - len(episodes)
     if short:
         said += f"; {short} shorter than {horizon - execute + 1} steps have no window and are not used"
-    train, rest = (ChunkSource(frames, action_FA, found.where(part_W), horizon) for part_W in (kept_W, apart_W))
+    train, rest = (ChunkSource(frames, action_FA, found.where(part_W), horizon, mask) for part_W in (kept_W, apart_W))
+    if train.padding and not mask:
+        said += f"; {train.padding:.0%} of the actions to learn repeat an episode's last one (pad=mask leaves them out)"
     return Chunks(train, rest, said)
 
 

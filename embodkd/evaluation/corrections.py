@@ -55,7 +55,7 @@ class _Watched:
         sum_nA = self._sum_NEA[ids, k]
         moved_n, turned_n = _apart(self._asked_NEA[ids, k], sum_nA)
         self.rows.append(np.stack([phase(self.task, self._rest_NP)[ids], moved_n, turned_n], axis=1))
-        return sum_nA.clip(-1.0, 1.0)
+        return policy.clipped(torch.from_numpy(sum_nA)).numpy()
 
 
 def _apart(asked_NA: np.ndarray, sum_NA: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

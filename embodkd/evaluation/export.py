@@ -49,7 +49,7 @@ class Exported:
 
 
 class Deployed(nn.Module):
-    """The policy with one positional input per group, in the order of `reads`, and its action clipped to [-1, 1]."""
+    """The policy with one positional input per group, in the order of `reads`, and its action within its bounds."""
 
     def __init__(self, policy: Policy) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class Deployed(nn.Module):
 
     def forward(self, *groups: Tensor) -> Tensor:
         """Actions (N, A)."""
-        return self.policy(dict(zip(self.policy.reads, groups, strict=True))).clamp(-1.0, 1.0)
+        return self.policy.clipped(self.policy(dict(zip(self.policy.reads, groups, strict=True))))
 
 
 def export_policy(

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 from embodkd.core import Budget, Context, Optimiser, Recipe, Teachers, cosine, no_teacher
+from embodkd.core.config.ranges import Count, NotNegative, Positive, Whole
 from embodkd.methods import METHODS
 from embodkd.parts.players.imitation import imitator
 
@@ -44,13 +45,13 @@ class ChunkBC:
     `warmup` updates. allow_privileged: let the student read privileged groups, as a policy does that will be a teacher.
     """
 
-    rounds: int = 20
-    updates_per_round: int = 1000
-    batch_size: int = 256
-    learning_rate: float = 1e-4
-    warmup: int = 500
-    weight_decay: float = 1e-6
-    max_grad_norm: float | None = None
+    rounds: Count = 20
+    updates_per_round: Count = 1000
+    batch_size: Count = 256
+    learning_rate: Positive = 1e-4
+    warmup: Whole = 500
+    weight_decay: NotNegative = 1e-6
+    max_grad_norm: Positive | None = None
     allow_privileged: bool = False
 
     def recipe(
@@ -79,7 +80,7 @@ class ChunkBC:
         optimiser = Optimiser("adamw", rate, weight_decay=self.weight_decay, max_grad_norm=self.max_grad_norm)
         own = Budget(batch_size=self.batch_size, updates=self.updates_per_round, optimiser=optimiser)
         length = budget or own
-        player = imitator(student, "action", length.optimiser)
+        player = imitator(student, "action", length.optimiser, kept=data.train.kept)
         stage = length.stage(player, data.train, rounds=self.rounds, name="chunk_bc")
         return Recipe((fit_ranges, stage, judge), student)
 
@@ -92,5 +93,6 @@ def held_out_loss(student: Any, source: Any, seed: int, device: torch.device, ba
         for start in range(0, source.size(), batch_size):
             index = np.arange(start, min(start + batch_size, source.size()))
             batch = source.gather(index, 0).to(device)
-            total += float(student.loss(batch, batch.action_NHA).sum())
+            masks = () if source.kept is None else (batch[source.kept],)
+            total += float(student.loss(batch, batch.action_NHA, *masks).sum())
     return total / source.size()

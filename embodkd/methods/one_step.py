@@ -6,9 +6,10 @@ way in one step, G(x, o):
 
 Details
 - The start is that of acting: the plan that is left of the former chunk with fresh noise of the warm start's level k.
-  In a window of demonstrations that plan is its own first horizon - execute actions, then zeros; in a share
-  `first_chunks` of the windows it is all zeros, as at the start of an episode.
-- Student and teacher see the same start and the same observation. The student begins with the teacher's weights and
+  In a window of demonstrations that plan is its own first horizon - execute actions, then zeros.
+- A share `first_chunks` of the windows stands for the start of an episode, where nothing is planned: there the teacher
+  samples cold from eps itself, and the student starts at level k of a plan of zeros, with the same eps.
+- Student and teacher see the same plan, noise and observation. The student begins with the teacher's weights and
   ranges: its first answer is one DDIM step from the start's level to the end.
 - The demonstrations only say what is seen and planned; their actions are not targets.
 
@@ -38,6 +39,7 @@ from embodkd.core import (
     one_teacher,
     squared_error,
 )
+from embodkd.core.config.ranges import Count, Positive, Share, Whole
 from embodkd.methods import METHODS
 
 
@@ -53,12 +55,12 @@ from embodkd.methods import METHODS
 class OneStep:
     """Hyper-parameters; rounds x updates_per_round updates, a checkpoint at most once per round."""
 
-    rounds: int = 10
-    updates_per_round: int = 300
-    batch_size: int = 64
-    learning_rate: float = 3e-4
-    warmup: int = 100
-    first_chunks: float = 0.2
+    rounds: Count = 10
+    updates_per_round: Count = 300
+    batch_size: Count = 64
+    learning_rate: Positive = 3e-4
+    warmup: Whole = 100
+    first_chunks: Share = 0.2
     allow_privileged: bool = False
 
     def recipe(
@@ -88,9 +90,8 @@ class OneStep:
             count, shape = len(plan_NHA), plan_NHA.shape[1:]
             at: dict[str, Any] = {"device": plan_NHA.device, "dtype": plan_NHA.dtype}
             first_N = drawn(count, lambda items: torch.rand(items, device=plan_NHA.device)) < self.first_chunks
-            plan_NHA = plan_NHA.masked_fill(first_N[:, None, None], 0.0)
             noise_NHA = drawn(count, lambda items: torch.randn(items, *shape, **at))
-            return {"start": student.warm_start(plan_NHA, noise_NHA)}
+            return {"plan": plan_NHA, "begins": first_N, "noise": noise_NHA}
 
         def terms(batch: Signals, s: Signals, t: Signals) -> dict[str, Tensor]:
             return {"end": squared_error(s.chunk.flatten(1), t.chunk.flatten(1))}
@@ -98,7 +99,7 @@ class OneStep:
         optimiser = Optimiser("adam", cosine(self.learning_rate, 0.0, warmup=self.warmup), max_grad_norm=1.0)
         own = Budget(batch_size=self.batch_size, updates=self.updates_per_round, optimiser=optimiser)
         length = budget or own
-        view = (*student.reads, "start")
+        view = (*student.reads, "plan", "begins", "noise")
         player = Player(
             Role(Sampler(student), view=view, output="chunk"),
             terms,
@@ -110,7 +111,7 @@ class OneStep:
 
 
 class Sampler(nn.Module):
-    """A diffusion policy whose forward pass goes from a given start to the end of its sampler."""
+    """A diffusion policy whose forward pass samples from a given plan and noise."""
 
     def __init__(self, policy: Any) -> None:
         super().__init__()
@@ -118,5 +119,6 @@ class Sampler(nn.Module):
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Normalised chunks, (N, H, A)."""
-        sample: Tensor = self.policy.denoise(batch["start"], self.policy.condition(batch))
+        history = (batch["plan"], batch["begins"], batch["noise"])
+        sample: Tensor = self.policy.sample(*history, self.policy.condition(batch))
         return sample

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 
 from embodkd.core import RunFolder
+from embodkd.core.engine.state import load_slots as give_back
 from embodkd.core.rng import rng_state, set_rng_state
 
 Record = TypeVar("Record")
@@ -55,12 +56,11 @@ def slots(optimiser: torch.optim.Optimizer, prefix: str) -> dict[str, Any]:
 
 def load_slots(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Any]) -> None:
     """Put back what `slots` returned (names without the prefix); rates and settings stay as they are."""
-    content = optimiser.state_dict()
-    content["state"] = {}
+    state: dict[int, dict[str, Any]] = {}
     for name, value in tensors.items():
-        index, _, slot = name.partition(".")
-        content["state"].setdefault(int(index), {})[slot] = torch.as_tensor(value)
-    optimiser.load_state_dict(content)
+        place, _, slot = name.partition(".")
+        state.setdefault(int(place), {})[slot] = torch.as_tensor(value)
+    give_back(optimiser, state)
 
 
 def part(tensors: Mapping[str, Any], prefix: str) -> dict[str, Any]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from embodkd.envs.geometry import rotvec_about_z, unrotate
+from embodkd.envs.randomise import Randomised
 from embodkd.envs.robot import POSITION, ROTVEC, SHORTEST, TWIST
 from embodkd.envs.spec import Column, Group
 from embodkd.envs.tasks.pick_lift_scene import OBJECTS, PickWorld, things
 from embodkd.envs.tasks.world_task import WorldTask
+
+from embodkd.core.config.ranges import Copies, Count, Pixels, Threads
 
 if TYPE_CHECKING:
     from embodkd.envs.bullet.pick_lift import BulletPickWorld
@@ -61,16 +64,16 @@ class PickLift(WorldTask):
 
     def __init__(
         self,
-        num_envs: int,
+        num_envs: Copies,
         engine: str = "mujoco",
-        threads: int = 0,
+        threads: Threads = 0,
         *,
         randomness: Literal["low", "medium", "high"] = "medium",
         reward: Literal["dense", "sparse"] = "dense",
         objects: tuple[str, ...] = OBJECTS,
-        image_size: int = 48,
-        randomise: dict[str, Any] | None = None,
-        max_steps: int | None = None,
+        image_size: Pixels = 48,
+        randomise: Randomised = None,
+        max_steps: Count | None = None,
     ) -> None:
         if not objects or not set(objects) <= set(OBJECTS):
             raise ValueError(f"task pick_lift.objects is {tuple(objects)}; choose one or more of {', '.join(OBJECTS)}")

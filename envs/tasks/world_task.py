@@ -52,10 +52,6 @@ class WorldTask(BatchTask):
         """``options`` hold ``image_size``, ``randomise`` and ``max_steps`` (None: the task's own); ``scene`` is what
         the world takes besides; actions are the robot's unless ``action_size`` says otherwise."""
         if options["max_steps"] is not None:
-            if options["max_steps"] < 1:
-                raise ValueError(
-                    f"task {self.name}.max_steps is {options['max_steps']}; an episode has at least 1 step"
-                )
             self.max_steps = options["max_steps"]
         if engine not in self.engines:
             raise ValueError(f"task {self.name} has no engine {engine!r}; choose {' or '.join(self.engines)}")

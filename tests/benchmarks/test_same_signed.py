@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.same_signed import same_but_sources, sign
+from benchmarks.same_runs import commands
+from benchmarks.same_signed import rests_on, same_but_sources, sign
 from embodkd.core.runs.files import read_json, write_json
 from embodkd.evaluation.tables.mark import mark
 
@@ -62,3 +63,11 @@ def test_a_table_is_signed_when_its_config_is_what_filled_it(tmp_path: Path) -> 
     assert sign(file, {**old, "sources": "older"}, new, COMMITS) == (0, 1)
     assert sign(file, old, {"config": {"seeds": [1]}, "sources": "new"}, COMMITS) == (0, 1)
     assert sign(file, old, new, COMMITS) == (1, 1) and read_json(file)["sources"] == "new"
+
+
+def test_a_table_rests_on_the_runs_of_its_methods_and_a_system_on_all() -> None:
+    runs = commands({"kd": "vision", "nkd": "vision", "mtard": "vision", "supervised": "vision"})
+    arms = {"alone": {"method": {"name": "supervised"}}, "nkd": {"method": {"name": "nkd"}}}
+    config = {"arms": arms, "teachers": {"large": {"method": None}}}
+    assert rests_on({"config": config, "sources": "old"}, runs) == {"supervised", "nkd", "table", "teacher"}
+    assert rests_on(marks("old"), runs) == set(runs)

@@ -15,6 +15,15 @@ SMALL = {
     "vit": ({"width": 16, "depth": 2, "patch": 2, "dropout": 0.5}, (1, 8, 8)),
     "efficientnet_lite0": ({"pretrained": False}, (1, 32, 32)),
 }
+# with eyes where they may have some; what is not named is small by itself
+POLICY_ARGUMENTS = {
+    "camera_chunk": {"channels": [4, 4, 4, 4], "hidden": [16], "horizon": 2},
+    "depth_cnn": {"channels": [4, 4, 4, 4], "hidden": [16]},
+    "diffusion": {"cameras": ["front_rgb"], "widths": [8, 16], "horizon": 8, "execute": 4, "features": 8},
+    "mlp_chunk": {"width": 32, "blocks": 1},
+    "residual": {"base": "mlp_chunk", "base_arguments": {"width": 32, "blocks": 1}, "hidden": [16]},
+    "rgb_cnn": {"channels": [4, 4, 4, 4], "hidden": [16]},
+}
 VECTORS = {"proprio": 7, "privileged": 5, "robot": 16, "parts": 14}
 IMAGES = {"wrist_depth": 1, "wrist_rgb": 3, "front_rgb": 3}
 GROUPS = {
@@ -34,4 +43,5 @@ def trunk_and_batch(name):
         return make_model(name, shape, ANSWERS, **options), Signals(fields)
     fields = {n: torch.rand(ITEMS, *g.shape, generator=generator) * 255 for n, g in GROUPS.items()}
     fields = {n: value.to(getattr(torch, GROUPS[n].dtype)) for n, value in fields.items()}
-    return make_policy(name.removeprefix("policy "), GROUPS, ANSWERS), Signals(fields)
+    kind = name.removeprefix("policy ")
+    return make_policy(kind, GROUPS, ANSWERS, **POLICY_ARGUMENTS.get(kind, {})), Signals(fields)

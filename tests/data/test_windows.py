@@ -116,7 +116,9 @@ def test_a_share_of_the_episodes_is_held_out_at_random_by_the_seed() -> None:
     parts = [split([30] * 20, held_out=0.2, seed=s) for s in (0, 0, 1)]
     apart = [set(p.held_out.windows.last_W) for p in parts]
     assert len(apart[0]) == 4 and apart[0] == apart[1] != apart[2]
-    assert parts[0].said == "4 of 20 episodes are held out, 104 of 520 windows"
+    assert parts[0].said.startswith(
+        "4 of 20 episodes are held out, 104 of 520 windows; 1% of the actions to learn repeat"
+    )
 
 
 def test_one_episode_holds_out_its_last_windows_behind_a_gap_of_one_horizon() -> None:
@@ -147,3 +149,24 @@ def test_demonstrations_too_short_for_one_window_are_refused() -> None:
         windows([20], 8, 9)
     with pytest.raises(ValueError, match="held_out is a share of the episodes"):
         split([20, 20], held_out=1.0)
+
+
+def test_actions_beyond_an_episodes_end_can_be_masked_and_then_every_step_begins_a_window() -> None:
+    lengths, horizon = [9, 3, 1], 6
+    action = np.arange(13, dtype=np.float32)[:, None]
+    data = ChunkSource(frames(lengths), action, windows(lengths, horizon, 6, mask=True), horizon, mask=True)
+    batch = data.gather(np.arange(data.size()), 0)
+    assert batch["sample_id"].tolist() == list(range(13))
+    left = [min(horizon, n - start) for n in lengths for start in range(n)]
+    assert batch["kept"].sum(1).tolist() == left
+    shown = [batch.action_NHA[row, : left[row], 0].tolist() for row in range(13)]
+    assert shown == [list(range(row, row + left[row])) for row in range(13)]
+    assert data.padding == pytest.approx(1 - sum(left) / (13 * horizon))
+
+
+def test_how_much_is_padding_is_said_and_short_episodes_are_counted() -> None:
+    said = chunks_of(frames([12] * 4), np.zeros((48, 1), np.float32), [12] * 4, horizon=8, execute=8).said
+    assert "29% of the actions to learn repeat" in said
+    said = split([12, 12, 3], 8, 4).said
+    assert "1 shorter than 5 steps have no window and are not used" in said
+    assert "repeat" not in split([12, 12], 8, 8, mask=True).said

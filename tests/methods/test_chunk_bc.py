@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from embodkd.policies import Policy, make_policy
-from toy import fingerprint, stops_until
+from toy import fingerprint
 
 from embodkd.core import RunFolder, Summary, Trainer
 from embodkd.core.sources.group import GroupFacts
@@ -120,15 +118,3 @@ def test_same_seed_same_student_other_seed_another(name: str) -> None:
         return fingerprint(policy)
 
     assert trained(1) == trained(1) != trained(2)
-
-
-def test_stopped_at_every_checkpoint_and_resumed_equals_uninterrupted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def run(folder: str) -> bytes:
-        policy = student("diffusion")
-        with RunFolder.open(tmp_path / folder, {}, resume=True) as opened:
-            train(policy, run=opened)
-        return fingerprint(policy)
-
-    assert stops_until(run("whole"), lambda: run("broken"), monkeypatch, most=20) >= 3

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import pytest
 import torch
 from rows import ROWS, C, Row
 from torch import Tensor, nn
-from toy import fingerprint, stops_until
+from toy import fingerprint
 
 from embodkd.core import (
     Context,
@@ -22,7 +21,6 @@ from embodkd.core import (
     Player,
     Recipe,
     Role,
-    RunFolder,
     Signals,
     Splits,
     Stage,
@@ -135,20 +133,6 @@ def test_the_student_learns_and_fixed_models_stay_without_gradient(name: str) ->
 def test_same_seed_same_bits(name: str) -> None:
     first, second = (fingerprint(tried(name, ROWS[name]).train().recipe.product) for _ in range(2))
     assert first == second
-
-
-@every_row
-def test_stopped_at_every_checkpoint_and_resumed_equals_uninterrupted(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def run(folder: str) -> bytes:
-        # The models of a resumed process are new ones, whatever their former state.
-        with RunFolder.open(tmp_path / folder, {}, resume=True) as opened:
-            return fingerprint(tried(name, ROWS[name]).train(run=opened, checkpoint_s=0.0).recipe.product)
-
-    whole = run("whole")
-    assert whole == fingerprint(tried(name, ROWS[name]).train().recipe.product)
-    assert stops_until(whole, lambda: run("broken"), monkeypatch, most=200) >= 1
 
 
 @every_row

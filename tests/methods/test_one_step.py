@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 from embodkd.policies import Policy, make_policy
+from torch import Tensor
 from toy import fingerprint
 
-from embodkd.core import Trainer
+from embodkd.core import Signals, Trainer
 from embodkd.core.sources.group import GroupFacts
 from embodkd.data.windows import Chunks, chunks_of
 from embodkd.methods.chunk_bc import ChunkBC
@@ -45,35 +46,43 @@ def gap(student: Policy, teacher: Policy) -> float:
     held = demos().held_out
     batch = held.gather(np.arange(held.size()), 0)
     obs = {"proprio": batch["proprio"]}
-    plan = torch.zeros(held.size(), 8, 2)
+    history = student.beginning(obs)._replace(begins_N=torch.arange(held.size()) % 2 == 0)
     with torch.no_grad():
-        return float((student.chunk(obs, plan) - teacher.chunk(obs, plan)).square().mean())
+        return float((student.chunk(obs, history) - teacher.chunk(obs, history)).square().mean())
 
 
-def test_one_step_is_one_call_of_the_network_and_the_end_is_the_formulas(teacher):
-    one, calls = policy(steps=1), []
-    one.load_state_dict(teacher.state_dict())
-    one.unet.register_forward_hook(lambda module, args, out: calls.append((args[1], out)))
-    obs, plan = {"proprio": torch.randn(5, 3)}, torch.zeros(5, 8, 2)
-    start = one.warm_start(plan, torch.randn_like(plan))
-    end = one.denoise(start, one.condition(obs))
-    ((level_N, noise),) = calls
-    kept = one.scheduler.alphas_cumprod[50]
-    assert (level_N == 50).all()
-    torch.testing.assert_close(end, ((start - (1 - kept).sqrt() * noise) / kept.sqrt()).clamp(-1, 1))
+def targets(student: Policy, teacher: Policy, **settings) -> tuple[Signals, Tensor, Tensor]:
+    """A batch of the recipe with its plans and noise, and what student and teacher make of it."""
+    take_over, stage = OneStep(**settings).recipe(student, teacher, demos()).stages
+    take_over(None)
+    (player,), (starts,) = stage.players, stage.prepare
+    batch = stage.source.gather(np.arange(16), 0)
+    batch = batch.merge(**starts(batch))
+    student.eval()
+    with torch.no_grad():
+        return batch, player.train.signals(batch).chunk, player.given["t"].signals(batch).chunk
+
+
+def test_first_chunks_follow_the_teachers_cold_sample_from_the_same_noise_others_its_warm_one(teacher):
+    cold = policy(steps=4, warm_start="cold")
+    cold.load_state_dict(teacher.state_dict())
+    batch, found, target = targets(policy(steps=1), teacher, first_chunks=0.5)
+    first, condition = batch["begins"], teacher.condition(batch)
+    assert first.any() and not first.all()
+    noise, kept = batch["noise"], teacher.scheduler.alphas_cumprod[50]
+    with torch.no_grad():
+        sampled = cold.denoise(noise, condition, [75, 50, 25, 0])
+        start = torch.where(first[:, None, None], 0.0, batch["plan"]) * kept.sqrt() + (1 - kept).sqrt() * noise
+        followed = teacher.denoise(start, condition, [50, 25, 0])
+        guess = teacher.unet(start, torch.full((16,), 50.0), condition)
+    torch.testing.assert_close(target[first], sampled[first])
+    torch.testing.assert_close(target[~first], followed[~first])
+    torch.testing.assert_close(found, ((start - (1 - kept).sqrt() * guess) / kept.sqrt()).clamp(-1, 1))
 
 
 def test_a_student_with_its_teachers_sampler_has_nothing_to_learn(teacher):
-    student = policy(steps=4)
-    recipe = OneStep().recipe(student, teacher, demos())
-    take_over, stage = recipe.stages
-    take_over(None)
-    (player,), (starts,) = stage.players, stage.prepare
-    batch = stage.source.gather(np.arange(8), 0)
-    batch = batch.merge(**starts(batch))
-    student.eval()
-    terms = player.terms(batch, player.train.signals(batch), player.given["t"].signals(batch))
-    torch.testing.assert_close(terms["end"], torch.zeros(8))
+    _, found, target = targets(policy(steps=4), teacher)
+    torch.testing.assert_close(found, target)
 
 
 def test_it_ends_nearer_to_its_teacher_than_a_single_step_of_the_same_weights(teacher):

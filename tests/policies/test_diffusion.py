@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from embodkd.policies import make_policy
+from embodkd.policies.chunk import History
 from embodkd.policies.diffusion import ddim
 from embodkd.policies.noise import noise_of
 from torch import nn
@@ -19,6 +20,7 @@ class Constant(nn.Module):
     def __init__(self, value):
         super().__init__()
         self.value, self.levels = value, []
+        self.somewhere = nn.Parameter(torch.zeros(()))  # a policy asks its weights where they are
 
     def forward(self, noisy_NHA, level_N, condition_NG):
         self.levels.append(int(level_N[0]))
@@ -53,9 +55,15 @@ def test_the_published_samples(start, noise, path, groups):
         assert expected is None or abs(sample.item() - expected) < 2e-6
     policy = small(groups, warm_start="cold")
     policy.unet = Constant(noise)
-    final = policy.denoise(torch.full((1, 8, 4), start), torch.zeros(1, 30))
+    final = policy.denoise(torch.full((1, 8, 4), start), torch.zeros(1, 30), policy.levels)
     torch.testing.assert_close(final, torch.full((1, 8, 4), path[-1]), atol=2e-6, rtol=0)
     assert policy.unet.levels == [75, 50, 25, 0]
+
+
+def going_on(policy, obs, plan):
+    """In the midst of an episode, with this plan."""
+    begins = torch.zeros(len(plan), dtype=torch.bool)
+    return History(plan, begins, policy.noise(obs))
 
 
 def slow_sample(policy, sample, condition, levels, spacing):
@@ -81,7 +89,7 @@ def test_chunks_are_those_of_an_independent_sampler(steps, warm_start, groups, o
     with torch.no_grad():
         policy.unet.out[1].weight.mul_(20.0)  # so that clipping matters
         plan = torch.rand(6, 8, 4) - 0.5
-        chunk = policy.chunk(tensors(obs), plan)
+        chunk = policy.chunk(tensors(obs), going_on(policy, tensors(obs), plan))
         spacing = 100 // steps
         levels = [k for k in range(spacing * (steps - 1), -1, -spacing) if warm_start == "cold" or k <= 50]
         noise = noise_of(torch.cat([torch.from_numpy(obs[n]) for n in policy.vectors], 1), 32).view(6, 8, 4).double()
@@ -103,18 +111,71 @@ def test_only_a_warm_start_depends_on_the_plan(groups, obs):
     for warm_start in ("warm", "cold"):
         policy = small(groups, warm_start=warm_start)
         with torch.no_grad():
-            same = torch.equal(policy.chunk(tensors(obs), plan), policy.chunk(tensors(obs), -plan))
+            one, other = (policy.chunk(tensors(obs), going_on(policy, tensors(obs), p)) for p in (plan, -plan))
+            same = torch.equal(one, other)
         assert same == (warm_start == "cold")
+
+
+@pytest.mark.parametrize("steps", [2, 4, 16])
+def test_where_nothing_is_planned_a_warm_start_is_the_cold_sample_bit_for_bit(steps, groups, obs):
+    warm, cold = small(groups, steps=steps), small(groups, steps=steps, warm_start="cold")
+    cold.load_state_dict(warm.state_dict())
+    seen, plan = tensors(obs), torch.rand(6, 8, 4) - 0.5
+    begins = torch.tensor([True, False, True, False, False, True])
+    with torch.no_grad():
+        mixed = warm.chunk(seen, History(plan, begins, warm.noise(seen)))
+        going = warm.chunk(seen, going_on(warm, seen, plan))
+        sampled = cold.chunk(seen, cold.beginning(seen))
+    assert torch.equal(mixed[begins], sampled[begins]) and torch.equal(mixed[~begins], going[~begins])
+    assert not torch.equal(mixed[begins], going[begins]), "the warm start would have done something else"
+
+
+@pytest.mark.parametrize(("steps", "first", "later"), [(4, [75, 50, 25, 0], [50, 25, 0]), (1, [50], [50])])
+def test_a_session_samples_its_first_chunks_cold_and_all_others_warm(steps, first, later, groups, obs):
+    policy = small(groups, steps=steps)
+    policy.unet = Constant(0.1)
+    session = policy.session(6, chunk=6)
+    for expected in (first, later, later):
+        policy.unet.levels.clear()
+        for _ in range(policy.execute):
+            session.act(obs)
+        assert policy.unet.levels == expected
+    session.begin(np.array([2]))
+    policy.unet.levels.clear()
+    session.act(obs)
+    assert policy.unet.levels == first, "one copy begins: the others' rows go through, and are not changed by it"
+
+
+def test_a_single_step_begins_where_it_was_trained_to(groups, obs):
+    """From a plan of zeros with noise of level 50, whatever is left in the plan."""
+    policy, seen = small(groups, steps=1), tensors(obs)
+    plan, begins = torch.rand(6, 8, 4), torch.ones(6, dtype=torch.bool)
+    with torch.no_grad():
+        first = policy.chunk(seen, History(plan, begins, policy.noise(seen)))
+        start = policy.noised(torch.zeros_like(plan), policy.noise(seen), torch.tensor(50))
+        noise = policy.unet(start, torch.full((6,), 50.0), policy.condition(seen))
+    kept = policy.scheduler.alphas_cumprod[50]
+    torch.testing.assert_close(first, ((start - (1 - kept).sqrt() * noise) / kept.sqrt()).clamp(-1, 1))
+
+
+def test_a_chunk_that_is_carried_out_whole_leaves_no_plan_so_each_is_sampled_cold(groups, obs):
+    policy = small(groups, execute=8)
+    policy.unet = Constant(0.1)
+    session = policy.session(6, chunk=6)
+    for _ in range(3 * 8):
+        session.act(obs)
+    assert policy.unet.levels == [75, 50, 25, 0] * 3
 
 
 def test_after_a_call_the_plan_is_the_rest_of_the_chunk_and_then_zeros(groups, obs):
     policy = make_policy("diffusion", groups, 4, widths=(16, 32))
     session = policy.session(6, chunk=6)
     for _ in range(2):
-        former = torch.from_numpy(session.plan_NHA.copy())
+        former, begins = torch.from_numpy(session.plan_NHA.copy()), torch.from_numpy(session.begins_N.copy())
         session.act(obs)
         with torch.no_grad():
-            chunk = policy.eval().chunk(policy.tensors(obs), former)
+            seen = policy.eval().tensors(obs)
+            chunk = policy.chunk(seen, History(former, begins, policy.noise(seen)))
         np.testing.assert_array_equal(session.plan_NHA[:, :24], chunk[:, 8:])
         assert (session.plan_NHA[:, 24:] == 0).all()
         for _ in range(7):
@@ -155,7 +216,7 @@ def test_it_plays_what_it_learned(groups):
         policy.loss(obs, actions).mean().backward()
         optimiser.step()
     with torch.no_grad():
-        played = policy.actions.denormalise(policy.chunk(obs, policy.no_plan(obs)))
+        played = policy.actions.denormalise(policy.chunk(obs, policy.beginning(obs)))
     assert ((played - shown).abs() / shown.abs().amax(0)).max() < 0.3
 
 
@@ -180,7 +241,7 @@ def test_mistakes_are_named(groups):
         ({"horizon": 30}, "horizon 30 cannot be halved 2 times"),
         ({"execute": 33}, "not execute=33"),
         ({"warm_start": "hot"}, "'warm' or 'cold'"),
-        ({"steps": 0}, "steps must be between 1 and 100"),
+        ({"steps": 0}, "steps: must be int from 1 to 100"),
         ({"cameras": ("robot",)}, "expected an image"),
     ):
         with pytest.raises(ValueError, match=complaint):

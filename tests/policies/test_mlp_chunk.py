@@ -23,7 +23,7 @@ def test_the_loss_is_the_mean_squared_error_of_each_normalised_chunk():
     actions = torch.randn(5, 8, 3) * torch.tensor([1.0, 0.1, 0.01])
     policy.fit_normalisers(obs, actions)
     low, high = actions.flatten(0, 1).amin(0), actions.flatten(0, 1).amax(0)
-    found = policy.chunk(obs, policy.no_plan(obs))
+    found = policy.chunk(obs)
     slow = [(found[i] - (2 * (actions[i] - low) / (high - low) - 1)).square().mean() for i in range(5)]
     torch.testing.assert_close(policy.loss(obs, actions), torch.stack(slow), atol=1e-5, rtol=1e-5)
     perfect = policy.actions.denormalise(found)
@@ -42,4 +42,4 @@ def test_where_demonstrations_disagree_a_squared_error_ends_at_their_mean_an_abs
         optimiser.zero_grad()
         policy.loss(seen, actions_NHA).mean().backward()
         optimiser.step()
-    assert policy.chunk(seen, actions_NHA)[0].item() == pytest.approx(expected, abs=0.03)
+    assert policy.chunk(seen)[0].item() == pytest.approx(expected, abs=0.03)

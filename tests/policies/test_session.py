@@ -21,10 +21,11 @@ class Echo(ChunkPolicy):
         self.weight = nn.Parameter(torch.ones(()))
         self.batches = []
 
-    def chunk(self, obs, plan_NHA):
+    def chunk(self, obs, history):
         assert not self.training and not torch.is_grad_enabled()
-        self.batches.append(len(plan_NHA))
-        return obs["robot"][:, None] + torch.arange(HORIZON)[:, None] / 8 + 0.5 * plan_NHA
+        self.batches.append(len(history.plan_NHA))
+        assert not history.plan_NHA[history.begins_N].any()
+        return obs["robot"][:, None] + torch.arange(HORIZON)[:, None] / 8 + 0.5 * history.plan_NHA
 
 
 class Alone:

@@ -44,3 +44,22 @@ class Line(BatchTask):
 
     def close(self):
         """Nothing to free."""
+
+
+class Seen(Line):
+    """The line with every kind of eye on it: pictures and points whose values say where the point is."""
+
+    EYES = {"wrist_depth": (1, 32, 32), "wrist_rgb": (3, 32, 32), "front_rgb": (3, 32, 32), "points": (256, 3)}
+
+    def __init__(self, num_envs: int) -> None:
+        super().__init__(num_envs)
+        for name, shape in self.EYES.items():
+            kind = "float32" if name == "points" else "uint8"
+            self.spec.groups[name] = Group(name, shape, False, "m", "the place", dtype=kind)
+            self.observers[name] = lambda ids, shape=shape, kind=kind: self._eye(ids, shape, kind)
+
+    def _eye(self, ids, shape, kind):
+        rows = slice(None) if ids is None else ids
+        ramp = np.linspace(0.0, 1.0, int(np.prod(shape))).reshape(shape)
+        values = 0.5 + 0.2 * self.at_N[rows].reshape(-1, *[1] * len(shape)) * ramp
+        return (values.clip(0, 1) * (255 if kind == "uint8" else 0.05)).astype(kind)

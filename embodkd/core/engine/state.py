@@ -69,7 +69,29 @@ def unpack_optimisers(
                 index, _, name = key[len(prefix) :].partition(".")
                 state.setdefault(int(index), {})[name] = value
         groups = [{**group, "betas": tuple(group["betas"])} if "betas" in group else group for group in saved["groups"]]
-        optimiser.load_state_dict({"state": state, "param_groups": groups})
+        load_slots(optimiser, state, groups)
+
+
+def load_slots(
+    optimiser: torch.optim.Optimizer, slots: Mapping[int, Mapping[str, Any]], groups: Sequence[Any] | None = None
+) -> None:
+    """Put back what an optimiser remembers of each parameter, place of the parameter -> name -> value.
+
+    Files keep no layout, so each tensor is laid out as its parameter is: torch's kernels take a slot in another layout,
+    and round otherwise. groups: rates and settings; None leaves them as they are.
+    """
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    state = {}
+    for place, entries in slots.items():
+        like = parameters[place]
+        state[place] = {
+            name: torch.empty_like(like, dtype=value.dtype).copy_(value)
+            if isinstance(value, Tensor) and value.shape == like.shape
+            else value
+            for name, value in entries.items()
+        }
+    kept = optimiser.state_dict()["param_groups"] if groups is None else list(groups)
+    optimiser.load_state_dict({"state": state, "param_groups": kept})
 
 
 def pack_random(states: Sequence[tuple[Mapping[str, Any], dict[str, Any]]]) -> tuple[dict[str, Any], dict[str, Any]]:

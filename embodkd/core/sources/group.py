@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 
 @dataclass(frozen=True)
 class GroupFacts:
-    """All that a policy asks of a group: its name, shape, whether a deployed robot lacks it, dtype and unit."""
+    """All that a policy asks of a group: its name, shape, whether a deployed robot lacks it, dtype, unit, meaning."""
 
     name: str
     shape: tuple[int, ...]
     privileged: bool
     dtype: str = "float32"
     unit: str = ""
+    doc: str = ""
 
     @classmethod
     def of(cls, group: Any) -> GroupFacts:
         """The same facts from a task's group (anything with these attributes)."""
-        return cls(group.name, tuple(group.shape), bool(group.privileged), str(group.dtype), str(group.unit))
+        words = (str(getattr(group, fact)) for fact in ("dtype", "unit", "doc"))
+        return cls(group.name, tuple(group.shape), bool(group.privileged), *words)
+
+    def as_dict(self) -> dict[str, Any]:
+        """All but the name, for JSON; `from_dict` reads it."""
+        facts = {field: value for field, value in vars(self).items() if field != "name"}
+        return {field: list(value) if isinstance(value, tuple) else value for field, value in facts.items()}
+
+    @classmethod
+    def from_dict(cls, name: str, stored: Mapping[str, Any]) -> GroupFacts:
+        """The group `name` from what `as_dict` gave."""
+        return cls(name, **{f: tuple(v) if isinstance(v, list) else v for f, v in stored.items()})
 
     @property
     def is_image(self) -> bool:

@@ -9,8 +9,22 @@ meta/embodkd.json; a dataset without it is read by LeRobot's own names.
 
 from __future__ import annotations
 
-from embodkd.data.lerobot.reader import about, read_dataset
-from embodkd.data.lerobot.recording import About, Demonstrations, Recording, together
+from embodkd.data.lerobot.pictures import Memory, Pictures, resized
+from embodkd.data.lerobot.reader import Reading, about, read_dataset
+from embodkd.data.lerobot.recording import TASK, About, Demonstrations, Recording, together
 from embodkd.data.lerobot.writer import write_dataset
 
-__all__ = ["About", "Demonstrations", "Recording", "about", "read_dataset", "together", "write_dataset"]
+__all__ = [
+    "TASK",
+    "About",
+    "Demonstrations",
+    "Memory",
+    "Pictures",
+    "Reading",
+    "Recording",
+    "about",
+    "read_dataset",
+    "resized",
+    "together",
+    "write_dataset",
+]

@@ -58,9 +58,10 @@ def places_of(groups: Mapping[str, GroupFacts]) -> dict[str, Place]:
 
 
 def features_of(
-    groups: Mapping[str, GroupFacts], action_size: int, fps: float, codec: str
+    groups: Mapping[str, GroupFacts], action_size: int, fps: float, codec: str, task: Mapping[str, Any]
 ) -> dict[str, dict[str, Any]]:
-    """The part "features" of info.json."""
+    """The part "features" of info.json. Facts of our own also lie in each feature's "info", since lerobot's tools copy
+    the features when they edit a dataset, and drop files that they do not know."""
     features: dict[str, dict[str, Any]] = {}
     names: dict[str, list[str]] = {}
     for name, place in places_of(groups).items():
@@ -71,6 +72,11 @@ def features_of(
             names.setdefault(place.feature, []).extend(f"{name}_{i}" for i in range(group.shape[0]))
     for feature, columns in {**names, "action": [f"action_{i}" for i in range(action_size)]}.items():
         features[feature] = {"dtype": "float32", "shape": [len(columns)], "names": columns}
+    for name, place in places_of(groups).items():
+        facts = {**vars(groups[name]), "shape": list(groups[name].shape), "start": place.start}
+        own = features[place.feature].setdefault("info", {}).setdefault("embodkd", {"groups": []})
+        own["groups"].append(facts)
+    features["action"]["info"] = {"embodkd": {"task": dict(task)}}
     for feature, dtype in {**OUTCOMES, "timestamp": "float32", **INDICES}.items():
         features[feature] = {"dtype": dtype, "shape": [1], "names": None}
     return features

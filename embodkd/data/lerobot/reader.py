@@ -1,152 +1,156 @@
-"""From a dataset folder to demonstrations in memory, whoever wrote it."""
+"""From a dataset folder to demonstrations, whoever wrote it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from embodkd.core.config.registry import near
-from embodkd.core.runs.files import read_json
 from embodkd.core.sources.group import GroupFacts
-from embodkd.data.lerobot.layout import CAMERA, INFO_PATH, OWN_PATH, SECRETS, VERSION, VIDEO_PATH, Place
-from embodkd.data.lerobot.recording import About, Demonstrations
-from embodkd.data.lerobot.tables import read_columns
-from embodkd.data.lerobot.video import frames_of
+from embodkd.data.lerobot.cameras import pictures_of
+from embodkd.data.lerobot.episodes import Episodes, finite, read_episodes
+from embodkd.data.lerobot.groups import ACTION, Contents, Stored, by_task, contents
+from embodkd.data.lerobot.info import Info, read_info, read_own
+from embodkd.data.lerobot.layout import OWN_PATH, TASKS_PATH
+from embodkd.data.lerobot.pictures import Memory, Pictures
+from embodkd.data.lerobot.recording import TASK, About, Demonstrations
+from embodkd.data.lerobot.tables import read_columns, read_sentences
+
+MEMORY_GB = 4.0
 
 
-def about(folder: str | Path) -> About:
-    """What can be read there, without reading it; ValueError if there is no dataset of this version."""
-    info, own = _facts(Path(folder))
-    groups = {name: group for name, (group, _) in _stored(info, own).items()}
-    return About(groups, int(np.prod(info["features"]["action"]["shape"])), float(info["fps"]), own.get("task", {}))
+@dataclass(frozen=True)
+class Reading:
+    """What a user may say of datasets that do not say it themselves.
 
-
-def read_dataset(folder: str | Path, groups: Sequence[str] | None = None) -> Demonstrations:
-    """All episodes of a dataset, with these observation groups (None: all that can be read).
-
-    Videos are decoded at once into bytes, so name the cameras that you need. A dataset without meta/embodkd.json has
-    the groups that its features are called by without "observation." and "observation.images.": "state", "front"...;
-    "environment_state" is privileged. ValueError if it is missing, of another version, damaged, or lacks a group.
+    keys: "action" or the name of a group -> the feature that holds it; image_size: (H, W) that pictures are resized to;
+    known: the groups of a task, by which a dataset whose own facts were lost is taken apart; task: as from
+    `task_record`, in place of the dataset's own.
     """
-    where = Path(folder)
-    info, own = _facts(where)
-    known = _stored(info, own)
-    for name in groups or ():
-        if name not in known:
-            raise ValueError(f"{where}: no observation group {name!r}: {near(name, known)}")
-    wanted = {name: known[name] for name in (known if groups is None else groups)}
-    vectors = {place.feature for group, place in wanted.values() if not group.is_image}
-    cameras = {place.feature for group, place in wanted.values() if group.is_image}
-    columns = read_columns(where, "data", ["action", "episode_index", *sorted(vectors)])
-    episodes = _episodes(where, info, columns["episode_index"], sorted(cameras))
-    count = info["total_frames"]
-    frames = {}
-    for name, (group, place) in wanted.items():
-        if group.is_image:
-            frames[name] = _decoded(where, group, place.feature, episodes, info)
-        else:
-            rows = columns[place.feature].reshape(count, -1)[:, place.start : place.start + group.shape[0]]
-            frames[name] = np.ascontiguousarray(rows, np.float32)
-    seeds = [episode["seed"] for episode in own.get("episodes", [])] or [-1] * info["total_episodes"]
-    actions = columns["action"].reshape(count, -1).astype(np.float32)
-    return Demonstrations(about(where), frames, actions, episodes["length"], np.array(seeds, np.int64))
+
+    keys: Mapping[str, str] | None = None
+    image_size: tuple[int, int] | None = None
+    known: Mapping[str, GroupFacts] | None = None
+    task: Mapping[str, Any] | None = None
 
 
-def _facts(where: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """LeRobot's facts of the dataset and ours, {} if it was not written here."""
-    return _info(where), read_json(where / OWN_PATH) if (where / OWN_PATH).is_file() else {}
+def about(folder: str | Path, reading: Reading = Reading()) -> About:
+    """What can be read there, without reading it; ValueError if there is no dataset of this version, or it says of
+    itself what cannot be."""
+    return _Opened(Path(folder), reading).about
 
 
-def _stored(info: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, tuple[GroupFacts, Place]]:
-    return _own_groups(own) if own else _foreign_groups(info["features"])
+def read_dataset(
+    folder: str | Path,
+    groups: Sequence[str] | None = None,
+    reading: Reading = Reading(),
+    *,
+    failed: bool = True,
+    memory: Memory | None = None,
+) -> Demonstrations:
+    """The episodes of a dataset, with these observation groups (None: all that can be read).
+
+    failed: also those that did not succeed, where it says so. memory: how much of decoded pictures is kept (None: 4
+    GB); they are decoded when they are looked at, as an episode. A dataset without our own facts has the groups that
+    its features are called by without "observation." and "observation.images.": "state", "front"...;
+    "environment_state" is privileged. ValueError if it is missing, of another version, damaged, contradicts itself,
+    or lacks a group.
+    """
+    opened = _Opened(Path(folder), reading)
+    wanted = opened.chosen(tuple(opened.about.groups) if groups is None else groups)
+    return opened.read(wanted, failed, memory or Memory(MEMORY_GB * 1e9))
 
 
-def _info(where: Path) -> dict[str, Any]:
-    if not (where / INFO_PATH).is_file():
-        raise ValueError(
-            f"{where}: no LeRobot dataset there ({INFO_PATH} is missing); give the folder that holds meta/"
+class _Opened:
+    """A dataset whose JSON was read."""
+
+    def __init__(self, where: Path, reading: Reading) -> None:
+        self.info: Info = read_info(where)
+        self.own = read_own(where)
+        found = contents(self.info, self.own, reading.keys or {}, reading.image_size)
+        self.contents: Contents = found if reading.known is None else by_task(found, self.info, reading.known)
+        self.sentences = read_sentences(where / TASKS_PATH) if "task_index" in self.info.features else ()
+        self.about = self._about(reading.task)
+
+    def chosen(self, groups: Sequence[str]) -> dict[str, Stored | None]:
+        """These groups, None for the one of sentences; ValueError for one that there is not."""
+        for name in groups:
+            if name not in self.about.groups:
+                feature = next((f for f in self.contents.left_out if name in (f, f.rpartition(".")[2])), None)
+                why = f"{feature} cannot be read: {self.contents.left_out[feature]}" if feature else ""
+                raise ValueError(
+                    f"{self.info.where}: no observation group {name!r}: {why or near(name, self.about.groups)}"
+                )
+        return {name: self.contents.groups.get(name) for name in groups}
+
+    def read(self, chosen: Mapping[str, Stored | None], failed: bool, memory: Memory) -> Demonstrations:
+        """All frames with these groups."""
+        info, action = self.info, self.contents.action
+        wanted = {name: stored for name, stored in chosen.items() if stored is not None}
+        cameras = {s.feature: s for s in wanted.values() if s.facts.is_image}
+        videos = [name for name in cameras if info.features[name].dtype == "video"]
+        episodes = read_episodes(info, videos, self.sentences)
+        features = {s.feature for s in wanted.values() if not s.facts.is_image} | {action.name}
+        columns = read_columns(info.where, "data", {name: info.features[name].size for name in sorted(features)})
+        rows = {name: self._rows(name, columns[name], episodes) for name in columns}
+        frames: dict[str, np.ndarray | Pictures] = {}
+        for name, stored in wanted.items():
+            if stored.facts.is_image:
+                frames[name] = pictures_of(info, stored, episodes, memory)
+            else:
+                part = rows[stored.feature][:, stored.start : stored.start + stored.facts.shape[0]]
+                frames[name] = np.ascontiguousarray(part)
+        if TASK in chosen:
+            assert episodes.task_F is not None
+            frames[TASK] = episodes.task_F.astype(np.int64)[:, None]
+        seeds_E, success_E = self._own_episodes(episodes)
+        count = len(episodes.length_E)
+        whole = Demonstrations(
+            self.about,
+            frames,
+            rows[action.name],
+            episodes.length_E,
+            seeds_E,
+            np.arange(count),
+            (*self._said(wanted), *episodes.said),
         )
-    info: dict[str, Any] = read_json(where / INFO_PATH)
-    version = str(info.get("codebase_version"))
-    if version.partition(".")[0] != VERSION.partition(".")[0]:
-        raise ValueError(
-            f"{where}: a LeRobot dataset {version}, {VERSION} is read; convert it with lerobot's own script"
-        )
-    for key in ("features", "fps", "total_frames", "total_episodes"):
-        if key not in info:
-            raise ValueError(f"{where / INFO_PATH}: lacks {key!r}; damaged: fetch or write it anew")
-    if "action" not in info["features"]:
-        raise ValueError(f"{where}: has no feature 'action': there is nothing to imitate")
-    return info
+        return whole if failed else whole.succeeded(success_E)
 
+    def _rows(self, feature: str, values: np.ndarray, episodes: Episodes) -> np.ndarray:
+        with np.errstate(over="ignore"):
+            rows = values.reshape(len(values), -1).astype(np.float32)
+        return finite(rows, episodes, self.info.where, feature)
 
-def _own_groups(own: Mapping[str, Any]) -> dict[str, tuple[GroupFacts, Place]]:
-    found = {}
-    for facts in own["groups"]:
-        place = Place(facts["feature"], facts["start"])
-        rest = {k: v for k, v in facts.items() if k not in Place._fields}
-        found[facts["name"]] = (GroupFacts(**{**rest, "shape": tuple(facts["shape"])}), place)
-    return found
+    def _own_episodes(self, episodes: Episodes) -> tuple[np.ndarray, np.ndarray | None]:
+        """(seeds, -1 where unknown; successes, None where they are) of the episodes."""
+        count, own = len(episodes.length_E), self.own.get("episodes", [])
+        if len(own) > count:
+            raise ValueError(
+                f"{self.info.where / OWN_PATH}: tells of {len(own)} episodes, {self.info.file} of {count}: it is not "
+                "of this dataset; remove it"
+            )
+        seeds = [episode["seed"] for episode in own] + [-1] * (count - len(own))
+        return np.array(seeds, np.int64), episodes.success_E
 
+    def _said(self, wanted: Mapping[str, Stored]) -> tuple[str, ...]:
+        """What of the dataset is not read, and why."""
+        unread = [name for name in self.contents.groups if name not in wanted]
+        lines = [f"not read: {', '.join(unread)}"] if unread else []
+        lines += [f"{feature} cannot be read: {why}" for feature, why in self.contents.left_out.items()]
+        return tuple(lines)
 
-def _foreign_groups(features: Mapping[str, Any]) -> dict[str, tuple[GroupFacts, Place]]:
-    """A group for every observation that is a vector of numbers or a video."""
-    found = {}
-    for feature, facts in features.items():
-        shape = tuple(facts["shape"])
-        name = feature.removeprefix(CAMERA).removeprefix("observation.")
-        if not feature.startswith("observation."):
-            continue
-        if facts["dtype"] == "video":
-            # most say (height, width, channels), some channels first
-            height, width, channels = shape[1:] + shape[:1] if shape[0] == 3 else shape
-            picture = (channels, height, width)
-            found[name] = (GroupFacts(name, picture, False, "uint8"), Place(feature, 0))
-        elif str(facts["dtype"]).startswith(("float", "int")) and len(shape) == 1:
-            found[name] = (GroupFacts(name, shape, feature == SECRETS), Place(feature, 0))
-    return found
-
-
-def _episodes(
-    where: Path, info: Mapping[str, Any], episode_F: np.ndarray, cameras: Sequence[str]
-) -> dict[str, np.ndarray]:
-    """The table of episodes; ValueError unless it and the frames are as many as they should be."""
-    keys = ("chunk_index", "file_index", "from_timestamp")
-    wanted = ["episode_index", "length", *(f"videos/{feature}/{key}" for feature in cameras for key in keys)]
-    rows = read_columns(where, "meta/episodes", wanted)
-    count, frames = info["total_episodes"], info["total_frames"]
-    if len(episode_F) != frames or not np.array_equal(rows["episode_index"], np.arange(count)):
-        raise ValueError(
-            f"{where}: {len(episode_F)} frames and {len(rows['length'])} episodes are there, {INFO_PATH} says {frames} "
-            f"and {count}; the dataset is not complete, fetch or write it anew"
-        )
-    if not np.array_equal(episode_F, np.repeat(np.arange(count), rows["length"])):
-        raise ValueError(f"{where}: the frames do not fit the lengths in meta/episodes; fetch or write it anew")
-    return rows
-
-
-def _decoded(
-    where: Path, group: GroupFacts, feature: str, episodes: Mapping[str, np.ndarray], info: Mapping[str, Any]
-) -> np.ndarray:
-    """All frames of a camera, (F, C, H, W): each file is read once, from its beginning to its end."""
-    pictures = np.empty((info["total_frames"], *group.shape), np.uint8)
-    lengths = episodes["length"]
-    starts = np.cumsum(lengths) - lengths
-    files = np.stack([episodes[f"videos/{feature}/{key}"] for key in ("chunk_index", "file_index")], axis=1)
-    first = np.rint(episodes[f"videos/{feature}/from_timestamp"] * info["fps"]).astype(int)
-    template = info.get("video_path") or VIDEO_PATH
-    for chunk, file in np.unique(files, axis=0):
-        inside = np.flatnonzero((files == (chunk, file)).all(axis=1))
-        path = where / template.format(video_key=feature, chunk_index=chunk, file_index=file)
-        target: dict[int, int] = {}  # frame in the file -> frame of the dataset
-        for e in inside:
-            target.update(zip(first[e] + np.arange(lengths[e]), starts[e] + np.arange(lengths[e]), strict=True))
-        for number, picture in enumerate(frames_of(path)):
-            if number in target:
-                pictures[target.pop(number)] = picture
-        if target:
-            raise ValueError(f"{path}: ends {len(target)} frames too early; damaged: fetch or write it anew")
-    return pictures
+    def _about(self, task: Mapping[str, Any] | None) -> About:
+        found = self.contents
+        groups = {name: stored.facts for name, stored in found.groups.items()}
+        if self.sentences:
+            groups[TASK] = GroupFacts(TASK, (1,), False, "int64")
+        names = {name: stored.names for name, stored in found.groups.items() if stored.names}
+        if found.action.names:
+            names[ACTION] = found.action.names
+        observed = tuple(name for name, stored in found.groups.items() if stored.observed)
+        task = dict(found.task if task is None else task)
+        return About(groups, found.action.size, self.info.fps, task, self.sentences, names, observed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ def arrow() -> Any:
     """pyarrow with its part for parquet files; ValueError that says how to install it."""
     try:
         importlib.import_module("pyarrow.parquet")
+        importlib.import_module("pyarrow.compute")
     except ModuleNotFoundError as error:
         raise ValueError("datasets of demonstrations need pyarrow: pip install 'embodkd[lerobot]'") from error
     return importlib.import_module("pyarrow")
@@ -40,8 +41,8 @@ def write_table(path: Path, table: Any) -> None:
     arrow().parquet.write_table(table, path)
 
 
-def instructions(said: str) -> Any:
-    """The table of the one instruction; LeRobot finds its text where pandas keeps an index."""
+def instructions(said: Sequence[str]) -> Any:
+    """The table of the sentences; LeRobot finds their text where pandas keeps an index."""
     pa = arrow()
     described = [("task_index", "int64", "int64"), ("task", "unicode", "object")]
     pandas = {
@@ -53,7 +54,7 @@ def instructions(said: str) -> Any:
         ],
         "pandas_version": "2.0.0",
     }
-    table = pa.table({"task_index": pa.array([0], pa.int64()), "task": pa.array([said], pa.string())})
+    table = pa.table({"task_index": pa.array(range(len(said)), pa.int64()), "task": pa.array(said, pa.string())})
     return table.replace_schema_metadata({"pandas": json.dumps(pandas)})
 
 
@@ -62,37 +63,115 @@ def rows_table(rows: Sequence[Mapping[str, Any]]) -> Any:
     return arrow().Table.from_pylist(list(rows))
 
 
-def read_columns(folder: Path, where: str, columns: Sequence[str]) -> dict[str, np.ndarray]:
-    """These columns of all files of a folder, in the order of their names: (F,) or, of lists of one length, (F, D).
-
-    ValueError naming the file if one is missing, damaged or without such a column.
-    """
-    pa = arrow()
-    files = sorted((folder / where).glob("*/*.parquet"))
+def files_of(folder: Path, where: str) -> list[Path]:
+    """The parquet files in the sub-folders of `where`, by name; what some systems put beside a file is none of them."""
+    files = [file for file in sorted((folder / where).glob("*/*.parquet")) if not file.name.startswith(".")]
     if not files:
         raise ValueError(f"{folder}: no parquet files in {where}/; the dataset is not complete, fetch or write it anew")
+    return files
+
+
+def read_columns(folder: Path, where: str, columns: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """These columns of all files of a folder, in the order of their names, each with so many numbers per row:
+    (F,) for 1, else (F, D).
+
+    ValueError naming file, column and row if one is missing, damaged, not of numbers or of another length.
+    """
     parts: dict[str, list[np.ndarray]] = {name: [] for name in columns}
-    for file in files:
-        try:
-            table = pa.parquet.read_table(file, columns=list(columns))
-        except (pa.ArrowInvalid, OSError) as error:
-            raise ValueError(f"{file}: not a readable parquet file ({error}); damaged: fetch it anew") from error
-        for name in columns:
-            if name not in table.column_names:
-                raise ValueError(f"{file}: has no column {name!r}; it is not of this dataset, fetch it anew")
-            parts[name].append(_numbers(table.column(name), len(table), f"{file}: column {name!r}"))
+    for file in files_of(folder, where):
+        table = _table(file, columns)
+        for name, size in columns.items():
+            parts[name].append(_numbers(table.column(name), size, f"{file}: column {name!r}"))
     return {name: np.concatenate(values) for name, values in parts.items()}
 
 
-def _numbers(column: Any, length: int, where: str) -> np.ndarray:
+def row_count(folder: Path, where: str) -> int:
+    """How many rows all files of a folder have, by what they say of themselves, without reading them."""
+    return sum(int(_opened(file).metadata.num_rows) for file in files_of(folder, where))
+
+
+def has_column(folder: Path, where: str, column: str) -> bool:
+    """Whether the first file of a folder has that column."""
+    return column in _schema(files_of(folder, where)[0])
+
+
+def read_texts(folder: Path, where: str, column: str) -> list[Any]:
+    """A column of texts, or of lists of texts, of all files of a folder; [] where the first file has none."""
+    files = files_of(folder, where)
+    if not has_column(folder, where, column):
+        return []
+    return [value for file in files for value in _table(file, [column]).column(column).to_pylist()]
+
+
+def read_sentences(file: Path) -> tuple[str, ...]:
+    """The sentences of meta/tasks.parquet by their numbers; () where there is no such file.
+
+    Their text is where pandas keeps an index. ValueError if the numbers are not 0, 1, ... or there is no text.
+    """
+    if not file.is_file():
+        return ()
+    table = _table(file, _schema(file)).to_pydict()
+    numbers = table.pop("task_index", None)
+    texts = [column for name, column in table.items() if name in ("task", "__index_level_0__")]
+    if numbers is None or len(texts) != 1 or not all(isinstance(text, str) for text in texts[0]):
+        raise ValueError(f"{file}: has no column 'task_index', or no column of texts beside it; fetch or write it anew")
+    if sorted(map(str, numbers)) != sorted(map(str, range(len(numbers)))):
+        raise ValueError(f"{file}: column 'task_index' does not count from 0 to {len(numbers) - 1}; write it anew")
+    return tuple(text for _, text in sorted(zip(numbers, texts[0], strict=True)))
+
+
+def _opened(file: Path) -> Any:
     pa = arrow()
-    array = column.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):
-        array = pa.concat_arrays(array.chunks)
-    listed = (
-        pa.types.is_list(array.type) or pa.types.is_fixed_size_list(array.type) or pa.types.is_large_list(array.type)
-    )
-    values = (array.flatten() if listed else array).to_numpy(zero_copy_only=False)
-    if values.dtype == object or (length and len(values) % length):
-        raise ValueError(f"{where}: not numbers, the same count in each row")
-    return values.reshape(length, -1) if listed else values
+    try:
+        return pa.parquet.ParquetFile(file)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{file}: not a readable parquet file ({error}); damaged: fetch it anew") from error
+
+
+def _schema(file: Path) -> list[str]:
+    return list(_opened(file).schema_arrow.names)
+
+
+def _table(file: Path, columns: Iterable[str]) -> Any:
+    pa, known = arrow(), _schema(file)
+    for name in columns:
+        if name not in known:
+            raise ValueError(f"{file}: has no column {name!r}; it is not of this dataset, fetch it anew")
+    try:
+        return pa.parquet.read_table(file, columns=list(columns), partitioning=None)
+    except (pa.ArrowException, OSError, MemoryError) as error:
+        raise ValueError(f"{file}: not a readable parquet file ({error}); damaged: fetch it anew") from error
+
+
+def _numbers(column: Any, size: int, where: str) -> np.ndarray:
+    """The rows of a column of numbers, or of lists of them however deep, each with `size` numbers."""
+    pa = arrow()
+    array = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    if isinstance(array, pa.ExtensionArray):
+        array = array.storage
+    length, each = len(array), 1
+    while pa.types.is_list(array.type) or pa.types.is_fixed_size_list(array.type) or pa.types.is_large_list(array.type):
+        _whole(array, where, each)
+        counts = pa.compute.list_value_length(array)
+        found = pa.compute.min_max(counts).as_py()
+        if length and found["min"] != found["max"]:
+            odd = next(i for i, n in enumerate(counts.to_pylist()) if n != counts[0].as_py())
+            raise ValueError(
+                f"{where}: row {odd // each} has another count of numbers than row 0; damaged: fetch or write it anew"
+            )
+        each *= found["min"] or 0
+        array = array.flatten()
+    kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
+    if not any(kind(array.type) for kind in kinds):
+        raise ValueError(f"{where}: holds {array.type}, not numbers; fetch or write it anew")
+    _whole(array, where, each)
+    if length and each != size:
+        raise ValueError(f"{where}: has {each} numbers per row, meta/info.json says {size}; fetch or write them anew")
+    values = np.asarray(array.to_numpy(zero_copy_only=False))
+    return values if size == 1 else values.reshape(length, size)
+
+
+def _whole(array: Any, where: str, each: int) -> None:
+    if array.null_count:
+        row = int(np.flatnonzero(array.is_null().to_numpy(zero_copy_only=False))[0]) // max(each, 1)
+        raise ValueError(f"{where}: row {row} is empty; damaged: fetch or write it anew")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -54,16 +55,81 @@ class VideoFile:
         self._container.close()
 
 
-def frames_of(path: Path) -> Iterator[np.ndarray]:
-    """The pictures of a file in order, uint8 (3, H, W); ValueError if it is missing or cannot be decoded."""
-    import av
+class Clip:
+    """A video file in which any picture is found by its moment, the packet's own time.
 
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; the dataset is not complete, fetch or write it anew")
-    try:
-        with av.open(str(path)) as container:
-            stream: Any = container.streams.video[0]
-            for frame in container.decode(stream):
-                yield frame.to_ndarray(format="rgb24").transpose(2, 0, 1)
-    except (av.FFmpegError, IndexError) as error:
-        raise ValueError(f"{path}: not a readable video ({error}); damaged: fetch or write it anew") from error
+    size: (H, W) that its pictures should have; channels: 3, 1, or "depth" for the twelve bits of lerobot's distances.
+    ValueError that names the file if it is missing, cannot be decoded or has another size.
+    """
+
+    def __init__(self, path: Path, size: tuple[int, int], channels: int | str) -> None:
+        self.path, self._channels = path, channels
+        if not path.is_file():
+            raise ValueError(f"{path}: no such file; the dataset is not complete, fetch or write it anew")
+        with self._reading() as (container, stream):
+            if stream.codec_context is None:
+                raise ValueError(f"{path}: this build of PyAV has no decoder for it; encode it with h264 or av1")
+            if (stream.height, stream.width) != tuple(size):
+                raise ValueError(
+                    f"{path}: its pictures are {stream.height}x{stream.width} pixels, meta/info.json says "
+                    f"{size[0]}x{size[1]}; fetch or write them anew"
+                )
+            packets = [(p.pts, p.is_keyframe) for p in container.demux(stream) if p.size and not p.is_discard]
+            base = float(stream.time_base)
+        if not packets or any(pts is None for pts, _ in packets):
+            raise ValueError(f"{path}: not a readable video: its pictures have no times; encode it as mp4")
+        self._moment_P = np.sort(np.array([pts for pts, _ in packets], np.int64))
+        self._second_P = self._moment_P * base
+        self._key_K = np.sort(np.array([pts for pts, key in packets if key] or [self._moment_P[0]], np.int64))
+
+    def nearest(self, second_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(the moments nearest to these times, how many seconds they are off)."""
+        after_N = np.searchsorted(self._second_P, second_N).clip(1, max(1, len(self._second_P) - 1))
+        after_N = after_N.clip(max=len(self._second_P) - 1)
+        before_N = (after_N - 1).clip(0)
+        nearer = np.abs(self._second_P[before_N] - second_N) <= np.abs(self._second_P[after_N] - second_N)
+        place_N = np.where(nearer, before_N, after_N)
+        return self._moment_P[place_N], np.abs(self._second_P[place_N] - second_N)
+
+    def decode(self, moment_N: np.ndarray) -> np.ndarray:
+        """The pictures of these moments, ascending, (N, C, H, W) bytes; stretches without one are jumped over."""
+        key_N = np.searchsorted(self._key_K, moment_N, "right") - 1
+        breaks = np.flatnonzero(np.diff(key_N) > 1) + 1
+        found: dict[int, np.ndarray] = {}
+        with self._reading() as (container, stream):
+            for part in np.split(np.arange(len(moment_N)), breaks):
+                wanted = set(moment_N[part].tolist())
+                container.seek(int(self._key_K[max(0, key_N[part[0]])]), stream=stream)
+                for frame in container.decode(stream):
+                    if frame.pts in wanted:
+                        if frame.is_corrupt:
+                            raise ValueError(
+                                f"{self.path}: the picture at {frame.time:.4g} s is damaged; fetch it anew"
+                            )
+                        found[frame.pts] = self._bytes(frame)
+                        wanted.discard(frame.pts)
+                    if not wanted:
+                        break
+                if wanted:
+                    raise ValueError(f"{self.path}: {len(wanted)} of its pictures cannot be decoded; fetch it anew")
+        return np.stack([found[moment] for moment in moment_N.tolist()])
+
+    def _bytes(self, frame: Any) -> np.ndarray:
+        if self._channels == "depth":
+            codes = frame.to_ndarray(format="gray12le").astype(np.float32)
+            return np.rint(codes * (255 / 4095)).clip(0, 255).astype(np.uint8)[None]
+        if self._channels == 1:
+            return frame.to_ndarray(format="gray")[None]
+        return frame.to_ndarray(format="rgb24").transpose(2, 0, 1)
+
+    @contextmanager
+    def _reading(self) -> Iterator[tuple[Any, Any]]:
+        import av
+
+        try:
+            with av.open(str(self.path)) as container:
+                if not container.streams.video:
+                    raise ValueError(f"{self.path}: has no video in it; fetch or write it anew")
+                yield container, container.streams.video[0]
+        except av.FFmpegError as error:
+            raise ValueError(f"{self.path}: not a readable video ({error}); damaged: fetch or write it anew") from error

@@ -53,20 +53,22 @@ def write_dataset(
     stored = {name: GroupFacts.of(group) for name, group in groups.items()}
     with atomic_folder(where) as aside:
         with ExitStack() as files:
-            writer = _Writer(aside, stored, fps, files)
+            writer = _Writer(aside, stored, fps, dict(task), files)
             for number, episode in enumerate(episodes):
                 writer.add(_checked(episode, stored, f"{where}: episode {number}"))
         if not writer.rows:
             raise ValueError(f"{where}: no episodes; nothing was written")
-        writer.finish(dict(task), robot_type)
+        writer.finish(robot_type)
     return where
 
 
 class _Writer:
     """What is open and what is known so far. `files` closes the data and video files of the number at hand."""
 
-    def __init__(self, folder: Path, groups: Mapping[str, GroupFacts], fps: float, files: ExitStack) -> None:
-        self._folder, self._groups, self._fps, self._files = folder, groups, fps, files
+    def __init__(
+        self, folder: Path, groups: Mapping[str, GroupFacts], fps: float, task: Mapping[str, Any], files: ExitStack
+    ) -> None:
+        self._folder, self._groups, self._fps, self._task, self._files = folder, groups, fps, task, files
         self._places = places_of(groups)
         self._cameras = {name: place.feature for name, place in self._places.items() if groups[name].is_image}
         self._videos: dict[str, VideoFile] = {}
@@ -75,6 +77,7 @@ class _Writer:
         self._action_size = 0
         self._stats: list[dict[str, Stats]] = []
         self._own: list[dict[str, Any]] = []
+        self._sentences: dict[str, int] = {}
         self.rows: list[dict[str, Any]] = []
 
     def add(self, episode: Recording) -> None:
@@ -87,6 +90,7 @@ class _Writer:
         row: dict[str, Any] = {
             "episode_index": len(self.rows),
             "length": length,
+            "tasks": sorted(set(self._said(episode)), key=self._sentences.__getitem__),
             "dataset_from_index": self._frames,
             "dataset_to_index": self._frames + length,
             "meta/episodes/chunk_index": 0,
@@ -106,13 +110,11 @@ class _Writer:
         self._frames += length
         self.rows.append(row)
 
-    def finish(self, task: dict[str, Any], robot_type: str) -> None:
+    def finish(self, robot_type: str) -> None:
         """Write the folder meta/; all other files are closed."""
-        said = str(task.get("name", ""))
         for row, stats in zip(self.rows, map(as_lists, self._stats), strict=True):
-            row["tasks"] = [said]
             row |= {f"stats/{feature}/{k}": value for feature, own in stats.items() for k, value in own.items()}
-        write_table(self._folder / TASKS_PATH, instructions(said))
+        write_table(self._folder / TASKS_PATH, instructions(list(self._sentences)))
         write_table(self._folder / EPISODES_PATH, rows_table(self.rows))
         together = {name: merged([stats[name] for stats in self._stats]) for name in self._stats[0]}
         write_json(self._folder / STATS_PATH, as_lists(together))
@@ -121,7 +123,7 @@ class _Writer:
             {**vars(group), "shape": list(group.shape), **self._places[name]._asdict()}
             for name, group in self._groups.items()
         ]
-        write_json(self._folder / OWN_PATH, {"task": task, "groups": groups, "episodes": self._own})
+        write_json(self._folder / OWN_PATH, {"task": self._task, "groups": groups, "episodes": self._own})
 
     def _info(self, robot_type: str) -> dict[str, Any]:
         return {
@@ -129,7 +131,7 @@ class _Writer:
             "robot_type": robot_type,
             "total_episodes": len(self.rows),
             "total_frames": self._frames,
-            "total_tasks": 1,
+            "total_tasks": len(self._sentences),
             "chunks_size": CHUNK_SIZE,
             # Its own writer's limits; ours counts frames instead.
             "data_files_size_in_mb": 100,
@@ -138,8 +140,16 @@ class _Writer:
             "splits": {"train": f"0:{len(self.rows)}"},
             "data_path": DATA_PATH,
             "video_path": VIDEO_PATH if self._cameras else None,
-            "features": features_of(self._groups, self._action_size, self._fps, codec()),
+            "features": features_of(self._groups, self._action_size, self._fps, codec(), self._task),
         }
+
+    def _said(self, episode: Recording) -> list[str]:
+        """The sentence of each step; new ones get the next number."""
+        tasks = str(self._task.get("name", "")) if episode.tasks is None else episode.tasks
+        said = [tasks] * len(episode.action) if isinstance(tasks, str) else list(tasks)
+        for sentence in said:
+            self._sentences.setdefault(sentence, len(self._sentences))
+        return said
 
     def _columns(self, episode: Recording) -> dict[str, np.ndarray]:
         """The rows of one episode in LeRobot's columns, pictures left out."""
@@ -159,7 +169,7 @@ class _Writer:
             "frame_index": frame,
             "episode_index": np.full_like(frame, len(self.rows)),
             "index": self._frames + frame,
-            "task_index": np.zeros_like(frame),
+            "task_index": np.array([self._sentences[sentence] for sentence in self._said(episode)]),
         }
 
     def _next_file(self, columns: Mapping[str, np.ndarray]) -> None:
@@ -189,6 +199,8 @@ def _checked(episode: Recording, groups: Mapping[str, GroupFacts], where: str) -
         found = given[name].shape if name in given else None
         if found != shape:
             raise ValueError(f"{where}: {name} has shape {found}, {shape} was expected")
+    if episode.tasks is not None and not isinstance(episode.tasks, str) and len(episode.tasks) != length:
+        raise ValueError(f"{where}: {len(episode.tasks)} sentences for {length} steps; give one, or one for each step")
     for name in (*wanted, "action"):
         if not np.isfinite(given[name]).all():
             raise ValueError(f"{where}: {name} is not finite everywhere; leave the episode out")

@@ -15,32 +15,38 @@ from embodkd.core.terms import smooth_l1
 
 
 class Imitation(nn.Module):
-    """A policy with a `loss(obs, actions_NHA)` whose forward pass is that loss, on several processes too."""
+    """A policy with a `loss(obs, actions_NHA)` whose forward pass is that loss, on several processes too.
 
-    def __init__(self, student: Any, field: str) -> None:
+    kept: the field that says which actions of a chunk count, where some do not; the loss takes it too.
+    """
+
+    def __init__(self, student: Any, field: str, kept: str | None = None) -> None:
         super().__init__()
-        self.student, self.field = student, field
+        self.student, self.field, self.kept = student, field, kept
         # A student that was loaded stands in evaluation mode: so does this, and its role trains both.
         self.train(student.training)
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
         """One value per item, (N,); single actions (N, A) are chunks of one."""
         actions = batch[self.field]
-        loss: Tensor = self.student.loss(batch, actions if actions.ndim == 3 else actions.unsqueeze(1))
+        more = () if self.kept is None else (batch[self.kept],)
+        loss: Tensor = self.student.loss(batch, actions if actions.ndim == 3 else actions.unsqueeze(1), *more)
         return loss
 
 
-def imitator(student: Any, field: str, optimiser: Optimiser, *, beta: float = 0.1) -> Player:
+def imitator(student: Any, field: str, optimiser: Optimiser, *, beta: float = 0.1, kept: str | None = None) -> Player:
     """The player that learns the actions in the batch's `field` by the term "imitate".
 
-    A student with a `loss` of its own is judged by it, any other by smooth L1 with threshold `beta`.
+    A student with a `loss` of its own is judged by it, on those actions of a chunk that the field `kept` keeps (None:
+    all), any other by smooth L1 with threshold `beta`.
     """
     if hasattr(student, "loss"):
 
         def own(batch: Signals, s: Signals) -> dict[str, Tensor]:
             return {"imitate": s.imitate_N}
 
-        role = Role(Imitation(student, field), view=(*student.reads, field), output="imitate")
+        fields = (field,) if kept is None else (field, kept)
+        role = Role(Imitation(student, field, kept), view=(*student.reads, *fields), output="imitate")
         return Player(role, own, optimiser=optimiser)
 
     def terms(batch: Signals, s: Signals) -> dict[str, Tensor]:

@@ -67,7 +67,7 @@ class ResidualEnv(TaskVecEnv):
         with torch.no_grad():
             base_NEA = torch.from_numpy(self._base_NEA[running])
             correction_NF = torch.from_numpy(np.asarray(self._actions[running], np.float32))
-            self._action_NEA[running] = policy.corrected(base_NEA, correction_NF).clamp(-1.0, 1.0).numpy()
+            self._action_NEA[running] = policy.clipped(policy.corrected(base_NEA, correction_NF)).numpy()
         reward_N = np.zeros(self.num_envs, np.float32)
         for k in range(min(policy.every, left)):
             step = task.step(self._action_NEA[:, k])

@@ -47,7 +47,7 @@ class ResidualStream(TaskVecEnv):
         with torch.no_grad():
             correction_NF = torch.from_numpy(np.asarray(self._actions, np.float32))
             action_NEA = self.policy.corrected(torch.from_numpy(self._base_NEA), correction_NF)
-        self._actions = action_NEA[:, 0].clamp(-1.0, 1.0).numpy()
+        self._actions = self.policy.clipped(action_NEA[:, 0]).numpy()
         obs, reward_N, done_N, infos = super().step_wait()
         assert isinstance(obs, dict)
         ended = np.flatnonzero(done_N)

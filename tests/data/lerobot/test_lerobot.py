@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from embodkd.core.sources.group import GroupFacts
-from embodkd.data.lerobot import About, Recording, about, read_dataset, together, write_dataset
+from embodkd.data.lerobot import About, Reading, Recording, about, read_dataset, together, write_dataset
 from embodkd.data.lerobot import writer as writing
 
 pq = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow (extra: lerobot)")
@@ -22,6 +23,7 @@ GROUPS = {
     "grip": GroupFacts("grip", (2,), False),
     "front_rgb": GroupFacts("front_rgb", (3, 32, 48), False, "uint8"),
 }
+VECTORS = ("proprio", "privileged", "grip")
 TASK = {"name": "peg_assembly", "engine": "mujoco", "options": {"randomness": "low"}, "control_hz": 10.0}
 LENGTHS = (7, 3, 5)
 
@@ -74,10 +76,16 @@ def test_numbers_come_back_bit_for_bit_under_their_own_names(dataset: Path) -> N
     for name in ("proprio", "privileged", "grip"):
         np.testing.assert_array_equal(demos.frames[name], joined(name))
     np.testing.assert_array_equal(demos.action_FA, np.concatenate([r.action for r in recordings()]))
-    assert demos.about == about(dataset) == About(GROUPS, 10, 10.0, TASK)
+    sentence = {"task": GroupFacts("task", (1,), False, "int64")}
+    names = {group: tuple(f"{group}_{i}" for i in range(GROUPS[group].shape[0])) for group in VECTORS}
+    names["action"] = tuple(f"action_{i}" for i in range(10))
+    known = About({**GROUPS, **sentence}, 10, 10.0, TASK, ("peg_assembly",), names, tuple(GROUPS))
+    assert demos.about == about(dataset) == known
+    assert demos.frames["task"].tolist() == [[0]] * 15
     assert demos.lengths_E.tolist() == [7, 3, 5] and demos.starts_E.tolist() == [0, 7, 10]
     assert demos.seeds_E.tolist() == [100, 101, 102]
-    assert {a.dtype for a in (*demos.frames.values(), demos.action_FA)} == {np.dtype("float32"), np.dtype("uint8")}
+    kinds = {name: a.dtype.name for name, a in {**demos.frames, "action": demos.action_FA}.items()}
+    assert kinds == {**dict.fromkeys((*VECTORS, "action"), "float32"), "front_rgb": "uint8", "task": "int64"}
 
 
 def test_pictures_come_back_in_order_and_close(dataset: Path) -> None:
@@ -159,14 +167,40 @@ def test_statistics_are_those_of_all_frames(dataset: Path) -> None:
     assert own["count"] == [15] and np.shape(own["max"]) == (3, 1, 1)
 
 
-def test_a_dataset_of_others_is_read_by_its_own_names(copy: Path) -> None:
+def as_others(folder: Path) -> None:
+    """Take out all that a dataset of another writer would not have."""
+    (folder / "meta/embodkd.json").unlink()
+    info = json.loads((folder / "meta/info.json").read_text())
+    for feature in info["features"].values():
+        feature.get("info", {}).pop("embodkd", None)
+    (folder / "meta/info.json").write_text(json.dumps(info))
+
+
+def test_our_own_facts_outlive_an_edit_that_drops_our_file(copy: Path) -> None:
+    before = about(copy)
     (copy / "meta/embodkd.json").unlink()
+    found = about(copy)
+    assert set(found.observed) == set(before.observed)
+    assert replace(found, observed=()) == replace(before, observed=())
+
+
+def test_where_our_facts_are_lost_the_names_of_the_numbers_and_the_task_mend_it(copy: Path) -> None:
+    as_others(copy)
+    reading = Reading(known=GROUPS, task=TASK)
+    found = about(copy, reading)
+    assert {name: found.groups[name] for name in GROUPS} == GROUPS and found.task == TASK
+    np.testing.assert_array_equal(read_dataset(copy, ["grip"], reading).frames["grip"], joined("grip"))
+
+
+def test_a_dataset_of_others_is_read_by_its_own_names(copy: Path) -> None:
+    as_others(copy)
     demos = read_dataset(copy)
     facts = {name: (g.shape, g.privileged, g.dtype) for name, g in demos.about.groups.items()}
     assert facts == {
         "state": ((7,), False, "float32"),
         "environment_state": ((1,), True, "float32"),
         "front_rgb": ((3, 32, 48), False, "uint8"),
+        "task": ((1,), False, "int64"),
     }
     np.testing.assert_array_equal(demos.frames["state"], np.concatenate([joined("proprio"), joined("grip")], axis=1))
     assert demos.about.task == {} and demos.seeds_E.tolist() == [-1] * 3
@@ -239,7 +273,7 @@ def test_what_is_no_dataset_or_an_incomplete_one_is_refused_with_advice(copy: Pa
 def test_a_video_cut_short_is_refused(copy: Path) -> None:
     file = copy / "videos/observation.images.front_rgb/chunk-000/file-000.mp4"
     file.write_bytes(file.read_bytes()[:200])
-    with pytest.raises(ValueError, match="not a readable video|frames too early"):
+    with pytest.raises(ValueError, match="mp4: (not a readable video|has no video in it)"):
         read_dataset(copy)
 
 

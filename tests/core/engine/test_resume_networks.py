@@ -1,0 +1,42 @@
+"""Every registered network, in whatever layout its weights lie in memory, goes on bit for bit; every optimiser too."""
+
+import pytest
+import torch
+from every_network import ANSWERS, ITEMS, NAMES, trunk_and_batch
+from toy import fingerprint, stops_until
+
+from embodkd.core import Optimiser, Player, Role, RunFolder, TensorData, Trainer, cross_entropy, fit
+from embodkd.models import MODELS
+from embodkd.parts.players.imitation import imitator
+
+CASES = [*((name, "adam") for name in NAMES), *(("policy depth_cnn", other) for other in ("adamw", "sgd"))]
+
+
+def lesson(name, optimiser):
+    """A network with fresh weights and the recipe that moves it: two epochs of two updates."""
+    network, batch = trunk_and_batch(name)
+    generator = torch.Generator().manual_seed(1)
+    how = Optimiser(optimiser, 1e-3)
+    if name in MODELS:
+        batch = batch.merge(label=torch.randint(ANSWERS, (ITEMS,), generator=generator))
+        player = Player(Role(network), lambda b, s: {"label": cross_entropy(s.logits_NC, b.label_N)}, optimiser=how)
+    else:
+        steps = (network.horizon,) if hasattr(network, "horizon") else ()
+        actions = torch.rand(ITEMS, *steps, ANSWERS, generator=generator)
+        if steps:
+            network.fit_normalisers(batch, actions)
+        batch, player = batch.merge(target=actions), imitator(network, "target", how)
+    return network, fit(player, TensorData(dict(batch)), epochs=2, batch_size=3)
+
+
+@pytest.mark.parametrize(("name", "optimiser"), CASES)
+def test_stopped_at_every_checkpoint_it_ends_in_the_same_bits(name, optimiser, tmp_path, monkeypatch):
+    def run(folder):
+        network, recipe = lesson(name, optimiser)
+        with RunFolder.open(tmp_path / folder, {}, resume=True) as opened:
+            Trainer(opened, seed=3, quiet=True, checkpoint_s=0.0).fit(recipe)
+        return fingerprint(network)
+
+    whole = run("whole")
+    assert whole != fingerprint(lesson(name, optimiser)[0])
+    assert stops_until(whole, lambda: run("broken"), monkeypatch, most=3) == 2
