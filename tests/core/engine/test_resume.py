@@ -27,6 +27,7 @@ from embodkd.core import (
     fit,
     squared_error,
 )
+from embodkd.core.runs.digests import write_digest
 from embodkd.core.runs.files import read_tensors
 from embodkd.methods import get_method
 
@@ -149,6 +150,7 @@ def test_minutes_of_a_resumed_training_hold_those_before(tmp_path):
         Trainer(run, quiet=True).fit(imitation(torch.nn.Linear(3, 2), teacher))
     state = tmp_path / "run" / "checkpoints" / "step_12" / "state.json"
     state.write_text(json.dumps({**json.loads(state.read_text()), "minutes": 90.0}))
+    write_digest(state)
     with RunFolder.open(tmp_path / "run", {}, resume=True) as run:
         summary = Trainer(run, quiet=True).fit(imitation(torch.nn.Linear(3, 2), teacher))
     assert 90 < summary.minutes < 91
