@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from toy import Student, Teacher, ToyTask, fingerprint
 
 from embodkd.core import (
+    Buffer,
     Optimiser,
     Player,
     Recipe,
@@ -107,6 +108,28 @@ def test_every_epoch_boundary_is_a_place_to_resume_from(tmp_path, aggregate, mon
             stops += 1
     assert stops == 2 * 4 + 1
     assert fingerprint(student) == whole
+
+
+@pytest.mark.parametrize("aggregate", [True, False])
+def test_where_the_newest_checkpoint_is_damaged_the_former_one_still_has_its_rollouts(tmp_path, aggregate, monkeypatch):
+    whole = fingerprint(run_dagger(tmp_path / "whole", rounds=3, aggregate=aggregate))
+    tidy, left = Buffer.tidy, []
+
+    def tidy_and_stop_at_the_last(self, folder):
+        tidy(self, folder)
+        left[0] -= 1
+        if not left[0]:
+            raise Stopped
+
+    for tidied in range(2, 12):
+        left[:], folder = [tidied], tmp_path / f"broken_{tidied}"
+        with monkeypatch.context() as patched, pytest.raises(Stopped):
+            patched.setattr(Buffer, "tidy", tidy_and_stop_at_the_last)
+            run_dagger(folder, rounds=3, aggregate=aggregate)
+        newest = max((folder / "checkpoints").iterdir(), key=lambda path: int(path.name[5:]))
+        (newest / "state.json").write_text("{}")
+        with pytest.warns(UserWarning, match="is taken instead"):
+            assert fingerprint(run_dagger(folder, rounds=3, aggregate=aggregate)) == whole
 
 
 def test_checkpoint_and_student_hold_no_teacher_tensor(tmp_path):
