@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from embodkd.cli.groups import Engine, Randomise, Task
 from embodkd.core.runs.files import read_json
 
 Choice = Mapping[str, Any] | None
@@ -15,11 +16,13 @@ Choice = Mapping[str, Any] | None
 
 @dataclass(frozen=True, kw_only=True)
 class WorldChoice:
-    """The keys task, engine and randomise of a verb; None leaves each as a policy was made for."""
+    """The keys task, engine and randomise of a verb; None leaves each as a policy was made for. transfer: a policy may
+    act in another world than its own."""
 
-    task: Choice = None
-    engine: Choice = None
-    randomise: Choice = None
+    task: Task | None = None
+    engine: Engine | None = None
+    randomise: Randomise | None = None
+    transfer: bool = False
 
     def task_of(self, meta: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         """(name, keywords of `make_task`): the task that a policy was made for, changed by what is chosen."""
@@ -64,8 +67,13 @@ def task_options(task: Choice, engine: Choice, randomise: Choice) -> dict[str, A
 
 
 def task_of(meta: Mapping[str, Any], task: Choice, engine: Choice, randomise: Choice) -> tuple[str, dict[str, Any]]:
-    """See WorldChoice.task_of."""
+    """See WorldChoice.task_of; ValueError for a policy of a data set, if no task is chosen."""
     own = meta["task"]
+    if not task and own.get("engine") is None:
+        raise ValueError(
+            f"the policy was made from the data set {own.get('name')!r} and has no simulator: demos=... judges it on "
+            "demonstrations, and task=... with transfer=true in a task that it was not made for"
+        )
     name = task["name"] if task else own["name"]
     base = {"engine": own.get("engine", "mujoco"), **own.get("options", {})} if name == own["name"] else {}
     return name, {**base, **task_options(task, engine, randomise)}
@@ -91,8 +99,6 @@ def use_threads(count: int) -> int:
 
     from embodkd.core.runs.memory import keep_freed_memory
 
-    if count < 0:
-        raise ValueError(f"torch_threads is {count}; give 0 for one per core, or how many")
     beside = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     torch.set_num_threads(count or max(1, len(os.sched_getaffinity(0)) // beside))
     keep_freed_memory()

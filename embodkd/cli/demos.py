@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from embodkd.cli.common import Choice, needed, policy_folder, task_options, without_name
+from embodkd.cli.common import needed, policy_folder, task_options, without_name
+from embodkd.cli.groups import Student, Task
 from embodkd.cli.learn import Learn, Lesson
-from embodkd.core.config.ranges import Count, Positive
+from embodkd.core.config.ranges import Judged, Part, Pixels, Positive
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,15 +28,15 @@ class DistillDemos(Learn):
 
     demos: str | list[str] | None
     demos_keys: Mapping[str, str] | None
-    image_size: Count | tuple[Count, Count] | None
+    image_size: Pixels | tuple[Pixels, Pixels] | None
     memory_gb: Positive
     failed: bool
     pad: Literal["repeat", "mask"]
     teacher: str | None
-    held_out: float
-    episodes: int
-    student: Mapping[str, Any]
-    task: Choice = None
+    held_out: Part
+    episodes: Judged
+    student: Student
+    task: Task | None = None
 
     needs = "demonstrations"
 
@@ -67,15 +69,30 @@ class DistillDemos(Learn):
         said += [f"{path}: {line}" for path, part in zip(folders, parts, strict=True) for line in part.said]
         data = together(parts)
         said += [line for line in data.said if line.startswith("dataset ")] + _sizes(data, self.memory_gb)
-        sizes = {"horizon": student.horizon, "execute": student.execute, "mask": self.pad == "mask"}
-        chunks = chunks_of(data.frames, data.action_FA, data.lengths_E, **sizes, held_out=self.held_out, seed=self.seed)
-        task = {"name": folders[0].name, "control_hz": facts.fps, **facts.task}
+        chunks = chunks_of(
+            data.frames,
+            data.action_FA,
+            data.lengths_E,
+            horizon=student.horizon,
+            execute=student.execute,
+            held_out=self.held_out,
+            seed=self.seed,
+            mask=self.pad == "mask",
+        )
+        task = {"name": folders[0].name, **facts.task, "control_hz": facts.fps}
         windows = {"train": chunks.train.size(), "held_out": chunks.held_out.size(), "said": chunks.said}
         made_of = _lineage(folders, parts, chunks)
         lineage: dict[str, Any] = {"demos": made_of[0] if len(made_of) == 1 else made_of, "windows": windows}
         if taught is not None:
             lineage["teacher"] = {"policy": str(taught), "lineage": meta["lineage"]}
         judged = self.episodes and facts.task
+        if judged and reading.image_size and any(group.is_image for group in student.inputs.values()):
+            raise ValueError(
+                f"image_size={list(reading.image_size)}: the policy is judged in {task['name']}, whose cameras have "
+                "the size that was recorded: record with another task.image_size, or say episodes=0"
+            )
+        if judged:
+            _check_rate(facts, folders[0])
         yield Lesson(
             student,
             teacher,
@@ -113,6 +130,16 @@ def demos_folder(path: str | Path) -> Path:
     return inside if not (path / "meta").is_dir() and (inside / "meta").is_dir() else path
 
 
+def _check_rate(facts: About, where: Path) -> None:
+    """ValueError if the task, in which the student is to be judged, runs at another rate than the demonstrations."""
+    rate = facts.task.get("control_hz", facts.fps)
+    if not math.isclose(rate, facts.fps, rel_tol=1e-3):
+        raise ValueError(
+            f"{where}: has {facts.fps:.4g} frames a second, task {facts.task.get('name')!r} {rate:.4g} control steps: "
+            "a student is judged at the rate that it learned; say episodes=0, or record at the task's rate"
+        )
+
+
 def seen(name: str, arguments: Mapping[str, Any], facts: About) -> tuple[dict[str, Any], list[str]]:
     """(a student's arguments, what to say of them): where it reads by default a group that the dataset lacks, all
     groups that are left at their default become what the dataset has to observe. ValueError if it has nothing."""
@@ -127,7 +154,11 @@ def seen(name: str, arguments: Mapping[str, Any], facts: About) -> tuple[dict[st
         return dict(arguments), []
     groups = [facts.groups[group] for group in facts.observed if not facts.groups[group].privileged]
     pictures = [group.name for group in groups if group.is_image]
-    there = {"vectors": [g.name for g in groups if not g.is_image], "cameras": pictures, "shifted": pictures}
+    there: dict[str, Any] = {
+        "vectors": [g.name for g in groups if not g.is_image],
+        "cameras": pictures,
+        "shifted": pictures,
+    }
     if not groups or ("vectors" in left and not there["vectors"]):
         raise ValueError(
             f"the dataset calls none of its numbers an observation; say which is one, for example "

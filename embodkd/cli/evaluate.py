@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from embodkd.cli.common import WorldChoice, changed, is_classifier, needed, policy_folder, run_folder, use_threads
+from embodkd.core.config.ranges import Copies, Episodes, EpisodeSeed, Threads
 from embodkd.core.ranks import ranks
 
 
@@ -26,8 +27,19 @@ def judge(
 
     folder = policy_folder(policy)
     actor, meta = load_policy(folder)
-    name, options = (chosen or WorldChoice()).task_of(meta)
-    result = run(actor, name, options, episodes=episodes, seed=seed, copies=copies, policy_folder=folder, quiet=quiet)
+    chosen = chosen or WorldChoice()
+    name, options = chosen.task_of(meta)
+    result = run(
+        actor,
+        name,
+        options,
+        episodes=episodes,
+        seed=seed,
+        copies=copies,
+        policy_folder=folder,
+        transfer=chosen.transfer,
+        quiet=quiet,
+    )
     if out is None:
         other = changed(meta, name, options)
         out = run_folder(folder) / (f"evaluation_{other}.json" if other else "evaluation.json")
@@ -40,14 +52,14 @@ class EvaluatePolicy(WorldChoice):
     """Judge one policy. The exit code is 1 if the leak probe finds that it uses privileged groups undeclared."""
 
     policy: str | None
-    episodes: int
-    seed: int
-    copies: int
+    episodes: Episodes
+    seed: EpisodeSeed
+    copies: Copies
     out: str | None
     part: str
     ablate: bool
     probe: bool
-    torch_threads: int
+    torch_threads: Threads
     quiet: bool
 
     def __call__(self) -> int:
@@ -55,8 +67,10 @@ class EvaluatePolicy(WorldChoice):
         use_threads(self.torch_threads)
         where = needed(self.policy, "policy", "embodkd evaluate policy=runs/student_peg_hole")
         if is_classifier(where):
-            if self.task or self.engine or self.randomise or self.ablate or self.probe:
-                raise ValueError(f"{where} is a classifier: task, engine, randomise, ablate and probe are for policies")
+            if self.task or self.engine or self.randomise or self.transfer or self.ablate or self.probe:
+                raise ValueError(
+                    f"{where} is a classifier: task, engine, randomise, transfer, ablate and probe are for policies"
+                )
             return _classifier(where, self.part, self.out)
         folder = policy_folder(where)
         result = judge(

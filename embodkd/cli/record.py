@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embodkd.cli.common import WorldChoice, needed, policy_folder, run_folder, task_options, use_threads
+from embodkd.core.config.ranges import Copies, Episodes, EpisodeSeed, NotNegative, Threads, Whole
 
 if TYPE_CHECKING:
     from embodkd.envs import BatchTask
@@ -19,14 +20,14 @@ class RecordEpisodes(WorldChoice):
     policy: str
     run: str | None
     resume: bool
-    episodes: int
-    seed: int
-    noise: float | None
+    episodes: Episodes
+    seed: EpisodeSeed
+    noise: NotNegative | None
     groups: list[str] | None
     only_success: bool
-    after: int
-    num_envs: int
-    torch_threads: int
+    after: Whole
+    num_envs: Copies
+    torch_threads: Threads
     quiet: bool
 
     def __call__(self) -> int:
@@ -46,17 +47,17 @@ class RecordEpisodes(WorldChoice):
             name, options = self.task_of(meta)
             label = run_folder(self.policy).name
         run = self.run or f"runs/record_{label}_{name}"
-        with RunFolder.open(run, {**asdict(self), "run": run}, self.resume) as folder:
-            world = make_task(name, self.num_envs, **options)
-            try:
-                if self.policy == "expert":
-                    actor = _expert(world, 1.0 if self.noise is None else self.noise)
-                else:
-                    check_task(actor, meta, world.spec, where=f"policy={self.policy}")
+        world = make_task(name, self.num_envs, **options)
+        try:
+            if self.policy == "expert":
+                actor = _expert(world, 1.0 if self.noise is None else self.noise)
+            else:
+                check_task(actor, meta, world.spec, f"policy={self.policy}", self.transfer)
+            with RunFolder.open(run, {**asdict(self), "run": run}, self.resume) as folder:
                 where = self._write(Path(run) / "demos", world, actor, str(options.get("robot", "")))
-            finally:
-                world.close()
-            folder.finish(minutes=folder.minutes)
+                folder.finish(minutes=folder.minutes)
+        finally:
+            world.close()
         print(f"{where}: {self.episodes} episodes")
         return 0
 
