@@ -45,6 +45,7 @@ class DistillDemos(Learn):
         """The windows of the demonstrations, as long as the student's chunks."""
         from embodkd.cli.evaluate import judge
         from embodkd.core import seed_everything
+        from embodkd.core.fingerprint import digest
         from embodkd.data.lerobot import Memory, about, read_dataset, together
         from embodkd.data.windows import chunks_of
         from embodkd.policies import ChunkPolicy, load_policy, make_policy, save_policy
@@ -104,6 +105,7 @@ class DistillDemos(Learn):
                 judge(run / "policy", episodes=self.episodes, seed=0, quiet=self.quiet) if judged else None
             ),
             said=(*said, chunks.said),
+            digest=digest([data.frames, data.action_FA, data.lengths_E], "demos"),
         )
 
     def _reading(self) -> Reading:
