@@ -66,9 +66,21 @@ def task_options(task: Choice, engine: Choice, randomise: Choice) -> dict[str, A
 def task_of(meta: Mapping[str, Any], task: Choice, engine: Choice, randomise: Choice) -> tuple[str, dict[str, Any]]:
     """See WorldChoice.task_of."""
     own = meta["task"]
+    if task is None and not simulated(own):
+        raise ValueError(
+            f"no simulator of {own['name']!r}, whose demonstrations this policy learned from: judge it by recorded "
+            "episodes, embodkd evaluate policy=... demos=..."
+        )
     name = task["name"] if task else own["name"]
     base = {"engine": own.get("engine", "mujoco"), **own.get("options", {})} if name == own["name"] else {}
     return name, {**base, **task_options(task, engine, randomise)}
+
+
+def simulated(task: Mapping[str, Any]) -> bool:
+    """Whether there is a simulator of a policy's or a dataset's task; one that names no engine has none."""
+    from embodkd.envs import task_names
+
+    return task.get("name") in task_names() and task.get("engine", "") is not None
 
 
 def changed(meta: Mapping[str, Any], name: str, options: Mapping[str, Any]) -> str:

@@ -9,18 +9,21 @@ from typing import Any
 
 @dataclass(frozen=True)
 class GroupFacts:
-    """All that a policy asks of a group: its name, shape, whether a deployed robot lacks it, dtype and unit."""
+    """All that a policy asks of a group: its name, shape, whether a deployed robot lacks it, dtype, unit, and what the
+    single numbers of a vector are called, () where nobody says."""
 
     name: str
     shape: tuple[int, ...]
     privileged: bool
     dtype: str = "float32"
     unit: str = ""
+    names: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, group: Any) -> GroupFacts:
         """The same facts from a task's group (anything with these attributes)."""
-        return cls(group.name, tuple(group.shape), bool(group.privileged), str(group.dtype), str(group.unit))
+        names = tuple(getattr(group, "names", ()))
+        return cls(group.name, tuple(group.shape), bool(group.privileged), str(group.dtype), str(group.unit), names)
 
     def as_dict(self) -> dict[str, Any]:
         """All but the name, for JSON; `from_dict` reads it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +139,7 @@ class _Opened:
 
     def _about(self, task: Mapping[str, Any] | None) -> About:
         found = self.contents
-        groups = {name: stored.facts for name, stored in found.groups.items()}
+        groups = {name: replace(stored.facts, names=stored.names) for name, stored in found.groups.items()}
         if self.sentences:
             groups[TASK] = GroupFacts(TASK, (1,), False, "int64")
         names = {name: stored.names for name, stored in found.groups.items() if stored.names}
@@ -147,4 +147,6 @@ class _Opened:
             names[ACTION] = found.action.names
         observed = tuple(name for name, stored in found.groups.items() if stored.observed)
         task = dict(found.task if task is None else task)
-        return About(groups, found.action.size, self.info.fps, task, self.sentences, names, observed)
+        places = {name: (stored.feature, stored.start) for name, stored in found.groups.items()}
+        places[ACTION] = (found.action.name, 0)
+        return About(groups, found.action.size, self.info.fps, task, self.sentences, names, observed, places)
