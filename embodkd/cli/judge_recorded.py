@@ -87,7 +87,7 @@ def _unseen(
 
     data, known = together(parts), learned_from(policy)
     called = [w.parent.name if w.name == "demos" else w.name for w in folders]
-    names = [f"{name} {k}" for name, part in zip(called, parts, strict=True) for k in part.episodes_E]
+    names = [f"{name}, episode {k}" for name, part in zip(called, parts, strict=True) for k in part.episodes_E]
     learned: list[np.ndarray] = [] if known is None else [np.asarray(v) for n, v in known.items() if "trained" in n]
     seen_E = np.isin(data.digests_E, np.concatenate([np.zeros(0, np.int64), *learned]))
     beware = []

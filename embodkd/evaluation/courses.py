@@ -38,7 +38,7 @@ def write_courses(path: str | Path, courses: Sequence[Course], action: ActionFac
         panel.set_xlabel("seconds" if hz else "steps", fontsize=8, color=_INK)
         panel.tick_params(labelbottom=True)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=2, fontsize=8, frameon=False)
-    figure.suptitle(", ".join(course.name for course in shown), fontsize=9, x=0.01, ha="left", color=_INK)
+    figure.suptitle("; ".join(course.name for course in shown), fontsize=9, x=0.01, ha="left", color=_INK)
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=110)
     write_atomic(path, stream.getvalue())

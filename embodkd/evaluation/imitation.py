@@ -51,8 +51,9 @@ class Imitation:
 
     @property
     def errors(self) -> list[tuple[float, float, float]]:
-        """(mean over episodes, low, high) of each dimension, with Student's 95 % interval over episodes."""
-        return [t_interval([e.error_A[a] for e in self.episodes]) for a in range(self.action.size)]
+        """(mean over episodes, low, high) of each dimension, with Student's 95 % interval over episodes, none below 0."""
+        found = [t_interval([e.error_A[a] for e in self.episodes]) for a in range(self.action.size)]
+        return [(mean, max(0.0, low), high) for mean, low, high in found]
 
     @property
     def constants(self) -> list[float]:
@@ -71,7 +72,7 @@ class Imitation:
         for name, unit, (mean, low, high), constant in zip(
             self.action.names, self.action.units, self.errors, self.constants, strict=True
         ):
-            interval = f"{low:.3g} to {high:.3g}" if np.isfinite(low) else "one episode: none"
+            interval = f"{low:.3g} to {high:.3g}" if np.isfinite(high) else "one episode: none"
             found.append((name, f"{mean:.3g} {unit}".strip(), interval, f"{constant:.3g} {unit}".strip()))
         return found
 
@@ -89,7 +90,7 @@ class Imitation:
         errors = zip(self.action.names, self.errors, self.constants, strict=True)
         content = {
             "error": {
-                name: {"mean": mean, "ci95": [low, high] if np.isfinite(low) else None, "constant": constant}
+                name: {"mean": mean, "ci95": [low, high] if np.isfinite(high) else None, "constant": constant}
                 for name, (mean, low, high), constant in errors
             },
             "action": self.action.as_dict(),

@@ -76,7 +76,7 @@ def test_a_policy_of_an_arm_gives_degrees_within_what_it_was_shown_and_says_so(a
 def test_it_is_judged_by_the_episodes_that_were_held_out(arm: Path) -> None:
     held_out = load_policy(arm / "run/policy")[1]["lineage"]["demos"]["held_out"]
     result = Imitation.load(arm / "run")
-    assert [episode.name for episode in result.episodes] == [f"set {k}" for k in held_out] and len(held_out) == 2
+    assert [episode.name for episode in result.episodes] == [f"set, episode {k}" for k in held_out] and len(held_out) == 2
     assert result.protocol["learned_from"] == 2 and not result.beware
     assert (arm / "run/imitation.png").read_bytes().startswith(b"\x89PNG")
     said = (arm / "said").read_text()
