@@ -55,6 +55,7 @@ def judge(run: Path, episodes: int) -> dict[str, dict[str, Any]]:
     )
     rows = {}
     for (_, engine), cell in matrix.cells.items():
+        aloud = "" if engine == home else " transfer=true"
         found = {key: value for key, value in cell.as_dict().items() if key != "per_episode"}
         rows[f"{run.name} in {engine}"] = {
             "policy": str(run),
@@ -62,7 +63,7 @@ def judge(run: Path, episodes: int) -> dict[str, dict[str, Any]]:
             "trained_in": home,
             "judged_in": engine,
             "trained_by": shlex.join(["embodkd", *trained[1:]]),
-            "command": f"embodkd evaluate policy={run} engine={engine} episodes={episodes}",
+            "command": f"embodkd evaluate policy={run} engine={engine} episodes={episodes}{aloud}",
             **found,
             "commit": found["manifest"]["git_commit"],
         }

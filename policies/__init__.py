@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 # Each import registers its policy by name.
-from embodkd.policies.artefact import check_task, learned_from, load_policy, save_policy, task_record
+from embodkd.policies.artefact import learned_from, load_policy, save_policy, task_record
 from embodkd.policies.base import POLICIES, Policy, make_policy
 from embodkd.policies.camera_chunk import CameraChunk
 from embodkd.policies.cameras import Blind, DepthCNN, RgbCNN
 from embodkd.policies.chunk import ChunkPolicy, ChunkSession
 from embodkd.policies.diffusion import DiffusionPolicy
+from embodkd.policies.fit import check_task
 from embodkd.policies.minmax import MinMaxNormaliser
 from embodkd.policies.mlp import MLP
 from embodkd.policies.mlp_chunk import MLPChunk

@@ -18,7 +18,6 @@ from embodkd.policies.base import POLICIES, Policy
 from embodkd.policies.card import model_card
 from torch import Tensor
 
-from embodkd.core.config.registry import near
 from embodkd.core.runs.artefact import golden_unit, load_weights, read_config, write_artefact
 from embodkd.core.runs.files import read_tensors
 from embodkd.core.sources.action import ActionFacts
@@ -99,20 +98,6 @@ def load_policy(folder: str | Path) -> tuple[Policy, dict[str, Any]]:
 def read_meta(folder: str | Path) -> dict[str, Any]:
     """config.json of a policy folder, without building it; ValueError if the folder is not one."""
     return read_config(folder, "policy", ("policy", "arguments", "groups", "action", "task", "golden_action"))
-
-
-def check_task(policy: Policy, meta: Mapping[str, Any], spec: Any, where: str = "policy") -> None:
-    """ValueError unless `policy` can act in the task `spec`: same task, groups, shapes and action size."""
-    if meta["task"].get("name") != spec.name:
-        raise ValueError(f"{where}: was made for task {meta['task'].get('name')!r}, not for {spec.name!r}")
-    for name, seen in policy.inputs.items():
-        if name not in spec.groups:
-            raise ValueError(f"{where}: reads group {name!r}, task {spec.name!r} lacks it: {near(name, spec.groups)}")
-        if tuple(spec.groups[name].shape) != seen.shape:
-            found = tuple(spec.groups[name].shape)
-            raise ValueError(f"{where}: reads group {name!r} of shape {seen.shape}, task {spec.name!r} gives {found}")
-    if policy.action_size != spec.action_size:
-        raise ValueError(f"{where}: gives {policy.action_size} actions, task {spec.name!r} needs {spec.action_size}")
 
 
 def _golden_action(policy: Policy) -> np.ndarray:

@@ -15,11 +15,13 @@ Choice = Mapping[str, Any] | None
 
 @dataclass(frozen=True, kw_only=True)
 class WorldChoice:
-    """The keys task, engine and randomise of a verb; None leaves each as a policy was made for."""
+    """The keys task, engine and randomise of a verb; None leaves each as a policy was made for. transfer: a policy may
+    act in another world than its own."""
 
     task: Choice = None
     engine: Choice = None
     randomise: Choice = None
+    transfer: bool = False
 
     def task_of(self, meta: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         """(name, keywords of `make_task`): the task that a policy was made for, changed by what is chosen."""
@@ -64,12 +66,12 @@ def task_options(task: Choice, engine: Choice, randomise: Choice) -> dict[str, A
 
 
 def task_of(meta: Mapping[str, Any], task: Choice, engine: Choice, randomise: Choice) -> tuple[str, dict[str, Any]]:
-    """See WorldChoice.task_of."""
+    """See WorldChoice.task_of; ValueError for a policy of a data set, if no task is chosen."""
     own = meta["task"]
-    if task is None and not simulated(own):
+    if not task and not simulated(own):
         raise ValueError(
-            f"no simulator of {own['name']!r}, whose demonstrations this policy learned from: judge it by recorded "
-            "episodes, embodkd evaluate policy=... demos=..."
+            f"the policy was made from the data set {own.get('name')!r} and has no simulator: demos=... judges it on "
+            "demonstrations, and task=... with transfer=true in a task that it was not made for"
         )
     name = task["name"] if task else own["name"]
     base = {"engine": own.get("engine", "mujoco"), **own.get("options", {})} if name == own["name"] else {}

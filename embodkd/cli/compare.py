@@ -58,5 +58,6 @@ class ComparePolicies(WorldChoice):
             seed=self.seed,
             copies=self.copies,
             policy_folder=folder,
+            transfer=self.transfer,
             quiet=self.quiet,
         )

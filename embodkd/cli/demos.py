@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -92,6 +93,8 @@ class DistillDemos(Learn):
         items = _items(data, chunks)
         if taught is not None:
             lineage["teacher"] = {"policy": str(taught), "lineage": meta["lineage"]}
+        if in_simulator and self.episodes:
+            _check_rate(facts, folders[0])
             items["teacher_trained"] = _learned(taught)
         places = {name: facts.places[name] for name in (*student.reads, ACTION) if name in facts.places}
         extra = {"places": places, "action_named": ACTION in facts.names}
@@ -132,6 +135,16 @@ class DistillDemos(Learn):
             return Reading(self.demos_keys, size, known, task_record(world.spec))
         finally:
             world.close()
+
+
+def _check_rate(facts: About, where: Path) -> None:
+    """ValueError if the task, in which the student is to be judged, runs at another rate than the demonstrations."""
+    rate = facts.task.get("control_hz", facts.fps)
+    if not math.isclose(rate, facts.fps, rel_tol=1e-3):
+        raise ValueError(
+            f"{where}: has {facts.fps:.4g} frames a second, task {facts.task.get('name')!r} {rate:.4g} control steps: "
+            "a student is judged at the rate that it learned; say episodes=0, or record at the task's rate"
+        )
 
 
 def _actions(facts: About, shown_FA: np.ndarray, units: str | list[str] | None) -> ActionFacts:

@@ -32,6 +32,7 @@ class DistillStudent(Learn):
     task: Choice = None
     engine: Choice = None
     randomise: Choice = None
+    transfer: bool = False
 
     needs = "task"
 
@@ -53,7 +54,10 @@ class DistillStudent(Learn):
         world = make_task(name, ranks().split(self.num_envs, "num_envs"), **options)
         try:
             spec = world.spec
-            check_task(expert, meta, spec, where=f"teacher={self.teacher}")
+            apart = check_task(expert, meta, spec, f"teacher={self.teacher}", self.transfer)
+            lineage: dict[str, Any] = {"teacher": {"policy": str(source), "lineage": meta["lineage"]}}
+            if apart:
+                lineage["teacher"]["transfer"] = list(apart)
             seed_everything(self.seed)
             student = make_policy(self.student["name"], spec.groups, spec.action_size, **without_name(self.student))
             yield Lesson(
@@ -61,7 +65,7 @@ class DistillStudent(Learn):
                 expert,
                 world,
                 run=f"runs/{self.student['name']}_{name}",
-                lineage={"teacher": {"policy": str(source), "lineage": meta["lineage"]}},
+                lineage=lineage,
                 save=lambda model, run, lineage: save_policy(
                     run / "policy", model, task=task_record(spec), lineage=lineage
                 ),

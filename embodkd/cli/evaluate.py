@@ -27,8 +27,19 @@ def judge(
 
     folder = policy_folder(policy)
     actor, meta = load_policy(folder)
-    name, options = (chosen or WorldChoice()).task_of(meta)
-    result = run(actor, name, options, episodes=episodes, seed=seed, copies=copies, policy_folder=folder, quiet=quiet)
+    chosen = chosen or WorldChoice()
+    name, options = chosen.task_of(meta)
+    result = run(
+        actor,
+        name,
+        options,
+        episodes=episodes,
+        seed=seed,
+        copies=copies,
+        policy_folder=folder,
+        transfer=chosen.transfer,
+        quiet=quiet,
+    )
     if out is None:
         other = changed(meta, name, options)
         out = run_folder(folder) / (f"evaluation_{other}.json" if other else "evaluation.json")
@@ -58,8 +69,10 @@ class EvaluatePolicy(WorldChoice):
         use_threads(self.torch_threads)
         where = needed(self.policy, "policy", "embodkd evaluate policy=runs/student_peg_hole")
         if is_classifier(where):
-            if self.task or self.engine or self.randomise or self.ablate or self.probe:
-                raise ValueError(f"{where} is a classifier: task, engine, randomise, ablate and probe are for policies")
+            if self.task or self.engine or self.randomise or self.transfer or self.ablate or self.probe:
+                raise ValueError(
+                    f"{where} is a classifier: task, engine, randomise, transfer, ablate and probe are for policies"
+                )
             return _classifier(where, self.part, self.out)
         folder = policy_folder(where)
         if self.demos is not None:

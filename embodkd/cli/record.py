@@ -46,17 +46,17 @@ class RecordEpisodes(WorldChoice):
             name, options = self.task_of(meta)
             label = run_folder(self.policy).name
         run = self.run or f"runs/record_{label}_{name}"
-        with RunFolder.open(run, {**asdict(self), "run": run}, self.resume) as folder:
-            world = make_task(name, self.num_envs, **options)
-            try:
-                if self.policy == "expert":
-                    actor = _expert(world, 1.0 if self.noise is None else self.noise)
-                else:
-                    check_task(actor, meta, world.spec, where=f"policy={self.policy}")
+        world = make_task(name, self.num_envs, **options)
+        try:
+            if self.policy == "expert":
+                actor = _expert(world, 1.0 if self.noise is None else self.noise)
+            else:
+                check_task(actor, meta, world.spec, f"policy={self.policy}", self.transfer)
+            with RunFolder.open(run, {**asdict(self), "run": run}, self.resume) as folder:
                 where = self._write(Path(run) / "demos", world, actor, str(options.get("robot", "")))
-            finally:
-                world.close()
-            folder.finish(minutes=folder.minutes)
+                folder.finish(minutes=folder.minutes)
+        finally:
+            world.close()
         print(f"{where}: {self.episodes} episodes")
         return 0
 

@@ -24,35 +24,35 @@ class FilmPolicies(WorldChoice):
         folder = policy_folder(needed(self.policy, "policy", "embodkd rollout policy=runs/depth_cnn_peg_hole"))
 
         from embodkd.envs import make_task
-        from embodkd.evaluation import Actor
         from embodkd.evaluation.film import film
         from embodkd.policies import check_task, load_policy
+        from embodkd.policies.fit import transferred
 
         actor, meta = load_policy(folder)
         name, options = self.task_of(meta)
         own = run_folder(folder).resolve()
-        actors: dict[str, Actor] = {own.name: actor}
+        cast = {own.name: (actor, meta, f"policy={self.policy}")}
         if self.beside is not None:
             other = policy_folder(self.beside)
-            second, record = load_policy(other)
             others = run_folder(other).resolve()
             if others == own:
                 raise ValueError(f"beside={self.beside} is the same run as policy={self.policy}; name another one")
             mine, label = _apart(own, others)
-            actors = {label: second, mine: actor}
-            if record["task"]["name"] != name:
-                raise ValueError(
-                    f"beside={self.beside}: was made for task {record['task']['name']!r}, not for {name!r}"
-                )
-        world = make_task(name, len(actors), **options)
+            cast = {label: (*load_policy(other), f"beside={self.beside}"), mine: cast[own.name]}
+        world = make_task(name, len(cast), **options)
         try:
-            check_task(actor, meta, world.spec, where=f"policy={self.policy}")
+            apart = {
+                label: check_task(who, record, world.spec, where, self.transfer)
+                for label, (who, record, where) in cast.items()
+            }
+            actors = {label: who for label, (who, *_) in cast.items()}
             target = Path(self.out) if self.out is not None else run_folder(folder) / "videos"
             made = film(actors, world, episodes=self.episodes, seed=self.seed, out=target, camera=self.camera)
         finally:
             world.close()
         for label in actors:
-            print(f"{label}: {sum(s[label] for s in made.successes)} of {self.episodes} episodes succeeded")
+            beware = f"; beware: {transferred(apart[label])}" if apart[label] else ""
+            print(f"{label}: {sum(s[label] for s in made.successes)} of {self.episodes} episodes succeeded{beware}")
         print(f"{made.path} ({made.frames} frames, {made.codec})")
         return 0
 

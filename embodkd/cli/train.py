@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,6 +65,8 @@ class TrainTeacher(Train, TeacherConfig):
             torch_threads=use_threads(self.torch_threads),
         )
         options = task_options(self.task, self.engine, self.randomise)
+        if config.init is not None:
+            _check_start("init", Path(config.init), self.task["name"], options, self.transfer)
         return self.learn(self.run, lambda run: train_teacher(self.task["name"], run, config, **options))
 
 
@@ -81,6 +84,7 @@ class TrainResidual(Train, ResidualConfig):
         base = policy_folder(needed(self.base, "base", "embodkd train residual base=runs/diffusion_peg_assembly"))
         config = replace(self, base=base, torch_threads=use_threads(self.torch_threads))
         name, options = self.task_of(read_meta(base))
+        _check_start("base", base, name, options, self.transfer)
 
         def measure(run: Path, policy: Path) -> None:
             _measure_corrections(run, policy, self.evaluate_episodes)
@@ -88,6 +92,16 @@ class TrainResidual(Train, ResidualConfig):
         return self.learn(
             self.run or f"runs/residual_{name}", lambda run: train_residual(name, run, config, **options), measure
         )
+
+
+def _check_start(key: str, folder: Path, name: str, options: Mapping[str, Any], transfer: bool) -> None:
+    """ValueError, before any run folder is made, if the policy that a training starts from does not fit its task."""
+    from embodkd.envs import make_task
+    from embodkd.policies import check_task, load_policy
+
+    policy, meta = load_policy(folder)
+    with closing(make_task(name, 1, **options)) as world:
+        check_task(policy, meta, world.spec, f"{key}={folder}", transfer)
 
 
 def _measure_corrections(run: Path, policy: Path, episodes: int) -> None:

@@ -6,20 +6,18 @@ kept in memory, as float32.
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import torch
 
 from embodkd.core import Splits
 from embodkd.data.crops import CroppedData
-from embodkd.data.partition import from_package, split
+from embodkd.data.hub_files import chosen, split_files
+from embodkd.data.hub_tables import class_names, fields_of, read_rows
+from embodkd.data.partition import split
 from embodkd.data.registry import DATA
 
 
@@ -48,6 +46,8 @@ def hub_images(
     seed: int = 0,
     repo: str = "uoft-cs/cifar100",
     revision: str = "main",
+    config: str | None = None,
+    splits: Mapping[str, str] | None = None,
     image: str | None = None,
     label: str | None = None,
     train: int | None = None,
@@ -62,14 +62,15 @@ def hub_images(
 ) -> Splits:
     """Splits with inputs (channels, height, width) in [0, 1]; the test is the data set's own.
 
-    repo: its id, or a folder with its parquet files; image, label: names of the columns, which are known for `KNOWN`.
+    repo: its id, or a folder with its parquet files; config: which of several data sets in it; splits: {"train": its
+    name, "test": its name} where they are called otherwise; image, label: names of the columns, which are known for
+    `KNOWN`. Pictures of two bytes per pixel are read whole, labels may be texts or numbers with gaps.
     train: items, None for all that validation and unlabelled leave. parity: label 0 for an even class, 1 for an odd
     one, the class as the field `subclass`. unlabelled, imbalance, corruptions: see `partition.split`. crop, flip: of
     the training images and those of a pool, see `CroppedData`.
     blank: a few random images of that shape instead of the files, to try a config without them; needs a known repo.
     """
-    known = KNOWN.get(repo)
-    names: Sequence[str] | None = None
+    known, where = KNOWN.get(repo), f"data hub_images ({repo})"
     items: dict[str, torch.Tensor] | dict[str, None] = dict.fromkeys(BLANK)
     if blank:
         if known is None:
@@ -77,15 +78,12 @@ def hub_images(
         sizes = {part: max(count, BLANK_PER_CLASS[part] * known.classes) for part, count in BLANK.items()}
         parts = {part: _blank(known, count, seed) for part, count in sizes.items()}
         train, validation, unlabelled = None, 2 * known.classes, min(unlabelled, 2 * known.classes)
+        names: Sequence[str] = [f"class {c}" for c in range(known.classes)]
     else:
         columns = (image or (known.image if known else "image"), label or (known.label if known else "label"))
-        folder = _files(repo, revision)
-        parts = {part: _read(folder, part, *columns) for part in BLANK}
+        files = chosen(split_files(_files(repo, revision), config, where), splits or {}, where)
+        parts, names = _read(files, *columns, known.classes if known else None, where)
         items = {part: fields.pop("item") for part, fields in parts.items()}
-        names = _class_names(folder, columns[1])
-    classes = known.classes if known else 1 + max(int(fields["label"].max()) for fields in parts.values())
-    if names is None or len(names) < classes:
-        names = tuple(f"class {c}" for c in range(classes))
     if parity:
         parts = {p: {**f, "label": f["label"] % 2, "subclass": f["label"]} for p, f in parts.items()}
         names = ("even class", "odd class")
@@ -103,7 +101,7 @@ def hub_images(
         imbalance=imbalance,
         corruptions=corruptions,
         test=parts["test"],
-        where=f"data hub_images ({repo})",
+        where=where,
     )
     if not (crop or flip):
         return data
@@ -128,55 +126,32 @@ def _files(repo: str, revision: str) -> Path:
     try:
         from huggingface_hub import snapshot_download
 
-        return Path(snapshot_download(repo, repo_type="dataset", revision=revision, allow_patterns="*.parquet"))
+        wanted = ["*.parquet", "README.md"]
+        return Path(snapshot_download(repo, repo_type="dataset", revision=revision, allow_patterns=wanted))
     except OSError as error:
         raise ValueError(
             f"data hub_images: {repo} cannot be had from the hub ({error}); give a folder instead"
         ) from error
 
 
-def _read(folder: Path, part: str, image: str, label: str) -> dict[str, torch.Tensor]:
-    """Fields of the files whose name begins with `part`, with `item`, a digest of each image's bytes."""
-    files = [file for file in sorted(folder.rglob("*.parquet")) if file.name.startswith(part)]
-    if not files:
-        raise ValueError(f"data hub_images: {folder} has no file {part}*.parquet")
-    tables = [_table(file, image, label) for file in files]
-    encoded = [one["bytes"] for table in tables for one in table[image]]
-    arrays = [_pixels(one) for one in encoded]
-    sizes = sorted({array.shape for array in arrays})
-    if len(sizes) > 1:
-        raise ValueError(f"data hub_images: images of {len(sizes)} shapes, among them {sizes[:3]}; all must be alike")
-    labels = [int(one) for table in tables for one in table[label]]
-    images_NHWC = torch.from_numpy(np.stack(arrays))
-    return {
-        "input": images_NHWC.permute(0, 3, 1, 2).float() / 255.0,
-        "label": torch.tensor(labels),
-        "item": torch.tensor([int.from_bytes(hashlib.sha256(one).digest()[:8], "big") >> 1 for one in encoded]),
-    }
+def _read(
+    files: Mapping[str, Sequence[Path]], image: str, label: str, classes: int | None, where: str
+) -> tuple[dict[str, dict[str, torch.Tensor]], list[str]]:
+    """(the fields of each part, the names of the classes).
 
-
-def _class_names(folder: Path, label: str) -> list[str] | None:
-    """What the files themselves call the classes, None if they do not say."""
-    parquet = from_package("pyarrow.parquet", "hub_images")
-    file = min(folder.rglob("train*.parquet"))
-    said = json.loads((parquet.read_schema(file).metadata or {}).get(b"huggingface", b"{}"))
-    names = said.get("info", {}).get("features", {}).get(label, {}).get("names")
-    return [str(name) for name in names] if names else None
-
-
-def _table(file: Path, image: str, label: str) -> dict[str, list[Any]]:
-    parquet = from_package("pyarrow.parquet", "hub_images")
-    names = parquet.read_schema(file).names
-    for name in (image, label):
-        if name not in names:
-            raise ValueError(f"data hub_images: {file.name} has no column {name!r}, it has {', '.join(names)}")
-    return dict(parquet.read_table(file, columns=[image, label]).to_pydict())
-
-
-def _pixels(encoded: bytes) -> np.ndarray:
-    """(H, W, C) uint8 of one encoded image, grey or RGB."""
-    from PIL import Image
-
-    picture = Image.open(io.BytesIO(encoded))
-    array = np.asarray(picture if picture.mode in ("L", "RGB") else picture.convert("RGB"))
-    return array if array.ndim == 3 else array[:, :, None]
+    The classes are those that the set names, or `classes` of them; else the labels that occur in the training part, in
+    their order: a gap between numbers is no class.
+    """
+    rows = {part: read_rows(paths, image, label, where) for part, paths in files.items()}
+    names = class_names(files["train"][0], label)
+    occurring = sorted(set(rows["train"].labels), key=lambda value: (isinstance(value, str), value))
+    if all(isinstance(value, int) for value in occurring) and (names or classes):
+        places = {value: value for value in range(len(names or ()) or classes or 0)}
+    else:
+        places = {value: place for place, value in enumerate(occurring)}
+    channels = max(3 if picture.ndim == 3 else 1 for part in rows.values() for picture in part.pictures)
+    parts = {part: fields_of(found, places, channels, f"{where}: {part}") for part, found in rows.items()}
+    sizes = {part: tuple(fields["input"].shape[1:]) for part, fields in parts.items()}
+    if sizes["train"] != sizes["test"]:
+        raise ValueError(f"{where}: its pictures are {sizes['train']} in training, {sizes['test']} in the test")
+    return parts, names or [value if isinstance(value, str) else f"class {value}" for value in places]

@@ -17,6 +17,9 @@ from embodkd.core.sources.chunks import CHUNK
 from embodkd.envs.episodes import episode_steps
 from embodkd.evaluation.manifest import manifest_of
 from embodkd.evaluation.result import Episode, Evaluation
+from embodkd.policies.artefact import read_meta
+from embodkd.policies.base import Policy
+from embodkd.policies.fit import check_task, transferred
 from embodkd.policies.session import session_of
 
 if TYPE_CHECKING:
@@ -33,14 +36,16 @@ def evaluate(
     copies: int = 64,
     chunk: int = CHUNK,
     policy_folder: str | Path | None = None,
+    transfer: bool = False,
     quiet: bool = False,
 ) -> Evaluation:
     """Run ``episodes`` episodes and count the successes at their last steps.
 
     Of several ranks each must call this and runs its share of the episodes; all get the whole result.
     ``task`` is a built task (then its own number of copies counts) or a name, with ``options`` for ``make_task``
-    (``engine`` among them).  ``policy_folder`` is where the policy was loaded from, for the manifest.  Raises
-    ``ValueError`` when the task does not offer what the policy reads or never says whether it succeeded.
+    (``engine`` among them).  ``policy_folder`` is where the policy was loaded from: its world must be this one, unless
+    ``transfer`` asks for another, which is then said in ``beware``.  Raises ``ValueError`` when it is not, when the
+    task does not offer what the policy reads, or never says whether it succeeded.
     """
     if episodes < 1 or copies < 1 or chunk < 1:
         raise ValueError(f"episodes, copies and chunk must be at least 1, got {episodes}, {copies}, {chunk}")
@@ -48,6 +53,9 @@ def evaluate(
     start = time.monotonic()
     own_seeds = ranks().share(seed + np.arange(episodes, dtype=np.int64))
     with built(task, max(1, min(copies, len(own_seeds))), options) as world:
+        if policy_folder is not None and isinstance(policy, Policy):
+            apart = check_task(policy, read_meta(policy_folder), world.spec, str(policy_folder), transfer)
+            facts["beware"] = [transferred(apart)] if apart else []
         outcomes = run_episodes(policy, world, own_seeds, chunk=chunk, quiet=quiet)
         outcomes = tuple(ranks().merged(outcomes))
         return Evaluation(outcomes, _protocol(world, episodes, seed), facts | _about(policy, world, start, chunk))

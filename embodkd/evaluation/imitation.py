@@ -51,7 +51,7 @@ class Imitation:
 
     @property
     def errors(self) -> list[tuple[float, float, float]]:
-        """(mean over episodes, low, high) of each dimension, with Student's 95 % interval over episodes, none below 0."""
+        """(mean over episodes, low, high) of each dimension: Student's 95 % interval over episodes, none below 0."""
         found = [t_interval([e.error_A[a] for e in self.episodes]) for a in range(self.action.size)]
         return [(mean, max(0.0, low), high) for mean, low, high in found]
 

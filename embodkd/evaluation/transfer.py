@@ -71,6 +71,7 @@ def transfer(
                 seed=seed,
                 copies=copies,
                 policy_folder=(folders or {}).get(label),
+                transfer=True,
                 quiet=quiet,
             )
     return Transfer(cells)

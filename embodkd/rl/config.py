@@ -16,6 +16,7 @@ class LoopConfig:
     """How long a training goes on, and how often it is judged and put down. Steps are control steps of all copies.
 
     target: stop when two evaluations in a row reach this success share; None: never. torch_threads: of the learner.
+    transfer: a policy that it starts from may have been made for another world.
     """
 
     seed: int = 0
@@ -25,6 +26,7 @@ class LoopConfig:
     evaluate_episodes: int = 64
     checkpoint_every: int = 65_536
     torch_threads: int = 1
+    transfer: bool = False
     quiet: bool = False
 
 

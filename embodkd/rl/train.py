@@ -39,6 +39,7 @@ def _actor(spec: TaskSpec, config: TeacherConfig) -> tuple[Policy, dict[str, Any
         network = {"name": "mlp", **config.network}
         return make_policy(network.pop("name"), spec.groups, spec.action_size, **network), {}
     policy, meta = load_policy(config.init)
-    check_task(policy, meta, spec, where=f"init={config.init}")
+    apart = check_task(policy, meta, spec, f"init={config.init}", config.transfer)
     policy.normaliser.freeze()
-    return policy, {"init": {"policy": str(config.init), "lineage": meta["lineage"]}}
+    init: dict[str, Any] = {"policy": str(config.init), "lineage": meta["lineage"]}
+    return policy, {"init": init | ({"transfer": list(apart)} if apart else {})}

@@ -76,7 +76,9 @@ def test_a_policy_of_an_arm_gives_degrees_within_what_it_was_shown_and_says_so(a
 def test_it_is_judged_by_the_episodes_that_were_held_out(arm: Path) -> None:
     held_out = load_policy(arm / "run/policy")[1]["lineage"]["demos"]["held_out"]
     result = Imitation.load(arm / "run")
-    assert [episode.name for episode in result.episodes] == [f"set, episode {k}" for k in held_out] and len(held_out) == 2
+    assert [episode.name for episode in result.episodes] == [f"set, episode {k}" for k in held_out] and len(
+        held_out
+    ) == 2
     assert result.protocol["learned_from"] == 2 and not result.beware
     assert (arm / "run/imitation.png").read_bytes().startswith(b"\x89PNG")
     said = (arm / "said").read_text()
@@ -134,7 +136,7 @@ def test_joints_in_another_order_are_put_in_the_policys_and_other_joints_are_ref
 @pytest.mark.parametrize(
     "words, parts",
     [
-        ([], ["no simulator of 'set'", "demos=..."]),
+        ([], ["'set' and has no simulator", "demos=..."]),
         (["demos=set", "task=peg_hole"], ["recorded episodes", "task"]),
         (["demos=nowhere"], ["nowhere", "no LeRobot dataset"]),
         (["demos=set", "policy=slow"], ["recorded at 30 Hz", "acts at 10 Hz"]),
@@ -154,7 +156,7 @@ def test_what_cannot_be_judged_is_said_in_one_line(here: Path, embodkd, monkeypa
 
 def test_other_verbs_say_that_there_is_no_simulator(here: Path, embodkd) -> None:
     answer = embodkd("rollout", "policy=run", "episodes=1")
-    assert answer.code == 2 and "no simulator of 'set'" in answer.err
+    assert answer.code == 2 and "'set' and has no simulator" in answer.err
 
 
 def test_a_simulated_tasks_units_are_its_own(here: Path, embodkd) -> None:

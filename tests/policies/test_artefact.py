@@ -1,12 +1,11 @@
 """Policy folders: the same actions after loading, no pickle, one clear error for everything else."""
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from embodkd.policies import POLICIES, check_task, load_policy, make_policy, save_policy
+from embodkd.policies import POLICIES, load_policy, make_policy, save_policy
 from embodkd.policies.session import session_of
 from safetensors.torch import load_file, save_file
 
@@ -131,17 +130,3 @@ def test_broken_weights_are_not_saved(tmp_path, groups):
     with pytest.raises(ValueError, match="not finite"):
         save_policy(tmp_path / "p", policy, task=TASK)
     assert not (tmp_path / "p").exists()
-
-
-def test_a_policy_of_another_task_is_refused(saved, groups, observe):
-    policy, meta = load_policy(saved)
-    check_task(policy, meta, SimpleNamespace(name="toy", groups=groups, action_size=4))
-    without = {n: g for n, g in groups.items() if n != "wrist_depth"}
-    for spec, complaint in (
-        (SimpleNamespace(name="hand", groups=groups, action_size=4), "for task 'toy'"),
-        (SimpleNamespace(name="toy", groups=without, action_size=4), "lacks"),
-        (SimpleNamespace(name="toy", groups=observe(48)[0], action_size=4), "of shape"),
-        (SimpleNamespace(name="toy", groups=groups, action_size=5), "4 actions"),
-    ):
-        with pytest.raises(ValueError, match=complaint):
-            check_task(policy, meta, spec)

@@ -152,7 +152,7 @@ def test_a_policy_of_another_task_or_none_at_all_is_refused(tmp_path, line):
     folder = save_policy(tmp_path / "peg", policy, task=task_record(peg.spec))
     peg.close()
     with RunFolder.open(tmp_path / "run", {}) as run:
-        with pytest.raises(ValueError, match=r"init=.*was made for task 'peg_hole', not for 'line'"):
+        with pytest.raises(ValueError, match=r"init=.*was made for another world \(task: peg_hole, here line"):
             train_teacher("line", run, TeacherConfig(init=folder, **LINE))
         with pytest.raises(ValueError, match="no such policy folder"):
             train_teacher("line", run, TeacherConfig(init=tmp_path / "nothing", **LINE))

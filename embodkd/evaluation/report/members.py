@@ -37,12 +37,19 @@ class Member:
 
     @property
     def reads(self) -> dict[str, bool]:
-        """Observation groups that the policy reads -> whether they are privileged."""
+        """Observation groups that the policy reads -> whether they are privileged: as the task said when the policy was
+        judged, before that as its own config.json does; ValueError if the two contradict each other."""
         groups = self.policy.get("groups", {})
-        if groups:
-            return {name: bool(group["privileged"]) for name, group in groups.items()}
+        own = {name: bool(group["privileged"]) for name, group in groups.items()}
         marks = self.evaluation.manifest.get("reads", {}) if self.evaluation else {}
-        return {name: mark == "privileged" for name, mark in marks.items()}
+        judged = {name: mark == "privileged" for name, mark in marks.items()}
+        for name in own.keys() & judged.keys():
+            if own[name] != judged[name]:
+                raise ValueError(
+                    f"{self.folder}: policy/config.json and evaluation.json contradict each other about whether group "
+                    f"{name!r} is privileged; evaluate the policy again, which asks the task"
+                )
+        return own | judged
 
     @property
     def command(self) -> str:

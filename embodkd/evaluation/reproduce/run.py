@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from embodkd.core.config.registry import near
@@ -101,6 +102,19 @@ def one_thread() -> None:
     keep_freed_memory()
 
 
+def _start_worker() -> None:
+    one_thread()
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would finish its cell, and then wait for ever."""
+    parent = parent_process()
+    assert parent is not None, "a worker was started by somebody"
+    parent.join()
+    os._exit(1)
+
+
 @contextmanager
 def _workers(jobs: int) -> Iterator[Executor]:
     if jobs == 1:
@@ -109,7 +123,7 @@ def _workers(jobs: int) -> Iterator[Executor]:
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"
     try:
-        with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=one_thread) as pool:
+        with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_start_worker) as pool:
             yield pool
     finally:
         if before is None:

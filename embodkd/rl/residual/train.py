@@ -53,11 +53,12 @@ def train_residual(task: str, run: RunFolder, config: ResidualConfig, **options:
 
 def _on_base(spec: TaskSpec, config: ResidualConfig) -> tuple[ResidualPolicy, dict[str, Any]]:
     base, meta = load_policy(config.base)
-    check_task(base, meta, spec, where=f"base={config.base}")
+    apart = check_task(base, meta, spec, f"base={config.base}", config.transfer)
     if not isinstance(base, ChunkPolicy):
         raise ValueError(
             f"base={config.base}: a {meta['policy']} predicts no chunks of actions; make one from demonstrations with "
             "student=diffusion or student=mlp_chunk"
         )
     actor = residual_on(base, **dict(config.residual), bounded=config.learner == "td3")
-    return actor, {"policy": str(config.base), "lineage": meta["lineage"]}
+    origin = {"policy": str(config.base), "lineage": meta["lineage"]}
+    return actor, origin | ({"transfer": list(apart)} if apart else {})
