@@ -93,9 +93,9 @@ class DistillDemos(Learn):
         items = _items(data, chunks)
         if taught is not None:
             lineage["teacher"] = {"policy": str(taught), "lineage": meta["lineage"]}
+            items["teacher_trained"] = _learned(taught)
         if in_simulator and self.episodes:
             _check_rate(facts, folders[0])
-            items["teacher_trained"] = _learned(taught)
         places = {name: facts.places[name] for name in (*student.reads, ACTION) if name in facts.places}
         extra = {"places": places, "action_named": ACTION in facts.names}
         extra |= {"demos_keys": dict(self.demos_keys)} if self.demos_keys else {}

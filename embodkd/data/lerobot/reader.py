@@ -139,7 +139,7 @@ class _Opened:
 
     def _about(self, task: Mapping[str, Any] | None) -> About:
         found = self.contents
-        groups = {name: replace(stored.facts, names=stored.names) for name, stored in found.groups.items()}
+        groups = {name: replace(stored.facts, names=_telling(name, stored)) for name, stored in found.groups.items()}
         if self.sentences:
             groups[TASK] = GroupFacts(TASK, (1,), False, "int64")
         names = {name: stored.names for name, stored in found.groups.items() if stored.names}
@@ -150,3 +150,9 @@ class _Opened:
         places = {name: (stored.feature, stored.start) for name, stored in found.groups.items()}
         places[ACTION] = (found.action.name, 0)
         return About(groups, found.action.size, self.info.fps, task, self.sentences, names, observed, places)
+
+
+def _telling(name: str, stored: Stored) -> tuple[str, ...]:
+    """The names of a group's numbers, () where they only count them, as we write them."""
+    counted = tuple(f"{name}_{i}" for i in range(len(stored.names)))
+    return () if stored.names == counted else stored.names
