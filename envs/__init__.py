@@ -38,15 +38,18 @@ def make_task(name: str, num_envs: int = 1, *, engine: str = "mujoco", threads: 
     """
     from embodkd.core.config.schema import build
 
-    if name not in TASKS:
-        import difflib
+    return build(task_class(name), options, f"task {name}", num_envs=num_envs, engine=engine, threads=threads)
 
-        near = difflib.get_close_matches(name, TASKS, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise ValueError(f"unknown task {name!r}{hint}; there are: {', '.join(TASKS)}")
+
+def task_class(name: str) -> type[BatchTask]:
+    """The class of a task, imported now; ``ValueError`` that names the nearest if there is no such."""
+    from embodkd.core.config.registry import near
+
+    if name not in TASKS:
+        raise ValueError(f"unknown task {name!r}: {near(name, TASKS)}")
     module, attribute = TASKS[name]
-    task_class = getattr(importlib.import_module(module), attribute)
-    return build(task_class, options, f"task {name}", num_envs=num_envs, engine=engine, threads=threads)
+    found: type[BatchTask] = getattr(importlib.import_module(module), attribute)
+    return found
 
 
 def register() -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
 from embodkd.envs import draws
+
+from embodkd.core.config.ranges import NotNegative, Part, Share, Within
+from embodkd.core.config.schema import Keys
 
 
 @dataclass(frozen=True)
@@ -17,14 +22,14 @@ class Randomise:
     deviations; ``light`` and ``colours`` mix between the nominal (0) and a random look (1).
     """
 
-    mass: float = 0.0
-    friction: float = 0.0
-    gains: float = 0.0
-    latency: int = 0
-    camera_position: float = 0.0
-    camera_rotation: float = 0.0
-    light: float = 0.0
-    colours: float = 0.0
+    mass: Part = 0.0
+    friction: Part = 0.0
+    gains: Part = 0.0
+    latency: Annotated[int, Within(0, 1000)] = 0
+    camera_position: NotNegative = 0.0
+    camera_rotation: NotNegative = 0.0
+    light: Share = 0.0
+    colours: Share = 0.0
 
     def __post_init__(self) -> None:
         for name in ("mass", "friction", "gains"):
@@ -39,3 +44,7 @@ class Randomise:
         """Factors about 1 of the property ``name`` ("mass", "friction" or "gains"), (n, count)."""
         width = getattr(self, name)
         return draws.uniform(seeds, name, count, low=1 - width, high=1 + width)
+
+
+Randomised = Annotated[Mapping[str, Any] | None, Keys("embodkd.envs.randomise:Randomise")]
+"""A task's keyword: keys of Randomise, or nothing."""

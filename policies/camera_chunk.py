@@ -14,6 +14,8 @@ from embodkd.policies.sentences import Language
 from torch import Tensor, nn
 from torch.nn import functional
 
+from embodkd.core.config.ranges import Horizon, NotNegative, Width
+
 
 @POLICIES.register("camera_chunk", modality="rgb")
 class CameraChunk(ChunkPolicy):
@@ -30,10 +32,10 @@ class CameraChunk(ChunkPolicy):
         *,
         cameras: tuple[str, ...] = ("wrist_rgb", "front_rgb"),
         vectors: tuple[str, ...] = ("proprio",),
-        horizon: int = 1,
-        channels: tuple[int, ...] = (16, 32, 64, 64),
-        hidden: tuple[int, ...] = (256, 256),
-        smooth_l1_beta: float = 0.05,
+        horizon: Horizon = 1,
+        channels: tuple[Width, ...] = (16, 32, 64, 64),
+        hidden: tuple[Width, ...] = (256, 256),
+        smooth_l1_beta: NotNegative = 0.05,
         scaling: Scaling = "range",
         sentences: tuple[str, ...] | None = None,
         language: Language = "learned",

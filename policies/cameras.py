@@ -9,6 +9,7 @@ import torch
 from embodkd.policies.base import POLICIES, Policy, dense
 from torch import Tensor, nn
 
+from embodkd.core.config.ranges import Width
 from embodkd.core.sources.group import GroupFacts
 
 
@@ -58,8 +59,8 @@ class CameraPolicy(Policy):
         *,
         cameras: tuple[str, ...],
         vectors: tuple[str, ...],
-        channels: tuple[int, ...],
-        hidden: tuple[int, ...],
+        channels: tuple[Width, ...],
+        hidden: tuple[Width, ...],
     ) -> None:
         super().__init__(action_size)
         self._read(groups, vectors, cameras, rank=3)
@@ -82,8 +83,8 @@ class DepthCNN(CameraPolicy):
         *,
         cameras: tuple[str, ...] = ("wrist_depth",),
         vectors: tuple[str, ...] = ("proprio",),
-        channels: tuple[int, ...] = (16, 32, 64, 64),
-        hidden: tuple[int, ...] = (256, 256),
+        channels: tuple[Width, ...] = (16, 32, 64, 64),
+        hidden: tuple[Width, ...] = (256, 256),
     ) -> None:
         super().__init__(groups, action_size, cameras=cameras, vectors=vectors, channels=channels, hidden=hidden)
 
@@ -99,8 +100,8 @@ class RgbCNN(CameraPolicy):
         *,
         cameras: tuple[str, ...] = ("wrist_rgb", "front_rgb"),
         vectors: tuple[str, ...] = ("proprio",),
-        channels: tuple[int, ...] = (16, 32, 64, 64),
-        hidden: tuple[int, ...] = (256, 256),
+        channels: tuple[Width, ...] = (16, 32, 64, 64),
+        hidden: tuple[Width, ...] = (256, 256),
     ) -> None:
         super().__init__(groups, action_size, cameras=cameras, vectors=vectors, channels=channels, hidden=hidden)
 
@@ -115,6 +116,6 @@ class Blind(CameraPolicy):
         action_size: int,
         *,
         vectors: tuple[str, ...] = ("proprio",),
-        hidden: tuple[int, ...] = (256, 256),
+        hidden: tuple[Width, ...] = (256, 256),
     ) -> None:
         super().__init__(groups, action_size, cameras=(), vectors=vectors, channels=(), hidden=hidden)

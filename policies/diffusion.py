@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from embodkd.policies.base import POLICIES
@@ -15,6 +15,7 @@ from embodkd.policies.unet import ConditionalUnet1d
 from torch import Tensor, nn
 
 from embodkd.core.batch.whole import drawn
+from embodkd.core.config.ranges import Horizon, Width, Within
 
 LEVELS = 100  # noise levels 0..99 that the network is trained on
 WARM_LEVEL = 50  # where a warm start begins
@@ -40,13 +41,13 @@ class DiffusionPolicy(ChunkPolicy):
         *,
         vectors: tuple[str, ...] = ("proprio", "privileged"),
         cameras: tuple[str, ...] = (),
-        horizon: int = 32,
-        execute: int = 8,
-        widths: tuple[int, ...] = (64, 128, 256),
-        steps: int = 4,
-        warm_start: str = "warm",
-        features: int = 64,
-        shift: int = 4,
+        horizon: Horizon = 32,
+        execute: Horizon = 8,
+        widths: tuple[Width, ...] = (64, 128, 256),
+        steps: Annotated[int, Within(1, LEVELS)] = 4,
+        warm_start: Literal["warm", "cold"] = "warm",
+        features: Width = 64,
+        shift: Annotated[int, Within(0, 512)] = 4,
         shifted: tuple[str, ...] = ("front_rgb",),
         scaling: Literal["range", "quantiles"] = "range",
         sentences: tuple[str, ...] | None = None,

@@ -9,6 +9,8 @@ import torch
 from embodkd.policies.base import POLICIES, Policy, dense
 from torch import Tensor, nn
 
+from embodkd.core.config.ranges import NotNegative, Width
+
 
 @POLICIES.register("mlp", modality="state")
 class MLP(Policy):
@@ -23,8 +25,8 @@ class MLP(Policy):
         action_size: int,
         *,
         vectors: tuple[str, ...] = ("proprio", "privileged"),
-        hidden: tuple[int, ...] = (128, 128),
-        head_scale: float = 0.01,
+        hidden: tuple[Width, ...] = (128, 128),
+        head_scale: NotNegative = 0.01,
     ) -> None:
         super().__init__(action_size)
         self._read(groups, vectors)

@@ -12,6 +12,8 @@ from embodkd.policies.scaling import Scaling
 from embodkd.policies.sentences import Language
 from torch import Tensor, nn
 
+from embodkd.core.config.ranges import Depth, Horizon, Share, Width
+
 
 @POLICIES.register("mlp_chunk", modality="chunk")
 class MLPChunk(ChunkPolicy):
@@ -27,10 +29,10 @@ class MLPChunk(ChunkPolicy):
         action_size: int,
         *,
         vectors: tuple[str, ...] = ("proprio", "privileged"),
-        horizon: int = 8,
-        width: int = 1024,
-        blocks: int = 5,
-        dropout: float = 0.1,
+        horizon: Horizon = 8,
+        width: Width = 1024,
+        blocks: Depth = 5,
+        dropout: Share = 0.1,
         error: Literal["squared", "absolute"] = "squared",
         scaling: Scaling = "range",
         sentences: tuple[str, ...] | None = None,

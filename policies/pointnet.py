@@ -9,6 +9,8 @@ import torch
 from embodkd.policies.base import POLICIES, Policy, dense
 from torch import Tensor, nn
 
+from embodkd.core.config.ranges import Count, Positive, Width
+
 
 @POLICIES.register("pointnet", modality="points")
 class PointNet(Policy):
@@ -25,10 +27,10 @@ class PointNet(Policy):
         *,
         points: str = "points",
         vectors: tuple[str, ...] = ("proprio",),
-        widths: tuple[int, ...] = (48, 96),
-        hidden: tuple[int, ...] = (256, 256),
-        scale: float = 20.0,
-        sample: int = 192,
+        widths: tuple[Width, ...] = (48, 96),
+        hidden: tuple[Width, ...] = (256, 256),
+        scale: Positive = 20.0,
+        sample: Count = 192,
     ) -> None:
         super().__init__(action_size)
         self._read(groups, vectors, (points,), rank=2)

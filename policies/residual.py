@@ -14,6 +14,7 @@ from embodkd.policies.chunk import ChunkPolicy
 from embodkd.policies.mlp_chunk import MLPChunk
 from torch import Tensor, nn
 
+from embodkd.core.config.ranges import Horizon, Positive, Width
 from embodkd.core.sources.chunks import CHUNK, in_chunks
 
 
@@ -36,9 +37,9 @@ class ResidualPolicy(Policy):
         *,
         base: str = "diffusion",
         base_arguments: Mapping[str, Any] | None = None,
-        alpha: float = 0.1,
-        every: int = 1,
-        hidden: tuple[int, ...] = (256, 256),
+        alpha: Positive = 0.1,
+        every: Horizon = 1,
+        hidden: tuple[Width, ...] = (256, 256),
         sees_base: bool = True,
         bounded: bool = False,
         fine_tune: bool = False,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embodkd.cli.common import model_folder, without_name
+from embodkd.cli.groups import Budget, Data, Model
 from embodkd.cli.learn import Learn, Lesson
 from embodkd.core.config.ranges import Seed
 from embodkd.core.ranks import ranks
@@ -19,30 +20,29 @@ if TYPE_CHECKING:
     from embodkd.core import Splits
     from embodkd.evaluation import Evaluation
 
-Config = Mapping[str, Any]
-
 
 @dataclass(frozen=True, kw_only=True)
 class TrainClassifier(Learn):
     """Train a new `model` on `data` into the folder `run`, then judge it on the test. The keys are the config's."""
 
     data_seed: Seed
-    data: Config
-    model: Config
-    budget: Config
+    data: Data
+    model: Model
+    budget: Budget
 
     needs = "splits"
 
     @contextmanager
     def lesson(self) -> Iterator[Lesson]:
         """The data, drawn with `data_seed`, and nobody or those named who teach."""
-        from embodkd.core import Budget, seed_everything
+        from embodkd.core import Budget as TheBudget
+        from embodkd.core import seed_everything
         from embodkd.core.sources.provenance import Provenance
         from embodkd.data import make_data
         from embodkd.models import check_storable, make_model, save_model
 
         source = {**self.data, "seed": self.data_seed}
-        data, budget = make_data(**source), Budget.of(self.budget)
+        data, budget = make_data(**source), TheBudget.of(self.budget)
         teachers, facts = _taught(self.taught_by(), data)
         provenance = Provenance.of(data, teachers.values())
         seed_everything(self.seed)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from embodkd.cli.groups import Engine, Randomise, Task
 from embodkd.core.runs.files import read_json
 
 Choice = Mapping[str, Any] | None
@@ -18,9 +19,9 @@ class WorldChoice:
     """The keys task, engine and randomise of a verb; None leaves each as a policy was made for. transfer: a policy may
     act in another world than its own."""
 
-    task: Choice = None
-    engine: Choice = None
-    randomise: Choice = None
+    task: Task | None = None
+    engine: Engine | None = None
+    randomise: Randomise | None = None
     transfer: bool = False
 
     def task_of(self, meta: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -105,8 +106,6 @@ def use_threads(count: int) -> int:
 
     from embodkd.core.runs.memory import keep_freed_memory
 
-    if count < 0:
-        raise ValueError(f"torch_threads is {count}; give 0 for one per core, or how many")
     beside = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     torch.set_num_threads(count or max(1, len(os.sched_getaffinity(0)) // beside))
     keep_freed_memory()

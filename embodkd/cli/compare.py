@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embodkd.cli.common import WorldChoice, is_classifier, needed, policy_folder, use_threads
+from embodkd.core.config.ranges import Copies, Episodes, EpisodeSeed, Share, Threads
 
 if TYPE_CHECKING:
     from embodkd.evaluation import Evaluation
@@ -18,11 +19,11 @@ class ComparePolicies(WorldChoice):
 
     policy: str | None
     against: str | None
-    margin: float
-    episodes: int
-    seed: int
-    copies: int
-    torch_threads: int
+    margin: Share
+    episodes: Episodes
+    seed: EpisodeSeed
+    copies: Copies
+    torch_threads: Threads
     quiet: bool
 
     def __call__(self) -> int:

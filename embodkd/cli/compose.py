@@ -66,7 +66,7 @@ def run(verb: Verb, words: Words) -> int:
         # The manifest of a run stores the command as it was typed, not as Hydra needs it.
         sys.argv = typed
         function: Callable[..., Any] = getattr(importlib.import_module(module), name)
-        made = build(function, plain, verb.title)
+        made = build(function, plain, "")
         # a dataclass of the keys is called when it is made
         codes.append((made() if callable(made) else made) or 0)
 

@@ -6,8 +6,19 @@ import shlex
 import time
 from pathlib import Path
 
+from embodkd.core.config.ranges import Copies, Count, Episodes, EpisodeSeed
 
-def demo(run: str, seed: int, steps: int, num_envs: int, rounds: int, episodes: int, filmed: int, fresh: bool) -> int:
+
+def demo(
+    run: str,
+    seed: EpisodeSeed,
+    steps: Count,
+    num_envs: Copies,
+    rounds: Count,
+    episodes: Episodes,
+    filmed: Episodes,
+    fresh: bool,
+) -> int:
     """Teacher, depth student, blind twin with the same budget, video, report; an interrupted demo goes on."""
     from embodkd.core.runs.files import remove_folder
 

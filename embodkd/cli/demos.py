@@ -9,12 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+<<<<<<< HEAD
 from embodkd.cli.common import Choice, needed, policy_folder, simulated, task_options, without_name
 from embodkd.cli.judge_recorded import judge_recorded
 from embodkd.cli.learn import Learn, Lesson
 from embodkd.cli.recorded import check_range, demos_folders, seen, sizes_of, told
 from embodkd.core.config.ranges import Count, Positive
 from embodkd.core.sources.action import ActionFacts
+=======
+from embodkd.cli.common import needed, policy_folder, task_options, without_name
+from embodkd.cli.groups import Student, Task
+from embodkd.cli.learn import Learn, Lesson
+from embodkd.core.config.ranges import Judged, Part, Pixels, Positive
+>>>>>>> main
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,16 +40,16 @@ class DistillDemos(Learn):
 
     demos: str | list[str] | None
     demos_keys: Mapping[str, str] | None
-    image_size: Count | tuple[Count, Count] | None
+    image_size: Pixels | tuple[Pixels, Pixels] | None
     memory_gb: Positive
     failed: bool
     pad: Literal["repeat", "mask"]
     units: str | list[str] | None
     teacher: str | None
-    held_out: float
-    episodes: int
-    student: Mapping[str, Any]
-    task: Choice = None
+    held_out: Part
+    episodes: Judged
+    student: Student
+    task: Task | None = None
 
     needs = "demonstrations"
 
@@ -78,6 +85,7 @@ class DistillDemos(Learn):
         for path, part in zip(folders, parts, strict=True) if in_simulator else ():
             check_range(part, path)
         said += [f"{path}: {line}" for path, part in zip(folders, parts, strict=True) for line in part.said]
+<<<<<<< HEAD
         data = told(together(parts), student)
         said += [line for line in data.said if line.startswith("dataset ")] + sizes_of(data, self.memory_gb)
         sizes = {"horizon": student.horizon, "execute": student.execute, "mask": self.pad == "mask"}
@@ -87,14 +95,39 @@ class DistillDemos(Learn):
         if not in_simulator:
             student.acts(_actions(facts, chunks.train.shown(())[1], self.units))
         task = {"name": folders[0].name, "engine": None, **facts.task, "control_hz": facts.fps}
+=======
+        data = together(parts)
+        said += [line for line in data.said if line.startswith("dataset ")] + _sizes(data, self.memory_gb)
+        chunks = chunks_of(
+            data.frames,
+            data.action_FA,
+            data.lengths_E,
+            horizon=student.horizon,
+            execute=student.execute,
+            held_out=self.held_out,
+            seed=self.seed,
+            mask=self.pad == "mask",
+        )
+        task = {"name": folders[0].name, **facts.task, "control_hz": facts.fps}
+>>>>>>> main
         windows = {"train": chunks.train.size(), "held_out": chunks.held_out.size(), "said": chunks.said}
         made_of = _lineage(folders, parts, chunks)
         lineage: dict[str, Any] = {"demos": made_of[0] if len(made_of) == 1 else made_of, "windows": windows}
         items = _items(data, chunks)
         if taught is not None:
             lineage["teacher"] = {"policy": str(taught), "lineage": meta["lineage"]}
+<<<<<<< HEAD
             items["teacher_trained"] = _learned(taught)
         if in_simulator and self.episodes:
+=======
+        judged = self.episodes and facts.task
+        if judged and reading.image_size and any(group.is_image for group in student.inputs.values()):
+            raise ValueError(
+                f"image_size={list(reading.image_size)}: the policy is judged in {task['name']}, whose cameras have "
+                "the size that was recorded: record with another task.image_size, or say episodes=0"
+            )
+        if judged:
+>>>>>>> main
             _check_rate(facts, folders[0])
         places = {name: facts.places[name] for name in (*student.reads, ACTION) if name in facts.places}
         extra = {"places": places, "action_named": ACTION in facts.names}
@@ -147,9 +180,32 @@ def _check_rate(facts: About, where: Path) -> None:
         )
 
 
+<<<<<<< HEAD
 def _actions(facts: About, shown_FA: np.ndarray, units: str | list[str] | None) -> ActionFacts:
     """What the dataset's actions are; a policy stays within what it was shown."""
     if not isinstance(units, (str, type(None))) and len(units) != facts.action_size:
+=======
+def seen(name: str, arguments: Mapping[str, Any], facts: About) -> tuple[dict[str, Any], list[str]]:
+    """(a student's arguments, what to say of them): where it reads by default a group that the dataset lacks, all
+    groups that are left at their default become what the dataset has to observe. ValueError if it has nothing."""
+    from embodkd.core.config.schema import parameters
+    from embodkd.policies import POLICIES
+
+    known = parameters(POLICIES.get(name))
+    default = {key: tuple(known[key].default) for key in ("vectors", "cameras", "shifted") if key in known}
+    left = {key: groups for key, groups in default.items() if tuple(arguments.get(key, groups)) == groups}
+    lacking = [g for key, groups in left.items() if key != "shifted" for g in groups if g not in facts.groups]
+    if not lacking:
+        return dict(arguments), []
+    groups = [facts.groups[group] for group in facts.observed if not facts.groups[group].privileged]
+    pictures = [group.name for group in groups if group.is_image]
+    there: dict[str, Any] = {
+        "vectors": [g.name for g in groups if not g.is_image],
+        "cameras": pictures,
+        "shifted": pictures,
+    }
+    if not groups or ("vectors" in left and not there["vectors"]):
+>>>>>>> main
         raise ValueError(
             f"units: {len(units)} of them for {facts.action_size} actions; give one for all, or one for each"
         )

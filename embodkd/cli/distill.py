@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embodkd.cli.common import is_classifier, needed, policy_folder, task_of, without_name
+from embodkd.cli.groups import Engine, Randomise, Student, Task
 from embodkd.cli.learn import Learn, Lesson
+from embodkd.core.config.ranges import Copies, Judged, Positive, Whole
 from embodkd.core.ranks import ranks
 
 if TYPE_CHECKING:
@@ -17,7 +19,13 @@ if TYPE_CHECKING:
     from embodkd.envs import BatchTask
     from embodkd.policies import Policy
 
-Choice = Mapping[str, Any] | None
+
+@dataclass(frozen=True)
+class Finetune:
+    """PPO after the distillation: control steps of all copies, 0 for none."""
+
+    steps: Whole
+    learning_rate: Positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,13 +33,13 @@ class DistillStudent(Learn):
     """Distil `teacher` into a new `student` by `method`, keep it in `run`/policy, judge it. Keys as in the config."""
 
     teacher: str | None
-    num_envs: int
-    finetune: Mapping[str, Any]
-    episodes: int
-    student: Mapping[str, Any]
-    task: Choice = None
-    engine: Choice = None
-    randomise: Choice = None
+    num_envs: Copies
+    finetune: Finetune
+    episodes: Judged
+    student: Student
+    task: Task | None = None
+    engine: Engine | None = None
+    randomise: Randomise | None = None
     transfer: bool = False
 
     needs = "task"
@@ -72,15 +80,13 @@ class DistillStudent(Learn):
                 judge=lambda run: (
                     judge(run / "policy", episodes=self.episodes, seed=0, quiet=self.quiet) if self.episodes else None
                 ),
-                then=(_ppo_step(student, world, name, options, self.finetune),) if self.finetune["steps"] else (),
+                then=(_ppo_step(student, world, name, options, self.finetune),) if self.finetune.steps else (),
             )
         finally:
             world.close()
 
 
-def _ppo_step(
-    student: Policy, world: BatchTask, name: str, options: Mapping[str, Any], finetune: Mapping[str, Any]
-) -> Any:
+def _ppo_step(student: Policy, world: BatchTask, name: str, options: Mapping[str, Any], finetune: Finetune) -> Any:
     """The recipe's last step: PPO goes on from the distilled student in the folder finetune/ of the run."""
 
     def step(context: Context) -> dict[str, float]:
@@ -94,12 +100,12 @@ def _ppo_step(
 
         where = Path(needed(context.folder, "run", "embodkd distill student run=runs/student"))
         save_policy(where / "distilled", student, task=task_record(world.spec))
-        with RunFolder.open(where / "finetune", dict(finetune), resume=True) as folder:
+        with RunFolder.open(where / "finetune", asdict(finetune), resume=True) as folder:
             config = TeacherConfig(
                 seed=context.seed,
-                steps=finetune["steps"],
+                steps=finetune.steps,
                 init=where / "distilled",
-                ppo={"learning_rate": finetune["learning_rate"], "init_std": 0.1, "critic_warmup": 5},
+                ppo={"learning_rate": finetune.learning_rate, "init_std": 0.1, "critic_warmup": 5},
             )
             # PPO is done in float32 whatever the distillation before it was done in.
             with default_type(torch.float32):

@@ -13,7 +13,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from embodkd.core.config.ranges import Within
 
 _SLOW_DISK_MB_S, _FREE_GB = 50.0, 2.0
 
@@ -29,7 +31,7 @@ class Finding:
     core: bool = False
 
 
-def doctor(seconds: float) -> int:
+def doctor(seconds: Annotated[float, Within(0.0, 3600.0, above=True)]) -> int:
     """Print one line per part of this machine; the exit code is 1 only if the core does not work."""
     checks: tuple[Callable[[float], Iterator[Finding]], ...] = (
         _python, _torch, _threads, _disk, _mujoco, _rays, _opengl, _bullet, _extras, _video,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from embodkd.cli.common import WorldChoice, changed, is_classifier, needed, policy_folder, run_folder, use_threads
+from embodkd.core.config.ranges import Copies, Episodes, EpisodeSeed, Threads
 from embodkd.core.ranks import ranks
 
 
@@ -52,16 +53,16 @@ class EvaluatePolicy(WorldChoice):
     """Judge one policy. The exit code is 1 if the leak probe finds that it uses privileged groups undeclared."""
 
     policy: str | None
-    episodes: int
-    seed: int
-    copies: int
+    episodes: Episodes
+    seed: EpisodeSeed
+    copies: Copies
     out: str | None
     demos: str | list[str] | None
     demos_keys: Mapping[str, str] | None
     part: str
     ablate: bool
     probe: bool
-    torch_threads: int
+    torch_threads: Threads
     quiet: bool
 
     def __call__(self) -> int:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from embodkd.cli.common import use_threads
-from embodkd.core.config.ranges import Seed
+from embodkd.cli.groups import Method, Trainer
+from embodkd.core.config.ranges import Seed, Threads
 from embodkd.core.ranks import ranks
 
 if TYPE_CHECKING:
@@ -53,11 +54,11 @@ class Learn(ABC):
     run: str | None
     seed: Seed
     resume: bool
-    trainer: Mapping[str, Any]
-    torch_threads: int
+    trainer: Trainer
+    torch_threads: Threads
     tracker: str | None
     quiet: bool
-    method: Mapping[str, Any]
+    method: Method
 
     needs: ClassVar[str]
 
@@ -67,13 +68,14 @@ class Learn(ABC):
 
     def __call__(self) -> int:
         """Train, keep and judge; the exit code. What can go wrong before a first update leaves no run folder behind."""
-        from embodkd.core import RunFolder, Trainer
+        from embodkd.core import RunFolder
+        from embodkd.core import Trainer as TheTrainer
         from embodkd.core.config.schema import checked
         from embodkd.methods import make_method
 
         use_threads(self.torch_threads)
         method = make_method(self.method, self.needs)
-        words = checked(Trainer, self.trainer, "trainer", run=None, seed=self.seed, quiet=self.quiet)
+        words = checked(TheTrainer, self.trainer, "trainer", run=None, seed=self.seed, quiet=self.quiet)
         with self.lesson() as lesson:
             recipe = method.recipe(lesson.student, lesson.teachers, lesson.data, seed=self.seed, budget=lesson.budget)
             for step in lesson.then:
@@ -83,7 +85,7 @@ class Learn(ABC):
             for line in lesson.said:
                 print(f"{run}: {line}")
             with RunFolder.open(run, {**asdict(self), "run": run}, self.resume, self.tracker) as folder:
-                summary = Trainer(**{**words, "run": folder}).fit(recipe)
+                summary = TheTrainer(**{**words, "run": folder}).fit(recipe)
                 model, lineage = recipe.product.cpu(), {"method": self.method, "seed": self.seed, **lesson.lineage}
                 ranks().first_does(lambda: lesson.save(model, folder.path, lineage))
                 # A run that was finished before measures nothing again.

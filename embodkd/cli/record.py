@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embodkd.cli.common import WorldChoice, needed, policy_folder, run_folder, task_options, use_threads
+from embodkd.core.config.ranges import Copies, Episodes, EpisodeSeed, NotNegative, Threads, Whole
 
 if TYPE_CHECKING:
     from embodkd.envs import BatchTask
@@ -19,14 +20,14 @@ class RecordEpisodes(WorldChoice):
     policy: str
     run: str | None
     resume: bool
-    episodes: int
-    seed: int
-    noise: float | None
+    episodes: Episodes
+    seed: EpisodeSeed
+    noise: NotNegative | None
     groups: list[str] | None
     only_success: bool
-    after: int
-    num_envs: int
-    torch_threads: int
+    after: Whole
+    num_envs: Copies
+    torch_threads: Threads
     quiet: bool
 
     def __call__(self) -> int:

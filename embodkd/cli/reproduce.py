@@ -4,42 +4,41 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from embodkd.cli.groups import Devices
 from embodkd.cli.keys import folder, options
+from embodkd.core.config.ranges import Seed, Within
 from embodkd.core.config.registry import near
-
-_STALE = ("mark", "remake")
 
 
 def reproduce(
     slug: str | None,
-    seeds: list[int] | int | None,
+    seeds: list[Seed] | Seed | None,
     arms: list[str] | str | None,
-    jobs: int,
+    jobs: Annotated[int, Within(1, 256)],
     full: bool,
-    stale: str | None,
+    stale: Literal["mark", "remake"] | None,
     dry_run: bool,
     run: str | None,
     out: str | None,
-    trainer: Mapping[str, Any],
+    trainer: Devices,
     quiet: bool,
 ) -> int:
     """Fill a table and print it; without a slug list the tables.
 
     The exit code is 1 if one of its claims fails, or is undecided by the whole table.
     """
-    if stale not in (None, *_STALE):
-        raise ValueError(f"stale={stale}: what to do about stale rows is one of {', '.join(_STALE)}, or null")
     if slug is None and stale is not None:
         return _every_table(stale, jobs, quiet)
     if slug is None:
         print("\n".join(line for group in (["full"] if full else ["reproduce", "systems"]) for line in _listed(group)))
         return 0
     if slug in options("systems"):
-        given = {"seeds": seeds is not None, "full": full, "trainer": any(v is not None for v in trainer.values())}
+        given = {"seeds": seeds is not None, "full": full, "trainer": trainer != Devices()}
         for key in (key for key, there in given.items() if there):
             raise ValueError(
                 f"{key}: {slug} is a chain of commands with keys of their own; choose its cells by words in their "
@@ -49,7 +48,7 @@ def reproduce(
     from embodkd.evaluation import reproduce as tables
 
     file = table_file(slug, "full" if full else "reproduce")
-    chosen = {key: value for key, value in trainer.items() if value is not None}
+    chosen = {key: value for key, value in asdict(trainer).items() if value is not None}
     if dry_run:
         rows = tables.dry_run(file, trainer=chosen)
         print(f"{file}: all {len(rows)} trainings can be built and make updates")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embodkd.cli.common import WorldChoice, needed, policy_folder, run_folder
+from embodkd.core.config.ranges import Episodes, EpisodeSeed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,8 +15,8 @@ class FilmPolicies(WorldChoice):
 
     policy: str | None
     beside: str | None
-    episodes: int
-    seed: int
+    episodes: Episodes
+    seed: EpisodeSeed
     out: str | None
     camera: str
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embodkd.cli.common import WorldChoice, needed, policy_folder, task_options, use_threads
+from embodkd.cli.groups import PPO, TD3, Engine, Network, Randomise, Residual, ResidualPPO, Task
+from embodkd.core.config.ranges import Judged
 from embodkd.rl.config import LoopConfig, TeacherConfig
 from embodkd.rl.residual.config import ResidualConfig
 
@@ -23,7 +25,7 @@ class Train(WorldChoice, LoopConfig):
 
     run: str | None
     resume: bool
-    episodes: int
+    episodes: Judged
     tracker: str | None
 
     def learn(
@@ -50,9 +52,11 @@ class TrainTeacher(Train, TeacherConfig):
     """Train by PPO into the folder `run`, then judge the best policy on fresh episodes."""
 
     run: str
-    task: Mapping[str, Any]
-    engine: Mapping[str, Any]
-    randomise: Mapping[str, Any]
+    task: Task
+    engine: Engine
+    randomise: Randomise
+    network: Network
+    ppo: PPO
 
     def __call__(self) -> int:
         """The exit code."""
@@ -75,6 +79,9 @@ class TrainResidual(Train, ResidualConfig):
     """Correct the policy `base` by reinforcement learning into `run`, then judge the best sum."""
 
     base: str | Path | None  # type: ignore[assignment]
+    residual: Residual
+    td3: TD3
+    ppo: ResidualPPO
 
     def __call__(self) -> int:
         """The exit code."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import nn
 
-from embodkd.core.config.ranges import NotNegative, Positive, Share
-from embodkd.core.weights.schedule import Schedule, schedule
+from embodkd.core.config.ranges import NotNegative, Part, Positive, Share
+from embodkd.core.weights.schedule import Schedule, WeightCurve, schedule
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class Optimiser:
     """
 
     name: Literal["adam", "adamw", "sgd"] = "adam"
-    learning_rate: float | Mapping[str, Any] | Schedule = 1e-3
+    learning_rate: WeightCurve = 1e-3
     weight_decay: NotNegative = 0.0
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Part, Part] = (0.9, 0.999)
     eps: Positive = 1e-8
     momentum: Share = 0.9
     max_grad_norm: Positive | None = None

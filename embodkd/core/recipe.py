@@ -202,8 +202,7 @@ class Budget:
     @classmethod
     def of(cls, config: Mapping[str, Any], where: str = "budget") -> Budget:
         """The budget that {epochs: ..., optimiser: {name: ...}} means; ValueError with the nearest key otherwise."""
-        optimiser = build(Optimiser, config.get("optimiser"), f"{where}.optimiser")
-        return build(cls, {k: v for k, v in config.items() if k != "optimiser"}, where, optimiser=optimiser)
+        return build(cls, config, where)
 
     def split(self, share: float) -> tuple[Budget, Budget]:
         """Two budgets that are this one together: `share` of its epochs (or updates) and the rest, at least 1 each."""

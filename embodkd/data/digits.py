@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from embodkd.core import Splits
+from embodkd.core.config.ranges import Count, Ratio, Seed, Severity, Whole, Within
 from embodkd.data.partition import split
 from embodkd.data.registry import DATA
 
@@ -29,16 +31,16 @@ def load_digits() -> tuple[Tensor, Tensor]:
 @DATA.register("digits", title="handwritten digits, 8 x 8, 10 classes", licence="CC BY 4.0")
 def digits(
     *,
-    seed: int = 0,
-    train: int = 1000,
-    validation: int = 200,
-    unlabelled: int = 0,
-    classes: tuple[int, ...] | None = None,
+    seed: Seed = 0,
+    train: Count = 1000,
+    validation: Count = 200,
+    unlabelled: Whole = 0,
+    classes: tuple[Annotated[int, Within(0, 9)], ...] | None = None,
     parity: bool = False,
-    upsample: int = 1,
-    pad: int = 0,
-    imbalance: float = 1.0,
-    corruptions: Mapping[str, int] | None = None,
+    upsample: Annotated[int, Within(1, 64)] = 1,
+    pad: Annotated[int, Within(0, 512)] = 0,
+    imbalance: Ratio = 1.0,
+    corruptions: Mapping[str, Severity] | None = None,
 ) -> Splits:
     """Splits with inputs (1, 8 * upsample + 2 * pad, the same) in [0, 1]; what the other parts leave is the test.
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from embodkd.core import Splits, TensorData
+from embodkd.core.config.ranges import Count, Seed, Severity
 from embodkd.core.sources.splits import Items
 from embodkd.data.corruptions import corrupt
 from embodkd.data.digits import SOURCE, load_digits
@@ -20,7 +21,9 @@ OTHERS, JUNK = 0.4, 0.2
 
 
 @DATA.register("digits_web", title="private digits 0-5 and a mixed pool, 8 x 8", licence="CC BY 4.0")
-def digits_web(*, seed: int = 0, train: int = 300, validation: int = 100, pool: int = 950, style: int = 3) -> Splits:
+def digits_web(
+    *, seed: Seed = 0, train: Count = 300, validation: Count = 100, pool: Count = 950, style: Severity = 3
+) -> Splits:
     """Splits with inputs (1, 8, 8) in [0, 1] and 6 classes.
 
     extra["pool"] has no labels but `origin`: 0 a restyled image of a private class (40 %, images of their own),

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from embodkd.core import Splits, TensorData
+from embodkd.core.config.ranges import OpenShare, Seed, Severity
 from embodkd.core.config.registry import near
 from embodkd.core.sources.splits import Items
 from embodkd.data.assets import ASSETS, load, npm_member
@@ -61,13 +62,13 @@ LICENCES = "Noto Apache-2.0, Twemoji CC-BY-4.0, OpenMoji CC-BY-SA-4.0, Fluent MI
 )
 def emoji(
     *,
-    seed: int = 0,
+    seed: Seed = 0,
     label: Literal["group", "subgroup"] = "group",
     size: Literal[16, 32, 64] = 32,
     unseen: str = "",
-    validation: float = 0.15,
-    test: float = 0.25,
-    corruptions: Mapping[str, int] | None = None,
+    validation: OpenShare = 0.15,
+    test: OpenShare = 0.25,
+    corruptions: Mapping[str, Severity] | None = None,
 ) -> Splits:
     """Splits with inputs (3, size, size) in [0, 1] on white, and the fields `concept`, `style`, `group`, `subgroup`.
 

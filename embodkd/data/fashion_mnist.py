@@ -12,12 +12,14 @@ import io
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from embodkd.core import Splits
+from embodkd.core.config.ranges import Count, Ratio, Seed, Severity, Whole, Within
 from embodkd.data.assets import ASSETS, client, load
 from embodkd.data.partition import split, stratified_order
 from embodkd.data.registry import DATA
@@ -36,13 +38,13 @@ NAMES = (
 @DATA.register("fashion_mnist", title="grey clothes, 28 x 28, 10 classes", licence="MIT", asset="fashion_mnist")
 def fashion_mnist(
     *,
-    seed: int = 0,
-    train: int = 10_000,
-    validation: int = 2_000,
-    test: int = 10_000,
-    unlabelled: int = 0,
-    imbalance: float = 1.0,
-    corruptions: Mapping[str, int] | None = None,
+    seed: Seed = 0,
+    train: Count = 10_000,
+    validation: Count = 2_000,
+    test: Annotated[int, Within(1, 10_000)] = 10_000,
+    unlabelled: Whole = 0,
+    imbalance: Ratio = 1.0,
+    corruptions: Mapping[str, Severity] | None = None,
 ) -> Splits:
     """Splits with inputs (1, 28, 28) in [0, 1]. The test is the published one, or `test` items of it, the same ones
     for every seed; the other parts come from the 60,000 published training images.

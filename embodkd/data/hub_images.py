@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 
 from embodkd.core import Splits
+from embodkd.core.config.ranges import Count, Ratio, Seed, Severity, Whole, Within
 from embodkd.data.crops import CroppedData
 from embodkd.data.hub_files import chosen, split_files
 from embodkd.data.hub_tables import class_names, fields_of, read_rows
@@ -43,20 +44,20 @@ BLANK_PER_CLASS = {"train": 6, "test": 1}
 )
 def hub_images(
     *,
-    seed: int = 0,
+    seed: Seed = 0,
     repo: str = "uoft-cs/cifar100",
     revision: str = "main",
     config: str | None = None,
     splits: Mapping[str, str] | None = None,
     image: str | None = None,
     label: str | None = None,
-    train: int | None = None,
-    validation: int = 5000,
-    unlabelled: int = 0,
+    train: Count | None = None,
+    validation: Count = 5000,
+    unlabelled: Whole = 0,
     parity: bool = False,
-    imbalance: float = 1.0,
-    corruptions: Mapping[str, int] | None = None,
-    crop: int = 0,
+    imbalance: Ratio = 1.0,
+    corruptions: Mapping[str, Severity] | None = None,
+    crop: Annotated[int, Within(0, 512)] = 0,
     flip: bool = False,
     blank: bool = False,
 ) -> Splits:

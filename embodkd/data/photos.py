@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from embodkd.core import Splits, TensorData
+from embodkd.core.config.ranges import Count, Seed, Severity, Whole, Within
 from embodkd.core.sources.splits import Items
 from embodkd.data.partition import corrupted, from_package
 from embodkd.data.registry import DATA
@@ -38,13 +40,13 @@ def photographs() -> dict[str, np.ndarray]:
 @DATA.register("photos", title="crops of ten colour photographs", licence="BSD-3, see the packages", module="skimage")
 def photos(
     *,
-    seed: int = 0,
-    size: int = 48,
-    train: int = 2000,
-    validation: int = 400,
-    test: int = 1000,
-    unlabelled: int = 0,
-    corruptions: Mapping[str, int] | None = None,
+    seed: Seed = 0,
+    size: Annotated[int, Within(8, 512)] = 48,
+    train: Count = 2000,
+    validation: Count = 400,
+    test: Count = 1000,
+    unlabelled: Whole = 0,
+    corruptions: Mapping[str, Severity] | None = None,
 ) -> Splits:
     """Splits with inputs (3, size, size) in [0, 1], 10 classes in equal numbers (up to one).
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from embodkd.core import Budget, Player, Prepare, Recipe, Role, Signals, Splits, Teachers, cross_entropy, kl
-from embodkd.core.config.ranges import Count, NotNegative
+from embodkd.core.config.ranges import Count, NotNegative, Real
 from embodkd.methods import METHODS
 from embodkd.parts.images.attack import PGD, against
 
@@ -42,7 +42,7 @@ class Adversarial:
     epsilon: NotNegative = 8 / 255
     step_size: NotNegative = 2 / 255
     steps: Count = 10
-    value_range: tuple[float, float] = (0.0, 1.0)
+    value_range: tuple[Real, Real] = (0.0, 1.0)
     trades: NotNegative = 0.0
 
     def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:

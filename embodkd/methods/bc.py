@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from embodkd.core import Budget, Optimiser, Recipe, Rollout, Teachers, constant, cosine, mixture, one_teacher
+from embodkd.core.config.ranges import Count, NotNegative, Positive, Whole
 from embodkd.core.ranks import ranks
 from embodkd.methods import METHODS
 from embodkd.parts.players.imitation import imitator
@@ -34,14 +35,14 @@ class BC:
     whole episodes per environment); epochs: passes over them. The others as in DAgger.
     """
 
-    episodes: int = 1024
-    epochs: int = 13
-    batch_size: int = 256
-    learning_rate: float = 1e-3
-    final_learning_rate: float = 1e-5
-    warmup: int = 100
-    smooth_l1_beta: float = 0.1
-    max_grad_norm: float = 1.0
+    episodes: Count = 1024
+    epochs: Count = 13
+    batch_size: Count = 256
+    learning_rate: Positive = 1e-3
+    final_learning_rate: NotNegative = 1e-5
+    warmup: Whole = 100
+    smooth_l1_beta: NotNegative = 0.1
+    max_grad_norm: Positive = 1.0
     allow_privileged: bool = False
 
     def recipe(

@@ -37,7 +37,7 @@ from embodkd.core import (
     kl,
     several_teachers,
 )
-from embodkd.core.config.ranges import NotNegative, Positive
+from embodkd.core.config.ranges import NotNegative, Positive, Ratio
 from embodkd.methods import METHODS
 
 
@@ -58,13 +58,13 @@ class BDKD:
     teacher's. fresh: start untrained networks like the given ones; false trains the given ones themselves, in place.
     """
 
-    delta: float = 2.0
+    delta: Ratio = 2.0
     temperature: Positive = 3.0
     forward: NotNegative = 1.0
     reverse: NotNegative = 1.0
     teacher_kl: NotNegative = 1.0
     rule: Literal["spread", "flipped"] = "spread"
-    sharpness: float | None = None
+    sharpness: Positive | None = None
     scale_by_t2: bool = True
     fresh: bool = True
 

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 from embodkd.core import Budget, Context, Optimiser, Recipe, Teachers, cosine, no_teacher
+from embodkd.core.config.ranges import Count, NotNegative, Positive, Whole
 from embodkd.methods import METHODS
 from embodkd.parts.players.imitation import imitator
 
@@ -44,13 +45,13 @@ class ChunkBC:
     `warmup` updates. allow_privileged: let the student read privileged groups, as a policy does that will be a teacher.
     """
 
-    rounds: int = 20
-    updates_per_round: int = 1000
-    batch_size: int = 256
-    learning_rate: float = 1e-4
-    warmup: int = 500
-    weight_decay: float = 1e-6
-    max_grad_norm: float | None = None
+    rounds: Count = 20
+    updates_per_round: Count = 1000
+    batch_size: Count = 256
+    learning_rate: Positive = 1e-4
+    warmup: Whole = 500
+    weight_decay: NotNegative = 1e-6
+    max_grad_norm: Positive | None = None
     allow_privileged: bool = False
 
     def recipe(

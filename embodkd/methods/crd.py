@@ -46,7 +46,7 @@ from embodkd.core import (
     one_teacher,
     seeded,
 )
-from embodkd.core.config.ranges import Count, NotNegative, Positive
+from embodkd.core.config.ranges import Count, NotNegative, Positive, Width
 from embodkd.core.terms.base import precise, unit
 from embodkd.methods import METHODS
 from embodkd.parts.networks.features import feature_shapes
@@ -71,7 +71,7 @@ class CRD:
 
     weight: NotNegative = 0.8
     negatives: Count = 256
-    width: Count = 128
+    width: Width = 128
     contrast_temperature: Positive = 0.07
     kd: NotNegative = 0.0
     temperature: Positive = 4.0

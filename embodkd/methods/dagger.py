@@ -17,7 +17,6 @@ the last student is the result.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,7 +26,6 @@ from embodkd.core import (
     Optimiser,
     Recipe,
     Rollout,
-    Schedule,
     Teachers,
     cosine,
     mixture,
@@ -35,6 +33,8 @@ from embodkd.core import (
     schedule,
     staircase,
 )
+from embodkd.core.config.ranges import Count, NotNegative, Positive, Whole
+from embodkd.core.weights.schedule import ShareCurve
 from embodkd.methods import METHODS
 from embodkd.parts.players.imitation import imitator
 
@@ -58,16 +58,16 @@ class DAgger:
     allow_privileged: let the student read privileged groups.
     """
 
-    rounds: int = 8
-    steps: int | None = None
-    epochs: int = 3
-    batch_size: int = 256
-    learning_rate: float = 1e-3
-    final_learning_rate: float = 1e-5
-    warmup: int = 100
-    smooth_l1_beta: float = 0.1
-    max_grad_norm: float = 1.0
-    beta: float | Mapping[str, Any] | Schedule = staircase(1.0, 0.5, 0.0)
+    rounds: Count = 8
+    steps: Count | None = None
+    epochs: Count = 3
+    batch_size: Count = 256
+    learning_rate: Positive = 1e-3
+    final_learning_rate: NotNegative = 1e-5
+    warmup: Whole = 100
+    smooth_l1_beta: NotNegative = 0.1
+    max_grad_norm: Positive = 1.0
+    beta: ShareCurve = staircase(1.0, 0.5, 0.0)
     aggregate: bool = True
     allow_privileged: bool = False
 

@@ -47,7 +47,7 @@ from embodkd.core import (
     one_teacher,
     similarity,
 )
-from embodkd.core.config.ranges import Count, NotNegative, Positive
+from embodkd.core.config.ranges import Count, NotNegative, Positive, Width
 from embodkd.core.precision import as_default
 from embodkd.methods import METHODS
 from embodkd.parts.networks.variants import Chosen, parameter_count, variant
@@ -79,9 +79,9 @@ class DisWOT:
     """
 
     argument: str = "depths"
-    choices: tuple[int, ...] = (1, 2, 3)
-    relation: float = 1.0
-    semantic: float = 1.0
+    choices: tuple[Width, ...] = (1, 2, 3)
+    relation: NotNegative = 1.0
+    semantic: NotNegative = 1.0
     score: Score = "diswot"
     batch: Count = 64
     repeats: Count = 5
@@ -90,7 +90,7 @@ class DisWOT:
     population: Count = 36
     sample: Count = 8
     top: Count = 5
-    max_parameters: int | None = None
+    max_parameters: Count | None = None
     ce: NotNegative = 0.1
     kd: NotNegative = 0.9
     temperature: Positive = 4.0

@@ -30,7 +30,7 @@ from embodkd.core import (
     decoupled_kl,
     one_teacher,
 )
-from embodkd.core.config.ranges import NotNegative, Positive
+from embodkd.core.config.ranges import NotNegative, Positive, Whole
 from embodkd.methods import METHODS
 
 
@@ -52,7 +52,7 @@ class DKD:
     alpha: NotNegative = 1.0
     beta: NotNegative = 8.0
     temperature: Positive = 4.0
-    warmup_epochs: int = 20
+    warmup_epochs: Whole = 20
 
     def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """One stage against the frozen teacher."""

@@ -21,6 +21,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +42,7 @@ from embodkd.core import (
     collect,
     squared_error,
 )
-from embodkd.core.config.ranges import Count, NotNegative
+from embodkd.core.config.ranges import Count, NotNegative, Within
 from embodkd.core.steps import Start
 from embodkd.core.terms.base import precise
 from embodkd.methods import METHODS
@@ -84,7 +85,7 @@ class EvenTeacher:
     """
 
     rounds: Count = 5
-    alpha: float | None = None
+    alpha: Annotated[float, Within(0.0, 1.0)] | None = None
     decay: NotNegative = 1e-4
     start: Start = "fresh"
 

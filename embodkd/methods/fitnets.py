@@ -17,7 +17,6 @@ method has the budget of those that it is compared with.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +28,6 @@ from embodkd.core import (
     Player,
     Recipe,
     Role,
-    Schedule,
     Signals,
     Source,
     Splits,
@@ -42,8 +40,9 @@ from embodkd.core import (
     one_teacher,
     squared_error,
 )
-from embodkd.core.config.ranges import NotNegative, Positive
+from embodkd.core.config.ranges import NotNegative, Part, Positive
 from embodkd.core.terms.base import precise
+from embodkd.core.weights.schedule import WeightCurve
 from embodkd.methods import METHODS
 from embodkd.parts.networks.features import feature_shapes, pooled, projector
 
@@ -67,9 +66,9 @@ class FitNets:
     student_tap: str = "layers.0"
     teacher_tap: str = "layers.0"
     hint: NotNegative = 1.0
-    hint_share: float = 0.5
+    hint_share: Part = 0.5
     ce: NotNegative = 1.0
-    kd: float | Mapping[str, Any] | Schedule = linear(4.0, 1.0)
+    kd: WeightCurve = linear(4.0, 1.0)
     temperature: Positive = 3.0
     scale_by_t2: bool = False
 

@@ -49,7 +49,7 @@ from embodkd.core import (
     seeded,
     with_partners,
 )
-from embodkd.core.config.ranges import Count, NotNegative, Positive, Share
+from embodkd.core.config.ranges import Count, NotNegative, Positive, Share, Whole, Width
 from embodkd.methods import METHODS
 from embodkd.parts.images.augment import Affine, Augmentor, Mix, shifts
 from embodkd.parts.images.vae import VAE, Latent, evidence
@@ -78,23 +78,23 @@ class HARD:
     augmented: NotNegative = 1.0
     teacher_weight: NotNegative = 1.0
     student_weight: NotNegative = 1.0
-    cap: float = 10.0
+    cap: Positive = 10.0
     student_term: Literal["teacher", "clean"] = "teacher"
     detach_teacher: bool = False
     min_agreement: Share = 0.9
     family: Literal["affine", "mix", "latent", "shift"] = "affine"
     augmentor_rate: NotNegative = 3e-3
-    noise_size: Count = 8
-    hidden: Count = 32
-    spread: float = 0.02
+    noise_size: Width = 8
+    hidden: Width = 32
+    spread: NotNegative = 0.02
     switching: Literal["alternate", "thresholds"] = "alternate"
-    low: float = 0.1
-    high: float = 0.4
+    low: NotNegative = 0.1
+    high: NotNegative = 0.4
     patience: Count = 50
-    latent: Count = 16
-    latent_cap: float = 2.0
-    vae_epochs: int = 100
-    pixels: int = 3
+    latent: Width = 16
+    latent_cap: Positive = 2.0
+    vae_epochs: Whole = 100
+    pixels: Whole = 3
 
     def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """One stage of student and augmentor; before it, if need be, the VAE's."""

@@ -55,7 +55,7 @@ from embodkd.core import (
     seeded,
     squared_error,
 )
-from embodkd.core.config.ranges import Count, NotNegative, Positive, Share
+from embodkd.core.config.ranges import NotNegative, Positive, Share, Width
 from embodkd.core.terms.base import precise
 from embodkd.methods import METHODS
 from embodkd.parts.images.style import mix_styles
@@ -83,18 +83,18 @@ class KD3:
     pool: str = "pool"
     select: bool = True
     cutoff: Share = 0.95
-    blend_steepness: float = 5.0
-    blend_centre: float = 2 / 3
-    blend_until: float = 0.5
+    blend_steepness: Positive = 5.0
+    blend_centre: Positive = 2 / 3
+    blend_until: Share = 0.5
     match: Literal["features", "logits"] = "features"
     temperature: Positive = 4.0
     weigh: bool = True
-    factor: Count = 2
+    factor: Width = 2
     contrast_weight: NotNegative = 0.001
     contrast_temperature: Positive = 0.3
     teacher_contrast: bool = False
     across: bool = False
-    embed: Count = 128
+    embed: Width = 128
     concentration: Positive = 0.1
 
     def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:

@@ -73,10 +73,10 @@ class KDAIF:
 
     temperature: Positive = 7.0
     scale_by_t2: bool = False
-    rounds: int = 1
+    rounds: Count = 1
     restart: bool = True
     transform: Transform = "sigmoid"
-    sharpness: float = 2.0
+    sharpness: NotNegative = 2.0
     flip: bool = False
     score_of: Literal["distillation", "labels"] = "distillation"
     layers: Literal["last", "all"] = "last"

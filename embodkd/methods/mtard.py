@@ -20,9 +20,7 @@ that is one-hot to 1e-5; released=True follows it. Formulas are those of the rel
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -31,7 +29,6 @@ from embodkd.core import (
     Player,
     Recipe,
     Role,
-    Schedule,
     Signals,
     Splits,
     Teachers,
@@ -41,8 +38,9 @@ from embodkd.core import (
     offset_entropy,
     several_teachers,
 )
-from embodkd.core.config.ranges import Count, NotNegative, Positive, Share
+from embodkd.core.config.ranges import Count, NotNegative, Positive, Real, Share
 from embodkd.core.config.registry import near
+from embodkd.core.weights.schedule import WeightCurve
 from embodkd.methods import METHODS
 from embodkd.parts.images.attack import PGD, against, robust_accuracy
 from embodkd.parts.players.balance import EntropyBalance, LossRatio, Together
@@ -71,15 +69,15 @@ class MTARD:
     epsilon: NotNegative = 8 / 255
     step_size: NotNegative = 2 / 255
     steps: Count = 10
-    value_range: tuple[float, float] = (0.0, 1.0)
+    value_range: tuple[Real, Real] = (0.0, 1.0)
     judge_steps: Count = 20
     judge_step_size: NotNegative = 0.003
     scale: Positive = 1.0
     robust_weight: Share = 0.5
-    weight_rate: float | Mapping[str, Any] | Schedule = 0.025
-    temperature_rate: float | Mapping[str, Any] | Schedule = 0.001
+    weight_rate: WeightCurve = 0.025
+    temperature_rate: WeightCurve = 0.001
     exponent: NotNegative = 1.0
-    temperature_bounds: tuple[float, float] = (1.0, 10.0)
+    temperature_bounds: tuple[Positive, Positive] = (1.0, 10.0)
     log_offset: NotNegative = 1e-5
     released: bool = False
 

@@ -48,7 +48,7 @@ from embodkd.core import (
     squared_error,
     staircase,
 )
-from embodkd.core.config.ranges import NotNegative, Positive, Share
+from embodkd.core.config.ranges import NotNegative, Positive, Share, Whole
 from embodkd.core.terms.base import precise, unit
 from embodkd.methods import METHODS
 from embodkd.parts.networks.features import feature_shapes
@@ -78,12 +78,12 @@ class ND:
     nd_weight: NotNegative = 2.0
     kd: Literal["kd", "dkd", "dist"] = "kd"
     temperature: Positive = 4.0
-    dkd_alpha: float = 1.0
-    dkd_beta: float = 8.0
-    warmup_epochs: int = 20
+    dkd_alpha: NotNegative = 1.0
+    dkd_beta: NotNegative = 8.0
+    warmup_epochs: Whole = 20
     form: Literal["joint", "direction", "norm", "mse"] = "joint"
     dropout: Share = 0.5
-    projector_std: float | None = None
+    projector_std: Positive | None = None
 
     def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """The class means, then one stage against the frozen teacher."""

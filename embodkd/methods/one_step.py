@@ -39,6 +39,7 @@ from embodkd.core import (
     one_teacher,
     squared_error,
 )
+from embodkd.core.config.ranges import Count, Positive, Share, Whole
 from embodkd.methods import METHODS
 
 
@@ -54,12 +55,12 @@ from embodkd.methods import METHODS
 class OneStep:
     """Hyper-parameters; rounds x updates_per_round updates, a checkpoint at most once per round."""
 
-    rounds: int = 10
-    updates_per_round: int = 300
-    batch_size: int = 64
-    learning_rate: float = 3e-4
-    warmup: int = 100
-    first_chunks: float = 0.2
+    rounds: Count = 10
+    updates_per_round: Count = 300
+    batch_size: Count = 64
+    learning_rate: Positive = 3e-4
+    warmup: Whole = 100
+    first_chunks: Share = 0.2
     allow_privileged: bool = False
 
     def recipe(

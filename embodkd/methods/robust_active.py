@@ -51,7 +51,7 @@ from embodkd.core import (
     one_teacher,
     soft_cross_entropy,
 )
-from embodkd.core.config.ranges import Count
+from embodkd.core.config.ranges import Count, Positive
 from embodkd.core.terms.base import precise
 from embodkd.methods import METHODS
 from embodkd.parts.active.joined import Joined
@@ -76,10 +76,10 @@ class RobustActive:
     """
 
     rounds: Count = 1
-    queries: float = 100
+    queries: Positive = 100
     selection: Literal["rad", "greedy", "uniform"] = "rad"
     gain: Gain = "margin"
-    cost: float | None = None
+    cost: Positive | None = None
     restart: bool = True
     pool: str = "unlabelled"
 

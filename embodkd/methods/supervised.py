@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from embodkd.core import Budget, Player, Recipe, Role, Signals, Splits, Teachers, cross_entropy
-from embodkd.core.config.ranges import Share
+from embodkd.core.config.ranges import Share, Whole
 from embodkd.methods import METHODS
 from embodkd.parts.images.augment import shifts
 
@@ -32,7 +32,7 @@ class Supervised:
     """
 
     label_smoothing: Share = 0.0
-    shift: int = 0
+    shift: Whole = 0
 
     def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """One stage; a teacher, if there is one, is not asked."""

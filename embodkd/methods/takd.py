@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Annotated
 
 from torch import Tensor, nn
 
@@ -35,7 +36,7 @@ from embodkd.core import (
     kl,
     one_teacher,
 )
-from embodkd.core.config.ranges import Positive, Share
+from embodkd.core.config.ranges import Positive, Share, Width, Within
 from embodkd.methods import METHODS
 from embodkd.parts.networks.variants import variant
 
@@ -60,8 +61,8 @@ class TAKD:
     alpha: Share = 0.5
     assistant_alpha: Share | None = None
     argument: str = "widths"
-    count: int = 1
-    sizes: tuple[tuple[int, ...], ...] | None = None
+    count: Annotated[int, Within(0, 100)] = 1
+    sizes: tuple[tuple[Width, ...], ...] | None = None
 
     def __post_init__(self) -> None:
         if self.count < 0:

@@ -47,7 +47,7 @@ from embodkd.core import (
     one_teacher,
     seeded,
 )
-from embodkd.core.config.ranges import Count, NotNegative, Positive, Share
+from embodkd.core.config.ranges import Count, NotNegative, Positive, Share, Width
 from embodkd.core.terms.base import precise
 from embodkd.methods import METHODS
 
@@ -100,7 +100,7 @@ class TGeoKD:
     temperature: Positive = 1.5
     alpha: Share | None = None
     state: State = "full"
-    widths: tuple[Count, ...] = (32, 16)
+    widths: tuple[Width, ...] = (32, 16)
     learning: Literal["unrolled", "joint", "frozen"] = "unrolled"
     controller_rate: NotNegative = 3e-3
     controller_decay: NotNegative = 0.0

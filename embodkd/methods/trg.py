@@ -33,7 +33,6 @@ from embodkd.core import (
     Player,
     Recipe,
     Role,
-    Schedule,
     Signals,
     Splits,
     Teachers,
@@ -49,6 +48,7 @@ from embodkd.core import (
 )
 from embodkd.core.config.ranges import Count, NotNegative, Positive
 from embodkd.core.terms.neighbours import nearest, squared_distances
+from embodkd.core.weights.schedule import PositiveCurve
 from embodkd.methods import METHODS
 from embodkd.parts.networks.features import feature_shapes
 from embodkd.parts.networks.patch_tokens import at_places, grid_tokens, random_places, token_width
@@ -79,11 +79,11 @@ class TRG:
     inner: NotNegative = 1.0
     local: NotNegative = 1.0
     contrast: NotNegative = 0.5
-    contrast_temperature: float | Mapping[str, Any] | Schedule = linear(0.5, 0.07)
+    contrast_temperature: PositiveCurve = linear(0.5, 0.07)
     grid: Count = 4
     sampled: Count = 4
     neighbours: Count = 8
-    width: float | None = None
+    width: Positive | None = None
     by: Literal["column", "row"] = "column"
     normalise: bool = False
     student_first: bool = True

@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from embodkd.core.config.ranges import Count, Share
+from embodkd.core.config.ranges import Share, Width
 from embodkd.models.base import MODELS, Classifier, image_shape
 
 
@@ -24,7 +24,7 @@ class CNN(Classifier):
         shape: Sequence[int],
         classes: int,
         *,
-        widths: tuple[Count, ...] = (16, 32),
+        widths: tuple[Width, ...] = (16, 32),
         batch_norm: bool = True,
         pool: Literal["avg", "max"] = "avg",
         dropout: Share = 0.0,

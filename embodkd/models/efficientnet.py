@@ -8,11 +8,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from embodkd.core.config.ranges import Share, Within
 from embodkd.models.base import MODELS, Classifier, image_shape, library
 
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -31,7 +33,13 @@ class EfficientNetLite0(Classifier):
     """
 
     def __init__(
-        self, shape: Sequence[int], classes: int, *, pretrained: bool = True, resolution: int = 0, dropout: float = 0.2
+        self,
+        shape: Sequence[int],
+        classes: int,
+        *,
+        pretrained: bool = True,
+        resolution: Annotated[int, Within(0, 4096)] = 0,
+        dropout: Share = 0.2,
     ) -> None:
         super().__init__(shape, classes)
         channels, _, _ = image_shape(shape, "efficientnet_lite0")

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from embodkd.core.config.ranges import Depth, Positive, Real, Width
 from embodkd.core.config.registry import near
 from embodkd.models.base import MODELS, Classifier, image_shape, library
 
@@ -50,13 +51,13 @@ class ResNet(Classifier):
         classes: int,
         *,
         size: str = "resnet20",
-        depths: tuple[int, ...] | None = None,
-        widths: tuple[int, ...] | None = None,
-        stem_width: int | None = None,
+        depths: tuple[Depth, ...] | None = None,
+        widths: tuple[Width, ...] | None = None,
+        stem_width: Width | None = None,
         block: Literal["basic", "bottleneck"] | None = None,
         stem: Literal["cifar", "imagenet"] = "cifar",
-        mean: tuple[float, ...] | None = None,
-        std: tuple[float, ...] | None = None,
+        mean: tuple[Real, ...] | None = None,
+        std: tuple[Positive, ...] | None = None,
     ) -> None:
         super().__init__(shape, classes)
         channels, _, _ = image_shape(shape, "resnet")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 from torch import Tensor, nn
 
+from embodkd.core.config.ranges import Depth, Pixels, Share, Width, Within
 from embodkd.models.base import MODELS, Classifier, image_shape, library
 
 
@@ -24,12 +25,12 @@ class ViT(Classifier):
         shape: Sequence[int],
         classes: int,
         *,
-        patch: int = 4,
-        width: int = 64,
-        depth: int = 4,
-        heads: int = 4,
-        mlp_ratio: float = 2.0,
-        dropout: float = 0.0,
+        patch: Pixels = 4,
+        width: Width = 64,
+        depth: Depth = 4,
+        heads: Width = 4,
+        mlp_ratio: Annotated[float, Within(0.0, 64.0, above=True)] = 2.0,
+        dropout: Share = 0.0,
         pool: Literal["cls", "mean"] = "cls",
     ) -> None:
         super().__init__(shape, classes)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from embodkd.core.config.ranges import Copies, Count, EpisodeSeed, NotNegative, Positive, Share, Threads, Whole
+
 
 @dataclass(frozen=True, kw_only=True)
 class LoopConfig:
@@ -19,13 +21,13 @@ class LoopConfig:
     transfer: a policy that it starts from may have been made for another world.
     """
 
-    seed: int = 0
-    steps: int = 160_000
-    target: float | None = None
-    evaluate_every: int = 32_768
-    evaluate_episodes: int = 64
-    checkpoint_every: int = 65_536
-    torch_threads: int = 1
+    seed: EpisodeSeed = 0
+    steps: Count = 160_000
+    target: Share | None = None
+    evaluate_every: Count = 32_768
+    evaluate_episodes: Copies = 64
+    checkpoint_every: Count = 65_536
+    torch_threads: Threads = 1
     transfer: bool = False
     quiet: bool = False
 
@@ -52,35 +54,35 @@ class PPOConfig:
     Steps are counted over all copies. `STOCK` below has the seven differences switched off.
     """
 
-    num_envs: int = 256
-    n_steps: int = 16
-    epochs: int = 4
-    minibatch: int = 1024
-    gamma: float = 0.97
-    gae_lambda: float = 0.95
-    clip: float = 0.2
-    entropy: float = 0.0
+    num_envs: Copies = 256
+    n_steps: Count = 16
+    epochs: Count = 4
+    minibatch: Count = 1024
+    gamma: Share = 0.97
+    gae_lambda: Share = 0.95
+    clip: Positive = 0.2
+    entropy: NotNegative = 0.0
     # Standard deviation of the exploration noise at the start; it is learned.
-    init_std: float = 0.8
-    learning_rate: float = 5e-4
+    init_std: Positive = 0.8
+    learning_rate: Positive = 5e-4
     # 1. The actor's rate follows the KL divergence that an iteration caused; None: it stays.
-    kl_target: float | None = 0.015
+    kl_target: Positive | None = 0.015
     # 2. The critic has this rate of its own; None: it shares the actor's.
-    critic_rate: float | None = 5e-4
+    critic_rate: Positive | None = 5e-4
     # 3. Orthogonal initial weights, or torch's.
     orthogonal: bool = False
     # 4. Gradients of actor and critic are clipped apart, or as one vector.
     split_clip: bool = True
-    max_grad_norm: float = 1.0
+    max_grad_norm: Positive = 1.0
     # 5. Advantages are normalised over the whole batch, or in each minibatch.
     batch_advantages: bool = True
     # 6. The critic predicts standardised returns (van Hasselt et al. 2016), or returns as they are.
     normalise_values: bool = True
     # 7. Weight of the value loss, and Adam's epsilon.
-    value_weight: float = 1.0
-    adam_eps: float = 1e-8
+    value_weight: NotNegative = 1.0
+    adam_eps: Positive = 1e-8
     # Iterations at the start that train only the critic (for an actor that already knows something).
-    critic_warmup: int = 0
+    critic_warmup: Whole = 0
 
     def __post_init__(self) -> None:
         for name in ("num_envs", "n_steps", "epochs", "minibatch"):

@@ -7,9 +7,12 @@ from typing import Literal
 
 import numpy as np
 from embodkd.envs.geometry import matrix_from_quat, quat_from_rotvec, rotvec_about_z, unrotate
+from embodkd.envs.randomise import Randomised
 from embodkd.envs.spec import Group
 from embodkd.envs.tasks.hand_lift_scene import HandWorld
 from embodkd.envs.tasks.world_task import WorldTask
+
+from embodkd.core.config.ranges import Copies, Pixels, Threads
 
 # object offset (m), object yaw (rad)
 RANDOMNESS = {"low": (0.01, np.radians(30)), "medium": (0.04, np.pi), "high": (0.12, np.pi)}
@@ -41,15 +44,15 @@ class HandLift(WorldTask):
 
     def __init__(
         self,
-        num_envs: int,
+        num_envs: Copies,
         engine: str = "mujoco",
-        threads: int = 0,
+        threads: Threads = 0,
         *,
         object: Literal["box", "cylinder", "sphere"] = "box",
         randomness: Literal["low", "medium", "high"] = "medium",
         reward: Literal["dense", "sparse"] = "dense",
-        image_size: int = 48,
-        randomise: dict[str, float] | None = None,
+        image_size: Pixels = 48,
+        randomise: Randomised = None,
     ) -> None:
         self._dense = reward == "dense"
         self._reach, self._turn = RANDOMNESS[randomness]

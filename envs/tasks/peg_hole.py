@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from embodkd.envs.geometry import quat_from_rotvec, rotvec_about_z, unrotate
+from embodkd.envs.randomise import Randomised
 from embodkd.envs.spec import Group
 from embodkd.envs.tasks.peg_hole_scene import DEPTH, PegWorld
 from embodkd.envs.tasks.world_task import WorldTask
+
+from embodkd.core.config.ranges import Copies, Pixels, Threads, Within
 
 if TYPE_CHECKING:
     from embodkd.envs.bullet.peg_hole import BulletPegWorld
@@ -43,19 +46,17 @@ class PegHole(WorldTask):
 
     def __init__(
         self,
-        num_envs: int,
+        num_envs: Copies,
         engine: str = "mujoco",
-        threads: int = 0,
+        threads: Threads = 0,
         *,
         robot: Literal["gripper", "panda"] = "gripper",
         randomness: Literal["low", "medium", "high"] = "medium",
         reward: Literal["dense", "sparse"] = "dense",
-        clearance: float = 0.0005,
-        image_size: int = 48,
-        randomise: dict[str, float] | None = None,
+        clearance: Annotated[float, Within(0.0003, 0.001)] = 0.0005,
+        image_size: Pixels = 48,
+        randomise: Randomised = None,
     ) -> None:
-        if not 0.0003 <= clearance <= 0.001:
-            raise ValueError(f"task peg_hole.clearance is {clearance} m; choose 0.0003 to 0.001 m per side")
         self._dense = reward == "dense"
         self._reach, self._turn, self.max_steps = RANDOMNESS[randomness]
         options = {

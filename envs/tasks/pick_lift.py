@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from embodkd.envs.geometry import rotvec_about_z, unrotate
+from embodkd.envs.randomise import Randomised
 from embodkd.envs.spec import Group
 from embodkd.envs.tasks.pick_lift_scene import OBJECTS, PickWorld, things
 from embodkd.envs.tasks.world_task import WorldTask
+
+from embodkd.core.config.ranges import Copies, Pixels, Threads
 
 if TYPE_CHECKING:
     from embodkd.envs.bullet.pick_lift import BulletPickWorld
@@ -41,15 +44,15 @@ class PickLift(WorldTask):
 
     def __init__(
         self,
-        num_envs: int,
+        num_envs: Copies,
         engine: str = "mujoco",
-        threads: int = 0,
+        threads: Threads = 0,
         *,
         randomness: Literal["low", "medium", "high"] = "medium",
         reward: Literal["dense", "sparse"] = "dense",
         objects: tuple[str, ...] = OBJECTS,
-        image_size: int = 48,
-        randomise: dict[str, Any] | None = None,
+        image_size: Pixels = 48,
+        randomise: Randomised = None,
     ) -> None:
         if not objects or not set(objects) <= set(OBJECTS):
             raise ValueError(f"task pick_lift.objects is {tuple(objects)}; choose one or more of {', '.join(OBJECTS)}")

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from embodkd.core.batch.draws import seed_draws
 from embodkd.core.batch.pieces import Piece, prepared_pieces, shares
-from embodkd.core.config.ranges import Count, NotNegative
+from embodkd.core.config.ranges import Count, NotNegative, Seed
 from embodkd.core.engine.state import (
     distinct,
     pack_modules,
@@ -90,7 +90,7 @@ class Trainer:
         self,
         run: RunFolder | None = None,
         *,
-        seed: int = 0,
+        seed: Seed = 0,
         device: Literal["cpu", "cuda", "auto"] = "cpu",
         precision: PrecisionName = "no",
         compile: bool = False,
@@ -378,7 +378,7 @@ def distill(
     data: Any,
     *,
     run: RunFolder | None,
-    seed: int = 0,
+    seed: Seed = 0,
     budget: Budget | None = None,
     trainer: Mapping[str, Any] | None = None,
     then: Sequence[Step] = (),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from embodkd.core.config.ranges import Real, Whole, Within
 from embodkd.core.config.schema import build
 
 Shape = Literal["constant", "linear", "cosine", "step"]
@@ -23,11 +24,11 @@ class Schedule:
     """
 
     shape: Shape = "constant"
-    start: float = 1.0
-    end: float = 0.0
-    warmup: int = 0
-    values: tuple[float, ...] = ()
-    at_steps: tuple[int, ...] = ()
+    start: Real = 1.0
+    end: Real = 0.0
+    warmup: Whole = 0
+    values: tuple[Real, ...] = ()
+    at_steps: tuple[Whole, ...] = ()
 
     def __post_init__(self) -> None:
         if self.shape not in ("constant", "linear", "cosine", "step"):
@@ -63,9 +64,20 @@ class Schedule:
         blend = share if self.shape == "linear" else (1.0 - math.cos(math.pi * share)) / 2.0
         return self.start + (self.end - self.start) * blend
 
+    def numbers(self) -> tuple[float, ...]:
+        """Its ends, or its steps: all values lie between them, those of a warm-up between 0 and the first."""
+        ends = (self.start,) if self.shape == "constant" else (self.start, self.end)
+        return self.values if self.shape == "step" else ends
+
     def to_config(self) -> dict[str, Any]:
         """A mapping that `schedule` turns back into this object."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+
+WeightCurve = Annotated[float | Schedule, Within(0.0)]
+"""A weight or a rate, fixed or not: what `schedule` takes, of which a config's mapping makes a Schedule."""
+PositiveCurve = Annotated[float | Schedule, Within(0.0, above=True)]
+ShareCurve = Annotated[float | Schedule, Within(0.0, 1.0)]
 
 
 def schedule(value: float | Mapping[str, Any] | Schedule, where: str = "schedule") -> Schedule:

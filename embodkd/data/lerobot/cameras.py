@@ -38,7 +38,8 @@ class _InVideos:
     """mp4 files, each with the pictures of many episodes: which one belongs to a frame says its time."""
 
     def __init__(self, info: Info, feature: Feature, stored: Stored, episodes: Episodes) -> None:
-        self._channels, self._size = stored.facts.shape[0], stored.facts.shape[1:]
+        self._channels, height, width = stored.facts.shape
+        self._size = (height, width)
         self._start_E, self._place_E = episodes.start_E, episodes.videos[feature.name]
         axes = axes_of(feature)
         assert axes is not None
@@ -79,7 +80,8 @@ class _InTables:
         axes = axes_of(feature)
         assert axes is not None
         self._where, self._feature, self._episodes = info.where, feature, episodes
-        self._channels, self._size, self._stored_size = stored.facts.shape[0], stored.facts.shape[1:], axes[1:]
+        self._channels, height, width = stored.facts.shape
+        self._size, self._stored_size = (height, width), axes[1:]
         self._groups: list[tuple[Path, int]] = []
         ends = [0]
         for path in files_of(info.where, "data"):

@@ -110,7 +110,13 @@ class _Opened:
         seeds_E, success_E = self._own_episodes(episodes)
         count = len(episodes.length_E)
         whole = Demonstrations(
-            self.about, frames, rows[action.name], episodes.length_E, seeds_E, np.arange(count), self._said(wanted)
+            self.about,
+            frames,
+            rows[action.name],
+            episodes.length_E,
+            seeds_E,
+            np.arange(count),
+            (*self._said(wanted), *episodes.said),
         )
         return whole if failed else whole.succeeded(success_E)
 

@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from embodkd.core.config.ranges import Copies, Count, NotNegative, Part, Positive, Share, Some, Whole, Width, Within
 from embodkd.rl.config import LoopConfig
 
 LEARNERS = ("td3", "ppo")
@@ -23,11 +24,11 @@ class ResidualConfig(LoopConfig):
     """
 
     base: str | Path
-    steps: int = 400_000
-    evaluate_every: int = 64_000
-    checkpoint_every: int = 64_000
+    steps: Count = 400_000
+    evaluate_every: Count = 64_000
+    checkpoint_every: Count = 64_000
     residual: Mapping[str, Any] = field(default_factory=dict)
-    learner: str = "td3"
+    learner: Literal["td3", "ppo"] = "td3"
     td3: Mapping[str, Any] = field(default_factory=dict)
     ppo: Mapping[str, Any] = field(default_factory=dict)
 
@@ -40,32 +41,32 @@ class ResidualConfig(LoopConfig):
 class TD3Config:
     """One iteration is `steps` control steps in each of `num_envs` copies, then a gradient step per `every` of them."""
 
-    num_envs: int = 64
-    steps: int = 32
-    every: int = 4
-    batch_size: int = 256
-    gamma: float = 0.97
+    num_envs: Copies = 64
+    steps: Count = 32
+    every: Count = 4
+    batch_size: Count = 256
+    gamma: Share = 0.97
     # Rewards are added up over this many steps before the critic is asked what follows.
-    n_steps: int = 5
+    n_steps: Count = 5
     # Share of each batch from episodes that earned something.
-    rewarded: float = 0.0
+    rewarded: Part = 0.0
     # Standard deviations of the noise on actions and on the targets' actions, in units of alpha.
-    noise: float = 0.05
-    target_noise: float = 0.03
-    actor_rate: float = 1e-4
-    critic_rate: float = 3e-4
-    critic_hidden: tuple[int, ...] = (128, 128)
-    tau: float = 0.01
-    policy_delay: int = 2
+    noise: NotNegative = 0.05
+    target_noise: NotNegative = 0.03
+    actor_rate: NotNegative = 1e-4
+    critic_rate: NotNegative = 3e-4
+    critic_hidden: tuple[Width, ...] = (128, 128)
+    tau: Some = 0.01
+    policy_delay: Count = 2
     # Weight of the mean square of the corrections (ResiP's c_2): far from a reward, where a critic hardly tells actions
     # apart, the base's own shall stand.
-    penalty: float = 0.1
+    penalty: NotNegative = 0.1
     # The critics begin without an opinion of corrections, and the actor climbs the lower of both values: where few
     # episodes of the base are rewarded, it otherwise unlearns these first.
     cautious: bool = False
     # Control steps of the base with noise before any learning, and then of a critic that learns alone.
-    warmup: int = 10_000
-    critic_warmup: int = 10_000
+    warmup: Whole = 10_000
+    critic_warmup: Whole = 10_000
 
     def __post_init__(self) -> None:
         for name in ("num_envs", "steps", "every", "batch_size", "n_steps", "policy_delay"):
@@ -82,26 +83,26 @@ class ResidualPPOConfig:
     Source: arXiv 2407.16677 and its code (1024 copies, up to 50 passes in one minibatch there).
     """
 
-    num_envs: int = 64
-    epochs: int = 10
-    minibatches: int = 4
-    gamma: float = 0.999
-    gae_lambda: float = 0.95
-    clip: float = 0.2
-    entropy: float = 0.0
+    num_envs: Copies = 64
+    epochs: Count = 10
+    minibatches: Count = 4
+    gamma: Share = 0.999
+    gae_lambda: Share = 0.95
+    clip: Positive = 0.2
+    entropy: NotNegative = 0.0
     # An iteration's updates end with the minibatch that found the policy this far from the old one; None: they do not.
-    kl_stop: float | None = 0.1
+    kl_stop: Positive | None = 0.1
     # Logarithm of the exploration noise, in units of alpha, and whether it is learned.
-    log_std: float = -1.0
+    log_std: Annotated[float, Within(-20.0, 5.0)] = -1.0
     learn_log_std: bool = False
     # Both fall to 0 along a cosine; the actor's first climbs from 0 over `actor_warmup` iterations.
-    actor_rate: float = 3e-4
-    critic_rate: float = 5e-3
-    actor_warmup: int = 5
-    weight_decay: float = 1e-6
-    adam_eps: float = 1e-5
-    value_weight: float = 1.0
-    max_grad_norm: float = 1.0
+    actor_rate: NotNegative = 3e-4
+    critic_rate: NotNegative = 5e-3
+    actor_warmup: Whole = 5
+    weight_decay: NotNegative = 1e-6
+    adam_eps: Positive = 1e-5
+    value_weight: NotNegative = 1.0
+    max_grad_norm: Positive = 1.0
     # Steps after an episode's end are left out; False keeps them with a return of 0, as the released code does.
     mask: bool = True
     # An episode cut off by time goes on in the value of its last state; the released code ends it there.
@@ -109,9 +110,9 @@ class ResidualPPOConfig:
     # Rewards are divided by their running standard deviation and clipped to +-5.
     normalise_rewards: bool = False
     # Weight of staying the base: the mean of -log p(action) under the Gaussian around the base's own, up to a constant.
-    stay: float = 0.0
+    stay: NotNegative = 0.0
     # Iterations at the start that train only the critic.
-    critic_warmup: int = 0
+    critic_warmup: Whole = 0
 
     def __post_init__(self) -> None:
         for name in ("num_envs", "epochs", "minibatches"):

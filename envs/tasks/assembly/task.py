@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 from embodkd.envs.geometry import (
@@ -15,6 +15,7 @@ from embodkd.envs.geometry import (
     rotvec_about_z,
     rotvec_from_quat,
 )
+from embodkd.envs.randomise import Randomised
 from embodkd.envs.spec import Group
 from embodkd.envs.tasks.assembly.parts import Pair, Part, Poses
 from embodkd.envs.tasks.assembly.pushes import pushes
@@ -22,6 +23,8 @@ from embodkd.envs.tasks.assembly.screw import Screw
 from embodkd.envs.tasks.assembly.waypoints import Waypoint
 from embodkd.envs.tasks.assembly.world import STEP, SUBSTEPS, TIMESTEP, AssemblyWorld
 from embodkd.envs.tasks.world_task import WorldTask
+
+from embodkd.core.config.ranges import Copies, Pixels, Threads
 
 
 class Spread(NamedTuple):
@@ -65,15 +68,15 @@ class Assembly(WorldTask):
 
     def __init__(
         self,
-        num_envs: int,
+        num_envs: Copies,
         engine: str = "mujoco",
-        threads: int = 0,
+        threads: Threads = 0,
         *,
         robot: Literal["gripper", "panda"] = "gripper",
         randomness: Literal["low", "medium", "high"] = "low",
         perturb: bool = False,
-        image_size: int = 84,
-        randomise: dict[str, Any] | None = None,
+        image_size: Pixels = 84,
+        randomise: Randomised = None,
     ) -> None:
         self._perturb, self._spread = perturb, RANDOMNESS[randomness]
         self.order = {part.name: k for k, part in enumerate(self.parts)}

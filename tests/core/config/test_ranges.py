@@ -39,15 +39,17 @@ def test_the_ends_of_a_range_belong_to_it_as_it_says(given: dict) -> None:
     [
         ({"share": 1.5}, "numbers.share: must be float from 0 to 1, got 1.5"),
         ({"share": -1}, "from 0 to 1, got -1"),
-        ({"share": math.nan}, "from 0 to 1, got nan"),
+        ({"share": math.nan}, "numbers.share: must be a finite number, got nan"),
         ({"rate": 0.0}, "numbers.rate: must be float above 0, got 0.0"),
-        ({"rate": math.inf}, "above 0, got inf"),
+        ({"rate": math.inf}, "must be a finite number, got inf"),
         ({"decay": -1e-9}, "of at least 0"),
         ({"rounds": 0}, "numbers.rounds: must be int of at least 1, got 0"),
         ({"rounds": 1.5}, "1.5 is a float, expected int of at least 1"),
-        ({"clip": 0}, r"must be float above 0 \| None, got 0"),
-        ({"widths": [4, 0]}, r"must be tuple\[int of at least 1, \.\.\.\], got \[4, 0\]"),
-        ({"widths": ["a"]}, "is a list, expected tuple"),
+        ({"clip": 0}, "numbers.clip: must be float above 0, got 0"),
+        ({"widths": [4, 0]}, r"numbers.widths\[1\]: must be int of at least 1, got 0"),
+        ({"widths": ["a"]}, r"numbers.widths\[0\]: 'a' is a str, expected int of at least 1"),
+        ({"rounds": 2**64}, "too large"),
+        ({"share": 10**400}, "too large"),
     ],
 )
 def test_what_lies_outside_is_one_error_with_the_range(given: dict, said: str) -> None:
@@ -67,7 +69,7 @@ def test_what_lies_outside_is_one_error_with_the_range(given: dict, said: str) -
         (lambda: make_method({"name": "kd", "alpha": 2}, "splits"), "method.alpha: must be float from 0 to 1"),
         (lambda: make_method({"name": "kd", "temperature": 0}, "splits"), "method.temperature"),
         (lambda: make_method({"name": "supervised", "label_smoothing": 2}, "splits"), "label_smoothing.*from 0 to 1"),
-        (lambda: make_model("mlp", (4,), 3, hidden=[0]), "hidden.*of at least 1"),
+        (lambda: make_model("mlp", (4,), 3, hidden=[0]), "hidden.*from 1 to 65536"),
         (lambda: make_model("mlp", (4,), 3, dropout=1.5), "dropout.*from 0 to 1"),
     ],
 )
@@ -77,8 +79,12 @@ def test_budgets_optimisers_methods_and_models_are_held_to_theirs(make, said: st
 
 
 def test_a_range_says_what_it_is() -> None:
-    assert [str(w) for w in (Within(0, 1), Within(2), Within(0, above=True))] == [
+    ranges = (Within(0, 1), Within(2), Within(0, above=True), Within(0.0, 1.0, above=True), Within(0, 1, below=True))
+    assert [str(w) for w in ranges] == [
         "from 0 to 1",
         "of at least 2",
         "above 0",
+        "above 0 to 1",
+        "from 0 to below 1",
     ]
+    assert [w.short for w in ranges] == ["0..1", "2..", ">0", ">0..1", "0..<1"]

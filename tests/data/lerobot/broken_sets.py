@@ -215,6 +215,9 @@ BROKEN: dict[str, tuple[Fault, str]] = {
     "own facts without a shape": (own('{"groups": [{"name": "proprio"}]}'), r"embodkd.json: lacks groups"),
     "own facts of a wider group": (own(groups(9, "observation.state")), r"groups.proprio of shape \[9\]"),
     "own facts of another feature": (own(groups(2, "observation.pose")), r"lies in 'observation.pose'"),
+    "a task that leads out": (own(groups(6, "observation.state", task={"name": "../x"})), r"task.name must be letters"),
+    "a task of a number": (own(groups(6, "observation.state", task={"name": 5})), r"task.name must be letters"),
+    "a task as a text": (own(groups(6, "observation.state", task="peg")), r"task must be a mapping"),
     "own facts of more episodes": (
         own(groups(6, "observation.state", episodes=[{"seed": 1}] * 3)),
         r"tells of 3 episodes, .* of 2",
