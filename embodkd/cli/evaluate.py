@@ -95,9 +95,9 @@ class EvaluatePolicy(WorldChoice):
     def _recorded(self, folder: Path, demos: str | list[str]) -> int:
         from embodkd.cli.judge_recorded import judge_recorded
 
-        if self.task or self.engine or self.randomise or self.ablate or self.probe:
+        if self.task or self.engine or self.randomise or self.transfer or self.ablate or self.probe:
             raise ValueError(
-                "demos=... judges by recorded episodes: task, engine, randomise, ablate and probe do not apply"
+                "demos=... judges by recorded episodes: leave out task, engine, randomise, transfer, ablate and probe"
             )
         rest: dict[str, Any] = {"keys": self.demos_keys, "out": self.out, "quiet": self.quiet}
         print(f"{folder}: {judge_recorded(folder, demos, episodes=self.episodes, copies=self.copies, **rest)}")

@@ -51,7 +51,11 @@ def seen(name: str, arguments: Mapping[str, Any], facts: About) -> tuple[dict[st
         return dict(arguments), []
     groups = [facts.groups[group] for group in facts.observed if not facts.groups[group].privileged]
     pictures = [group.name for group in groups if group.is_image]
-    there = {"vectors": [g.name for g in groups if not g.is_image], "cameras": pictures, "shifted": pictures}
+    there: dict[str, Any] = {
+        "vectors": [g.name for g in groups if not g.is_image],
+        "cameras": pictures,
+        "shifted": pictures,
+    }
     if not groups or ("vectors" in left and not there["vectors"]):
         raise ValueError(
             f"the dataset calls none of its numbers an observation; say which is one, for example "
