@@ -53,6 +53,7 @@ class DistillDemos(Learn):
         """The windows of the demonstrations, as long as the student's chunks."""
         from embodkd.cli.evaluate import judge
         from embodkd.core import seed_everything
+        from embodkd.core.fingerprint import digest
         from embodkd.data.lerobot import Memory, about, read_dataset, together
         from embodkd.data.windows import chunks_of
         from embodkd.policies import ChunkPolicy, load_policy, make_policy, save_policy
@@ -126,6 +127,7 @@ class DistillDemos(Learn):
             ),
             judge=judged,
             said=(*said, chunks.said),
+            digest=digest([data.frames, data.action_FA, data.lengths_E], "demos"),
         )
 
     def _check_simulated(self, facts: About, where: Path, student: Policy) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,18 @@ def test_a_run_that_was_finished_goes_on_with_resume_to_the_same_policy(embodkd,
     refused = embodkd(*words)
     assert refused.code == 2 and "resume=true" in refused.err
     assert embodkd(*words, "resume=true").code == 0 and weights.read_bytes() == before
+
+
+def test_a_run_does_not_go_on_with_other_demonstrations(embodkd, tmp_path: Path, spec) -> None:
+    write(tmp_path / "demos", spec)
+    words = ["distill", "student", "demos=demos", "run=runs/x", *TINY, *SEES]
+    assert embodkd(*words).code == 0
+    shutil.rmtree(tmp_path / "demos")
+    write(tmp_path / "demos", spec, scale=-1.0)
+    before = (tmp_path / "runs/x/policy/model.safetensors").read_bytes()
+    answer = embodkd(*words, "resume=true")
+    assert answer.code == 2 and "runs/x: began with other data than are there now" in answer.err
+    assert (tmp_path / "runs/x/policy/model.safetensors").read_bytes() == before
 
 
 def test_a_dataset_of_others_is_learned_by_its_own_names_and_judged_by_held_out_episodes(
