@@ -74,6 +74,11 @@ class _Opened:
         found = contents(self.info, self.own, reading.keys or {}, reading.image_size)
         self.contents: Contents = found if reading.known is None else by_task(found, self.info, reading.known)
         self.sentences = read_sentences(where / TASKS_PATH) if "task_index" in self.info.features else ()
+        if self.sentences and self.info.tasks not in (None, len(self.sentences)):
+            raise ValueError(
+                f"{self.info.file}: total_tasks is {self.info.tasks}, {TASKS_PATH} has {len(self.sentences)} "
+                "sentences; fetch or write them anew"
+            )
         self.about = self._about(reading.task)
 
     def chosen(self, groups: Sequence[str]) -> dict[str, Stored | None]:
@@ -140,6 +145,8 @@ class _Opened:
         """What of the dataset is not read, and why."""
         unread = [name for name in self.contents.groups if name not in wanted]
         lines = [f"not read: {', '.join(unread)}"] if unread else []
+        if len(self.info.splits) > 1:
+            lines.append(f"its parts {', '.join(self.info.splits)} are read as one; episodes are held out at random")
         lines += [f"{feature} cannot be read: {why}" for feature, why in self.contents.left_out.items()]
         return tuple(lines)
 
