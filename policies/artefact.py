@@ -30,6 +30,7 @@ def task_record(spec: Any) -> dict[str, Any]:
     """What an artefact says about its task, from a task's spec."""
     return {
         "name": spec.name,
+        "version": spec.version,
         "engine": spec.engine,
         "options": dict(getattr(spec, "options", {})),
         "control_hz": float(spec.control_hz),
