@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +152,7 @@ class _Opened:
 
     def _about(self, task: Mapping[str, Any] | None) -> About:
         found = self.contents
-        groups = {name: stored.facts for name, stored in found.groups.items()}
+        groups = {name: replace(stored.facts, names=_telling(name, stored)) for name, stored in found.groups.items()}
         if self.sentences:
             groups[TASK] = GroupFacts(TASK, (1,), False, "int64")
         names = {name: stored.names for name, stored in found.groups.items() if stored.names}
@@ -160,4 +160,12 @@ class _Opened:
             names[ACTION] = found.action.names
         observed = tuple(name for name, stored in found.groups.items() if stored.observed)
         task = dict(found.task if task is None else task)
-        return About(groups, found.action.size, self.info.fps, task, self.sentences, names, observed)
+        places = {name: (stored.feature, stored.start) for name, stored in found.groups.items()}
+        places[ACTION] = (found.action.name, 0)
+        return About(groups, found.action.size, self.info.fps, task, self.sentences, names, observed, places)
+
+
+def _telling(name: str, stored: Stored) -> tuple[str, ...]:
+    """The names of a group's numbers, () where they only count them, as we write them."""
+    counted = tuple(f"{name}_{i}" for i in range(len(stored.names)))
+    return () if stored.names == counted else stored.names
