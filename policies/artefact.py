@@ -3,6 +3,7 @@
 policy/model.safetensors    parameters and normaliser
        config.json          class by name, arguments, groups read, task, actions (names, units, bounds), rate, golden
        README.md            model card (the hub's format)
+       items.safetensors    of a policy that learned from demonstrations: which episodes, by their digests
        examples.safetensors what was seen in one episode, group -> (T, *shape): exports are checked on it
 """
 
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 from embodkd.policies.base import POLICIES, Policy
 from embodkd.policies.card import model_card
+from torch import Tensor
 
 from embodkd.core.runs.artefact import (
     few_enough,
@@ -25,6 +27,7 @@ from embodkd.core.runs.artefact import (
     read_examples,
     write_artefact,
 )
+from embodkd.core.runs.files import read_tensors
 from embodkd.core.sources.action import ActionFacts
 from embodkd.core.sources.group import GroupFacts
 
@@ -35,6 +38,7 @@ def task_record(spec: Any) -> dict[str, Any]:
     """What an artefact says about its task, from a task's spec."""
     return {
         "name": spec.name,
+        "version": spec.version,
         "engine": spec.engine,
         "options": dict(getattr(spec, "options", {})),
         "control_hz": float(spec.control_hz),
@@ -48,12 +52,14 @@ def save_policy(
     task: Mapping[str, Any],
     lineage: Mapping[str, Any] | None = None,
     extra: Mapping[str, Any] | None = None,
+    items: Mapping[str, Tensor] | None = None,
     episode: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a policy folder, whole or not at all, in the place of a former one.
 
-    `task`: as from `task_record`; `lineage`: method, teacher, seed...; `extra`: further facts (evaluation...);
-    `episode`: what it saw in one, group -> (T, *shape), kept as far as it is small.
+    `task`: as from `task_record`; `lineage`: method, teacher, seed...; `extra`: further facts (evaluation...); `items`:
+    use ("trained", "held_out") -> digests of the episodes, int64 (E,), see `learned_from`; `episode`: what it saw in
+    one, group -> (T, *shape), of which the first steps are kept if all are too many.
     """
     golden = _golden_action(policy)
     if not np.isfinite(golden).all():
@@ -73,7 +79,13 @@ def save_policy(
     seen = {} if episode is None else {name: episode[name] for name in policy.reads}
     examples = {name: np.asarray(rows[: few_enough(seen)]) for name, rows in seen.items()}
     card = model_card(folder.name, config)
-    return write_artefact(folder, policy.state_dict(), config, card, {"examples": examples})
+    return write_artefact(folder, policy.state_dict(), config, card, {"items": items or {}, "examples": examples})
+
+
+def learned_from(folder: str | Path) -> dict[str, Tensor] | None:
+    """The `items` that `save_policy` was given; None if it is not known which demonstrations a policy learned from."""
+    file = Path(folder) / "items.safetensors"
+    return read_tensors(file) if file.is_file() else None
 
 
 def load_policy(folder: str | Path) -> tuple[Policy, dict[str, Any]]:

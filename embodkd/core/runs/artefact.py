@@ -85,7 +85,9 @@ def load_weights(model: nn.Module, folder: str | Path) -> None:
     model.load_state_dict(tensors)
 
 
-def read_examples(folder: str | Path, expected: Mapping[str, tuple[tuple[int, ...], str]]) -> dict[str, np.ndarray] | None:
+def read_examples(
+    folder: str | Path, expected: Mapping[str, tuple[tuple[int, ...], str]]
+) -> dict[str, np.ndarray] | None:
     """What `write_artefact` left in examples.safetensors, name -> (T, *shape); None if it is not there.
 
     expected: name -> (shape of a row, dtype). ValueError if the file holds anything else.
@@ -95,8 +97,11 @@ def read_examples(folder: str | Path, expected: Mapping[str, tuple[tuple[int, ..
         return None
     found = {name: np.asarray(value) for name, value in read_tensors(file).items()}
     facts = {name: (value.shape[1:], str(value.dtype)) for name, value in found.items()}
-    if facts != dict(expected) or len({len(value) for value in found.values()}) != 1 or not len(next(iter(found.values()))):
-        raise ValueError(f"{file}: does not hold rows of {dict(expected)}, as config.json beside it says; write it anew")
+    lengths = {len(value) for value in found.values()}
+    if facts != dict(expected) or len(lengths) != 1 or 0 in lengths:
+        raise ValueError(
+            f"{file}: holds no rows of {dict(expected)}, which config.json beside it asks for; write it anew"
+        )
     return found
 
 

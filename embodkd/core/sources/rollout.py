@@ -221,7 +221,7 @@ class Rollout(Source):
         self.keep.save(folder)
 
     def tidy(self, folder: Path) -> None:
-        """Remove shards without rows."""
+        """Remove shards that no checkpoint needs."""
         self.keep.tidy(folder)
 
     def restore(self, folder: Path, refills: int) -> None:

@@ -31,7 +31,7 @@ def pictures_of(info: Info, stored: Stored, episodes: Episodes, memory: Memory) 
     kind = _InVideos if feature.dtype == "video" else _InTables
     source = kind(info, feature, stored, episodes)
     length_E = episodes.length_E
-    return Pictures(stored.facts.shape, length_E, of_episodes(source.decode, len(length_E)), memory)
+    return Pictures(stored.facts.shape, length_E, of_episodes(source.decode, len(length_E)), memory, source.mark)
 
 
 class _InVideos:
@@ -58,6 +58,7 @@ class _InVideos:
                     f"{info.fps:g} per second; the tables or the video are not whole, fetch or write them anew"
                 )
             self._moment_F[here] = moment_T
+        self.mark: Any = [clip.mark for clip in self._files.values()]
 
     def _clip(self, info: Info, feature: Feature, chunk: int, file: int, size: tuple[int, int]) -> Clip:
         if (chunk, file) not in self._files:
@@ -91,6 +92,7 @@ class _InTables:
             for group in range(table.num_row_groups):
                 self._groups.append((path, group))
                 ends.append(ends[-1] + table.metadata.row_group(group).num_rows)
+        self.mark: Any = [path.stat().st_size for path in files_of(info.where, "data")]
         self._end_G = np.array(ends[1:])
         self._first_G = np.array(ends[:-1])
         self._last: tuple[int, list[Any]] = (-1, [])

@@ -71,7 +71,8 @@ def export_model(
         expected_NC = module(torch.from_numpy(examples))[0].numpy()
     graph = Graph(module, (Port("input", tuple(config["shape"]), "float32", "0..1"),), ("logits",), facts)
     with written(graph, path, format) as draft:
-        found = (_answers(draft, format, examples), np.concatenate([_answers(draft, format, x[None]) for x in examples]))
+        alone = [_answers(draft, format, item[None]) for item in examples]
+        found = (_answers(draft, format, examples), np.concatenate(alone))
         largest = max(1.0, float(np.abs(expected_NC).max()))
         worst = max(float(np.abs(each_NC - expected_NC).max()) for each_NC in found) / largest
         if not worst <= tolerance:

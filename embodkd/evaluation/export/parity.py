@@ -54,7 +54,9 @@ def action_units(policy: Policy) -> np.ndarray:
     return np.abs(one_A - zero_A)
 
 
-def side_by_side(policy: Policy, robot: Robot, task: BatchTask, episodes: int, seed: int) -> tuple[Evaluation, Evaluation]:
+def side_by_side(
+    policy: Policy, robot: Robot, task: BatchTask, episodes: int, seed: int
+) -> tuple[Evaluation, Evaluation]:
     """The file and the policy, each in the same episodes of its own."""
     seeds = seed + np.arange(episodes, dtype=np.int64)
     actors = (Fleet(robot, policy), policy)

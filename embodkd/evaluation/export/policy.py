@@ -45,7 +45,8 @@ class Exported:
 
     def __str__(self) -> str:
         size = self.path.stat().st_size / 1e6
-        text = f"{self.path} ({size:.2f} MB): acts like the policy within {self.worst:.1e} on {self.steps} recorded steps"
+        alike = f"acts like the policy within {self.worst:.1e} on {self.steps} recorded steps"
+        text = f"{self.path} ({size:.2f} MB): {alike}"
         if self.driven is None:
             return text
         rates = [f"{100 * one.success_rate:.1f} %" for one in self.driven]
@@ -94,5 +95,5 @@ def export_policy(
         exported = Exported(path, format, worst, steps, driven)
         found = exported.comparison
         if found is not None and found.verdict in ("better", "worse"):
-            raise ValueError(f"{path}: the exported file does not succeed as often as the policy ({found}); it was not kept")
+            raise ValueError(f"{path}: the exported file is {found.verdict} than the policy ({found}); it was not kept")
     return exported

@@ -70,7 +70,8 @@ def test_a_buffer_comes_back_from_its_shards(tmp_path, aggregate):
     append(again, 2, 9)
     again.save(tmp_path)
     again.tidy(tmp_path)
-    assert len(list(tmp_path.glob("shard_*"))) == (4 if aggregate else 1)
+    # the last, and without aggregation the one before it, which the former checkpoint may need
+    assert len(list(tmp_path.glob("shard_*"))) == (4 if aggregate else 2)
 
 
 def test_a_missing_or_damaged_shard_is_named(tmp_path):
