@@ -33,8 +33,8 @@ class History(NamedTuple):
 class ChunkPolicy(Policy):
     """Predicts the next `horizon` actions and carries out the first `execute` of them; then it looks again.
 
-    `recalls` names what `chunk` looks at of a history. Only a session acts as evaluation does: `act` forgets the rest of
-    the chunk and answers as if an episode began.
+    `recalls` names what `chunk` looks at of a history. Only a session acts as evaluation does: `act` forgets the rest
+    of the chunk and answers as if an episode began.
 
     A subclass writes `chunk` and `errors`. Both work on actions scaled to [-1, 1] by the range that they had in the
     demonstrations (see `Scaling`); `self.actions` holds that range and `self.normaliser` the states': see

@@ -12,7 +12,14 @@ from torch import Tensor, nn
 
 from embodkd.core.config.schema import build
 from embodkd.core.modules.modes import evaluating
-from embodkd.core.runs.artefact import few_enough, golden_unit, load_weights, read_config, write_artefact
+from embodkd.core.runs.artefact import (
+    few_enough,
+    golden_unit,
+    load_weights,
+    read_config,
+    read_examples,
+    write_artefact,
+)
 from embodkd.core.runs.files import read_tensors
 from embodkd.core.sources.provenance import Provenance
 from embodkd.models.base import MODELS, Classifier
@@ -76,6 +83,12 @@ def load_model(folder: str | Path) -> tuple[Classifier | Borrowed, dict[str, Any
             "the weights or the model's code changed since; save it anew, or use the version that wrote it"
         )
     return model.eval(), config
+
+
+def read_inputs(folder: str | Path, model: Classifier | Borrowed) -> np.ndarray | None:
+    """Inputs (N, *shape) float32 that the folder of `model` carries; None if it carries none."""
+    found = read_examples(folder, {"input": (tuple(model.shape), "float32")})
+    return None if found is None else found["input"]
 
 
 def check_storable(model: nn.Module, where: str) -> None:
@@ -157,5 +170,16 @@ def _card(title: str, config: Mapping[str, Any]) -> str:
         "from embodkd.models import load_model",
         "",
         'model, config = load_model("path/to/this/folder")',
+        'logits = model(images)["logits"]',
+        "```",
+        "",
+        "Without torch, from the file that `embodkd export policy=path/to/this/folder` writes:",
+        "",
+        "```python",
+        "import onnxruntime",
+        "",
+        'net = onnxruntime.InferenceSession("model.onnx")',
+        '[logits] = net.run(["logits"], {"input": images})',
+        "```",
     ]
-    return "\n".join([*lines, "", "## Use", "", *use, 'logits = model(images)["logits"]', "```", ""])
+    return "\n".join([*lines, "", "## Use", "", *use, ""])

@@ -77,7 +77,7 @@ def _write_onnx(graph: Graph, path: Path) -> None:
 
 
 def _drop_unused(graph: Any) -> None:
-    """Forget the constants of branches that torch leaves in the trunk, of which onnxruntime would warn at each start."""
+    """Forget constants of branches that torch leaves in the trunk too: onnxruntime warns of each at every start."""
 
     def used(part: Any) -> Iterator[str]:
         for node in part.node:

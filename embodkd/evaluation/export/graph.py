@@ -45,8 +45,8 @@ class Graph:
 class Deployed(nn.Module):
     """A policy as evaluation's sessions ask it, from what is seen and remembered to actions in their own units.
 
-    `action` is (N, H, A) of which a robot carries out `execute`; of a residual it is the correction (N, E, A) of `base`,
-    the next E actions of `chunk`, and is asked for every E control steps.
+    `action` is (N, H, A), of which a robot carries out `execute`. A residual's is asked for every E control steps: it
+    is (N, E, A), `base` corrected, which are the next E actions of `chunk`.
     """
 
     def __init__(self, policy: Policy) -> None:
