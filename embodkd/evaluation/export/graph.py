@@ -22,7 +22,7 @@ HISTORY = {
 
 @dataclass(frozen=True)
 class Port:
-    """An input: a row of this shape and dtype for each robot."""
+    """An input: a row of this shape and dtype for each robot. names: of its single numbers, () where nobody says."""
 
     name: str
     shape: tuple[int, ...]
@@ -30,6 +30,7 @@ class Port:
     unit: str = ""
     privileged: bool = False
     doc: str = ""
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
