@@ -37,8 +37,9 @@ class Logits(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, input: Tensor) -> tuple[Tensor]:
-        """(N, *shape) float32 -> ((N, C) float32,)."""
+    def forward(self, *rows: Tensor) -> tuple[Tensor]:
+        """One (N, *shape) float32 -> one (N, C) float32."""
+        (input,) = rows
         dtype = next(self.model.parameters()).dtype
         logits_NC: Tensor = self.model(input.to(dtype))["logits"]
         return (logits_NC.float(),)

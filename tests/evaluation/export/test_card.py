@@ -42,6 +42,8 @@ def folder(tmp_path):
     return lambda policy: save_policy(tmp_path / "policy", policy, task=task)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_the_text_in_the_card_drives_a_robot_without_torch_as_evaluation_does(folder, file, tmp_path):
     expected, names = {}, ("depth_cnn", "diffusion", "residual")
     for name in names:
