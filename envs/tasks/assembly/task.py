@@ -61,6 +61,7 @@ class Assembly(WorldTask):
     parts: ClassVar[tuple[Part, ...]]
     pairs: ClassVar[tuple[Pair, ...]]
     start: ClassVar[tuple[float, float, float]] = (0.0, 0.0, 0.15)
+    foot: ClassVar[float] = -0.5  # m, along x: where an arm stands
     ends_on_success = True
     control_hz = 1 / (TIMESTEP * SUBSTEPS)
     keeps = {"joined": "joined_NK"}
@@ -97,7 +98,7 @@ class Assembly(WorldTask):
             Group.of("privileged", *poses, privileged=True): self._poses,
             Group.of("relations", *near, privileged=True): self._relations,
         }
-        scene = {"parts": self.parts, "pairs": self.pairs, "robot": robot}
+        scene = {"parts": self.parts, "pairs": self.pairs, "robot": robot, "foot": self.foot}
         super().__init__(num_envs, engine, threads, options, groups, action_size=10, **scene)
         self.joined_NK = np.zeros((num_envs, len(self.pairs)), bool)
 
