@@ -101,7 +101,9 @@ def test_a_run_does_not_go_on_with_other_demonstrations(embodkd, tmp_path: Path,
     assert (tmp_path / "runs/x/policy/model.safetensors").read_bytes() == before
 
 
-def test_a_dataset_of_others_is_learned_by_its_own_names_and_not_judged(embodkd, tmp_path: Path) -> None:
+def test_a_dataset_of_others_is_learned_by_its_own_names_and_judged_by_held_out_episodes(
+    embodkd, tmp_path: Path
+) -> None:
     groups = {"state": GroupFacts("state", (4,), False)}
     folder = write_dataset(tmp_path / "theirs", episodes(groups, 3), groups, fps=30, task={"name": "fold"})
     (folder / "meta/embodkd.json").unlink()
@@ -113,7 +115,7 @@ def test_a_dataset_of_others_is_learned_by_its_own_names_and_not_judged(embodkd,
     assert answer.code == 0, answer.err
     assert "has no proprio, privileged: the student reads vectors ['state']" in answer.out
     run = tmp_path / "runs/mlp_chunk_theirs"
-    assert (run / "policy/config.json").exists() and not (run / "evaluation.json").exists()
+    assert (run / "imitation.json").exists() and not (run / "evaluation.json").exists()
     assert load_policy(run / "policy")[1]["control_hz"] == 30
 
 
@@ -150,7 +152,7 @@ def test_a_student_without_chunks_and_a_method_without_demonstrations_are_refuse
 def test_actions_beyond_what_a_policy_can_do_are_refused(embodkd, tmp_path: Path, spec) -> None:
     write(tmp_path / "demos", spec, scale=3.0)
     answer = embodkd("distill", "student", "demos=demos", *TINY, *SEES)
-    assert answer.code == 2 and "within [-1, 1]" in answer.err
+    assert answer.code == 2 and "lie within [-1, 1]" in answer.err
 
 
 def test_the_method_needs_demonstrations_not_a_teacher(embodkd, made: Path) -> None:

@@ -70,13 +70,13 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
             shutil.rmtree(aside, ignore_errors=True)
 
 
-def write_atomic(path: str | Path, text: str) -> None:
-    """Write a text file so that a reader sees the former content or the new one; OSError names the path."""
+def write_atomic(path: str | Path, content: str | bytes) -> None:
+    """Write a file so that a reader sees the former content or the new one; text as UTF-8; OSError names the path."""
     path = Path(path)
     aside = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     with clear_os_error(path):
         try:
-            aside.write_text(text, encoding="utf-8")
+            aside.write_bytes(content if isinstance(content, bytes) else content.encode())
             _fsync(aside)
             os.replace(aside, path)
         finally:

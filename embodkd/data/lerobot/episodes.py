@@ -69,7 +69,7 @@ def read_episodes(info: Info, videos: Sequence[str], sentences: tuple[str, ...])
     won_E = None
     if "next.success" in rows:
         won_E = np.logical_or.reduceat(rows["next.success"].astype(bool), found.start_E)
-    return Episodes(length_E, found.second_F, won_E, found.task_F, places, _spare(found, info, videos))
+    return Episodes(length_E, found.second_F, won_E, found.task_F, places, _spans(found, info, videos))
 
 
 def finite(values: np.ndarray, episodes: Episodes, where: Path, feature: str) -> np.ndarray:
@@ -117,15 +117,25 @@ def _table(info: Info, videos: Sequence[str]) -> tuple[np.ndarray, dict[str, np.
     return length_E.astype(np.int64), places
 
 
-def _spare(episodes: Episodes, info: Info, videos: Sequence[str]) -> tuple[str, ...]:
-    """Which episodes have more pictures than frames, as where somebody cut frames out of the tables alone."""
+def _spans(episodes: Episodes, info: Info, videos: Sequence[str]) -> tuple[str, ...]:
+    """Which episodes have more pictures than frames, as where somebody cut frames out of the tables alone; ValueError
+    for one with fewer, whose last frames would get the pictures of another episode."""
     lines = []
+    last_E = episodes.second_F[episodes.start_E + episodes.length_E - 1]
     for feature in videos:
+        begin_E = episodes.videos[feature][:, 2]
         ends = f"videos/{feature}/to_timestamp"
         if not has_column(info.where, "meta/episodes", ends):
             continue
         end_E = read_columns(info.where, "meta/episodes", {ends: 1})[ends]
-        spare_E = (end_E - episodes.videos[feature][:, 2]) * info.fps - episodes.length_E
+        short = ~(end_E - begin_E - last_E > 0.499 / info.fps)
+        if short.any():
+            episode = int(np.flatnonzero(short)[0])
+            raise ValueError(
+                f"{info.where}: episode {episode} has frames until {last_E[episode]:.4g} s, meta/episodes gives it "
+                f"only {end_E[episode] - begin_E[episode]:.4g} s of {feature}; fetch or write them anew"
+            )
+        spare_E = (end_E - begin_E) * info.fps - episodes.length_E
         if (spare_E > 0.5).any():
             lines.append(
                 f"{feature}: more pictures than frames in {(spare_E > 0.5).sum()} of {len(spare_E)} episodes, by up to "

@@ -171,11 +171,11 @@ def _inside(info: Info) -> tuple[list[Mapping[str, Any]], Mapping[str, Any]]:
 
 
 def _ours(info: Info, group: Mapping[str, Any], size: tuple[int, int] | None) -> Stored:
-    facts = {k: v for k, v in group.items() if k not in ("feature", "start")}
+    facts = {k: v for k, v in group.items() if k not in ("feature", "start", "name")}
     where: Path = info.where / OWN_PATH
     name = group["feature"]
     try:
-        known = GroupFacts(**{**facts, "shape": tuple(group["shape"])})
+        known = GroupFacts.from_dict(group["name"], facts)
     except TypeError as error:
         raise ValueError(f"{where}: groups.{group['name']}: {error}; damaged: fetch or write it anew") from error
     if name not in info.features:

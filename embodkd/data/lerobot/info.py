@@ -50,8 +50,8 @@ class Feature:
 
 @dataclass(frozen=True)
 class Info:
-    """meta/info.json: frames per second, how many episodes and frames there should be, the features by name, and where
-    videos lie."""
+    """meta/info.json: frames per second, how many episodes, frames and sentences (None: unsaid) there should be, the
+    features by name, where videos lie, and the names of parts that it is split into."""
 
     where: Path
     fps: float
@@ -59,6 +59,8 @@ class Info:
     frames: int
     features: Mapping[str, Feature]
     video_path: str
+    tasks: int | None
+    splits: tuple[str, ...]
 
     @property
     def file(self) -> Path:
@@ -97,6 +99,8 @@ def read_info(where: Path) -> Info:
         frames,
         {name: _feature(file, name, facts) for name, facts in features.items()},
         video_path,
+        said.take("total_tasks", lambda v: v is None or _is_count(v), "a whole number", None),
+        tuple(map(str, said.take("splits", lambda v: v is None or _is_mapping(v), "a mapping", None) or {})),
     )
 
 

@@ -151,6 +151,23 @@ def test_truth_values_tables_and_features_without_a_prefix_are_read_and_texts_ar
         read_dataset(tmp_path / "arm", ["note"])
 
 
+def test_parts_of_a_set_are_read_as_one_and_that_is_said(tmp_path: Path) -> None:
+    folder = so101.write(tmp_path / "arm", "none")
+    so101.edit_info(folder, lambda info: info.update(splits={"train": "0:2", "val": "2:3"}))
+    demos = read_dataset(folder)
+    assert len(demos.lengths_E) == 3 and "its parts train, val are read as one" in demos.said[0]
+
+
+@pytest.mark.parametrize("names", [["state"], {"axes": ["state"]}, None, [], {"motors": so101.NAMES, "more": []}])
+def test_what_is_no_list_of_the_numbers_names_names_none(tmp_path: Path, names: object) -> None:
+    assert about(so101.write(tmp_path / "arm", "none", names=names)).names == {}
+
+
+@pytest.mark.parametrize("names", [{"motors": so101.NAMES}, [so101.NAMES], {n: k for k, n in enumerate(so101.NAMES)}])
+def test_names_are_taken_in_any_of_the_ways_that_people_write_them(tmp_path: Path, names: object) -> None:
+    assert about(so101.write(tmp_path / "arm", "none", names=names)).names["action"] == tuple(so101.NAMES)
+
+
 def test_keys_say_what_a_set_calls_otherwise(tmp_path: Path) -> None:
     folder = so101.write(tmp_path / "arm", "image", (3, 3))
     names = {"action": "actions", "observation.state": "state", "observation.images.front": "image"}

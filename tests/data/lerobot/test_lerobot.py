@@ -79,7 +79,9 @@ def test_numbers_come_back_bit_for_bit_under_their_own_names(dataset: Path) -> N
     sentence = {"task": GroupFacts("task", (1,), False, "int64")}
     names = {group: tuple(f"{group}_{i}" for i in range(GROUPS[group].shape[0])) for group in VECTORS}
     names["action"] = tuple(f"action_{i}" for i in range(10))
-    known = About({**GROUPS, **sentence}, 10, 10.0, TASK, ("peg_assembly",), names, tuple(GROUPS))
+    places = {"proprio": ("observation.state", 0), "grip": ("observation.state", 5), "action": ("action", 0)}
+    places |= {"privileged": ("observation.environment_state", 0), "front_rgb": ("observation.images.front_rgb", 0)}
+    known = About({**GROUPS, **sentence}, 10, 10.0, TASK, ("peg_assembly",), names, tuple(GROUPS), places)
     assert demos.about == about(dataset) == known
     assert demos.frames["task"].tolist() == [[0]] * 15
     assert demos.lengths_E.tolist() == [7, 3, 5] and demos.starts_E.tolist() == [0, 7, 10]
