@@ -71,10 +71,10 @@ class _Replay:
             mujoco.mj_getState(model, alike, state, whole)
             mujoco.mj_setState(model, data, state, whole)
         self._starts = [(data.qpos.copy(), data.mocap_pos.copy(), data.mocap_quat.copy()) for _, data in self._rows]
-        self._controls = np.zeros((STEPS, COPIES, model.nu))
+        self._controls, self._aims = np.zeros((STEPS, COPIES, model.nu)), np.zeros((STEPS, COPIES, model.nmocap, 4))
         for step, action in enumerate(actions):
             stream.task.step(action)
-            self._controls[step] = sim.view("ctrl")
+            self._controls[step], self._aims[step] = sim.view("ctrl"), sim.view("mocap_quat")
         stream.reset()
 
     def run(self) -> None:
@@ -82,9 +82,9 @@ class _Replay:
         for (model, data), (qpos, position, quat) in zip(self._rows, self._starts, strict=True):
             mujoco.mj_resetData(model, data)
             data.qpos[:], data.mocap_pos[:], data.mocap_quat[:] = qpos, position, quat
-        for controls in self._controls:
-            for (model, data), control in zip(self._rows, controls, strict=True):
-                data.ctrl[:] = control
+        for controls, aims in zip(self._controls, self._aims, strict=True):
+            for (model, data), control, aim in zip(self._rows, controls, aims, strict=True):
+                data.ctrl[:], data.mocap_quat[:] = control, aim
                 mujoco.mj_step(model, data, nstep=self._substeps)
 
 

@@ -42,6 +42,15 @@ def quat_multiply(a_N4: np.ndarray, b_N4: np.ndarray) -> np.ndarray:
     return product
 
 
+def turn_between(start_N4: np.ndarray, end_N4: np.ndarray) -> np.ndarray:
+    """The shortest turn from one rotation to another, a rotation vector (N, 3) along the axes of ``start``.
+
+    It is the logarithm of the relative rotation.  What two rotation vectors differ by is not: near a half turn one of
+    them may point the other way.
+    """
+    return rotvec_from_quat(quat_multiply(start_N4 * [1.0, -1.0, -1.0, -1.0], end_N4))
+
+
 def matrix_from_quat(quat_N4: np.ndarray) -> np.ndarray:
     """Rotation matrices (N, 3, 3)."""
     w, x, y, z = (quat_N4[..., i] for i in range(4))

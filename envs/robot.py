@@ -6,6 +6,12 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 from embodkd.envs.geometry import quat_from_matrix, rotvec_from_quat
+from embodkd.envs.spec import Column
+
+POSITION, ROTVEC = Column("tool position", 3, "m", "world"), Column("tool rotation vector", 3, "rad", "world")
+TWIST = (Column("tool velocity", 3, "m/s", "world"), Column("tool angular velocity", 3, "rad/s", "tool"))
+FORCE = (Column("controller force", 3, "N", "world"), Column("controller torque", 3, "Nm", "world"))
+SHORTEST = "the controller pulls a tool the shortest way round, also near a half turn"
 
 
 class Tool(ABC):
@@ -24,6 +30,18 @@ class Tool(ABC):
     def command(self, actions: np.ndarray) -> None:
         """Take actions (N, action_size) in [-1, 1] for the next control period: deltas in the tool's own frame."""
 
+    @abstractmethod
+    def aim(self, ids: np.ndarray | slice, position_n3: np.ndarray, quat_n4: np.ndarray) -> None:
+        """Let the controller pull the tools of copies ``ids`` towards these poses until the next ``command``."""
+
+    @property
+    @abstractmethod
+    def missing_turn(self) -> np.ndarray:
+        """The turn from the tool to what it aims at, as the controller has it: the shortest one, (N, 3).
+
+        It is along the tool's axes, or those of the aim, which is the same: no turn moves its own axis.
+        """
+
     @property
     @abstractmethod
     def position(self) -> np.ndarray:
@@ -37,14 +55,19 @@ class Tool(ABC):
     @property
     @abstractmethod
     def twist(self) -> np.ndarray:
-        """Linear velocity in the world and angular velocity of the tool, in axes that its class names, (N, 6)."""
+        """Linear velocity along the world's axes and angular velocity along the tool's, (N, 6)."""
 
     @property
     @abstractmethod
     def force(self) -> np.ndarray:
-        """Forces (N) and torques (Nm) that the controller applies along the six task axes, (N, 6)."""
+        """Force (N) and torque (Nm) that the controller applies, along the world's axes, (N, 6)."""
+
+    @property
+    def quat(self) -> np.ndarray:
+        """Tool rotation as unit quaternion (w, x, y, z), (N, 4)."""
+        return quat_from_matrix(self.rotation)
 
     @property
     def rotvec(self) -> np.ndarray:
         """Tool rotation as rotation vector, (N, 3)."""
-        return rotvec_from_quat(quat_from_matrix(self.rotation))
+        return rotvec_from_quat(self.quat)

@@ -5,8 +5,25 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 import numpy as np
+
+
+@dataclass(frozen=True)
+class Column:
+    """Neighbouring numbers of a group: what they are, how many, their unit, and along whose axes they are.
+
+    ``frame`` is "world" or the name of what carries the axes; "" where none matter.  "5 rad/s" as a unit: that is 1.
+    """
+
+    name: str
+    size: int
+    unit: str
+    frame: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.frame})" if self.frame else self.name
 
 
 @dataclass(frozen=True)
@@ -25,6 +42,15 @@ class Group:
     doc: str
     dtype: str = "float32"
     limit: float = 1000.0
+    columns: tuple[Column, ...] = ()
+
+    @classmethod
+    def of(cls, name: str, *columns: Column, privileged: bool) -> Group:
+        """A vector that says what each of its numbers is."""
+        size = sum(column.size for column in columns)
+        # neighbours of one unit are said once
+        units = ", ".join(unit for unit, _ in groupby(column.unit for column in columns))
+        return cls(name, (size,), privileged, units, ", ".join(map(str, columns)), columns=columns)
 
     @property
     def deployable(self) -> bool:
@@ -45,7 +71,8 @@ class Group:
 class TaskSpec:
     """The contract of one configured task, the same through every door.
 
-    ``failures`` names the codes of ``info["failure"]``; code 0 is always "none".
+    ``failures`` names the codes of ``info["failure"]``; code 0 is always "none".  ``changes`` says what is no longer as
+    it was in the task's first version, one sentence for each version since: figures of two versions do not compare.
     """
 
     name: str
@@ -56,6 +83,12 @@ class TaskSpec:
     max_steps: int
     failures: tuple[str, ...]
     options: dict[str, object] = field(default_factory=dict)
+    changes: tuple[str, ...] = ()
+
+    @property
+    def version(self) -> int:
+        """The first one is 1."""
+        return 1 + len(self.changes)
 
     def check_groups(self, names: Sequence[str]) -> tuple[str, ...]:
         """Return ``names`` as a tuple, or raise ``ValueError`` with the nearest groups that exist."""

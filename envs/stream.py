@@ -30,12 +30,15 @@ class Stream:
     def __init__(self, task: BatchTask, groups: Sequence[str], seed: int = 0) -> None:
         self.task = task
         self.groups = task.spec.check_groups(groups)
-        self.seed = seed
+        self.seed, self.begun = seed, False
 
     def reset(self) -> dict[str, np.ndarray]:
         """Start every copy afresh and return its first observations."""
-        self.task.reset(np.arange(self.task.num_envs, dtype=np.int64) + self.seed)
-        return self.task.observe(self.groups)
+        return self._start(np.arange(self.task.num_envs, dtype=np.int64) + self.seed)
+
+    def go_on(self) -> dict[str, np.ndarray]:
+        """Leave the episodes that run, start the next one in every copy and return their first observations."""
+        return self._start(draws.next_seeds(self.task.seeds))
 
     def step(self, actions: np.ndarray) -> StreamStep:
         """Advance every copy and restart those whose episode ended."""
@@ -55,5 +58,11 @@ class Stream:
 
     def load_state_dict(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Continue from ``state_dict``; returns the observations at that instant."""
+        self.begun = True
         self.task.load_state_dict(arrays)
+        return self.task.observe(self.groups)
+
+    def _start(self, seeds: np.ndarray) -> dict[str, np.ndarray]:
+        self.begun = True
+        self.task.reset(seeds)
         return self.task.observe(self.groups)

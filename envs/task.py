@@ -8,10 +8,11 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 from embodkd.envs import draws
+from embodkd.envs.diverged import SimulationDiverged
 from embodkd.envs.spec import TaskSpec
 from embodkd.envs.state import restore, saved
 
-_KEPT = {name: name for name in ("seeds", "steps", "last_action")}
+_KEPT = {name: name for name in ("seeds", "steps", "last_action")} | {"started": "_started"}
 
 
 class TaskStep(NamedTuple):
@@ -42,12 +43,16 @@ class BatchTask(ABC):
         self.seeds = np.zeros(num_envs, np.int64)
         self.steps = np.zeros(num_envs, np.int64)
         self.last_action = np.zeros((num_envs, action_size), np.float32)
-        self._started = np.zeros(num_envs, bool)
+        self._started, self.closed = np.zeros(num_envs, bool), False
 
     def reset(self, seeds: np.ndarray, ids: np.ndarray | None = None) -> None:
         """Start the episodes ``seeds`` (n,) in the copies ``ids`` (n,), sorted and unique; None for all copies."""
+        self._check_open()
         ids = np.arange(self.num_envs) if ids is None else np.asarray(ids)
-        seeds = np.asarray(seeds, np.int64)
+        seeds = np.asarray(seeds)
+        if seeds.size and seeds.dtype.kind not in "iu":
+            raise ValueError(f"seeds of episodes are whole numbers, not {seeds.dtype}")
+        seeds = seeds.astype(np.int64)
         if seeds.shape != ids.shape:
             raise ValueError(f"reset needs one seed per copy: {seeds.shape} seeds for {ids.shape} copies")
         self.seeds[ids] = seeds
@@ -58,6 +63,7 @@ class BatchTask(ABC):
 
     def step(self, actions: np.ndarray) -> TaskStep:
         """Advance every copy by one control period with ``actions`` (N, A), clipped to [-1, 1]."""
+        self._check_open()
         actions = np.asarray(actions, np.float32)
         if actions.shape != self.last_action.shape:
             raise ValueError(f"{self.spec.name}: actions have shape {actions.shape}, expected {self.last_action.shape}")
@@ -68,7 +74,10 @@ class BatchTask(ABC):
             raise ValueError(f"{self.spec.name}: the actions of copies {bad[:8].tolist()} are not finite")
         actions = np.clip(actions, -1.0, 1.0)
         self.steps += 1
-        reward, failure, success = self._advance(actions)
+        try:
+            reward, failure, success = self._advance(actions)
+        except SimulationDiverged as error:
+            raise error.during(self._when(error.copies)) from None
         self.last_action[:] = actions
         terminated = success & self.ends_on_success
         truncated = ~terminated & (self.steps >= self.spec.max_steps)
@@ -76,16 +85,26 @@ class BatchTask(ABC):
 
     def observe(self, groups: Sequence[str], ids: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """Fresh arrays (n, *shape) of the named groups for the copies ``ids`` (None for all)."""
+        self._check_open()
         return {name: self.observers[name](ids) for name in self.spec.check_groups(groups)}
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Everything needed to continue bit for bit."""
+        self._check_open()
         return saved(self, _KEPT)
 
     def load_state_dict(self, arrays: dict[str, np.ndarray]) -> None:
         """Continue from ``state_dict`` of a task with the same options and number of copies."""
+        self._check_open()
         restore(self, _KEPT, arrays)
-        self._started[:] = True
+
+    def _when(self, copies: Sequence[int]) -> str:
+        """Which steps of which episodes these copies were at."""
+        rate = self.spec.control_hz
+        return ", ".join(
+            f"copy {copy}: step {self.steps[copy]} ({self.steps[copy] / rate:.2f} s) of episode {self.seeds[copy]}"
+            for copy in copies[:8]
+        )
 
     def uniform(self, seeds_n: np.ndarray, stream: str, count: int, low: float = -1.0, high: float = 1.0) -> np.ndarray:
         """The episode's own random numbers, (n, count); see ``draws.uniform``."""
@@ -103,5 +122,10 @@ class BatchTask(ABC):
         """Pictures of some copies for people, uint8 (n, H, W, 3)."""
         raise NotImplementedError(f"task {self.spec.name!r} on engine {self.spec.engine!r} has no pictures for people")
 
-    def close(self) -> None:  # noqa: B027 - most engines hold nothing that outlives the object
-        """Free what the engine holds; harmless twice."""
+    def close(self) -> None:
+        """Free what the engine holds; harmless twice.  Afterwards the task can do nothing."""
+        self.closed = True
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ValueError(f"task {self.spec.name!r} is closed; make it anew")

@@ -129,7 +129,8 @@ class World(ABC):
             eye.load_state_dict(below("look", arrays))
         self.sim.load_state_dict(below("sim", arrays))
 
-    def close(self) -> None:  # noqa: B027 - most engines hold nothing that outlives the object
+    @abstractmethod
+    def close(self) -> None:
         """Free what the engine holds; harmless twice."""
 
 
@@ -143,7 +144,12 @@ def _looks(eyes: Sequence[RayCamera]) -> Mapping[Group, Look]:
             Group(f"{name}_depth", (1, side, side), False, span, f"{name} camera, depth", "uint8"): eye.depth,
             Group(f"{name}_rgb", (3, side, side), False, "0..255", f"{name} camera, colour", "uint8"): eye.rgb,
             Group(
-                f"{name}_segmentation", (1, side, side), True, "id", f"{name} camera, geom id", "uint8"
+                f"{name}_segmentation",
+                (1, side, side),
+                True,
+                "id",
+                f"{name} camera, geom id plus one, 0 for none",
+                "uint8",
             ): eye.segmentation,
         }
     if eyes:

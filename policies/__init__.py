@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # Each import registers its policy by name.
-from embodkd.policies.artefact import load_policy, save_policy, task_record
+from embodkd.policies.artefact import learned_from, load_policy, save_policy, task_record
 from embodkd.policies.base import POLICIES, Policy, make_policy
 from embodkd.policies.camera_chunk import CameraChunk
 from embodkd.policies.cameras import Blind, DepthCNN, RgbCNN
@@ -36,6 +36,7 @@ __all__ = [
     "RunningNormaliser",
     "Session",
     "check_task",
+    "learned_from",
     "load_policy",
     "make_policy",
     "residual_on",

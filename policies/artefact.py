@@ -3,6 +3,7 @@
 policy/model.safetensors    parameters and normaliser
        config.json          class by name, arguments, groups read, task, actions (names, units, bounds), rate, golden
        README.md            model card (the hub's format)
+       items.safetensors    of a policy that learned from demonstrations: which episodes, by their digests
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import numpy as np
 import torch
 from embodkd.policies.base import POLICIES, Policy
 from embodkd.policies.card import model_card
+from torch import Tensor
 
 from embodkd.core.runs.artefact import golden_unit, load_weights, read_config, write_artefact
+from embodkd.core.runs.files import read_tensors
 from embodkd.core.sources.action import ActionFacts
 from embodkd.core.sources.group import GroupFacts
 
@@ -27,6 +30,7 @@ def task_record(spec: Any) -> dict[str, Any]:
     """What an artefact says about its task, from a task's spec."""
     return {
         "name": spec.name,
+        "version": spec.version,
         "engine": spec.engine,
         "options": dict(getattr(spec, "options", {})),
         "control_hz": float(spec.control_hz),
@@ -40,10 +44,12 @@ def save_policy(
     task: Mapping[str, Any],
     lineage: Mapping[str, Any] | None = None,
     extra: Mapping[str, Any] | None = None,
+    items: Mapping[str, Tensor] | None = None,
 ) -> Path:
     """Write a policy folder, whole or not at all, in the place of a former one.
 
-    `task`: as from `task_record`; `lineage`: method, teacher, seed...; `extra`: further facts (evaluation...).
+    `task`: as from `task_record`; `lineage`: method, teacher, seed...; `extra`: further facts (evaluation...); `items`:
+    use ("trained", "held_out") -> digests of the episodes, int64 (E,), see `learned_from`.
     """
     golden = _golden_action(policy)
     if not np.isfinite(golden).all():
@@ -60,7 +66,13 @@ def save_policy(
         "golden_action": golden.tolist(),
     }
     folder = Path(folder)
-    return write_artefact(folder, policy.state_dict(), config, model_card(folder.name, config))
+    return write_artefact(folder, policy.state_dict(), config, model_card(folder.name, config), items)
+
+
+def learned_from(folder: str | Path) -> dict[str, Tensor] | None:
+    """The `items` that `save_policy` was given; None if it is not known which demonstrations a policy learned from."""
+    file = Path(folder) / "items.safetensors"
+    return read_tensors(file) if file.is_file() else None
 
 
 def load_policy(folder: str | Path) -> tuple[Policy, dict[str, Any]]:

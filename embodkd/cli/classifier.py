@@ -37,6 +37,7 @@ class TrainClassifier(Learn):
         """The data, drawn with `data_seed`, and nobody or those named who teach."""
         from embodkd.core import Budget as TheBudget
         from embodkd.core import seed_everything
+        from embodkd.core.fingerprint import digest
         from embodkd.core.sources.provenance import Provenance
         from embodkd.data import make_data
         from embodkd.models import check_storable, make_model, save_model
@@ -64,6 +65,7 @@ class TrainClassifier(Learn):
             check=lambda model: check_storable(model, f"method={self.method['name']}"),
             budget=budget,
             said=[f"beware: {sentence}" for sentence in provenance.beware(data)],
+            digest=digest([data.names, data.items, data.train.fields], "data"),
         )
 
     def taught_by(self) -> Mapping[str, str]:

@@ -69,7 +69,7 @@ def task_options(task: Choice, engine: Choice, randomise: Choice) -> dict[str, A
 def task_of(meta: Mapping[str, Any], task: Choice, engine: Choice, randomise: Choice) -> tuple[str, dict[str, Any]]:
     """See WorldChoice.task_of; ValueError for a policy of a data set, if no task is chosen."""
     own = meta["task"]
-    if not task and own.get("engine") is None:
+    if not task and not simulated(own):
         raise ValueError(
             f"the policy was made from the data set {own.get('name')!r} and has no simulator: demos=... judges it on "
             "demonstrations, and task=... with transfer=true in a task that it was not made for"
@@ -77,6 +77,13 @@ def task_of(meta: Mapping[str, Any], task: Choice, engine: Choice, randomise: Ch
     name = task["name"] if task else own["name"]
     base = {"engine": own.get("engine", "mujoco"), **own.get("options", {})} if name == own["name"] else {}
     return name, {**base, **task_options(task, engine, randomise)}
+
+
+def simulated(task: Mapping[str, Any]) -> bool:
+    """Whether there is a simulator of a policy's or a dataset's task; one that names no engine has none."""
+    from embodkd.envs import task_names
+
+    return task.get("name") in task_names() and task.get("engine", "") is not None
 
 
 def changed(meta: Mapping[str, Any], name: str, options: Mapping[str, Any]) -> str:

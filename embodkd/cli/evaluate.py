@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,8 @@ class EvaluatePolicy(WorldChoice):
     seed: EpisodeSeed
     copies: Copies
     out: str | None
+    demos: str | list[str] | None
+    demos_keys: Mapping[str, str] | None
     part: str
     ablate: bool
     probe: bool
@@ -73,6 +76,8 @@ class EvaluatePolicy(WorldChoice):
                 )
             return _classifier(where, self.part, self.out)
         folder = policy_folder(where)
+        if self.demos is not None:
+            return self._recorded(folder, self.demos)
         result = judge(
             folder,
             episodes=self.episodes,
@@ -86,6 +91,17 @@ class EvaluatePolicy(WorldChoice):
         for reason, count in result.failures.items():
             print(f"  {reason}: {count}")
         return self._look_closer(folder) if self.ablate or self.probe else 0
+
+    def _recorded(self, folder: Path, demos: str | list[str]) -> int:
+        from embodkd.cli.judge_recorded import judge_recorded
+
+        if self.task or self.engine or self.randomise or self.transfer or self.ablate or self.probe:
+            raise ValueError(
+                "demos=... judges by recorded episodes: leave out task, engine, randomise, transfer, ablate and probe"
+            )
+        rest: dict[str, Any] = {"keys": self.demos_keys, "out": self.out, "quiet": self.quiet}
+        print(f"{folder}: {judge_recorded(folder, demos, episodes=self.episodes, copies=self.copies, **rest)}")
+        return 0
 
     def _look_closer(self, folder: Path) -> int:
         from embodkd.envs import make_task

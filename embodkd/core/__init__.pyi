@@ -34,7 +34,7 @@ from .recipe import fit as fit
 from .rng import seed_everything as seed_everything
 from .rng import seeded as seeded
 from .role import Role as Role
-from .runs.folder import Checkpoint as Checkpoint
+from .runs.checkpoint import Checkpoint as Checkpoint
 from .runs.folder import RunFolder as RunFolder
 from .signals import Signals as Signals
 from .sources.buffer import Buffer as Buffer

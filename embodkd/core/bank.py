@@ -15,6 +15,7 @@ from embodkd.core.fingerprint import Rows, digest
 from embodkd.core.precision import wide_type
 from embodkd.core.recipe import Answers, Context
 from embodkd.core.role import Role
+from embodkd.core.runs.digests import check_digest, write_digest
 from embodkd.core.runs.files import atomic_folder, read_json, read_tensors, write_json, write_tensors
 from embodkd.core.signals import Signals
 from embodkd.core.sources.source import Source
@@ -119,6 +120,8 @@ class Bank:
                 )
                 marks = {**answerer, "data": seen.hex(), **self._choice()}
                 write_json(aside / "bank.json", {"format": FORMAT, "fingerprint": marks, "columns": sorted(columns)})
+                for name in sorted(columns):
+                    write_digest(aside / f"{name}.npy")
             self._map(folder, sorted(columns))
         return {f"{self.name}/rows": float(len(self._row_of))}
 
@@ -147,6 +150,8 @@ class Bank:
                 f"the bank in {folder} was made with another {' and another '.join(wrong)}; "
                 "remove that folder to make it anew, or give this bank another one"
             )
+        for name in facts["columns"]:
+            check_digest(folder / f"{name}.npy")
         self._map(folder, facts["columns"])
 
     def fingerprint(self) -> dict[str, str]:

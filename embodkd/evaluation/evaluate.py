@@ -117,8 +117,8 @@ def named_outcome(task: BatchTask, step: TaskStep) -> tuple[np.ndarray, list[str
 def _protocol(task: BatchTask, episodes: int, seed: int) -> dict[str, Any]:
     spec = task.spec
     return {
-        "task": spec.name, "engine": spec.engine, "options": dict(spec.options), "episodes": episodes, "seed": seed,
-        "success": "is_success at the last step",
+        "task": spec.name, "version": spec.version, "engine": spec.engine, "options": dict(spec.options),
+        "episodes": episodes, "seed": seed, "success": "is_success at the last step",
     }  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from embodkd.rl.advantages import clipped_loss, standardise
 from embodkd.rl.checkpoint import load_slots, part, slots
 from embodkd.rl.config import PPOConfig
 from embodkd.rl.rollout_buffer import Minibatch, RolloutTensors
+from embodkd.rl.started import Started
 
 RATE_RANGE = (1e-5, 1e-2)
 RATE_STEP = 1.5
@@ -48,7 +49,7 @@ class PPO(StockPPO):
         self.config, self.stream = config, env.stream
         self.primed = False
         self.iteration = 0
-        self.running_return_N = np.zeros(env.num_envs)
+        self.started = Started(env.num_envs)
         super().__init__(
             ActorCritic,
             env,
@@ -88,7 +89,8 @@ class PPO(StockPPO):
         tensors |= {f"stream.{name}": np.asarray(value) for name, value in self.stream.state_dict().items()}
         # Kept although the stream could observe again: a quantity of the engine's last step need not come back.
         tensors |= {f"obs.{name}": value for name, value in self._last_obs.items()}
-        tensors |= {"running_return": self.running_return_N, **slots(net.optimizer, "optimiser.")}
+        tensors |= {f"started.{name}": values for name, values in self.started.state_dict().items()}
+        tensors |= slots(net.optimizer, "optimiser.")
         rates = [group["lr"] for group in net.optimizer.param_groups]
         return tensors, {"rates": rates, "iteration": self.iteration, "primed": self.primed}
 
@@ -100,7 +102,7 @@ class PPO(StockPPO):
         load_slots(self.policy.optimizer, part(tensors, "optimiser."))
         self.stream.load_state_dict(part(tensors, "stream."))
         self._last_obs = part(tensors, "obs.")
-        self.running_return_N[:] = tensors["running_return"]
+        self.started.load_state_dict(part(tensors, "started."))
         self.iteration, self.primed = state["iteration"], state["primed"]
 
     @torch.no_grad()
@@ -134,7 +136,6 @@ class PPO(StockPPO):
         cut: list[Cut] = []
         buffer.log_std_A = net.log_std.detach().clone()
         noise_TNA = torch.randn_like(buffer.action_TNA) * net.log_std.exp()
-        returns, successes = [], []
         for t in range(self.n_steps):
             obs = _tensors(self._last_obs)
             for name, rows in buffer.obs.items():
@@ -148,17 +149,14 @@ class PPO(StockPPO):
                 return None
             buffer.reward_TN[t].copy_(torch.from_numpy(step.reward))
             buffer.done_TN[t].copy_(torch.from_numpy(step.terminated | step.truncated))
-            self.running_return_N += step.reward
+            self.started.step(step.reward, step.final_ids, step.info["is_success"])
             if len(step.final_ids):
-                returns.append(self.running_return_N[step.final_ids])
-                successes.append(step.info["is_success"][step.final_ids])
-                self.running_return_N[step.final_ids] = 0.0
                 timed_out = ~step.terminated[step.final_ids]
                 final_obs = {name: torch.from_numpy(rows[timed_out]) for name, rows in step.final_obs.items()}
                 cut.append((t, torch.from_numpy(step.final_ids[timed_out]), final_obs))
-        if returns:
-            self.logger.record("rollout/ep_rew_mean", float(np.concatenate(returns).mean()))
-            self.logger.record("rollout/success_rate", float(np.concatenate(successes).mean()))
+        if (told := self.started.told()) is not None:
+            self.logger.record("rollout/ep_rew_mean", told[0])
+            self.logger.record("rollout/success_rate", told[1])
         return cut
 
     def train(self) -> None:

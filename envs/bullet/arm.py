@@ -7,7 +7,7 @@ import numpy as np
 from embodkd.envs.bullet.engine import BulletSim
 from embodkd.envs.bullet.robot import TIMESTEP, BulletRobot
 from embodkd.envs.bullet.scene import Body, bodies_of, heavier
-from embodkd.envs.geometry import rotate
+from embodkd.envs.geometry import quat_from_rotvec, rotate, unrotate
 from embodkd.envs.sim.robots.fingers import FINGER_DAMPING, GRIP, OPEN, squeeze
 from embodkd.envs.sim.robots.panda_control import DAMPING, LIMIT, STIFFNESS, reach, target
 from embodkd.envs.sim.robots.panda_model import HOME, LINKS, POSTURE
@@ -54,13 +54,13 @@ class BulletArm(BulletRobot):
 
         sim.joint_NJ[ids, self._arm] = reach(kinematics, position_n3, rotvec_n3)
         sim.speed_NJ[ids] = 0.0
-        self._target_N6[ids] = np.concatenate([position_n3, rotvec_n3], axis=1)
+        self.aim(ids, position_n3, quat_from_rotvec(rotvec_n3))
         self._goal_N2[ids], self._force_N6[ids] = OPEN, 0.0
 
     def command(self, actions: np.ndarray) -> None:
         """Target = current pose + delta in the tool's frame, with deltas up to ``step``; fingers as the class says."""
-        actions, pose = actions.astype(float), np.concatenate([self.position, self.rotvec], axis=1)
-        self._target_N6[:] = target(pose, self.rotation, actions, self._step, upright=True)
+        actions = actions.astype(float)
+        self.aim(slice(None), *target(self.position, self.rotation, actions, self._step, upright=True))
         self._goal_N2[:] = 0.5 * OPEN * (1.0 + actions[:, 4:])
 
     def drive(self) -> None:
@@ -88,8 +88,9 @@ class BulletArm(BulletRobot):
 
     @property
     def twist(self) -> np.ndarray:
-        """Linear and angular velocity of the tool along the world's axes, (N, 6)."""
-        return rotate(self.sim.jacobian(self._tool), self.sim.speed_NJ)
+        """See ``Tool``."""
+        moves = rotate(self.sim.jacobian(self._tool), self.sim.speed_NJ)
+        return np.concatenate([moves[:, :3], unrotate(self.rotation, moves[:, 3:])], axis=1)
 
     @property
     def fingers(self) -> np.ndarray:

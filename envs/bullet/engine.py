@@ -13,12 +13,13 @@ from embodkd.envs.bullet import rays
 from embodkd.envs.bullet.chain import Chain
 from embodkd.envs.bullet.client import Client
 from embodkd.envs.bullet.scene import KINDS, Body
+from embodkd.envs.diverged import SimulationDiverged, cause_of
 from embodkd.envs.geometry import matrix_from_quat
-from embodkd.envs.sim.batch_sim import SimulationDiverged
 from embodkd.envs.state import restore, saved
 
 GRAVITY = 9.81  # m/s^2
 _ROWS = "position_NB3 quat_NB4 velocity_NB6 joint_NJ speed_NJ mass_NB inertia_NB3 friction_NB kind_NG size_NG3"
+_PARAMETERS = ("mass_NB", "inertia_NB3", "friction_NB")
 _STATE = {name: name for name in _ROWS.split()}
 
 
@@ -178,4 +179,11 @@ class BulletSim:
         self._dump_dir.mkdir(parents=True, exist_ok=True)
         dump = self._dump_dir / f"bullet_copy_{copies[0]}_state.npz"
         np.savez(dump, copies=copies, **{name: rows[copies] for name, rows in before.items()})
-        raise SimulationDiverged([int(c) for c in copies], dump, "NaN or infinity in positions or velocities")
+        first = int(copies[0])
+        rows = {name: values[first] for name, values in before.items()}
+        body = int(np.abs(rows["velocity_NB6"]).max(axis=1).argmax())
+        speed = np.abs(rows["velocity_NB6"][body]).max()
+        fastest = f"body {self.bodies[body].name} was the fastest, at {speed:.3g} m/s or rad/s"
+        parameters = {name: rows.pop(name) for name in _PARAMETERS}
+        rows |= {"force": self.wrench_NB6[first], "torque": self.torque_NJ[first]}
+        raise SimulationDiverged([int(c) for c in copies], cause_of(rows, parameters, fastest), dump)

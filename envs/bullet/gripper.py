@@ -6,7 +6,7 @@ import numpy as np
 from embodkd.envs.bullet.engine import BulletSim
 from embodkd.envs.bullet.robot import TIMESTEP, BulletRobot
 from embodkd.envs.bullet.scene import Body, Shape
-from embodkd.envs.geometry import quat_from_rotvec, quat_multiply, rotate, rotvec_from_quat, unrotate
+from embodkd.envs.geometry import quat_from_rotvec, quat_multiply, rotate, unrotate
 from embodkd.envs.sim.robots.gripper import INERTIA, LIMIT, MASS, STEP, STIFFNESS
 
 _GREY = (0.25, 0.27, 0.3)
@@ -15,7 +15,7 @@ _HELD = np.array([MASS, INERTIA]) + TIMESTEP * _DAMPING  # kg, kg m^2; see ``Bul
 
 
 class BulletGripper(BulletRobot):
-    """Commands are "current pose plus delta" in the tool's frame; the twist's angular part is in that frame too."""
+    """Commands are "current pose plus delta" in the tool's frame."""
 
     @staticmethod
     def body(held: tuple[Shape, ...], friction: float) -> Body:
@@ -31,18 +31,17 @@ class BulletGripper(BulletRobot):
     def place(self, ids: np.ndarray, position_n3: np.ndarray, rotvec_n3: np.ndarray) -> None:
         """Start copies at rest with the tool at these poses and the controller at equilibrium (rows only)."""
         self.sim.position_NB3[ids, self._body] = position_n3
-        self.sim.quat_NB4[ids, self._body] = quat_from_rotvec(rotvec_n3)
+        quat = quat_from_rotvec(rotvec_n3)
+        self.sim.quat_NB4[ids, self._body] = quat
         self.sim.velocity_NB6[ids, self._body] = 0.0
-        self._target_N6[ids] = np.concatenate([position_n3, rotvec_n3], axis=1)
+        self.aim(ids, position_n3, quat)
         self._force_N6[ids] = 0.0
 
     def command(self, actions: np.ndarray) -> None:
         """Target = current pose + delta; deltas up to 1 cm and 0.05 rad per action, in the tool's frame."""
-        shift = rotate(self.rotation, STEP[0] * actions[:, :3].astype(float))
-        turned = quat_multiply(
-            self.sim.quat_NB4[:, self._body], quat_from_rotvec(STEP[1] * actions[:, 3:6].astype(float))
-        )
-        self._target_N6[:] = np.concatenate([self.position + shift, rotvec_from_quat(turned)], axis=1)
+        actions = actions.astype(float)
+        moved = self.position + rotate(self.rotation, STEP[0] * actions[:, :3])
+        self.aim(slice(None), moved, quat_multiply(self.quat, quat_from_rotvec(STEP[1] * actions[:, 3:6])))
 
     def drive(self) -> None:
         """Let the impedances act during the next substep."""
@@ -60,12 +59,12 @@ class BulletGripper(BulletRobot):
         return self.sim.rotation_NB33[:, self._body]
 
     @property
-    def rotvec(self) -> np.ndarray:
-        """Tool rotation as rotation vector, (N, 3)."""
-        return rotvec_from_quat(self.sim.quat_NB4[:, self._body])
+    def quat(self) -> np.ndarray:
+        """Tool rotation as unit quaternion (w, x, y, z), (N, 4)."""
+        return self.sim.quat_NB4[:, self._body]
 
     @property
     def twist(self) -> np.ndarray:
-        """Linear velocity in the world and angular velocity in the tool's frame, (N, 6)."""
+        """See ``Tool``."""
         velocity = self.sim.velocity_NB6[:, self._body]
         return np.concatenate([velocity[:, :3], unrotate(self.rotation, velocity[:, 3:])], axis=1)

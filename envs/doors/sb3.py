@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from embodkd.envs.doors.spaces import action_space, observation_space
+from embodkd.envs.doors.spaces import action_space, frames_per_second, observation_space
 from embodkd.envs.stream import Stream
 from embodkd.envs.task import BatchTask
 from stable_baselines3.common.vec_env import VecEnv
@@ -14,21 +14,26 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvO
 
 
 class TaskVecEnv(VecEnv):
-    """Same-step autoreset, ``terminal_observation`` and ``TimeLimit.truncated`` in the infos of finished copies."""
+    """Same-step autoreset, ``terminal_observation`` and ``TimeLimit.truncated`` in the infos of finished copies.
+
+    The first ``reset`` starts the episodes ``seed + i``, and so does the one after ``seed(s)`` with s; any other one
+    goes on to new episodes.
+    """
 
     def __init__(self, task: BatchTask, groups: Sequence[str], seed: int = 0) -> None:
         self.stream = Stream(task, groups, seed)
         self.render_mode = "rgb_array"
         super().__init__(task.num_envs, observation_space(task.spec, self.stream.groups), action_space(task.spec))
+        self.metadata = {"render_modes": ["rgb_array"], "render_fps": frames_per_second(task.spec)}
 
     def reset(self) -> VecEnvObs:
-        """Start every copy afresh; after ``seed(s)`` copy i runs the episode of seed s + i."""
+        """Start an episode in every copy; which one, the class says."""
         given = [seed for seed in self._seeds if seed is not None]
         if given:
             self.stream.seed = int(given[0])
         self._reset_seeds()
         self._reset_options()
-        return self.stream.reset()
+        return self.stream.reset() if given or not self.stream.begun else self.stream.go_on()
 
     def step_async(self, actions: np.ndarray) -> None:
         """Keep the actions for ``step_wait``."""
@@ -54,7 +59,7 @@ class TaskVecEnv(VecEnv):
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
         """An attribute of the batched task, once per copy asked for."""
-        owner = self if attr_name == "render_mode" else self.stream.task
+        owner = self if attr_name in ("render_mode", "metadata") else self.stream.task
         return [getattr(owner, attr_name)] * len(list(self._get_indices(indices)))
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:

@@ -24,3 +24,8 @@ def observation_space(spec: TaskSpec, groups: Sequence[str]) -> spaces.Dict:
 def action_space(spec: TaskSpec) -> spaces.Box:
     """Symmetric and normalised."""
     return spaces.Box(-1.0, 1.0, (spec.action_size,), np.float32)
+
+
+def frames_per_second(spec: TaskSpec) -> int:
+    """At which rate pictures of every control step show the task as fast as it is."""
+    return max(1, round(spec.control_hz))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Sequence
+from dataclasses import replace
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from embodkd.envs import draws, make_task
-from embodkd.envs.doors.gym import default_groups
-from embodkd.envs.doors.spaces import action_space, observation_space
+from embodkd.envs.doors.gym import default_groups, limited
+from embodkd.envs.doors.spaces import action_space, frames_per_second, observation_space
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
@@ -28,9 +33,10 @@ class TaskVectorEnv(VectorEnv[dict[str, np.ndarray], np.ndarray, np.ndarray]):
         groups: tuple[str, ...] | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
+        max_episode_steps: int | None = None,
         **options: Any,
     ) -> None:
-        self.task = make_task(task, num_envs, **options)
+        self.task = make_task(task, num_envs, **options | limited(max_episode_steps, options))
         self.num_envs = num_envs
         self.groups = self.task.spec.check_groups(groups or default_groups(self.task.spec.groups))
         self.single_observation_space = observation_space(self.task.spec, self.groups)
@@ -41,13 +47,22 @@ class TaskVectorEnv(VectorEnv[dict[str, np.ndarray], np.ndarray, np.ndarray]):
         self.metadata = {
             "autoreset_mode": self.autoreset_mode,
             "render_modes": ["rgb_array"],
-            "render_fps": round(self.task.spec.control_hz),
+            "render_fps": frames_per_second(self.task.spec),
         }
         self.render_mode = render_mode
         self._ended = np.zeros(num_envs, bool)
 
+    @property
+    def spec(self) -> EnvSpec | None:
+        """What Gymnasium knows of how this environment was made, with the limit of the task."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        self._spec = spec and replace(spec, max_episode_steps=self.task.spec.max_steps)
+
     def reset(
-        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+        self, *, seed: int | Integral | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Start episodes in all copies, or in those of ``options["reset_mask"]``."""
         mask = (
@@ -112,11 +127,12 @@ class TaskVectorEnv(VectorEnv[dict[str, np.ndarray], np.ndarray, np.ndarray]):
     def _restart(self, ids: np.ndarray) -> None:
         self.task.reset(draws.next_seeds(self.task.seeds[ids]), ids)
 
-    def _seeds(self, seed: int | list[int | None] | None, ids: np.ndarray) -> np.ndarray:
-        if isinstance(seed, int):
-            self._np_random = np.random.default_rng(seed)
-            return ids.astype(np.int64) + seed
+    def _seeds(self, seed: int | Integral | Sequence[int | None] | None, ids: np.ndarray) -> np.ndarray:
+        if isinstance(seed, Integral):
+            self._np_random = np.random.default_rng(int(seed))
+            return ids.astype(np.int64) + int(seed)
         fresh = self.np_random.integers(2**62, size=len(ids))
         if seed is None:
             return fresh
-        return np.array([fresh[k] if seed[i] is None else seed[i] for k, i in enumerate(ids)], np.int64)
+        chosen = [fresh[k] if seed[i] is None else operator.index(seed[i]) for k, i in enumerate(ids)]
+        return np.array(chosen, np.int64)

@@ -7,7 +7,10 @@ from pathlib import Path
 import mujoco
 import mujoco.batch
 import numpy as np
+from embodkd.envs.diverged import SimulationDiverged, cause_of
+from embodkd.envs.sim import forks
 
+_WRITTEN = ("qpos", "qvel", "ctrl", "mocap_pos", "mocap_quat", "qfrc_applied", "xfrc_applied")
 _VEL = int(mujoco.mjtStage.mjSTAGE_VEL)
 _BAD_WARNINGS = [
     int(w)
@@ -19,23 +22,13 @@ _BAD_WARNINGS = [
 ]
 
 
-class SimulationDiverged(RuntimeError):
-    """A copy produced a non-finite number; ``copies`` names them and ``dump`` is the file with their last state."""
-
-    def __init__(self, copies: list[int], dump: Path, reason: str) -> None:
-        self.copies, self.dump = copies, dump
-        super().__init__(
-            f"simulation copies {copies} diverged ({reason}); their last good state and controls are in {dump}. "
-            "Lower the action scale, the gains or the time step of the model, then run again."
-        )
-
-
 class BatchSim:
     """A thin, typed hold on ``mujoco.batch.Batch``.
 
     ``view(name)`` gives a live array over a data field, (N, ...); ``parameter(name)`` gives per-copy values of a
     model field, which ``restore(ids)`` sets back to the model's own.  Stepping ends with positions and velocities of
-    the new state (``mjSTAGE_VEL``), so a view never lags behind.
+    the new state (``mjSTAGE_VEL``), so a view never lags behind.  In a child of ``fork`` it goes on from the same state
+    with threads of its own.
     """
 
     def __init__(
@@ -45,11 +38,44 @@ class BatchSim:
             raise ValueError(f"num_envs must be at least 1, not {num_envs}")
         self.model = model
         self.num_envs = num_envs
-        self._dump_dir = Path(dump_dir)
-        self._batch = mujoco.batch.Batch(model, num_envs, nthread=threads, persistent=True)
+        self._dump_dir, self._threads = Path(dump_dir), threads
         self._views: dict[str, np.ndarray] = {}
         self._parameters: dict[str, np.ndarray] = {}
-        self._last_state = self._batch.state.copy()
+        self._pool: mujoco.batch.Batch | None = self._opened()
+        self._last_state = self._pool.state.copy()
+        self._forked = False
+        forks.tell(self)
+
+    def _opened(self) -> mujoco.batch.Batch:
+        return mujoco.batch.Batch(self.model, self.num_envs, nthread=self._threads, persistent=True)
+
+    @property
+    def _batch(self) -> mujoco.batch.Batch:
+        if self._pool is None:
+            raise ValueError("this simulation is closed; make it anew")
+        if self._forked:
+            self._reopen()
+        return self._pool
+
+    def forked(self) -> object:
+        """Called in a child of ``fork``, where the pool has no threads; gives the pool, which must never be freed."""
+        self._forked = self._pool is not None
+        return self._pool
+
+    def _reopen(self) -> None:
+        self._forked, state, parameters, views = False, self._pool.state, self._parameters, list(self._views)
+        self._pool, self._parameters, self._views = self._opened(), {}, {}
+        for name, values in parameters.items():
+            self.parameter(name)[:] = values
+        for name in views:
+            self.view(name)
+        self._resume(state)
+
+    def close(self) -> None:
+        """Free the copies and their threads; harmless twice."""
+        self._pool = None
+        self._views.clear()
+        self._parameters.clear()
 
     @property
     def state(self) -> np.ndarray:
@@ -59,23 +85,26 @@ class BatchSim:
     @property
     def parameters(self) -> dict[str, np.ndarray]:
         """The model fields that differ between copies so far, by name."""
+        assert self._batch is not None
         return self._parameters
 
     def view(self, name: str) -> np.ndarray:
         """Live (N, ...) array of a data field; state fields may be written, derived ones are read-only."""
+        batch = self._batch
         if name not in self._views:
-            self._views[name] = self._batch.bind(name)
+            self._views[name] = batch.bind(name)
         return self._views[name]
 
     def parameter(self, name: str) -> np.ndarray:
         """Live per-copy values of a model field (``opt.gravity`` for options), (N, ...)."""
+        batch = self._batch
         if name not in self._parameters:
-            self._parameters[name] = self._batch.expand(name)
+            self._parameters[name] = batch.expand(name)
         return self._parameters[name]
 
     def restore(self, ids: np.ndarray) -> None:
         """Give the copies ``ids`` the model's own parameters again."""
-        for name, values in self._parameters.items():
+        for name, values in self.parameters.items():
             owner, field = (self.model.opt, name[4:]) if name.startswith("opt.") else (self.model, name)
             values[ids] = np.asarray(getattr(owner, field)).reshape(values.shape[1:])
 
@@ -93,17 +122,17 @@ class BatchSim:
 
     def step(self, substeps: int) -> None:
         """Advance every copy; raises ``SimulationDiverged`` with the copies whose numbers are no longer finite."""
-        np.copyto(self._last_state, self._batch.state)
-        warned_before = self._batch.warning[:, _BAD_WARNINGS, 1].sum()
-        reason = "NaN, infinity or a huge value in positions, velocities or accelerations"
+        batch = self._batch
+        np.copyto(self._last_state, batch.state)
+        warned_before = batch.warning[:, _BAD_WARNINGS, 1].sum()
         try:
-            self._batch.step(nstep=substeps, stage=_VEL)
+            batch.step(nstep=substeps, stage=_VEL)
         except mujoco.batch.SimulationError as error:
-            self._raise_diverged(np.asarray(error.ids), str(error))
-        warnings = self._batch.warning[:, _BAD_WARNINGS, 1]
-        finite = np.isfinite(self._batch.state).all(axis=1)
+            self._raise_diverged(np.asarray(error.ids))
+        warnings = batch.warning[:, _BAD_WARNINGS, 1]
+        finite = np.isfinite(batch.state).all(axis=1)
         if warnings.sum() > warned_before or not finite.all():
-            self._raise_diverged(np.flatnonzero(warnings.any(axis=1) | ~finite), reason)
+            self._raise_diverged(np.flatnonzero(warnings.any(axis=1) | ~finite))
 
     def jacobian(self, body: int, point_N3: np.ndarray, ids: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Translational and rotational Jacobians of world points on a body, each (n, 3, nv)."""
@@ -132,7 +161,7 @@ class BatchSim:
         """State and parameters of all copies as plain arrays."""
         return {
             "state": self.state.copy(),
-            **{f"parameter/{k}": v.copy() for k, v in self._parameters.items()},
+            **{f"parameter/{k}": v.copy() for k, v in self.parameters.items()},
         }
 
     def load_state_dict(self, arrays: dict[str, np.ndarray]) -> None:
@@ -140,12 +169,15 @@ class BatchSim:
         for key, values in arrays.items():
             if key.startswith("parameter/"):
                 self.parameter(key.removeprefix("parameter/"))[:] = values
+        self._resume(arrays["state"])
+
+    def _resume(self, state: np.ndarray) -> None:
         if self._parameters:
             self.constants()
-        self._batch.state[:] = arrays["state"]
+        self.state[:] = state
         self.forward()
 
-    def _raise_diverged(self, copies: np.ndarray, reason: str) -> None:
+    def _raise_diverged(self, copies: np.ndarray) -> None:
         self._dump_dir.mkdir(parents=True, exist_ok=True)
         dump = self._dump_dir / f"copy_{copies[0]}_state.npz"
         np.savez(
@@ -154,4 +186,14 @@ class BatchSim:
             state=self._last_state[copies],
             **{name.replace("opt.", "opt_"): values[copies] for name, values in self._parameters.items()},
         )
-        raise SimulationDiverged([int(c) for c in copies], dump, reason)
+        raise SimulationDiverged([int(copy) for copy in copies], self._cause(int(copies[0])), dump)
+
+    def _cause(self, copy: int) -> str:
+        """What most likely made a copy diverge, from its state before the step."""
+        model, data = self.model, mujoco.MjData(self.model)
+        mujoco.mj_setState(model, data, self._last_state[copy], mujoco.mjtState.mjSTATE_INTEGRATION)
+        before = {name: getattr(data, name) for name in _WRITTEN}
+        dof = int(np.abs(data.qvel).argmax())
+        joint = model.joint(int(model.dof_jntid[dof]))
+        fastest = f"joint {joint.name or joint.id} was the fastest, at {abs(data.qvel[dof]):.3g} rad/s or m/s"
+        return cause_of(before, {name: values[copy] for name, values in self._parameters.items()}, fastest)

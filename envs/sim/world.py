@@ -70,6 +70,10 @@ class SimWorld(World):
         """See ``World``."""
         return self.sim.view("qvel")[:, self.loose(body)[1]][:, :3]
 
+    def close(self) -> None:
+        """Free the simulator's memory and threads."""
+        self.sim.close()
+
     def _reset(self, ids: np.ndarray, seeds: np.ndarray) -> None:
         sim, how = self.sim, self._randomise
         sim.reset(ids)

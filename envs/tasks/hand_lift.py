@@ -8,21 +8,44 @@ from typing import Literal
 import numpy as np
 from embodkd.envs.geometry import matrix_from_quat, quat_from_rotvec, rotvec_about_z, unrotate
 from embodkd.envs.randomise import Randomised
-from embodkd.envs.spec import Group
+from embodkd.envs.robot import FORCE, POSITION, ROTVEC, SHORTEST, TWIST
+from embodkd.envs.sim.robots.hand import JOINTS
+from embodkd.envs.spec import Column, Group
 from embodkd.envs.tasks.hand_lift_scene import HandWorld
 from embodkd.envs.tasks.world_task import WorldTask
 
-from embodkd.core.config.ranges import Copies, Pixels, Threads
+from embodkd.core.config.ranges import Copies, Count, Pixels, Threads
 
 # object offset (m), object yaw (rad)
 RANDOMNESS = {"low": (0.01, np.radians(30)), "medium": (0.04, np.pi), "high": (0.12, np.pi)}
 LIFT = 0.1  # m above rest: success
 PALM_HEIGHT = 0.1  # m above the table at the start
 REACHED = 0.04  # m from a fingertip to the object's centre that counts as there
-_SEEN = "joint angles and speeds, base pose and twist, joint torques, forces of the base, touch, last action"
-PROPRIO = Group("proprio", (117,), False, "rad, rad/s, m, rad, m/s, rad/s, Nm, N, Nm, N, -", _SEEN)
-_HIDDEN = "object pose and twist in the palm's frame, from fingertips to object, contacts, height above rest"
-PRIVILEGED = Group("privileged", (37,), True, "m, -, m/s, rad/s, m, -, m", _HIDDEN)
+PROPRIO = Group.of(
+    "proprio",
+    Column("angle of each joint", JOINTS, "rad"),
+    Column("speed of each joint", JOINTS, "5 rad/s"),
+    POSITION,
+    ROTVEC,
+    *TWIST,
+    Column("torque of each finger's and wrist's actuator", 20, "Nm"),
+    *FORCE,
+    Column("touch of each fingertip", 5, "N"),
+    Column("last action", 26, "-"),
+    privileged=False,
+)
+PRIVILEGED = Group.of(
+    "privileged",
+    Column("from the palm to the object", 3, "m", "palm"),
+    Column("x axis of the object", 3, "-", "palm"),
+    Column("z axis of the object", 3, "-", "palm"),
+    Column("velocity of the object", 3, "m/s", "palm"),
+    Column("angular velocity of the object", 3, "rad/s", "palm"),
+    Column("from each fingertip to the object", 15, "m", "palm"),
+    Column("whether each finger and the palm touch the object", 6, "-"),
+    Column("height of the object above rest", 1, "m", "world"),
+    privileged=True,
+)
 
 
 class HandLift(WorldTask):
@@ -38,6 +61,7 @@ class HandLift(WorldTask):
     failures = ("none", "not_lifted", "dropped", "out_of_reach")
     control_hz = 25.0
     max_steps = 75
+    changes = (f"{SHORTEST}; the object's angular velocity is along the palm's axes, not along its own",)
     # forces belong to the last substep and are not part of a simulator's state: kept so that a resume has them
     keeps = {"highest": "_highest_N", "felt": "_felt_NF", "contacts": "_contacts_N6"}
     world: HandWorld
@@ -53,6 +77,7 @@ class HandLift(WorldTask):
         reward: Literal["dense", "sparse"] = "dense",
         image_size: Pixels = 48,
         randomise: Randomised = None,
+        max_steps: Count | None = None,
     ) -> None:
         self._dense = reward == "dense"
         self._reach, self._turn = RANDOMNESS[randomness]
@@ -62,6 +87,7 @@ class HandLift(WorldTask):
             "reward": reward,
             "image_size": image_size,
             "randomise": randomise,
+            "max_steps": max_steps,
         }
         groups = {PROPRIO: self._proprio, PRIVILEGED: self._privileged}
         super().__init__(num_envs, engine, threads, options, groups, shape=object)
@@ -133,7 +159,7 @@ class HandLift(WorldTask):
     def _proprio(self) -> tuple[np.ndarray, ...]:
         hand = self.world.robot
         moves = hand.position, hand.rotvec, hand.twist
-        return hand.joints, 0.2 * hand.joint_speeds, *moves, self._felt_NF, self.last_action
+        return hand.joints, hand.joint_speeds / 5, *moves, self._felt_NF, self.last_action
 
     def _privileged(self) -> tuple[np.ndarray, ...]:
         palm, twist = self.world.palm_rotation, self.world.object_twist
@@ -144,7 +170,7 @@ class HandLift(WorldTask):
             turn[:, :, 0],
             turn[:, :, 2],
             unrotate(palm, twist[:, :3]),
-            twist[:, 3:],
+            unrotate(palm, twist[:, 3:]),
             tips.reshape(len(tips), -1),
             self._contacts_N6,
             self._height()[:, None],

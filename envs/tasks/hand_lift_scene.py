@@ -5,7 +5,7 @@ from __future__ import annotations
 import mujoco
 import numpy as np
 from embodkd.envs.camera import Camera
-from embodkd.envs.geometry import matrix_from_quat
+from embodkd.envs.geometry import matrix_from_quat, rotate
 from embodkd.envs.randomise import Randomise
 from embodkd.envs.sim.robots.hand import FINGERS, PALM_BODY, ROOTS, ShadowHand
 from embodkd.envs.sim.table import table_scene
@@ -117,8 +117,10 @@ class HandWorld(SimWorld):
 
     @property
     def object_twist(self) -> np.ndarray:
-        """Linear velocity in the world, angular velocity in the object's frame, (N, 6)."""
-        return self.sim.view("qvel")[:, self._qvel]
+        """Linear and angular velocity of the object along the world's axes, (N, 6)."""
+        twist = self.sim.view("qvel")[:, self._qvel]
+        # a free joint turns along its body's own axes
+        return np.concatenate([twist[:, :3], rotate(self.rotation("object"), twist[:, 3:])], axis=1)
 
 
 def _contact_sensor(spec: mujoco.MjSpec, name: str, kind: mujoco.mjtObj, body: str) -> None:

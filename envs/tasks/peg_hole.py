@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from embodkd.envs.geometry import quat_from_rotvec, rotvec_about_z, unrotate
 from embodkd.envs.randomise import Randomised
-from embodkd.envs.spec import Group
+from embodkd.envs.robot import FORCE, POSITION, ROTVEC, SHORTEST, TWIST
+from embodkd.envs.spec import Column, Group
 from embodkd.envs.tasks.peg_hole_scene import DEPTH, PegWorld
 from embodkd.envs.tasks.world_task import WorldTask
 
-from embodkd.core.config.ranges import Copies, Pixels, Threads, Within
+from embodkd.core.config.ranges import Copies, Count, Pixels, Threads, Within
 
 if TYPE_CHECKING:
     from embodkd.envs.bullet.peg_hole import BulletPegWorld
@@ -23,10 +24,16 @@ RANDOMNESS = {
     "medium": (0.03, np.radians(30), 40),
     "high": (0.06, np.radians(90), 60),
 }
-_SEEN = "tool pose, twist, controller forces, last action"
-PROPRIO = Group("proprio", (24,), False, "m, rad, m/s, rad/s, N, Nm, -", _SEEN)
-_HIDDEN = "socket in the tool's frame, the same near zero, rotation error"
-PRIVILEGED = Group("privileged", (9,), True, "m, -, rad", _HIDDEN)
+PROPRIO = Group.of("proprio", POSITION, ROTVEC, *TWIST, *FORCE, Column("last action", 6, "-"), privileged=False)
+NEAR = 0.002  # m: where "near" is told apart most finely
+PRIVILEGED = Group.of(
+    "privileged",
+    Column("from the tool to the socket's rim", 3, "m", "tool"),
+    Column(f"the same as tanh(x / {NEAR} m)", 3, "-", "tool"),
+    Column("sine of the missing tilt", 2, "-", "tool"),
+    Column("missing turn about the vertical", 1, "rad", "world"),
+    privileged=True,
+)
 
 
 class PegHole(WorldTask):
@@ -40,6 +47,7 @@ class PegHole(WorldTask):
     engines = ("mujoco", "bullet")
     failures = ("none", "not_at_socket", "not_aligned", "not_deep_enough")
     control_hz = 1 / 0.048
+    changes = (f"{SHORTEST}; the Panda's angular velocity is along the tool's axes, as the gripper's",)
     # forces belong to the last substep and are not part of a simulator's state: kept so that a resume has them
     keeps = {"socket": "_socket_N3", "yaw": "_yaw_N", "felt": "_felt_N6"}
     world: PegWorld | BulletPegWorld
@@ -56,6 +64,7 @@ class PegHole(WorldTask):
         clearance: Annotated[float, Within(0.0003, 0.001)] = 0.0005,
         image_size: Pixels = 48,
         randomise: Randomised = None,
+        max_steps: Count | None = None,
     ) -> None:
         self._dense = reward == "dense"
         self._reach, self._turn, self.max_steps = RANDOMNESS[randomness]
@@ -66,6 +75,7 @@ class PegHole(WorldTask):
             "clearance": clearance,
             "image_size": image_size,
             "randomise": randomise,
+            "max_steps": max_steps,
         }
         groups = {PROPRIO: self._proprio, PRIVILEGED: self._privileged}
         super().__init__(num_envs, engine, threads, options, groups, robot=robot, clearance=clearance)
@@ -115,7 +125,8 @@ class PegHole(WorldTask):
         return self._socket_N3 + [0, 0, DEPTH] - self.world.robot.position
 
     def _rotation_error(self) -> np.ndarray:
-        """Tilt (x, y) and yaw from the tool to the nearest of the socket's four equal orientations, rad, (N, 3)."""
+        """From the tool to the nearest of the socket's four equal orientations, (N, 3): sine of the tilt about the
+        tool's x and y, turn about the vertical in rad."""
         rotation = self.world.robot.rotation
         error = np.empty((len(rotation), 3))
         # the tool's axis should be (0, 0, 1); its cross product with that, (y, -x, 0), is the rotation that is missing
@@ -132,4 +143,4 @@ class PegHole(WorldTask):
 
     def _privileged(self) -> tuple[np.ndarray, ...]:
         offset = unrotate(self.world.robot.rotation, self._offset())
-        return offset, np.tanh(offset / 0.002), self._rotation_error()
+        return offset, np.tanh(offset / NEAR), self._rotation_error()

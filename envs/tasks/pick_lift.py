@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from embodkd.envs.geometry import rotvec_about_z, unrotate
 from embodkd.envs.randomise import Randomised
-from embodkd.envs.spec import Group
+from embodkd.envs.robot import POSITION, ROTVEC, SHORTEST, TWIST
+from embodkd.envs.spec import Column, Group
 from embodkd.envs.tasks.pick_lift_scene import OBJECTS, PickWorld, things
 from embodkd.envs.tasks.world_task import WorldTask
 
-from embodkd.core.config.ranges import Copies, Pixels, Threads
+from embodkd.core.config.ranges import Copies, Count, Pixels, Threads
 
 if TYPE_CHECKING:
     from embodkd.envs.bullet.pick_lift import BulletPickWorld
@@ -21,10 +22,28 @@ if TYPE_CHECKING:
 RANDOMNESS = {"low": (0.03, np.radians(15)), "medium": (0.08, np.radians(45)), "high": (0.12, np.radians(90))}
 LIFT = 0.20  # m above rest
 _SQUEEZE = 5.0  # N, closing force that counts as a firm grasp
-_SEEN = "tool pose, twist, finger positions and squeeze, last action"
-PROPRIO = Group("proprio", (21,), False, "m, rad, m/s, rad/s, m, N, -", _SEEN)
-_HIDDEN = "object in the tool's frame, the same near zero, turn, lift, velocity, shape"
-PRIVILEGED = Group("privileged", (19,), True, "m, -, m/s", _HIDDEN)
+PROPRIO = Group.of(
+    "proprio",
+    POSITION,
+    ROTVEC,
+    *TWIST,
+    Column("opening of each finger", 2, "m"),
+    Column("squeeze of each finger", 2, "N"),
+    Column("last action", 5, "-"),
+    privileged=False,
+)
+NEAR = 0.02  # m: where "near" is told apart most finely
+PRIVILEGED = Group.of(
+    "privileged",
+    Column("from the tool to the object", 3, "m", "tool"),
+    Column(f"the same as tanh(x / {NEAR} m)", 3, "-", "tool"),
+    Column("sine and cosine of twice the turn across the object", 2, "-", "tool"),
+    Column("lift of the object", 1, "m", "world"),
+    Column("velocity of the object", 3, "m/s", "tool"),
+    Column("size of the object from smallest to largest", 3, "-"),
+    Column("kind of the object", len(OBJECTS), "-"),
+    privileged=True,
+)
 
 
 class PickLift(WorldTask):
@@ -39,6 +58,7 @@ class PickLift(WorldTask):
     failures = ("none", "not_reached", "not_grasped", "not_high_enough")
     control_hz = 1 / 0.048
     max_steps = 60
+    changes = (f"{SHORTEST}; its angular velocity is along its own axes",)
     keeps = {"kind": "_kind_N", "scale": "_scale_N3", "rest": "_rest_N"}
     world: PickWorld | BulletPickWorld
 
@@ -53,6 +73,7 @@ class PickLift(WorldTask):
         objects: tuple[str, ...] = OBJECTS,
         image_size: Pixels = 48,
         randomise: Randomised = None,
+        max_steps: Count | None = None,
     ) -> None:
         if not objects or not set(objects) <= set(OBJECTS):
             raise ValueError(f"task pick_lift.objects is {tuple(objects)}; choose one or more of {', '.join(OBJECTS)}")
@@ -65,6 +86,7 @@ class PickLift(WorldTask):
             "objects": tuple(objects),
             "image_size": image_size,
             "randomise": randomise,
+            "max_steps": max_steps,
         }
         groups = {PROPRIO: self._proprio, PRIVILEGED: self._privileged}
         super().__init__(num_envs, engine, threads, options, groups)
@@ -136,7 +158,7 @@ class PickLift(WorldTask):
         offset, turn = self._offset(), self._turn_error()
         return (
             offset,
-            np.tanh(offset / 0.02),
+            np.tanh(offset / NEAR),
             np.stack([np.sin(2 * turn), np.cos(2 * turn)], 1),
             self._lift()[:, None],
             unrotate(self.world.robot.rotation, self.world.velocity("object")),

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
+from embodkd.envs import make_task
 from embodkd.envs.randomise import Randomise
 from embodkd.envs.spec import Group, TaskSpec
 from embodkd.envs.state import below, restore, saved, under
@@ -22,10 +23,10 @@ Columns = Callable[[], tuple[np.ndarray, ...]]
 class WorldTask(BatchTask):
     """A task in a world.
 
-    A member names itself, its failures, rate, length and engines; says by ``scene`` which world each engine has, and by
-    ``keeps`` which of its own arrays an episode depends on (what each is called in ``state_dict`` -> attribute). Its
-    constructor is the schema of its options, which it hands on here with one function per group: the columns (N, d)
-    that stand side by side in it.
+    A member names itself, its failures, rate, length, engines and ``changes`` (see ``TaskSpec``); says by ``scene``
+    which world each engine has, and by ``keeps`` which of its own arrays an episode depends on (what each is called in
+    ``state_dict`` -> attribute). Its constructor is the schema of its options, which it hands on here with one function
+    per group: the columns (N, d) that stand side by side in it.
     """
 
     name: str
@@ -34,6 +35,7 @@ class WorldTask(BatchTask):
     max_steps: int
     engines: ClassVar[tuple[str, ...]] = ("mujoco",)
     keeps: ClassVar[dict[str, str]] = {}
+    changes: ClassVar[tuple[str, ...]] = ()
     world: World
 
     def __init__(
@@ -47,10 +49,13 @@ class WorldTask(BatchTask):
         action_size: int | None = None,
         **scene: Any,
     ) -> None:
-        """``options`` hold ``image_size`` and ``randomise``; ``scene`` is what the world takes besides; actions are
-        the robot's unless ``action_size`` says otherwise."""
+        """``options`` hold ``image_size``, ``randomise`` and ``max_steps`` (None: the task's own); ``scene`` is what
+        the world takes besides; actions are the robot's unless ``action_size`` says otherwise."""
+        if options["max_steps"] is not None:
+            self.max_steps = options["max_steps"]
         if engine not in self.engines:
             raise ValueError(f"task {self.name} has no engine {engine!r}; choose {' or '.join(self.engines)}")
+        self._threads = threads
         how = build(Randomise, options["randomise"], "task.randomise")
         self.world = self.scene(engine)(
             num_envs, threads=threads, image_size=options["image_size"], randomise=how, **scene
@@ -61,7 +66,8 @@ class WorldTask(BatchTask):
         self.observers |= {group.name: partial(self.world.look, group) for group in self.world.camera_groups}
         offered = {group.name: group for group in (*groups, *self.world.camera_groups)}
         said = {**options, "randomise": dict(options["randomise"] or {})}
-        self.spec = TaskSpec(self.name, engine, offered, size, self.control_hz, self.max_steps, self.failures, said)
+        told = self.name, engine, offered, size, self.control_hz, self.max_steps, self.failures, said
+        self.spec = TaskSpec(*told, changes=self.changes)
 
     @staticmethod
     @abstractmethod
@@ -76,6 +82,7 @@ class WorldTask(BatchTask):
         self, ids: np.ndarray | None = None, size: tuple[int, int] = (240, 320), camera: str = "overview"
     ) -> np.ndarray:
         """Pictures of some copies for people, uint8 (n, H, W, 3)."""
+        self._check_open()
         return self.world.render(ids, size, camera)
 
     def state_dict(self) -> dict[str, np.ndarray]:
@@ -90,4 +97,14 @@ class WorldTask(BatchTask):
 
     def close(self) -> None:
         """Free what the engine holds; harmless twice."""
+        super().close()
         self.world.close()
+
+    def __reduce__(self) -> tuple[Callable[[], BatchTask], tuple[()], dict[str, np.ndarray]]:
+        """How ``copy.deepcopy`` and ``pickle`` copy a task: made anew, and its state loaded."""
+        how = {"engine": self.spec.engine, "threads": self._threads, **self.spec.options}
+        return partial(make_task, self.spec.name, self.num_envs, **how), (), self.state_dict()
+
+    def __setstate__(self, arrays: dict[str, np.ndarray]) -> None:
+        """Continue where the other one was."""
+        self.load_state_dict(arrays)

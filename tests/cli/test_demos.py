@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import so101
 from embodkd.envs import make_task
 from embodkd.policies import load_policy, task_record
 
@@ -87,7 +89,21 @@ def test_a_run_that_was_finished_goes_on_with_resume_to_the_same_policy(embodkd,
     assert embodkd(*words, "resume=true").code == 0 and weights.read_bytes() == before
 
 
-def test_a_dataset_of_others_is_learned_by_its_own_names_and_not_judged(embodkd, tmp_path: Path) -> None:
+def test_a_run_does_not_go_on_with_other_demonstrations(embodkd, tmp_path: Path, spec) -> None:
+    write(tmp_path / "demos", spec)
+    words = ["distill", "student", "demos=demos", "run=runs/x", *TINY, *SEES]
+    assert embodkd(*words).code == 0
+    shutil.rmtree(tmp_path / "demos")
+    write(tmp_path / "demos", spec, scale=-1.0)
+    before = (tmp_path / "runs/x/policy/model.safetensors").read_bytes()
+    answer = embodkd(*words, "resume=true")
+    assert answer.code == 2 and "runs/x: began with other data than are there now" in answer.err
+    assert (tmp_path / "runs/x/policy/model.safetensors").read_bytes() == before
+
+
+def test_a_dataset_of_others_is_learned_by_its_own_names_and_judged_by_held_out_episodes(
+    embodkd, tmp_path: Path
+) -> None:
     groups = {"state": GroupFacts("state", (4,), False)}
     folder = write_dataset(tmp_path / "theirs", episodes(groups, 3), groups, fps=30, task={"name": "fold"})
     (folder / "meta/embodkd.json").unlink()
@@ -99,7 +115,7 @@ def test_a_dataset_of_others_is_learned_by_its_own_names_and_not_judged(embodkd,
     assert answer.code == 0, answer.err
     assert "has no proprio, privileged: the student reads vectors ['state']" in answer.out
     run = tmp_path / "runs/mlp_chunk_theirs"
-    assert (run / "policy/config.json").exists() and not (run / "evaluation.json").exists()
+    assert (run / "imitation.json").exists() and not (run / "evaluation.json").exists()
     assert load_policy(run / "policy")[1]["control_hz"] == 30
 
 
@@ -136,10 +152,66 @@ def test_a_student_without_chunks_and_a_method_without_demonstrations_are_refuse
 def test_actions_beyond_what_a_policy_can_do_are_refused(embodkd, tmp_path: Path, spec) -> None:
     write(tmp_path / "demos", spec, scale=3.0)
     answer = embodkd("distill", "student", "demos=demos", *TINY, *SEES)
-    assert answer.code == 2 and "within [-1, 1]" in answer.err
+    assert answer.code == 2 and "lie within [-1, 1]" in answer.err
 
 
 def test_the_method_needs_demonstrations_not_a_teacher(embodkd, made: Path) -> None:
     words = [f"teacher={made}/runs/teacher_peg_hole", "method=chunk_bc", "student=blind"]
     answer = embodkd("distill", "student", *words)
     assert answer.code == 2 and "demos=..." in answer.err
+
+
+@pytest.fixture(scope="module")
+def arm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A set of others: two cameras, two sentences, actions within a reach of 1; of four episodes the second failed."""
+    pa = pytest.importorskip("pyarrow")
+    lengths = (12, 9, 3, 14)
+    won = np.zeros(sum(lengths), bool)
+    won[[11, 23, 37]] = True
+    more = {"next.success": ({"dtype": "bool", "shape": [1], "names": None}, pa.array(won))}
+    folder = so101.write(tmp_path_factory.mktemp("arm") / "arm", "image", lengths, more=more)
+    small = so101.numbers(lengths)[1] / 200
+    so101.edit_table(folder, lambda table: so101.column(table, "action", small.tolist()))
+    return folder
+
+
+EYES = ["student=camera_chunk", "student.channels=[4,4,4,4]", "student.hidden=[8]", "student.horizon=4", *TINY[3:]]
+
+
+def test_a_student_reads_what_a_set_of_others_has_and_all_is_said(embodkd, tmp_path: Path, arm: Path) -> None:
+    answer = embodkd("distill", "student", f"demos={arm}", "run=seen", "image_size=[24,32]", "memory_gb=1e-4", *EYES)
+    assert answer.code == 0, answer.err
+    for said in (
+        "has no proprio, wrist_rgb, front_rgb: the student reads vectors ['state'], cameras ['front', 'wrist']",
+        "3 of 4 episodes succeeded and are used",
+        "29 frames of front 24x32, wrist 24x32 are 0.00013 GB decoded, of which 0.0001 GB are kept",
+        "image_size=[21,28] would fit",
+        "of 3 episodes are held out",
+    ):
+        assert said in answer.out, answer.out
+    policy, meta = load_policy(tmp_path / "seen/policy")
+    assert policy.inputs["front"].shape == (3, 24, 32)
+    made_of = meta["lineage"]["demos"]
+    assert sorted(made_of["trained"] + made_of["held_out"]) == [0, 2, 3] and made_of["frames"] == 29
+
+
+def test_failed_episodes_are_imitated_when_asked_for_and_padding_is_masked(embodkd, tmp_path: Path, arm: Path) -> None:
+    words = ["student.vectors=[state]", "student.horizon=8", "failed=true", "pad=mask"]
+    answer = embodkd("distill", "student", f"demos={arm}", "run=all", *TINY, *words)
+    assert answer.code == 0, answer.err
+    made_of = load_policy(tmp_path / "all/policy")[1]["lineage"]["demos"]
+    assert sorted(made_of["trained"] + made_of["held_out"]) == [0, 1, 2, 3] and "succeeded" not in answer.out
+    assert "repeat" not in answer.out
+
+
+@pytest.mark.parametrize(
+    "words, parts",
+    [
+        (["demos_keys={state: stat}"], ["demos_keys.state", "'stat'"]),
+        (["student.vectors=[note]"], ["no observation group 'note'"]),
+    ],
+)
+def test_what_a_set_of_others_lacks_is_one_line_and_leaves_nothing(embodkd, tmp_path: Path, arm, words, parts) -> None:
+    answer = embodkd("distill", "student", f"demos={arm}", "run=none", *TINY, *words)
+    assert answer.code == 2 and all(part in answer.err for part in parts), answer.err
+    assert not (tmp_path / "none").exists()

@@ -69,7 +69,8 @@ def test_clothes_from_a_debian_package_unpacked_without_root(cache, fake_client,
     fake_client("apt-get", f'[ "$*" = "download dataset-fashion-mnist" ] && cp {deb} .')
     assets.get("fashion_mnist")
     check_clothes()
-    assert sorted(p.name for p in (cache / "fashion_mnist").iterdir()) == ["data.safetensors", "origin.json"]
+    files = ["data.safetensors", "data.safetensors.sha256", "origin.json"]
+    assert sorted(p.name for p in (cache / "fashion_mnist").iterdir()) == files
 
 
 def test_clothes_from_an_installed_package(cache, small_clothes):

@@ -61,7 +61,9 @@ def test_a_loaded_model_can_be_saved_again(saved, tmp_path):
 
 
 def test_folder_holds_weights_json_and_card_only(saved):
-    assert sorted(p.name for p in saved.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    assert sorted(p.name for p in saved.iterdir()) == [
+        "README.md", "config.json", "model.safetensors", "model.safetensors.sha256",
+    ]  # fmt: skip
     card = (saved / "README.md").read_text()
     assert card.startswith("---\n") and "- teacher: `t`" in card
 
@@ -95,6 +97,7 @@ def test_changed_weights_are_noticed(saved):
     tensors = load_file(saved / "model.safetensors")
     tensors["classifier.bias"] += 0.1
     save_file(tensors, saved / "model.safetensors", metadata={"arrays": "[]"})
+    (saved / "model.safetensors.sha256").unlink()  # as where somebody changed them on purpose
     with pytest.raises(ValueError, match="answers differently"):
         load_model(saved)
 
@@ -110,7 +113,8 @@ def test_pickles_are_never_opened(tmp_path):
 
 def test_what_does_not_fit_is_refused(saved, tmp_path):
     other = save_model(tmp_path / "other", make_model("mlp", (1, 8, 8), 10, hidden=[3]))
-    (saved / "model.safetensors").write_bytes((other / "model.safetensors").read_bytes())
+    for name in ("model.safetensors", "model.safetensors.sha256"):
+        (saved / name).write_bytes((other / name).read_bytes())
     with pytest.raises(ValueError, match="do not belong together"):
         load_model(saved)
     meta = json.loads((saved / "config.json").read_text())

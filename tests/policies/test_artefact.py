@@ -55,7 +55,9 @@ def test_constructor_arguments_travel(tmp_path, groups, obs):
 
 
 def test_folder_holds_weights_json_and_card_only(saved):
-    assert sorted(p.name for p in saved.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    assert sorted(p.name for p in saved.iterdir()) == [
+        "README.md", "config.json", "model.safetensors", "model.safetensors.sha256",
+    ]  # fmt: skip
     card = (saved / "README.md").read_text()
     assert card.startswith("---\n") and "| `wrist_depth` |" in card and "teacher" in card
 
@@ -72,6 +74,7 @@ def test_changed_weights_are_noticed(saved):
     tensors = load_file(saved / "model.safetensors")
     tensors["head.4.bias"] += 0.1
     save_file(tensors, saved / "model.safetensors", metadata={"arrays": "[]"})
+    (saved / "model.safetensors.sha256").unlink()  # as where somebody changed them on purpose
     with pytest.raises(ValueError, match="acts differently"):
         load_policy(saved)
 
@@ -92,7 +95,8 @@ def test_a_truncated_file_is_named(saved):
 
 def test_weights_of_another_network_are_refused(saved, tmp_path, groups):
     other = save_policy(tmp_path / "other", make_policy("blind", groups, 4), task=TASK)
-    (saved / "model.safetensors").write_bytes((other / "model.safetensors").read_bytes())
+    for name in ("model.safetensors", "model.safetensors.sha256"):
+        (saved / name).write_bytes((other / name).read_bytes())
     with pytest.raises(ValueError, match="do not belong together"):
         load_policy(saved)
 

@@ -14,6 +14,7 @@ from embodkd.policies import load_policy, make_policy, save_policy, task_record
 from line_task import Line
 
 from embodkd.core import RunFolder
+from embodkd.core.runs.digests import write_digest
 from embodkd.rl import loop
 from embodkd.rl.config import TeacherConfig
 from embodkd.rl.train import train_teacher
@@ -127,6 +128,7 @@ def test_minutes_are_those_of_all_processes(tmp_path, line):
         train_teacher("line", run, TeacherConfig(**LINE))
     state = tmp_path / "run" / "checkpoints" / "step_4096" / "state.json"
     state.write_text(json.dumps({**json.loads(state.read_text()), "minutes": 90.0}))
+    write_digest(state)
     with RunFolder.open(tmp_path / "run", {}, resume=True) as run:
         assert 90 < train_teacher("line", run, TeacherConfig(**LINE)).minutes < 92
 

@@ -45,8 +45,9 @@ from embodkd.core.ranks import alone, join, ranks, was_launched
 from embodkd.core.recipe import Budget, Context, Recipe, Stage, Step
 from embodkd.core.rng import rng_state, seed_everything
 from embodkd.core.role import Role
+from embodkd.core.runs.checkpoint import Checkpoint
 from embodkd.core.runs.files import atomic_folder, write_json, write_tensors
-from embodkd.core.runs.folder import Checkpoint, RunFolder
+from embodkd.core.runs.folder import RunFolder
 from embodkd.core.runs.progress import Progress, progress
 from embodkd.core.sources.source import shuffled
 

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from embodkd.core.runs.digests import check_digest, write_digest
+
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
@@ -68,13 +70,13 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
             shutil.rmtree(aside, ignore_errors=True)
 
 
-def write_atomic(path: str | Path, text: str) -> None:
-    """Write a text file so that a reader sees the former content or the new one; OSError names the path."""
+def write_atomic(path: str | Path, content: str | bytes) -> None:
+    """Write a file so that a reader sees the former content or the new one; text as UTF-8; OSError names the path."""
     path = Path(path)
     aside = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     with clear_os_error(path):
         try:
-            aside.write_text(text, encoding="utf-8")
+            aside.write_bytes(content if isinstance(content, bytes) else content.encode())
             _fsync(aside)
             os.replace(aside, path)
         finally:
@@ -130,7 +132,7 @@ def sweep_leftovers(folder: Path) -> None:
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor | np.ndarray]) -> None:
-    """Write tensors and arrays as safetensors (not atomic by itself: use it inside `atomic_folder`)."""
+    """Write tensors and arrays as safetensors, and its digest beside it (use it inside `atomic_folder`: two files)."""
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import save_file
@@ -149,14 +151,14 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor | np.ndarray]) 
         save_file(packed, str(path), metadata={"arrays": json.dumps(arrays)})
     except SafetensorError as error:
         raise _os_error(error) from error
+    write_digest(Path(path))
 
 
 def read_tensors(path: str | Path) -> dict[str, Any]:
-    """What `write_tensors` wrote, arrays as arrays, tensors as CPU tensors; ValueError if the file is damaged."""
+    """What `write_tensors` wrote, arrays as arrays, tensors as CPU tensors; ValueError if it is damaged or changed."""
     from safetensors import SafetensorError, safe_open
 
-    if not Path(path).is_file():
-        raise ValueError(f"{path}: no such file")
+    check_digest(Path(path))
     try:
         with safe_open(str(path), framework="pt") as file:
             arrays = set(json.loads((file.metadata() or {}).get("arrays", "[]")))

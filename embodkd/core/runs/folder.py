@@ -15,26 +15,20 @@ import os
 import platform
 import sys
 import time
-import warnings
-import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from embodkd.core.ranks import launch, ranks, was_restarted
+from embodkd.core.runs.checkpoint import Checkpoint, newest_checkpoint, write_checkpoint
 from embodkd.core.runs.files import (
-    atomic_folder,
     clear_os_error,
     read_json,
     read_lines,
-    read_tensors,
-    remove_folder,
     sweep_leftovers,
     write_atomic,
     write_json,
-    write_tensors,
 )
 from embodkd.core.runs.manifest import git_commit, now, versions
 from embodkd.core.runs.memory import peak_memory
@@ -43,18 +37,6 @@ from embodkd.core.runs.tracker import Trackers, check_tracker
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
-
-_KEPT_CHECKPOINTS = 2
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """One saved state: `tensors` (arrays as arrays, tensors on the CPU) and the JSON `state`, at `step`."""
-
-    step: int
-    tensors: dict[str, Any]
-    state: dict[str, Any]
-    path: Path
 
 
 class RunFolder:
@@ -138,40 +120,18 @@ class RunFolder:
 
     def save_checkpoint(self, step: int, tensors: Mapping[str, Tensor | np.ndarray], state: Mapping[str, Any]) -> Path:
         """Write checkpoints/step_N whole or not at all; the last two are kept. A failed save leaves the former one."""
-        path = self.path / "checkpoints" / f"step_{int(step)}"
         metrics = self.path / "metrics.jsonl"
-        with atomic_folder(path) as aside:
-            write_tensors(aside / "tensors.safetensors", tensors)
-            facts = {
-                "step": int(step),
-                "state": dict(state),
-                "minutes": self.minutes,
-                "crc32": _crc32(aside / "tensors.safetensors"),
-                "metrics_bytes": metrics.stat().st_size if metrics.exists() else 0,
-            }
-            write_json(aside / "state.json", facts)
-        for former in self._checkpoint_folders()[:-_KEPT_CHECKPOINTS]:
-            remove_folder(former)
-        return path
+        bytes_ = metrics.stat().st_size if metrics.exists() else 0
+        return write_checkpoint(
+            self._checkpoints, int(step), tensors, state, minutes=self.minutes, metrics_bytes=bytes_
+        )
 
     def latest_checkpoint(self) -> Checkpoint | None:
-        """The newest whole checkpoint, None if there is none.
+        """The newest good checkpoint, None if there is none.
 
         A damaged one is skipped with a warning that names it; ValueError if all are damaged.
         """
-        folders = self._checkpoint_folders()
-        complaints = []
-        for folder in reversed(folders):
-            try:
-                return _read_checkpoint(folder)
-            except ValueError as error:
-                complaints.append(str(error))
-                warnings.warn(f"skipped a damaged checkpoint: {error}", stacklevel=2)
-        if folders:
-            raise ValueError(
-                f"{self.path}: no checkpoint can be read ({'; '.join(complaints)}); remove the folder and start anew"
-            )
-        return None
+        return newest_checkpoint(self._checkpoints)
 
     def note(self, **facts: Any) -> None:
         """Add facts to manifest.json (renderer, device, evaluation, ...)."""
@@ -228,8 +188,7 @@ class RunFolder:
         else:
             write_atomic(file, yaml.safe_dump(config, sort_keys=False))
         sweep_leftovers(self.path)
-        if (self.path / "checkpoints").exists():
-            sweep_leftovers(self.path / "checkpoints")
+        sweep_leftovers(self._checkpoints)
         if (self.path / "manifest.json").exists():
             former = self.manifest()
             self._minutes_in_all = former.get("minutes")
@@ -241,16 +200,15 @@ class RunFolder:
     def _rewind(self) -> None:
         """Put clock and metrics where the newest checkpoint was: what came after it is about to be repeated."""
         newest = self.latest_checkpoint()
-        facts = read_json(newest.path / "state.json") if newest else {}
-        self._minutes_before = facts.get("minutes", 0.0)  # checkpoints did not always tell
+        self._minutes_before = newest.minutes if newest else 0.0
         file = self.path / "metrics.jsonl"
         if file.exists():
             self._purge_step = newest.step + 1 if newest else 0
-            os.truncate(file, min(facts.get("metrics_bytes", 0), file.stat().st_size))
+            os.truncate(file, min(newest.metrics_bytes if newest else 0, file.stat().st_size))
 
-    def _checkpoint_folders(self) -> list[Path]:
-        folders = [p for p in (self.path / "checkpoints").glob("step_*") if p.name[5:].isdigit()]
-        return sorted(folders, key=lambda p: int(p.name[5:]))
+    @property
+    def _checkpoints(self) -> Path:
+        return self.path / "checkpoints"
 
 
 class _Follower(RunFolder):
@@ -296,25 +254,6 @@ def _take_lock(path: Path) -> tuple[int, str]:
     os.lseek(handle, 0, os.SEEK_SET)
     os.write(handle, f"{os.getpid()}\n".encode())
     return handle, former[1] if len(former) > 1 else ""
-
-
-def _read_checkpoint(folder: Path) -> Checkpoint:
-    file = folder / "state.json"
-    if not file.exists():
-        raise ValueError(f"{folder}: state.json is missing")
-    facts = read_json(file)
-    tensors = folder / "tensors.safetensors"
-    if not tensors.exists() or _crc32(tensors) != facts["crc32"]:
-        raise ValueError(f"{tensors}: missing, truncated or changed since it was written")
-    return Checkpoint(facts["step"], read_tensors(tensors), facts["state"], folder)
-
-
-def _crc32(file: Path) -> int:
-    value = 0
-    with open(file, "rb") as stream:
-        while block := stream.read(1 << 22):
-            value = zlib.crc32(block, value)
-    return value
 
 
 def _same_config(path: Path, stored: Mapping[str, Any], config: Mapping[str, Any]) -> None:

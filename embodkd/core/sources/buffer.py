@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from embodkd.core.precision import as_default
-from embodkd.core.runs.files import atomic_folder, read_tensors, remove_folder, write_tensors
+from embodkd.core.runs.files import atomic_folder, read_tensors, write_tensors
 from embodkd.core.signals import Signals
+from embodkd.core.sources.kept import remove_outdated
 
 Columns = Mapping[str, tuple[tuple[int, ...], np.dtype | str]]
 
@@ -70,11 +71,9 @@ class Buffer:
                     write_tensors(aside / "rows.safetensors", rows)
 
     def tidy(self, folder: Path) -> None:
-        """Remove shards that hold no rows (any more), once a checkpoint is written that does not need them."""
-        for path in folder.glob("shard_*"):
-            start, stop = self._span(int(path.name[6:])) if int(path.name[6:]) < self.shards else (0, 0)
-            if stop == start:
-                remove_folder(path)
+        """Remove shards that neither the checkpoint just written nor the one before it needs."""
+        spans = [self._span(shard) for shard in range(self.shards)]
+        remove_outdated(folder, "shard", [shard for shard, (start, stop) in enumerate(spans) if stop > start])
 
     def restore(self, folder: Path, shards: int) -> None:
         """Read the first `shards` shards back; `tidy` removes later ones, whose work is about to be repeated."""

@@ -9,7 +9,8 @@ from typing import Any
 
 @dataclass(frozen=True)
 class GroupFacts:
-    """All that a policy asks of a group: its name, shape, whether a deployed robot lacks it, dtype, unit, meaning."""
+    """All that a policy asks of a group: its name, shape, whether a deployed robot lacks it, dtype, unit, meaning, and
+    what the single numbers of a vector are called, () where nobody says."""
 
     name: str
     shape: tuple[int, ...]
@@ -17,12 +18,14 @@ class GroupFacts:
     dtype: str = "float32"
     unit: str = ""
     doc: str = ""
+    names: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, group: Any) -> GroupFacts:
         """The same facts from a task's group (anything with these attributes)."""
         words = (str(getattr(group, fact)) for fact in ("dtype", "unit", "doc"))
-        return cls(group.name, tuple(group.shape), bool(group.privileged), *words)
+        names = tuple(getattr(group, "names", ()))
+        return cls(group.name, tuple(group.shape), bool(group.privileged), *words, names=names)
 
     def as_dict(self) -> dict[str, Any]:
         """All but the name, for JSON; `from_dict` reads it."""

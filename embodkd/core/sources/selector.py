@@ -9,6 +9,7 @@ import numpy as np
 
 from embodkd.core.runs.files import atomic_folder, read_tensors, write_tensors
 from embodkd.core.signals import Signals
+from embodkd.core.sources.kept import remove_outdated
 from embodkd.core.sources.source import Refresh, Source
 
 
@@ -31,6 +32,7 @@ class Selected(Source):
         self.source, self.refresh = source, refresh
         self._choose, self._size_after = choose, size_after
         self.places = np.arange(source.size())
+        self._refill = -1
 
     def size(self) -> int:
         """How many items are chosen now."""
@@ -56,18 +58,29 @@ class Selected(Source):
             raise ValueError(f"the selector chose none of {size} items at refill {refill}; loosen its threshold")
         if places.min() < 0 or places.max() >= size or len(np.unique(places)) != len(places):
             raise ValueError(f"the selector must choose distinct places in 0..{size - 1}")
-        self.places = places
+        self.places, self._refill = places, refill
         return {"selected/share": len(places) / size}
 
     def save(self, folder: Path) -> None:
-        """Write the chosen places."""
-        with atomic_folder(folder / "selected") as aside:
-            write_tensors(aside / "places.safetensors", {"places": self.places})
+        """Write the places chosen last."""
+        path = _places_of(folder, self._refill)
+        if self._refill >= 0 and not path.exists():
+            with atomic_folder(path) as aside:
+                write_tensors(aside / "places.safetensors", {"places": self.places})
+
+    def tidy(self, folder: Path) -> None:
+        """Remove choices that no checkpoint needs."""
+        remove_outdated(folder, "selected", [self._refill] if self._refill >= 0 else [])
 
     def restore(self, folder: Path, refills: int) -> None:
-        """Read the chosen places."""
+        """Read the places chosen last."""
+        self._refill = refills - 1
         if refills:
-            self.places = np.asarray(read_tensors(folder / "selected" / "places.safetensors")["places"])
+            self.places = np.asarray(read_tensors(_places_of(folder, self._refill) / "places.safetensors")["places"])
+
+
+def _places_of(folder: Path, refill: int) -> Path:
+    return folder / f"selected_{refill}"
 
 
 def adaptive_thresholds(answer_N: np.ndarray, classes: int, cutoff: float) -> np.ndarray:

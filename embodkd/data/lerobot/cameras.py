@@ -31,14 +31,15 @@ def pictures_of(info: Info, stored: Stored, episodes: Episodes, memory: Memory) 
     kind = _InVideos if feature.dtype == "video" else _InTables
     source = kind(info, feature, stored, episodes)
     length_E = episodes.length_E
-    return Pictures(stored.facts.shape, length_E, of_episodes(source.decode, len(length_E)), memory)
+    return Pictures(stored.facts.shape, length_E, of_episodes(source.decode, len(length_E)), memory, source.mark)
 
 
 class _InVideos:
     """mp4 files, each with the pictures of many episodes: which one belongs to a frame says its time."""
 
     def __init__(self, info: Info, feature: Feature, stored: Stored, episodes: Episodes) -> None:
-        self._channels, self._size = stored.facts.shape[0], stored.facts.shape[1:]
+        self._channels, height, width = stored.facts.shape
+        self._size = (height, width)
         self._start_E, self._place_E = episodes.start_E, episodes.videos[feature.name]
         axes = axes_of(feature)
         assert axes is not None
@@ -57,6 +58,7 @@ class _InVideos:
                     f"{info.fps:g} per second; the tables or the video are not whole, fetch or write them anew"
                 )
             self._moment_F[here] = moment_T
+        self.mark: Any = [clip.mark for clip in self._files.values()]
 
     def _clip(self, info: Info, feature: Feature, chunk: int, file: int, size: tuple[int, int]) -> Clip:
         if (chunk, file) not in self._files:
@@ -79,7 +81,8 @@ class _InTables:
         axes = axes_of(feature)
         assert axes is not None
         self._where, self._feature, self._episodes = info.where, feature, episodes
-        self._channels, self._size, self._stored_size = stored.facts.shape[0], stored.facts.shape[1:], axes[1:]
+        self._channels, height, width = stored.facts.shape
+        self._size, self._stored_size = (height, width), axes[1:]
         self._groups: list[tuple[Path, int]] = []
         ends = [0]
         for path in files_of(info.where, "data"):
@@ -89,6 +92,7 @@ class _InTables:
             for group in range(table.num_row_groups):
                 self._groups.append((path, group))
                 ends.append(ends[-1] + table.metadata.row_group(group).num_rows)
+        self.mark: Any = [path.stat().st_size for path in files_of(info.where, "data")]
         self._end_G = np.array(ends[1:])
         self._first_G = np.array(ends[:-1])
         self._last: tuple[int, list[Any]] = (-1, [])

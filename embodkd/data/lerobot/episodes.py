@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from embodkd.data.lerobot.info import MEND, Info
-from embodkd.data.lerobot.tables import read_columns, read_texts, row_count
+from embodkd.data.lerobot.tables import has_column, read_columns, read_texts, row_count
 
 # Clocks of real recordings are uneven; this far from the frames' distance, the rate itself is another.
 UNEVEN = 0.1
@@ -22,7 +22,7 @@ class Episodes:
 
     length_E; second_F: the time of each frame in its episode; success_E: how each ended, None where that is not said;
     task_F: the number of the sentence of each frame; videos: camera -> (chunk, file, second in the file at which the
-    episode begins), (E, 3).
+    episode begins), (E, 3); said: what a user should hear of them.
     """
 
     length_E: np.ndarray
@@ -30,6 +30,7 @@ class Episodes:
     success_E: np.ndarray | None
     task_F: np.ndarray | None
     videos: dict[str, np.ndarray]
+    said: tuple[str, ...] = ()
 
     @property
     def start_E(self) -> np.ndarray:
@@ -68,7 +69,7 @@ def read_episodes(info: Info, videos: Sequence[str], sentences: tuple[str, ...])
     won_E = None
     if "next.success" in rows:
         won_E = np.logical_or.reduceat(rows["next.success"].astype(bool), found.start_E)
-    return Episodes(found.length_E, found.second_F, won_E, found.task_F, places)
+    return Episodes(length_E, found.second_F, won_E, found.task_F, places, _spans(found, info, videos))
 
 
 def finite(values: np.ndarray, episodes: Episodes, where: Path, feature: str) -> np.ndarray:
@@ -114,6 +115,33 @@ def _table(info: Info, videos: Sequence[str]) -> tuple[np.ndarray, dict[str, np.
             )
         places[feature] = place
     return length_E.astype(np.int64), places
+
+
+def _spans(episodes: Episodes, info: Info, videos: Sequence[str]) -> tuple[str, ...]:
+    """Which episodes have more pictures than frames, as where somebody cut frames out of the tables alone; ValueError
+    for one with fewer, whose last frames would get the pictures of another episode."""
+    lines = []
+    last_E = episodes.second_F[episodes.start_E + episodes.length_E - 1]
+    for feature in videos:
+        begin_E = episodes.videos[feature][:, 2]
+        ends = f"videos/{feature}/to_timestamp"
+        if not has_column(info.where, "meta/episodes", ends):
+            continue
+        end_E = read_columns(info.where, "meta/episodes", {ends: 1})[ends]
+        short = ~(end_E - begin_E - last_E > 0.499 / info.fps)
+        if short.any():
+            episode = int(np.flatnonzero(short)[0])
+            raise ValueError(
+                f"{info.where}: episode {episode} has frames until {last_E[episode]:.4g} s, meta/episodes gives it "
+                f"only {end_E[episode] - begin_E[episode]:.4g} s of {feature}; fetch or write them anew"
+            )
+        spare_E = (end_E - begin_E) * info.fps - episodes.length_E
+        if (spare_E > 0.5).any():
+            lines.append(
+                f"{feature}: more pictures than frames in {(spare_E > 0.5).sum()} of {len(spare_E)} episodes, by up to "
+                f"{round(float(spare_E.max()))}: each frame gets the picture of its timestamp"
+            )
+    return tuple(lines)
 
 
 def _in_order(episodes: Episodes | None, value_F: np.ndarray, place: Callable[[int], str], steps: bool = True) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from embodkd.core.config.registry import near
 from embodkd.core.sources.group import GroupFacts
-from embodkd.data.lerobot.info import Feature, Info, check_group
+from embodkd.data.lerobot.info import Feature, Info, check_group, check_task
 from embodkd.data.lerobot.layout import CAMERA, INDICES, OUTCOMES, OWN_PATH, SECRETS
 from embodkd.data.lerobot.recording import TASK
 
@@ -162,17 +162,20 @@ def _inside(info: Info) -> tuple[list[Mapping[str, Any]], Mapping[str, Any]]:
             raise ValueError(f"{info.file}: features.{name}.info.{OWN} is not as we write it; remove it")
         groups += [{**group, "feature": name} for group in facts.get("groups", ())]
         task = facts.get("task", task)
+        if not isinstance(task, Mapping):
+            raise ValueError(f"{info.file}: features.{name}.info.{OWN}.task is not a mapping; remove it")
     for group in groups:
         check_group(info.file, group)
+    check_task(info.file, task)
     return groups, task
 
 
 def _ours(info: Info, group: Mapping[str, Any], size: tuple[int, int] | None) -> Stored:
-    facts = {k: v for k, v in group.items() if k not in ("feature", "start")}
+    facts = {k: v for k, v in group.items() if k not in ("feature", "start", "name")}
     where: Path = info.where / OWN_PATH
     name = group["feature"]
     try:
-        known = GroupFacts(**{**facts, "shape": tuple(group["shape"])})
+        known = GroupFacts.from_dict(group["name"], facts)
     except TypeError as error:
         raise ValueError(f"{where}: groups.{group['name']}: {error}; damaged: fetch or write it anew") from error
     if name not in info.features:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 from embodkd.data.lerobot.layout import INFO_PATH, OWN_PATH, VERSION, VIDEO_PATH
 
 MEND = "damaged: fetch or write it anew"
+_NAME = re.compile(r"[\w-][\w. -]*")
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,8 @@ class Feature:
 
 @dataclass(frozen=True)
 class Info:
-    """meta/info.json: frames per second, how many episodes and frames there should be, the features by name, and where
-    videos lie."""
+    """meta/info.json: frames per second, how many episodes, frames and sentences (None: unsaid) there should be, the
+    features by name, where videos lie, and the names of parts that it is split into."""
 
     where: Path
     fps: float
@@ -57,6 +59,8 @@ class Info:
     frames: int
     features: Mapping[str, Feature]
     video_path: str
+    tasks: int | None
+    splits: tuple[str, ...]
 
     @property
     def file(self) -> Path:
@@ -95,6 +99,8 @@ def read_info(where: Path) -> Info:
         frames,
         {name: _feature(file, name, facts) for name, facts in features.items()},
         video_path,
+        said.take("total_tasks", lambda v: v is None or _is_count(v), "a whole number", None),
+        tuple(map(str, said.take("splits", lambda v: v is None or _is_mapping(v), "a mapping", None) or {})),
     )
 
 
@@ -108,7 +114,7 @@ def read_own(where: Path) -> Mapping[str, Any]:
         check_group(file, group)
     for episode in said.take("episodes", _is_list_of_mappings, "a list of episodes", []):
         _Fields(file, episode, "episodes.").take("seed", _is_whole, "a whole number")
-    said.take("task", _is_mapping, "a mapping", {})
+    check_task(file, said.take("task", _is_mapping, "a mapping", {}))
     return said.content
 
 
@@ -121,6 +127,17 @@ def check_group(file: Path, group: Mapping[str, Any]) -> None:
     said.take("privileged", lambda v: isinstance(v, bool), "true or false")
     said.take("shape", _is_shape, "a list of whole numbers")
     said.take("start", _is_count, "a whole number")
+
+
+def check_task(file: Path, task: Mapping[str, Any]) -> None:
+    """ValueError unless this is a task's record, whose name may become part of a folder's; {} is none."""
+    if not task:
+        return
+    said = _Fields(file, task, "task.")
+    said.take("name", lambda v: _is_text(v) and _NAME.fullmatch(v) is not None, "letters, digits, spaces, - and _")
+    said.take("engine", lambda v: v is None or _is_text(v), "a text", None)
+    said.take("options", _is_mapping, "a mapping", {})
+    said.take("control_hz", lambda v: v is None or (_is_number(v) and v > 0), "a positive number", None)
 
 
 class _Fields:

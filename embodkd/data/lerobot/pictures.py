@@ -33,17 +33,22 @@ class Pictures:
 
     An episode is decoded when it is first looked at and kept while `memory` has room; those beyond are decoded again
     frame by frame whenever they are looked at. Batches look at random episodes, so to drop one for another would gain
-    nothing.
+    nothing. mark: what the pictures are known by without being decoded, for `fingerprint`.
     """
 
     dtype = np.dtype(np.uint8)
 
     def __init__(
-        self, shape: Sequence[int], length_E: Sequence[int] | np.ndarray, decode_E: Sequence[Decode], memory: Memory
+        self,
+        shape: Sequence[int],
+        length_E: Sequence[int] | np.ndarray,
+        decode_E: Sequence[Decode],
+        memory: Memory,
+        mark: Any = None,
     ) -> None:
         self.shape = (int(np.sum(length_E)), *shape)
         self._length_E, self._decode_E, self._memory = np.asarray(length_E), list(decode_E), memory
-        self._end_E = np.cumsum(self._length_E)
+        self._mark, self._end_E = mark, np.cumsum(self._length_E)
         self._kept: dict[int, np.ndarray] = {}
 
     def __len__(self) -> int:
@@ -53,6 +58,10 @@ class Pictures:
     def nbytes(self) -> int:
         """Bytes of all of them decoded."""
         return math.prod(self.shape)
+
+    def fingerprint(self) -> Any:
+        """What tells these pictures from others, as far as their files say it without being decoded."""
+        return [self.shape, self._length_E, self._mark]
 
     def __getitem__(self, index: Any) -> np.ndarray:
         """Those at `index`: a number, a slice or an array of numbers or booleans, as of an array."""
@@ -70,11 +79,13 @@ class Pictures:
     def joined(cls, parts: Sequence[Pictures]) -> Pictures:
         """The pictures of several datasets, one after the other, in the memory of the first."""
         decode_E = [decode for part in parts for decode in part._decode_E]
-        return cls(parts[0].shape[1:], np.concatenate([p._length_E for p in parts]), decode_E, parts[0]._memory)
+        length_E, marks = np.concatenate([part._length_E for part in parts]), [part._mark for part in parts]
+        return cls(parts[0].shape[1:], length_E, decode_E, parts[0]._memory, marks)
 
     def chosen(self, episodes: np.ndarray) -> Pictures:
         """Those of these episodes alone."""
-        return Pictures(self.shape[1:], self._length_E[episodes], [self._decode_E[e] for e in episodes], self._memory)
+        decode_E = [self._decode_E[episode] for episode in episodes]
+        return Pictures(self.shape[1:], self._length_E[episodes], decode_E, self._memory, self._mark)
 
     def _of(self, episode: int, frame_N: np.ndarray) -> np.ndarray:
         whole = int(self._length_E[episode]) * math.prod(self.shape[1:])

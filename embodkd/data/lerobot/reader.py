@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,11 @@ class _Opened:
         found = contents(self.info, self.own, reading.keys or {}, reading.image_size)
         self.contents: Contents = found if reading.known is None else by_task(found, self.info, reading.known)
         self.sentences = read_sentences(where / TASKS_PATH) if "task_index" in self.info.features else ()
+        if self.sentences and self.info.tasks not in (None, len(self.sentences)):
+            raise ValueError(
+                f"{self.info.file}: total_tasks is {self.info.tasks}, {TASKS_PATH} has {len(self.sentences)} "
+                "sentences; fetch or write them anew"
+            )
         self.about = self._about(reading.task)
 
     def chosen(self, groups: Sequence[str]) -> dict[str, Stored | None]:
@@ -110,7 +115,13 @@ class _Opened:
         seeds_E, success_E = self._own_episodes(episodes)
         count = len(episodes.length_E)
         whole = Demonstrations(
-            self.about, frames, rows[action.name], episodes.length_E, seeds_E, np.arange(count), self._said(wanted)
+            self.about,
+            frames,
+            rows[action.name],
+            episodes.length_E,
+            seeds_E,
+            np.arange(count),
+            (*self._said(wanted), *episodes.said),
         )
         return whole if failed else whole.succeeded(success_E)
 
@@ -134,12 +145,14 @@ class _Opened:
         """What of the dataset is not read, and why."""
         unread = [name for name in self.contents.groups if name not in wanted]
         lines = [f"not read: {', '.join(unread)}"] if unread else []
+        if len(self.info.splits) > 1:
+            lines.append(f"its parts {', '.join(self.info.splits)} are read as one; episodes are held out at random")
         lines += [f"{feature} cannot be read: {why}" for feature, why in self.contents.left_out.items()]
         return tuple(lines)
 
     def _about(self, task: Mapping[str, Any] | None) -> About:
         found = self.contents
-        groups = {name: stored.facts for name, stored in found.groups.items()}
+        groups = {name: replace(stored.facts, names=_telling(name, stored)) for name, stored in found.groups.items()}
         if self.sentences:
             groups[TASK] = GroupFacts(TASK, (1,), False, "int64")
         names = {name: stored.names for name, stored in found.groups.items() if stored.names}
@@ -147,4 +160,12 @@ class _Opened:
             names[ACTION] = found.action.names
         observed = tuple(name for name, stored in found.groups.items() if stored.observed)
         task = dict(found.task if task is None else task)
-        return About(groups, found.action.size, self.info.fps, task, self.sentences, names, observed)
+        places = {name: (stored.feature, stored.start) for name, stored in found.groups.items()}
+        places[ACTION] = (found.action.name, 0)
+        return About(groups, found.action.size, self.info.fps, task, self.sentences, names, observed, places)
+
+
+def _telling(name: str, stored: Stored) -> tuple[str, ...]:
+    """The names of a group's numbers, () where they only count them, as we write them."""
+    counted = tuple(f"{name}_{i}" for i in range(len(stored.names)))
+    return () if stored.names == counted else stored.names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,9 +20,9 @@ TASK = "task"
 class Recording:
     """One episode of T steps.
 
-    groups: name -> (T, *shape), what was seen before each action; action: (T, A) in [-1, 1]; reward: (T,); success:
-    whether the goal held at the last step; seed: the episode's own, with which a task starts it again; tasks: the
-    sentence that it was told, or one for each step; None: the name of the dataset's task.
+    groups: name -> (T, *shape), what was seen before each action; action: (T, A) in its own units; reward: (T,);
+    success: whether the goal held at the last step; seed: the episode's own, with which a task starts it again; tasks:
+    the sentence that it was told, or one for each step; None: the name of the dataset's task.
     """
 
     groups: Mapping[str, np.ndarray]
@@ -39,7 +40,8 @@ class About:
     groups: the observation groups that can be read, by name; action_size: A; task: as from `task_record`, {} where the
     dataset names none; tasks: the sentences that the numbers of the group "task" stand for; names: what the dataset
     calls the single numbers of a vector group or of "action", which are left out where it does not; observed: the
-    groups that it calls observations, or the user does.
+    groups that it calls observations, or the user does; places: the feature that holds a group or "action", and from
+    which of its numbers on.
     """
 
     groups: Mapping[str, GroupFacts]
@@ -49,6 +51,7 @@ class About:
     tasks: tuple[str, ...] = ()
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     observed: tuple[str, ...] = ()
+    places: Mapping[str, tuple[str, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,47 @@ class Demonstrations:
         """The first frame of each episode."""
         return np.cumsum(self.lengths_E) - self.lengths_E
 
+    @property
+    def digests_E(self) -> np.ndarray:
+        """A number for each episode that hardly another one has, whatever its dataset is called, int64 (E,)."""
+        episodes = np.split(np.ascontiguousarray(self.action_FA, np.float32), self.starts_E[1:])
+        digests = [hashlib.sha256(actions.tobytes()).digest() for actions in episodes]
+        return np.array([int.from_bytes(digest[:8], "little", signed=True) for digest in digests], np.int64)
+
+    def only(self, chosen: np.ndarray) -> Demonstrations:
+        """These of its episodes, by their places here in ascending order."""
+        kept_F = np.repeat(np.isin(np.arange(len(self.lengths_E)), chosen), self.lengths_E)
+        frames = {
+            name: values.chosen(chosen) if isinstance(values, Pictures) else values[kept_F]
+            for name, values in self.frames.items()
+        }
+        of_episodes = (self.lengths_E[chosen], self.seeds_E[chosen], self.episodes_E[chosen])
+        return Demonstrations(self.about, frames, self.action_FA[kept_F], *of_episodes, self.said)
+
+    def named(self, names: Mapping[str, Sequence[str]], who: str, first: str) -> Demonstrations:
+        """The same with the numbers of groups and "action" in the order of `names`, as far as both name them; what was
+        done is said of `who` and `first`. ValueError if they are other names."""
+        order: dict[str, list[int]] = {}
+        said = []
+        for name in [*self.frames, "action"]:
+            wanted, given = tuple(names.get(name, ())), self.about.names.get(name, ())
+            if wanted == given:
+                continue
+            if not wanted or not given:
+                said.append(f"{who}: only one of it and {first} names the numbers of {name}: taken in order")
+            elif sorted(wanted) == sorted(given):
+                order[name] = [given.index(each) for each in wanted]
+                said.append(f"{who}: the numbers of {name} are put in the order of {first}")
+            else:
+                raise ValueError(
+                    f"{who} calls the numbers of {name} {', '.join(given)}, {first} {', '.join(wanted)}: give "
+                    "datasets of one robot"
+                )
+        frames = {n: values[:, order[n]] if n in order else values for n, values in self.frames.items()}
+        action_FA = self.action_FA[:, order["action"]] if "action" in order else self.action_FA
+        about = replace(self.about, names={**self.about.names, **{name: tuple(names[name]) for name in order}})
+        return replace(self, about=about, frames=frames, action_FA=action_FA, said=(*self.said, *said))
+
     def succeeded(self, success_E: np.ndarray | None) -> Demonstrations:
         """Those of the episodes that succeeded, how many is said; all of them where that is unknown. ValueError if
         none did."""
@@ -84,21 +128,8 @@ class Demonstrations:
         if not success_E.any():
             raise ValueError(f"none of the {count} episodes succeeded: to imitate them all the same, say failed=true")
         line = f"{success_E.sum()} of {count} episodes succeeded and are used"
-        kept_F = np.repeat(success_E, self.lengths_E)
-        chosen = np.flatnonzero(success_E)
-        frames = {
-            name: values.chosen(chosen) if isinstance(values, Pictures) else values[kept_F]
-            for name, values in self.frames.items()
-        }
-        return Demonstrations(
-            self.about,
-            frames,
-            self.action_FA[kept_F],
-            self.lengths_E[chosen],
-            self.seeds_E[chosen],
-            self.episodes_E[chosen],
-            (*self.said, line),
-        )
+        chosen = self.only(np.flatnonzero(success_E))
+        return replace(chosen, said=(*self.said, line))
 
 
 def together(parts: Sequence[Demonstrations]) -> Demonstrations:
@@ -135,25 +166,11 @@ def _like(part: Demonstrations, first: Demonstrations, number: int) -> Demonstra
     for name, values in first.frames.items():
         other = part.frames[name].shape[1:] if name in part.frames else None
         same[f"group {name}"] = (values.shape[1:], other)
-    for what, (one, other) in same.items():
-        if one != other:
-            raise ValueError(f"dataset {number} differs from the first in its {what}: {other}, not {one}")
-    order: dict[str, list[int]] = {}
-    said = []
-    for name in [*first.frames, "action"]:
-        wanted, given = first.about.names.get(name, ()), part.about.names.get(name, ())
-        if wanted == given:
-            continue
-        if not wanted or not given:
-            said.append(f"dataset {number}: only one of it and the first names the numbers of {name}: taken in order")
-        elif sorted(wanted) == sorted(given):
-            order[name] = [given.index(each) for each in wanted]
-            said.append(f"dataset {number}: the numbers of {name} are put in the order of the first dataset")
-        else:
-            raise ValueError(
-                f"dataset {number} calls the numbers of {name} {', '.join(given)}, the first {', '.join(wanted)}: give "
-                "datasets of one robot"
-            )
-    frames = {n: values[:, order[n]] if n in order else values for n, values in part.frames.items()}
-    action_FA = part.action_FA[:, order["action"]] if "action" in order else part.action_FA
-    return replace(part, frames=frames, action_FA=action_FA, said=(*part.said, *said))
+        one, two = first.about.groups.get(name), part.about.groups.get(name)
+        if one is not None and two is not None:
+            same[f"group {name}, its unit"] = (one.unit, two.unit)
+            same[f"group {name}, privileged or not"] = (one.privileged, two.privileged)
+    for what, (wanted, given) in same.items():
+        if wanted != given:
+            raise ValueError(f"dataset {number} differs from the first in its {what}: {given}, not {wanted}")
+    return part.named(first.about.names, f"dataset {number}", "the first dataset")

@@ -90,10 +90,15 @@ def row_count(folder: Path, where: str) -> int:
     return sum(int(_opened(file).metadata.num_rows) for file in files_of(folder, where))
 
 
+def has_column(folder: Path, where: str, column: str) -> bool:
+    """Whether the first file of a folder has that column."""
+    return column in _schema(files_of(folder, where)[0])
+
+
 def read_texts(folder: Path, where: str, column: str) -> list[Any]:
     """A column of texts, or of lists of texts, of all files of a folder; [] where the first file has none."""
     files = files_of(folder, where)
-    if column not in _schema(files[0]):
+    if not has_column(folder, where, column):
         return []
     return [value for file in files for value in _table(file, [column]).column(column).to_pylist()]
 

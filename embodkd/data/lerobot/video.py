@@ -56,7 +56,7 @@ class VideoFile:
 
 
 class Clip:
-    """A video file in which any picture is found by its moment, the packet's own time.
+    """A video file in which any picture is found by its moment, the packet's own time. `mark`: times and sizes of all.
 
     size: (H, W) that its pictures should have; channels: 3, 1, or "depth" for the twelve bits of lerobot's distances.
     ValueError that names the file if it is missing, cannot be decoded or has another size.
@@ -74,7 +74,8 @@ class Clip:
                     f"{path}: its pictures are {stream.height}x{stream.width} pixels, meta/info.json says "
                     f"{size[0]}x{size[1]}; fetch or write them anew"
                 )
-            packets = [(p.pts, p.is_keyframe) for p in container.demux(stream) if p.size and not p.is_discard]
+            found = [p for p in container.demux(stream) if p.size and not p.is_discard]
+            packets, self.mark = [(p.pts, p.is_keyframe) for p in found], [(p.pts, p.size) for p in found]
             base = float(stream.time_base)
         if not packets or any(pts is None for pts, _ in packets):
             raise ValueError(f"{path}: not a readable video: its pictures have no times; encode it as mp4")

@@ -120,8 +120,7 @@ class _Writer:
         write_json(self._folder / STATS_PATH, as_lists(together))
         write_json(self._folder / INFO_PATH, self._info(robot_type))
         groups = [
-            {**vars(group), "shape": list(group.shape), **self._places[name]._asdict()}
-            for name, group in self._groups.items()
+            {"name": name, **group.as_dict(), **self._places[name]._asdict()} for name, group in self._groups.items()
         ]
         write_json(self._folder / OWN_PATH, {"task": self._task, "groups": groups, "episodes": self._own})
 

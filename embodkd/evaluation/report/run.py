@@ -9,7 +9,7 @@ from typing import Any
 from embodkd.evaluation.compare import compare
 from embodkd.evaluation.report.charts import curve
 from embodkd.evaluation.report.members import Member, members, videos
-from embodkd.evaluation.report.page import films, percent, write_page
+from embodkd.evaluation.report.page import films, percent, picture, write_page
 
 _WAYS = {"blank": "all zeros", "mean": "its mean", "shuffle": "another episode's", "freeze": "its first frame, forever"}
 
@@ -35,6 +35,7 @@ def write_report(run: str | Path, out: str | Path | None = None) -> Path:
         what_counts="The largest logit is at the label" if of_items else "Success at the last step of each episode",
         verdicts=_verdicts(found),
         films=films({str(file.relative_to(run)): file for file in videos(run, found)}),
+        recorded=[(member, picture(member.courses)) for member in found if member.imitation],
         readers=readers,
         groups=groups,
         ways=_WAYS,

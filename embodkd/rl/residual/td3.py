@@ -26,6 +26,7 @@ from embodkd.rl.residual.config import TD3Config
 from embodkd.rl.residual.rewarded import KEPT, RewardedBuffer
 from embodkd.rl.residual.stream import ResidualStream
 from embodkd.rl.residual.td3_net import ResidualTD3Policy
+from embodkd.rl.started import Started
 
 
 class ResidualTD3(TD3):
@@ -57,6 +58,7 @@ class ResidualTD3(TD3):
             seed=seed,
             device="cpu",
         )
+        self.started = Started(env.num_envs)
         # Ours reads the values back from the logger; nothing is printed or written by it.
         self.set_logger(Logger(folder=None, output_formats=[]))
 
@@ -80,9 +82,10 @@ class ResidualTD3(TD3):
                 if found:
                     self.logger.record(f"train/{name}", np.mean(found))
         recent = slice(max(0, buffer.pos - config.steps), buffer.pos)
-        ended = buffer.dones[recent] > 0
-        if ended.any():
-            self.logger.record("rollout/ep_rew_mean", float(buffer.rewards[recent].sum() / ended.sum()))
+        for reward_N, done_N in zip(buffer.rewards[recent], buffer.dones[recent], strict=True):
+            self.started.step(reward_N, np.flatnonzero(done_N))
+        if (told := self.started.told()) is not None:
+            self.logger.record("rollout/ep_rew_mean", told[0])
         self.logger.record("train/correction", float(np.abs(buffer.actions[recent]).mean()))
 
     def _update(self, batch: ReplayBufferSamples) -> dict[str, float]:
@@ -128,6 +131,7 @@ class ResidualTD3(TD3):
         tensors |= {**slots(net.actor.optimizer, "actor."), **slots(net.critic.optimizer, "critic.")}
         tensors |= {f"buffer.{name}": getattr(buffer, name)[: buffer.pos] for name in KEPT}
         tensors |= {f"env.{name}": value for name, value in self.env.state_dict().items()}
+        tensors |= {f"started.{name}": values for name, values in self.started.state_dict().items()}
         return {**tensors, "seen": self._last_obs}, {"updates": self._n_updates}
 
     def restore(self, tensors: dict[str, Any], state: Mapping[str, Any]) -> None:
@@ -138,6 +142,7 @@ class ResidualTD3(TD3):
         load_slots(net.critic.optimizer, part(tensors, "critic."))
         self.replay_buffer.take_over(part(tensors, "buffer."))
         self.env.load_state_dict(part(tensors, "env."))
+        self.started.load_state_dict(part(tensors, "started."))
         self._last_obs = np.array(tensors["seen"])
         self._n_updates = state["updates"]
 

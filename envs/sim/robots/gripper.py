@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mujoco
 import numpy as np
-from embodkd.envs.geometry import quat_from_rotvec, quat_multiply, rotate, rotvec_from_quat
+from embodkd.envs.geometry import quat_from_rotvec, quat_multiply, rotate
 from embodkd.envs.sim.batch_sim import BatchSim
 from embodkd.envs.sim.robots.base import FloatingRobot, add_tool_impedance
 from embodkd.envs.sim.robots.fingers import FINGER_DAMPING, Fingers, add_fingers
@@ -60,32 +60,23 @@ class FloatingGripper(FloatingRobot):
         super().bind(sim)
         if self._grip:
             self._hand = Fingers(sim)
-        for field in ("site_xpos", "site_xmat", "actuator_length", "actuator_force"):
-            sim.view(field)
 
     def place(self, ids: np.ndarray, position_n3: np.ndarray, rotvec_n3: np.ndarray) -> None:
         """Start copies at rest with the tool at these poses and the controller at equilibrium."""
-        qpos = self.sim.view("qpos")
-        qpos[ids, self._base_qpos] = np.concatenate([position_n3, quat_from_rotvec(rotvec_n3)], axis=1)
+        quat = quat_from_rotvec(rotvec_n3)
+        self.sim.view("qpos")[ids, self._base_qpos] = np.concatenate([position_n3, quat], axis=1)
         self.sim.view("qvel")[ids, self._base_qvel] = 0.0
-        self.sim.view("ctrl")[ids, self._impedance] = np.concatenate([position_n3, rotvec_n3], axis=1)
+        self.aim(ids, position_n3, quat)
         if self._grip:
             self._hand.place(ids)
 
     def command(self, actions: np.ndarray) -> None:
         """Target = current pose + delta in the tool's frame, with deltas up to ``step``; fingers as the class says."""
-        pose, target = self.sim.view("qpos")[:, self._base_qpos], self.sim.view("ctrl")[:, self._impedance]
         actions = actions.astype(float)
-        target[:, :3] = pose[:, :3] + rotate(self.rotation, self._step[0] * actions[:, :3])
-        turned = quat_multiply(pose[:, 3:], quat_from_rotvec(self._step[1] * actions[:, 3:6]))
-        target[:, 3:] = rotvec_from_quat(turned)
+        moved = self.position + rotate(self.rotation, self._step[0] * actions[:, :3])
+        self.aim(slice(None), moved, quat_multiply(self.quat, quat_from_rotvec(self._step[1] * actions[:, 3:6])))
         if self._grip:
             self._hand.command(actions[:, 6:])
-
-    @property
-    def rotvec(self) -> np.ndarray:
-        """Tool rotation as rotation vector, (N, 3); the tool is the free body itself."""
-        return rotvec_from_quat(self.sim.view("qpos")[:, self._base_qpos][:, 3:])
 
     @property
     def fingers(self) -> np.ndarray:

@@ -76,17 +76,16 @@ class ShadowHand(FloatingRobot):
         self._rest = np.array([REST.get(model.joint(j).name.split(":")[1], 0.0) for j in joints])
         self._rest_qpos = np.zeros(JOINTS)
         self._rest_qpos[model.jnt_qposadr[joints] - self._qpos.start] = self._rest
-        for field in ("site_xpos", "site_xmat", "actuator_length", "actuator_force", "ctrl", "qpos", "qvel"):
-            sim.view(field)
 
     def place(self, ids: np.ndarray, position_n3: np.ndarray, rotvec_n3: np.ndarray) -> None:
         """Start copies at rest with the tool at these poses and the fingers in the rest pose."""
         qpos, ctrl = self.sim.view("qpos"), self.sim.view("ctrl")
-        qpos[ids, self._base_qpos] = np.concatenate([position_n3, quat_from_rotvec(rotvec_n3)], axis=1)
+        quat = quat_from_rotvec(rotvec_n3)
+        qpos[ids, self._base_qpos] = np.concatenate([position_n3, quat], axis=1)
         qpos[ids, self._qpos] = self._rest_qpos
         self.sim.view("qvel")[ids] = 0.0
         ctrl[ids, self._fingers] = self._rest
-        ctrl[ids, self._impedance] = np.concatenate([position_n3, rotvec_n3], axis=1)
+        self.aim(ids, position_n3, quat)
 
     def command(self, actions: np.ndarray) -> None:
         """Move the targets: fingers part of the way to their goals, the base by a delta in the tool's frame."""
@@ -94,11 +93,10 @@ class ShadowHand(FloatingRobot):
         fingers, ctrl = actions[:, :20], self.sim.view("ctrl")
         span = np.where(fingers > 0, self._high - self._rest, self._rest - self._low)
         ctrl[:, self._fingers] += SMOOTHING * (self._rest + fingers * span - ctrl[:, self._fingers])
-        pose = self.sim.view("actuator_length")[:, self._impedance]
-        moved = pose[:, :3] + rotate(self.rotation, STEP[0] * actions[:, 20:23])
-        turned = quat_multiply(quat_from_rotvec(pose[:, 3:]), quat_from_rotvec(STEP[1] * actions[:, 23:]))
-        turned = np.clip(rotvec_from_quat(turned), np.negative(TURN), TURN)
-        ctrl[:, self._impedance] = np.concatenate([np.clip(moved, *WORKSPACE), turned], axis=1)
+        moved = self.position + rotate(self.rotation, STEP[0] * actions[:, 20:23])
+        turned = rotvec_from_quat(quat_multiply(self.quat, quat_from_rotvec(STEP[1] * actions[:, 23:])))
+        turned = np.clip(turned, np.negative(TURN), TURN)
+        self.aim(slice(None), np.clip(moved, *WORKSPACE), quat_from_rotvec(turned))
 
     @property
     def joints(self) -> np.ndarray:

@@ -6,6 +6,7 @@ from typing import Literal
 
 import mujoco
 import numpy as np
+from embodkd.envs.geometry import quat_from_rotvec, unrotate
 from embodkd.envs.sim.batch_sim import BatchSim
 from embodkd.envs.sim.robots.base import ToolRobot, add_tool_impedance
 from embodkd.envs.sim.robots.fingers import FINGER_DAMPING, Fingers
@@ -57,13 +58,10 @@ class PandaArm(ToolRobot):
         self._body = model.body("tool").id
         if self._grip:
             self._hand = Fingers(sim)
-        for field in ("site_xpos", "site_xmat", "actuator_length", "actuator_velocity", "actuator_force"):
-            sim.view(field)
 
     def place(self, ids: np.ndarray, position_n3: np.ndarray, rotvec_n3: np.ndarray) -> None:
         """Start copies at rest with the tool at these poses, fingers open, controller at equilibrium."""
-        qpos, ctrl = self.sim.view("qpos"), self.sim.view("ctrl")
-        rows = ids[:, None]
+        qpos, rows = self.sim.view("qpos"), ids[:, None]
         if self._grip:
             self._hand.place(ids)
 
@@ -75,20 +73,20 @@ class PandaArm(ToolRobot):
 
         qpos[rows, self._qpos] = reach(kinematics, position_n3, rotvec_n3)
         self.sim.view("qvel")[rows, self._qvel] = 0.0
-        ctrl[ids, self._impedance] = np.concatenate([position_n3, rotvec_n3], axis=1)
+        self.aim(ids, position_n3, quat_from_rotvec(rotvec_n3))
 
     def command(self, actions: np.ndarray) -> None:
         """Target = current pose + delta in the tool's frame, with deltas up to ``step``; fingers as the class says."""
-        pose, ctrl = self.sim.view("actuator_length")[:, self._impedance], self.sim.view("ctrl")
         actions = actions.astype(float)
-        ctrl[:, self._impedance] = target(pose, self.rotation, actions, self._step, upright=self._upright)
+        self.aim(slice(None), *target(self.position, self.rotation, actions, self._step, upright=self._upright))
         if self._grip:
             self._hand.command(actions[:, self._deltas :])
 
     @property
     def twist(self) -> np.ndarray:
-        """Linear and angular velocity of the tool along the world's axes, (N, 6)."""
-        return self.sim.view("actuator_velocity")[:, self._impedance]
+        """See ``Tool``."""
+        moves = self._in_world(self.sim.view("actuator_velocity"))
+        return np.concatenate([moves[:, :3], unrotate(self.rotation, moves[:, 3:])], axis=1)
 
     @property
     def fingers(self) -> np.ndarray:

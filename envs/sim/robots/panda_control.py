@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from embodkd.envs.geometry import quat_from_matrix, quat_from_rotvec, quat_multiply, rotate, rotvec_from_quat
+from embodkd.envs.geometry import (
+    quat_from_matrix,
+    quat_from_rotvec,
+    quat_multiply,
+    rotate,
+    rotvec_about_z,
+    turn_between,
+)
 from embodkd.envs.sim.robots.panda_model import HOME, LINKS
 
 STIFFNESS = (1200.0, 60.0)  # N/m, Nm/rad
@@ -26,7 +33,7 @@ def reach(kinematics: Kinematics, position_n3: np.ndarray, rotvec_n3: np.ndarray
     target_n4 = quat_from_rotvec(rotvec_n3)
     for _ in range(10):
         position, rotation, jacobian = kinematics(joints_n7)
-        turn = rotvec_from_quat(quat_multiply(target_n4, quat_from_matrix(rotation) * [1.0, -1.0, -1.0, -1.0]))
+        turn = rotate(rotation, turn_between(quat_from_matrix(rotation), target_n4))
         error = np.concatenate([position_n3 - position, turn], axis=1)
         square = jacobian @ np.swapaxes(jacobian, 1, 2) + 1e-4 * np.eye(6)
         change = np.einsum("nij,ni->nj", jacobian, np.linalg.solve(square, error[..., None])[..., 0])
@@ -35,18 +42,22 @@ def reach(kinematics: Kinematics, position_n3: np.ndarray, rotvec_n3: np.ndarray
 
 
 def target(
-    pose_N6: np.ndarray, rotation_N33: np.ndarray, deltas_NA: np.ndarray, step: tuple[float, float], *, upright: bool
-) -> np.ndarray:
-    """Where the impedance shall pull: the pose (position, rotation vector) plus an action's deltas in the tool's frame.
+    position_N3: np.ndarray,
+    rotation_N33: np.ndarray,
+    deltas_NA: np.ndarray,
+    step: tuple[float, float],
+    *,
+    upright: bool,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where the impedance shall pull, position (N, 3) and quaternion (N, 4): the tool's pose plus an action's deltas
+    in the tool's frame.
 
     ``upright`` takes three translations and the turn about the vertical and holds the hand upright; otherwise there are
     three translations and three rotations.
     """
-    position = pose_N6[:, :3] + rotate(rotation_N33, step[0] * deltas_NA[:, :3])
+    position = position_N3 + rotate(rotation_N33, step[0] * deltas_NA[:, :3])
     if upright:
-        turned = np.zeros_like(position)
-        turned[:, 2] = np.clip(pose_N6[:, 5] + step[1] * deltas_NA[:, 3], -3.0, 3.0)
-    else:
-        delta = quat_from_rotvec(step[1] * deltas_NA[:, 3:6])
-        turned = rotvec_from_quat(quat_multiply(quat_from_rotvec(pose_N6[:, 3:]), delta))
-    return np.concatenate([position, turned], axis=1)
+        yaw = np.arctan2(rotation_N33[:, 1, 0], rotation_N33[:, 0, 0])
+        return position, quat_from_rotvec(rotvec_about_z(yaw + step[1] * deltas_NA[:, 3]))
+    delta = quat_from_rotvec(step[1] * deltas_NA[:, 3:6])
+    return position, quat_multiply(quat_from_matrix(rotation_N33), delta)

@@ -16,7 +16,8 @@ from embodkd.envs.geometry import (
     rotvec_from_quat,
 )
 from embodkd.envs.randomise import Randomised
-from embodkd.envs.spec import Group
+from embodkd.envs.robot import POSITION, SHORTEST, TWIST
+from embodkd.envs.spec import Column, Group
 from embodkd.envs.tasks.assembly.parts import Pair, Part, Poses
 from embodkd.envs.tasks.assembly.pushes import pushes
 from embodkd.envs.tasks.assembly.screw import Screw
@@ -24,7 +25,7 @@ from embodkd.envs.tasks.assembly.waypoints import Waypoint
 from embodkd.envs.tasks.assembly.world import STEP, SUBSTEPS, TIMESTEP, AssemblyWorld
 from embodkd.envs.tasks.world_task import WorldTask
 
-from embodkd.core.config.ranges import Copies, Pixels, Threads
+from embodkd.core.config.ranges import Copies, Count, Pixels, Threads
 
 
 class Spread(NamedTuple):
@@ -43,9 +44,8 @@ RANDOMNESS = {
     "high": Spread(0.05, np.radians(90), 0.04, np.radians(13), (0.4, 3.0)),
 }
 GRASP_SCALE, JOIN_SCALE = 0.01, 0.003  # m: where "near" is told apart most finely
-PROPRIO = Group("proprio", (16,), False, "m, -, m/s, rad/s, m", "tool pose (rotation as two rows), twist, opening")
-_POSES = "each part's position and quaternion (x, y, z, w)"
-_NEAR = "loose parts seen from the tool, pairs' parts from their base: place, the same near zero, tilt, turn"
+_ROWS = Column("first two rows of the tool's rotation", 6, "-", "world")
+PROPRIO = Group.of("proprio", POSITION, _ROWS, *TWIST, Column("opening of both fingers", 1, "m"), privileged=False)
 
 
 class Assembly(WorldTask):
@@ -61,9 +61,11 @@ class Assembly(WorldTask):
     parts: ClassVar[tuple[Part, ...]]
     pairs: ClassVar[tuple[Pair, ...]]
     start: ClassVar[tuple[float, float, float]] = (0.0, 0.0, 0.15)
+    foot: ClassVar[float] = -0.5  # m, along x: where an arm stands
     ends_on_success = True
     control_hz = 1 / (TIMESTEP * SUBSTEPS)
     keeps = {"joined": "joined_NK"}
+    changes = (f"{SHORTEST}; the Panda's angular velocity is along the tool's axes, as the gripper's",)
     world: AssemblyWorld
 
     def __init__(
@@ -77,6 +79,7 @@ class Assembly(WorldTask):
         perturb: bool = False,
         image_size: Pixels = 84,
         randomise: Randomised = None,
+        max_steps: Count | None = None,
     ) -> None:
         self._perturb, self._spread = perturb, RANDOMNESS[randomness]
         self.order = {part.name: k for k, part in enumerate(self.parts)}
@@ -87,14 +90,15 @@ class Assembly(WorldTask):
             "perturb": perturb,
             "image_size": image_size,
             "randomise": randomise,
+            "max_steps": max_steps,
         }
-        near = 6 * sum(not part.fixed for part in self.parts) + 9 * len(self.pairs)
+        poses, near = _columns(self.parts, self.pairs)
         groups = {
             PROPRIO: self._proprio,
-            Group("privileged", (7 * len(self.parts),), True, "m, -", _POSES): self._poses,
-            Group("relations", (near,), True, "m, -", _NEAR): self._relations,
+            Group.of("privileged", *poses, privileged=True): self._poses,
+            Group.of("relations", *near, privileged=True): self._relations,
         }
-        scene = {"parts": self.parts, "pairs": self.pairs, "robot": robot}
+        scene = {"parts": self.parts, "pairs": self.pairs, "robot": robot, "foot": self.foot}
         super().__init__(num_envs, engine, threads, options, groups, action_size=10, **scene)
         self.joined_NK = np.zeros((num_envs, len(self.pairs)), bool)
 
@@ -194,6 +198,23 @@ class Assembly(WorldTask):
             turn = np.arctan2(seen.rotation[:, 1, 0], seen.rotation[:, 0, 0])
             columns += [*_near(seen.position, JOIN_SCALE), seen.rotation[:, :2, 2], np.sin(turn)[:, None]]
         return tuple(columns)
+
+
+def _columns(parts: Sequence[Part], pairs: Sequence[Pair]) -> tuple[list[Column], list[Column]]:
+    """What the columns of "privileged" and of "relations" are."""
+    poses, near = list[Column](), list[Column]()
+    for part in parts:
+        poses += [Column(f"{part.name} position", 3, "m", "world")]
+        poses += [Column(f"{part.name} quaternion x, y, z, w", 4, "-", "world")]
+        if not part.fixed:
+            near += [Column(f"from the tool to {part.name}", 3, "m", "tool")]
+            near += [Column(f"the same as tanh(x / {GRASP_SCALE} m)", 3, "-", "tool")]
+    for pair in pairs:
+        near += [Column(f"from {pair.base} to {pair.part}", 3, "m", pair.base)]
+        near += [Column(f"the same as tanh(x / {JOIN_SCALE} m)", 3, "-", pair.base)]
+        near += [Column(f"x and y of the z axis of {pair.part}", 2, "-", pair.base)]
+        near += [Column(f"sine of the turn of {pair.part}", 1, "-", pair.base)]
+    return poses, near
 
 
 def _near(position: np.ndarray, scale: float) -> list[np.ndarray]:

@@ -41,6 +41,7 @@ class AssemblyWorld(SimWorld):
         parts: tuple[Part, ...],
         pairs: tuple[Pair, ...],
         robot: str,
+        foot: float,
     ) -> None:
         spec = table_scene((0.65, 0.5, 0.01), x=-0.15, timestep=TIMESTEP, grasps=True)
         for part in parts:
@@ -51,7 +52,7 @@ class AssemblyWorld(SimWorld):
         screws = [pair for pair in pairs if isinstance(pair, Screw)]
         for screw in screws:
             screw.build(spec)
-        arm = _robot(robot)
+        arm = _robot(robot, foot)
         holder = arm.build(spec)
         eyes = cameras(holder.name, image_size)
         super().__init__(spec, arm, eyes, OVERVIEW, num_envs, threads=threads, substeps=SUBSTEPS, randomise=randomise)
@@ -70,7 +71,7 @@ class AssemblyWorld(SimWorld):
             twist[:, 5] += speed_NP3[:, k, 2]
 
 
-def _robot(name: str) -> FloatingGripper | PandaArm:
+def _robot(name: str, foot: float) -> FloatingGripper | PandaArm:
     if name == "gripper":
         return FloatingGripper(grip=True, finger_damping=SLOW_FINGERS, step=STEP)
-    return PandaArm(grip=True, finger_damping=SLOW_FINGERS, reach=0.0, step=STEP)
+    return PandaArm(grip=True, finger_damping=SLOW_FINGERS, reach=0.0, step=STEP, base=(foot, 0.0, 0.0))

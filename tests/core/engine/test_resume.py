@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from toy import Student, Teacher, ToyTask, fingerprint
 
 from embodkd.core import (
+    Buffer,
     Optimiser,
     Player,
     Recipe,
@@ -27,6 +28,7 @@ from embodkd.core import (
     fit,
     squared_error,
 )
+from embodkd.core.runs.digests import write_digest
 from embodkd.core.runs.files import read_tensors
 from embodkd.methods import get_method
 
@@ -108,6 +110,28 @@ def test_every_epoch_boundary_is_a_place_to_resume_from(tmp_path, aggregate, mon
     assert fingerprint(student) == whole
 
 
+@pytest.mark.parametrize("aggregate", [True, False])
+def test_where_the_newest_checkpoint_is_damaged_the_former_one_still_has_its_rollouts(tmp_path, aggregate, monkeypatch):
+    whole = fingerprint(run_dagger(tmp_path / "whole", rounds=3, aggregate=aggregate))
+    tidy, left = Buffer.tidy, []
+
+    def tidy_and_stop_at_the_last(self, folder):
+        tidy(self, folder)
+        left[0] -= 1
+        if not left[0]:
+            raise Stopped
+
+    for tidied in range(2, 12):
+        left[:], folder = [tidied], tmp_path / f"broken_{tidied}"
+        with monkeypatch.context() as patched, pytest.raises(Stopped):
+            patched.setattr(Buffer, "tidy", tidy_and_stop_at_the_last)
+            run_dagger(folder, rounds=3, aggregate=aggregate)
+        newest = max((folder / "checkpoints").iterdir(), key=lambda path: int(path.name[5:]))
+        (newest / "state.json").write_text("{}")
+        with pytest.warns(UserWarning, match="is taken instead"):
+            assert fingerprint(run_dagger(folder, rounds=3, aggregate=aggregate)) == whole
+
+
 def test_checkpoint_and_student_hold_no_teacher_tensor(tmp_path):
     teacher = torch.nn.Linear(3, 2)
     student = torch.nn.Linear(3, 2)
@@ -149,6 +173,7 @@ def test_minutes_of_a_resumed_training_hold_those_before(tmp_path):
         Trainer(run, quiet=True).fit(imitation(torch.nn.Linear(3, 2), teacher))
     state = tmp_path / "run" / "checkpoints" / "step_12" / "state.json"
     state.write_text(json.dumps({**json.loads(state.read_text()), "minutes": 90.0}))
+    write_digest(state)
     with RunFolder.open(tmp_path / "run", {}, resume=True) as run:
         summary = Trainer(run, quiet=True).fit(imitation(torch.nn.Linear(3, 2), teacher))
     assert 90 < summary.minutes < 91

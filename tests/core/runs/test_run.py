@@ -173,6 +173,23 @@ def test_damaged_checkpoint_is_skipped_aloud(tmp_path, damage):
             assert run.latest_checkpoint().step == 1
 
 
+@pytest.mark.parametrize(
+    "facts",
+    [[], "x", {}, {"step": 2}, {"step": "2", "state": {}}, {"step": 2, "state": []}, {"step": 3, "state": {}}]
+    + [{"step": 2, "state": {}, key: value} for key in ("minutes", "metrics_bytes") for value in (None, "1", [])],
+)
+def test_a_state_of_the_wrong_shape_is_said_and_the_former_checkpoint_is_taken(tmp_path, facts):
+    with RunFolder.open(tmp_path / "a", {}) as run:
+        run.save_checkpoint(1, {"x": torch.zeros(2)}, {})
+        file = run.save_checkpoint(2, {"x": torch.ones(2)}, {}) / "state.json"
+        file.write_text(json.dumps(facts))
+        (file.parent / "state.json.sha256").unlink()
+    with pytest.warns(UserWarning, match=r"state\.json.*step_1 is taken instead"):
+        run = RunFolder.open(tmp_path / "a", {}, resume=True)
+    with run, pytest.warns(UserWarning, match=r"state\.json"):
+        assert run.latest_checkpoint().step == 1
+
+
 def test_all_checkpoints_damaged_is_an_error_that_names_the_folder(tmp_path):
     with RunFolder.open(tmp_path / "a", {}) as run:
         os.truncate(run.save_checkpoint(1, {"x": torch.zeros(100)}, {}) / "tensors.safetensors", 3)

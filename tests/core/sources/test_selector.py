@@ -32,6 +32,21 @@ def test_a_resume_takes_up_the_last_choice(tmp_path):
     assert other.size() == 5
 
 
+def test_a_later_choice_leaves_that_of_the_former_checkpoint(tmp_path):
+    source = Selected(pool(), lambda refill: np.arange(refill + 1))
+    for refill in (0, 1, 4):
+        source.refill(refill)
+        source.save(tmp_path)
+        source.tidy(tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"selected_1", "selected_4"}
+    for refills in (5, 2):
+        other = Selected(pool(), lambda refill: np.arange(1))
+        other.restore(tmp_path, refills)
+        assert other.size() == refills
+    other.tidy(tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"selected_1"}, "work after the checkpoint will be repeated"
+
+
 def test_the_choice_is_made_before_each_round_and_all_of_it_is_used():
     asked, seen = [], []
 

@@ -151,6 +151,23 @@ def test_truth_values_tables_and_features_without_a_prefix_are_read_and_texts_ar
         read_dataset(tmp_path / "arm", ["note"])
 
 
+def test_parts_of_a_set_are_read_as_one_and_that_is_said(tmp_path: Path) -> None:
+    folder = so101.write(tmp_path / "arm", "none")
+    so101.edit_info(folder, lambda info: info.update(splits={"train": "0:2", "val": "2:3"}))
+    demos = read_dataset(folder)
+    assert len(demos.lengths_E) == 3 and "its parts train, val are read as one" in demos.said[0]
+
+
+@pytest.mark.parametrize("names", [["state"], {"axes": ["state"]}, None, [], {"motors": so101.NAMES, "more": []}])
+def test_what_is_no_list_of_the_numbers_names_names_none(tmp_path: Path, names: object) -> None:
+    assert about(so101.write(tmp_path / "arm", "none", names=names)).names == {}
+
+
+@pytest.mark.parametrize("names", [{"motors": so101.NAMES}, [so101.NAMES], {n: k for k, n in enumerate(so101.NAMES)}])
+def test_names_are_taken_in_any_of_the_ways_that_people_write_them(tmp_path: Path, names: object) -> None:
+    assert about(so101.write(tmp_path / "arm", "none", names=names)).names["action"] == tuple(so101.NAMES)
+
+
 def test_keys_say_what_a_set_calls_otherwise(tmp_path: Path) -> None:
     folder = so101.write(tmp_path / "arm", "image", (3, 3))
     names = {"action": "actions", "observation.state": "state", "observation.images.front": "image"}
@@ -176,7 +193,9 @@ def test_an_episode_that_lost_its_first_rows_keeps_the_pictures_of_its_moments(t
     so101.edit_rows(folder, shorten)
     so101.edit_info(folder, lambda info: info.update(total_frames=info["total_frames"] - 4))
     for camera in so101.CAMERAS:
-        found = read_dataset(folder, [camera]).frames[camera]
+        demos = read_dataset(folder, [camera])
+        found = demos.frames[camera]
+        assert f"{camera}: more pictures than frames in 1 of 3 episodes, by up to 4" in demos.said[-1]
         assert [so101.moment(picture, camera) for picture in found[:]] == list(range(4, sum(so101.LENGTHS)))
 
 

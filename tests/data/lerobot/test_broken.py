@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import so101
-from faults import BROKEN, DATA, EPISODES, FRONT, IN_TABLES, LENGTHS, column
+from broken_sets import BROKEN, DATA, EPISODES, FRONT, IN_TABLES, LENGTHS, column
 
 from embodkd.data.lerobot import about, read_dataset
 

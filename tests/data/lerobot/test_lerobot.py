@@ -79,7 +79,9 @@ def test_numbers_come_back_bit_for_bit_under_their_own_names(dataset: Path) -> N
     sentence = {"task": GroupFacts("task", (1,), False, "int64")}
     names = {group: tuple(f"{group}_{i}" for i in range(GROUPS[group].shape[0])) for group in VECTORS}
     names["action"] = tuple(f"action_{i}" for i in range(10))
-    known = About({**GROUPS, **sentence}, 10, 10.0, TASK, ("peg_assembly",), names, tuple(GROUPS))
+    places = {"proprio": ("observation.state", 0), "grip": ("observation.state", 5), "action": ("action", 0)}
+    places |= {"privileged": ("observation.environment_state", 0), "front_rgb": ("observation.images.front_rgb", 0)}
+    known = About({**GROUPS, **sentence}, 10, 10.0, TASK, ("peg_assembly",), names, tuple(GROUPS), places)
     assert demos.about == about(dataset) == known
     assert demos.frames["task"].tolist() == [[0]] * 15
     assert demos.lengths_E.tolist() == [7, 3, 5] and demos.starts_E.tolist() == [0, 7, 10]
@@ -118,6 +120,9 @@ def test_datasets_that_do_not_fit_together_are_refused(dataset: Path, tmp_path: 
     parts = [read_dataset(dataset, ["proprio"]), read_dataset(write(tmp_path / "wider", wider), ["proprio"])]
     with pytest.raises(ValueError, match="dataset 2 differs from the first in its group proprio"):
         together(parts)
+    inches = write(tmp_path / "inches", {**GROUPS, "proprio": replace(GROUPS["proprio"], unit="inch")})
+    with pytest.raises(ValueError, match="differs from the first in its group proprio, its unit: inch, not m"):
+        together([parts[0], read_dataset(inches, ["proprio"])])
 
 
 def test_many_files_are_read_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

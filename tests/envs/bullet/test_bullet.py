@@ -200,9 +200,9 @@ def test_a_number_that_is_not_finite_names_the_copy(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     task = bullet(3)
     task.reset(np.arange(3))
-    task.world.robot._target_N6[:] = np.nan
+    task.world.robot._target_N3[:] = np.nan
     task.world.robot.command = lambda actions: None
-    task.world.robot._target_N6[[0, 2]] = 0.1
+    task.world.robot._target_N3[[0, 2]] = 0.1
     with pytest.raises(SimulationDiverged, match=r"\[1\]") as error:
         task.step(np.zeros((3, 6)))
     assert error.value.copies == [1] and error.value.dump.exists()

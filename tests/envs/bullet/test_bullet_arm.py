@@ -102,7 +102,7 @@ def test_the_scene_is_the_compiled_model():
     bodies = bodies_of(model)
     assert [body.name for body in bodies] == [model.body(k).name for k in range(model.nbody)]
     assert [shape.name for body in bodies for shape in body.shapes] == [model.geom(k).name for k in range(model.ngeom)]
-    assert {body.name for body in bodies if body.joint is None} == {"world", "panda", "object"}
+    assert {body.name for body in bodies if body.joint is None} == {"world", "panda", "aim", "object"}
 
 
 def test_free_motion_is_nearly_the_same():

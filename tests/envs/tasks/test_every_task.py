@@ -3,13 +3,13 @@
 import warnings
 from importlib.util import find_spec
 
-import embodkd.envs
 import gymnasium as gym
 import numpy as np
 import pytest
 from embodkd.envs import Stream, make_task, task_names
 from embodkd.envs.doors.sb3 import TaskVecEnv
 from embodkd.envs.doors.vector import TaskVectorEnv
+from every_world import IDS, vectors
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.env_checker import check_env as check_sb3
@@ -19,11 +19,6 @@ NEEDS_PYBULLET = pytest.mark.skipif(find_spec("pybullet") is None, reason="the e
 WORLDS = [pytest.param(name, "mujoco", id=name) for name in TASKS]
 WORLDS += [pytest.param(name, "bullet", id=f"{name}-bullet", marks=NEEDS_PYBULLET) for name in TASKS[:2]]
 every_world = pytest.mark.parametrize(("name", "engine"), WORLDS)
-IDS = {name: f"embodkd/{embodkd.envs.TASKS[name][1]}-v0" for name in TASKS}
-
-
-def vectors(task):
-    return tuple(name for name, group in task.spec.groups.items() if len(group.shape) == 1)
 
 
 def roll(task, seeds, steps):

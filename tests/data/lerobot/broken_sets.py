@@ -115,7 +115,7 @@ def as_folder(folder: Path) -> None:
 
 HUGE = 10**9
 NAN = float("nan")
-BEGIN = f"videos/{FRONT}/from_timestamp"
+BEGIN, END = (f"videos/{FRONT}/{end}_timestamp" for end in ("from", "to"))
 
 
 def groups(size: int, feature: str, **more: Any) -> str:
@@ -178,6 +178,11 @@ BROKEN: dict[str, tuple[Fault, str]] = {
     "lengths of another set": (rows(each(length=3)), r"length: the episodes have 6 frames in all, 11 are in data/"),
     "a length of a billion": (rows(each(length=HUGE)), r"length: the episodes have"),
     "a length below zero": (rows(lambda found: [found[0].update(length=-1), found[1].update(length=12)]), r"length: "),
+    "more sentences than there are": (said(total_tasks=3), r"total_tasks is 3, meta/tasks.parquet has 2 sentences"),
+    "fewer pictures than frames": (
+        rows(lambda found: found[0].update({END: 0.1})),
+        r"episode 0 has frames until 0.1667 s, .* only 0.1 s of observation.images.front",
+    ),
     "an episode twice": (rows(each(episode_index=0)), r"episode_index does not count from 0 to 1"),
     "a sentence that is not there": (column("task_index", put(2, 7)), r"frame 2: task_index is 7, .* has 2"),
     "another sentence": (column("task_index", lambda v: [1] * 11), r"episode 0 is told .*Put .* says tasks .*Pick"),
@@ -188,7 +193,7 @@ BROKEN: dict[str, tuple[Fault, str]] = {
     ),
     "a video begins before zero": (rows(each(**{BEGIN: -1.0})), r"from_timestamp of episode 0"),
     "a video begins nowhere": (rows(each(**{BEGIN: NAN})), r"from_timestamp of episode 0"),
-    "a video begins later": (rows(each(**{BEGIN: 5.0})), r"mp4: has no picture for episode 0, frame 5"),
+    "a video begins later": (rows(each(**{BEGIN: 5.0, END: 9.0})), r"mp4: has no picture for episode 0, frame 5"),
     "no place of a video": (
         rows(lambda found: [row.pop(BEGIN) for row in found]),
         rf"has no column 'videos/{FRONT}/from_timestamp'",
@@ -215,6 +220,9 @@ BROKEN: dict[str, tuple[Fault, str]] = {
     "own facts without a shape": (own('{"groups": [{"name": "proprio"}]}'), r"embodkd.json: lacks groups"),
     "own facts of a wider group": (own(groups(9, "observation.state")), r"groups.proprio of shape \[9\]"),
     "own facts of another feature": (own(groups(2, "observation.pose")), r"lies in 'observation.pose'"),
+    "a task that leads out": (own(groups(6, "observation.state", task={"name": "../x"})), r"task.name must be letters"),
+    "a task of a number": (own(groups(6, "observation.state", task={"name": 5})), r"task.name must be letters"),
+    "a task as a text": (own(groups(6, "observation.state", task="peg")), r"task must be a mapping"),
     "own facts of more episodes": (
         own(groups(6, "observation.state", episodes=[{"seed": 1}] * 3)),
         r"tells of 3 episodes, .* of 2",
