@@ -20,11 +20,13 @@ from embodkd.rl.actor_critic import ActorCritic
 from embodkd.rl.advantages import clipped_loss, standardise
 from embodkd.rl.checkpoint import load_slots, part, slots
 from embodkd.rl.config import PPOConfig
+from embodkd.rl.finite import check_loss, check_network, check_returns
 from embodkd.rl.rollout_buffer import Minibatch, RolloutTensors
 from embodkd.rl.started import Started
 
 RATE_RANGE = (1e-5, 1e-2)
 RATE_STEP = 1.5
+ADVICE = "lower ppo.learning_rate or set ppo.kl_target"
 # (step, copies, their last observations)
 Cut = tuple[int, Tensor, dict[str, Tensor]]
 
@@ -127,6 +129,7 @@ class PPO(StockPPO):
         for t, ids, final_obs in finished:
             buffer.reward_TN[t, ids] += self.gamma * net.values(final_obs)
         buffer.compute_advantages(net.values(_tensors(self._last_obs)))
+        check_returns(self, buffer, ADVICE)
         callback.on_rollout_end()
         return True
 
@@ -172,13 +175,9 @@ class PPO(StockPPO):
             for batch in buffer.minibatches(self.batch_size, advantage_TN, standard_return_TN):
                 losses += self._step(batch)
                 count += 1
+        check_network(self, ADVICE)
         with torch.no_grad():
             kl = self._divergence()
-        if not np.isfinite(kl):
-            raise FloatingPointError(
-                f"step {self.num_timesteps}: the policy is no longer finite; the last checkpoint is intact; "
-                "look at the rewards, lower ppo.learning_rate or set ppo.kl_target"
-            )
         self._adapt(kl)
         net.update_statistics(buffer.flat_obs)
         self.iteration += 1
@@ -208,6 +207,7 @@ class PPO(StockPPO):
             loss = loss + policy_loss
             if config.entropy:
                 loss = loss - config.entropy * net.entropy()
+        check_loss(self, loss, ADVICE)
         net.optimizer.zero_grad()
         loss.backward()
         if config.split_clip:

@@ -22,11 +22,14 @@ from stable_baselines3.common.utils import polyak_update
 from torch.nn.functional import mse_loss
 
 from embodkd.rl.checkpoint import load_slots, part, slots
+from embodkd.rl.finite import check_loss, check_network
 from embodkd.rl.residual.config import TD3Config
 from embodkd.rl.residual.rewarded import KEPT, RewardedBuffer
 from embodkd.rl.residual.stream import ResidualStream
 from embodkd.rl.residual.td3_net import ResidualTD3Policy
 from embodkd.rl.started import Started
+
+ADVICE = "or lower td3.actor_rate or td3.critic_rate"
 
 
 class ResidualTD3(TD3):
@@ -71,11 +74,7 @@ class ResidualTD3(TD3):
             self.critic.optimizer.param_groups[0]["lr"] = config.critic_rate
             self.policy.set_training_mode(True)
             losses = [self._update(buffer.sample(batch_size)) for _ in range(gradient_steps)]
-            if not all(p.isfinite().all() for p in self.actor.parameters()):
-                raise FloatingPointError(
-                    f"step {self.num_timesteps}: the residual is no longer finite; the last checkpoint is intact; "
-                    "look at the rewards, or lower td3.actor_rate or td3.critic_rate"
-                )
+            check_network(self, ADVICE)
             self.logger.record("train/n_updates", self._n_updates)
             for name in ("critic_loss", "actor_loss"):
                 found = [loss[name] for loss in losses if name in loss]
@@ -102,6 +101,7 @@ class ResidualTD3(TD3):
             target_N1 = batch.rewards + (1 - batch.dones) * batch.discounts * next_value_N1
         one_N1, other_N1 = critic(obs, action_NA)
         critic_loss = mse_loss(one_N1, target_N1) + mse_loss(other_N1, target_N1)
+        check_loss(self, critic_loss, ADVICE)
         critic.optimizer.zero_grad()
         critic_loss.backward()
         critic.optimizer.step()
@@ -117,6 +117,7 @@ class ResidualTD3(TD3):
             value_N1 = critic.q1_forward(obs, correction_NA)
         price_N1 = config.penalty * correction_NA.square().mean(1, keepdim=True)
         actor_loss = -(value_N1 - price_N1).mean()
+        check_loss(self, actor_loss, ADVICE)
         actor.optimizer.zero_grad()
         actor_loss.backward()
         actor.optimizer.step()
