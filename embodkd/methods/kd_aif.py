@@ -46,7 +46,7 @@ from embodkd.core import (
     kl,
     one_teacher,
 )
-from embodkd.core.config.ranges import NotNegative, Positive, Whole
+from embodkd.core.config.ranges import Count, NotNegative, Positive, Whole
 from embodkd.core.meta.influence import Solve, Transform, as_losses, influence, sample_weights
 from embodkd.core.meta.solvers import conjugate_gradient, dense, lissa
 from embodkd.methods import METHODS
