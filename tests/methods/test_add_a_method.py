@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import rows
+import shared as trials
 import test_every_method as shared
 import test_resume
 import yaml
-from shared import vision
 
 import embodkd.methods
 from embodkd.cli import main
@@ -87,7 +87,8 @@ def test_its_row_brings_the_shared_properties(followed: Path, holds) -> None:
 
 
 def test_a_run_of_it_that_is_stopped_ends_where_another_does(followed: Path, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setitem(test_resume.TRIALS, NAME, partial(vision, NAME))
+    monkeypatch.setattr(trials, "ROWS", rows.ROWS)
+    monkeypatch.setitem(trials.TRIALS, NAME, partial(trials.vision, NAME))
     test_resume.test_stopped_at_every_checkpoint_and_resumed_equals_uninterrupted(NAME, tmp_path, monkeypatch)
 
 
