@@ -61,6 +61,13 @@ class Imitation:
         return [float(np.mean([e.constant_A[a] for e in self.episodes])) for a in range(self.action.size)]
 
     @property
+    def share(self) -> float:
+        """The errors as a share of those of constant guesses, a mean over the dimensions that move."""
+        pairs = [(mean, constant) for (mean, _, _), constant in zip(self.errors, self.constants, strict=True)]
+        moving = [mean / constant for mean, constant in pairs if constant > 0]
+        return float(np.mean(moving)) if moving else 0.0
+
+    @property
     def beware(self) -> tuple[str, ...]:
         """What must be said beside the figures."""
         return tuple(self.manifest.get("beware", ()))

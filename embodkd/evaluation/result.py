@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
+from embodkd.core.config.ranges import Count, Share, Whole
+from embodkd.core.config.schema import fit
 from embodkd.core.runs.files import read_json, write_json
 from embodkd.evaluation.interval import wilson
 
-_KEYS = ("success_rate", "successes", "episodes", "ci95", "per_episode", "failures", "protocol", "manifest")
+_StoredEpisode = TypedDict(
+    "_StoredEpisode", {"seed": int, "success": bool, "failure": str | None, "return": float, "steps": Whole}
+)
+
+
+class _Stored(TypedDict):
+    """The contents of evaluation.json."""
+
+    success_rate: Share
+    successes: Whole
+    episodes: Count
+    ci95: tuple[float, float]
+    failures: dict[str, Count]
+    protocol: dict[str, Any]
+    manifest: dict[str, Any]
+    per_episode: list[_StoredEpisode]
 
 
 @dataclass(frozen=True)
@@ -100,6 +117,33 @@ class Evaluation:
         return write_result(path, "evaluation.json", self.as_dict())
 
     @classmethod
+    def together(cls, parts: Sequence[Evaluation]) -> Evaluation:
+        """Several seeds' as one, in the order given; ``ValueError`` if they differ in more than seed and episodes."""
+        first = parts[0]
+        if len(parts) == 1:
+            return first
+        protocols = [{k: v for k, v in one.protocol.items() if k not in ("seed", "episodes")} for one in parts]
+        keys = sorted({key for protocol in protocols for key in protocol})
+        apart = [key for key in keys if any(one.get(key) != protocols[0].get(key) for one in protocols)]
+        if apart:
+            raise ValueError(
+                f"evaluations of several seeds differ in {', '.join(apart)}; run them alike, or remove one"
+            )
+        outcomes = tuple(outcome for one in parts for outcome in one.outcomes)
+        protocol = first.protocol | {"seed": [one.protocol["seed"] for one in parts], "episodes": len(outcomes)}
+        beware = list(dict.fromkeys(said for one in parts for said in one.beware))
+        return cls(outcomes, protocol, first.manifest | {"beware": beware})
+
+    @classmethod
+    def of_run(cls, folder: Path) -> Evaluation | None:
+        """All seeds' that lie in a run folder, together; None if there is none."""
+        files = {file.stem.removeprefix("evaluation_seed_"): file for file in folder.glob("evaluation_seed_*.json")}
+        named = {int(seed): file for seed, file in files.items() if seed.isdecimal()}
+        if (folder / "evaluation.json").exists():
+            named[0] = folder / "evaluation.json"
+        return cls.together([cls.load(named[seed]) for seed in sorted(named)]) if named else None
+
+    @classmethod
     def load(cls, path: str | Path) -> Evaluation:
         """Read what ``save`` wrote; ``ValueError`` if it is missing, damaged or its totals contradict its episodes."""
         path = Path(path)
@@ -107,10 +151,7 @@ class Evaluation:
             path = path / "evaluation.json"
         if not path.is_file():
             raise ValueError(f"{path}: no such evaluation; run `embodkd evaluate policy=... out={path}` first")
-        stored = read_json(path)
-        missing = [key for key in _KEYS if key not in stored]
-        if missing:
-            raise ValueError(f"{path}: lacks {', '.join(missing)}: no evaluation, or an old one; run it again")
+        stored: _Stored = fit(read_json(path), _Stored, str(path))
         evaluation = cls(tuple(map(_episode, stored["per_episode"])), stored["protocol"], stored["manifest"])
         if not evaluation.outcomes or evaluation.successes != stored["successes"]:
             raise ValueError(f"{path}: {stored['successes']} successes do not match its list of episodes; run it again")
@@ -127,5 +168,5 @@ def write_result(path: str | Path, name: str, content: Mapping[str, Any]) -> Pat
     return path
 
 
-def _episode(stored: Mapping[str, Any]) -> Episode:
+def _episode(stored: _StoredEpisode) -> Episode:
     return Episode(stored["seed"], stored["success"], stored["failure"], stored["return"], stored["steps"])

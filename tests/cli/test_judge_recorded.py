@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -83,6 +84,26 @@ def test_it_is_judged_by_the_episodes_that_were_held_out(arm: Path) -> None:
     assert (arm / "run/imitation.png").read_bytes().startswith(b"\x89PNG")
     said = (arm / "said").read_text()
     assert "2 episodes" in said and "never saw" in said and "gripper.pos" in said and "deg" in said
+
+
+def test_the_report_shows_the_errors_and_the_picture_but_no_link_to_another_file(here: Path, embodkd) -> None:
+    assert embodkd("report", "run").code == 0
+    page, picture = (here / "run/report.html").read_text(), here / "run/imitation.png"
+    shown = base64.b64encode(picture.read_bytes()).decode()
+    assert shown in page and "gripper.pos" in page and " deg" in page and "constant guess" in page
+    (here / "secret.png").write_bytes(picture.read_bytes())
+    picture.unlink()
+    picture.symlink_to(here / "secret.png")
+    assert embodkd("report", "run").code == 0
+    page = (here / "run/report.html").read_text()
+    assert shown not in page and "gripper.pos" in page
+    result = json.loads((here / "run/imitation.json").read_text())
+    result["episodes"][0]["name"] = "<script>alert(1)</script>"
+    (here / "run/imitation.json").write_text(json.dumps(result))
+    assert embodkd("report", "run").code == 0 and "<script>alert" not in (here / "run/report.html").read_text()
+    (here / "run/imitation.json").write_text(json.dumps({**result, "episodes": [{"name": 1}]}))
+    answer = embodkd("report", "run")
+    assert answer.code == 2 and "imitation.json" in answer.err and len(answer.err.splitlines()) == 1
 
 
 def test_the_errors_are_those_of_the_session_step_by_step(here: Path, embodkd) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from embodkd.core.config.registry import near
 from embodkd.core.runs.files import atomic_folder, read_json, read_tensors, write_json, write_tensors
+from embodkd.core.runs.finite import first_not_finite
 
 FORMAT = 1
 EXAMPLE_BYTES = 4 * 2**20
@@ -32,8 +33,13 @@ def write_artefact(
     card: str,
     beside: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Path:
-    """Write these files, whole or not at all, in the place of a former folder. beside: name -> tensors of further ones,
-    of which the empty ones are left out."""
+    """Write these files, whole or not at all, in the place of a former folder; ValueError for weights not finite.
+
+    beside: name -> tensors of further files, of which the empty ones are left out.
+    """
+    bad = first_not_finite(tensors)
+    if bad is not None:
+        raise ValueError(f"{folder}: {bad} is not finite: these weights are broken; nothing was written")
     with atomic_folder(folder) as aside:
         write_tensors(aside / "model.safetensors", tensors)
         for name, held in (beside or {}).items():

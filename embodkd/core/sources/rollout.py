@@ -178,7 +178,7 @@ class Rollout(Source):
         share = self.actor.begin(refill, own, total)
         # a teacher that plans ahead labels by a plan of its own along the student's way
         labeller = _at_work(self.label, count)
-        episodes = _Episodes(self.actor.teacher_count)
+        episodes = _Episodes(self.actor.teacher_count, count)
         for step in range(self.steps):
             obs = task.observe(self._observed)
             for name in self.groups:
@@ -186,7 +186,7 @@ class Rollout(Source):
             mine["target"][step] = labeller.act({name: obs[name] for name in self.label.reads})
             result = task.step(self.actor.act({name: obs[name] for name in self.actor.reads}))
             over = np.flatnonzero(result.terminated | result.truncated)
-            episodes.count(over, result.info["is_success"])
+            episodes.count(over[episode_N[over] == 0], result.info["is_success"])
             if len(over) and step + 1 < self.steps:
                 episode_N[over] += 1
                 task.reset(self._seeds(refill, own.start + over, episode_N[over]), over)
@@ -230,15 +230,19 @@ class Rollout(Source):
 
 
 class _Episodes:
-    """Counts finished episodes and successes, separately for those that the teacher and the student drove."""
+    """Counts the first episode of every copy, separately for those that the teacher and the student drove.
 
-    def __init__(self, teacher_count: int) -> None:
+    These were started together. Of those that end within some steps, the short ones would be too many.
+    """
+
+    def __init__(self, teacher_count: int, copies: int) -> None:
         self._teacher_count = teacher_count
+        self._started = {"teacher": teacher_count, "student": copies - teacher_count}
         self._ended = {"teacher": 0, "student": 0}
         self._successes = {"teacher": 0, "student": 0}
 
     def count(self, over: np.ndarray, success_N: np.ndarray) -> None:
-        """Note the episodes `over` that ended in this step."""
+        """Note that the first episodes of the copies `over` ended in this step."""
         for driver, ids in (
             ("teacher", over[over < self._teacher_count]),
             ("student", over[over >= self._teacher_count]),
@@ -247,7 +251,7 @@ class _Episodes:
             self._successes[driver] += int(success_N[ids].sum())
 
     def shares(self) -> dict[str, float]:
-        """Success share, over all ranks, per driver that finished at least one episode."""
-        parts = ranks().gather((self._successes, self._ended))
-        won, ended = ({d: sum(part[k][d] for part in parts) for d in self._ended} for k in (0, 1))
-        return {f"rollout/{d}_success": won[d] / n for d, n in ended.items() if n}
+        """Success share, over all ranks, per driver that began any and saw all of them end."""
+        parts = ranks().gather((self._successes, self._ended, self._started))
+        won, ended, began = ({d: sum(part[k][d] for part in parts) for d in self._ended} for k in range(3))
+        return {f"rollout/{d}_success": won[d] / n for d, n in began.items() if n and ended[d] == n}

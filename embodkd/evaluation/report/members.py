@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from embodkd.core.runs.files import read_json, read_lines
+from embodkd.evaluation.imitation import FILE as IMITATION
+from embodkd.evaluation.imitation import Imitation
 from embodkd.evaluation.result import Evaluation
 
 _ORDER = ("teacher", "student", "blind")
-_SIGNS = ("evaluation.json", "metrics.jsonl", "policy", "manifest.json")
+_SIGNS = ("evaluation.json", IMITATION, "metrics.jsonl", "policy", "manifest.json")
 COLOURS = {"teacher": "--c0", "student": "--c1", "blind": "--c2"}
 _OTHERS = ("--c3", "--c4", "--c5")
 
@@ -24,6 +27,7 @@ class Member:
     folder: Path
     colour: str
     evaluation: Evaluation | None = None
+    imitation: Imitation | None = None
     manifest: dict[str, Any] = field(default_factory=dict)
     policy: dict[str, Any] = field(default_factory=dict)
     metrics: list[dict[str, Any]] = field(default_factory=list)
@@ -41,7 +45,8 @@ class Member:
         judged, before that as its own config.json does; ValueError if the two contradict each other."""
         groups = self.policy.get("groups", {})
         own = {name: bool(group["privileged"]) for name, group in groups.items()}
-        marks = self.evaluation.manifest.get("reads", {}) if self.evaluation else {}
+        judged = self.evaluation or self.imitation
+        marks = judged.manifest.get("reads", {}) if judged else {}
         judged = {name: mark == "privileged" for name, mark in marks.items()}
         for name in own.keys() & judged.keys():
             if own[name] != judged[name]:
@@ -86,6 +91,12 @@ class Member:
         }
         return {name: value for name, value in facts.items() if value not in (None, "")}
 
+    @property
+    def courses(self) -> Path | None:
+        """The picture beside `imitation`, None without one."""
+        file = (self.folder / IMITATION).with_suffix(".png")
+        return file if self.imitation is not None and file.is_file() and not file.is_symlink() else None
+
     def series(self, key: str) -> list[tuple[float, float]]:
         """(step, value) of one logged scalar, where it was logged."""
         return [(row["step"], row[key]) for row in self.metrics if isinstance(row.get(key), (int, float))]
@@ -115,13 +126,19 @@ def videos(run: Path, found: list[Member]) -> list[Path]:
     """All mp4 files of the runs and of their common folder, each once, the common ones first."""
     places = [run, *(member.folder for member in found)]
     files = [f for p in dict.fromkeys(places) for f in (*sorted(p.glob("*.mp4")), *sorted(p.glob("videos/*.mp4")))]
-    return [f for f in dict.fromkeys(files) if not f.name.startswith(".")]
+    return [f for f in dict.fromkeys(files) if not f.name.startswith(".") and stays_in(f, places)]
+
+
+def stays_in(file: Path, places: Sequence[Path]) -> bool:
+    """Whether a file lies in one of `places`, and is no link out of them: a page holds nothing else of the disk."""
+    return any(file.resolve().is_relative_to(place.resolve()) for place in places)
 
 
 def _member(folder: Path, colour: str) -> Member:
     member = Member(folder.resolve().name, folder, colour)
-    if (folder / "evaluation.json").exists():
-        member.evaluation = Evaluation.load(folder)
+    member.evaluation = Evaluation.of_run(folder)
+    if (folder / IMITATION).exists():
+        member.imitation = Imitation.load(folder)
     if (folder / "manifest.json").exists():
         member.manifest = read_json(folder / "manifest.json")
     if (folder / "policy" / "config.json").exists():

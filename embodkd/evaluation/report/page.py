@@ -46,6 +46,13 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(others), last]))
 
 
+def picture(file: Path | None) -> str:
+    """A PNG in base64; "" without one, or if it is too large to be inside the page."""
+    if file is None or file.stat().st_size > _LARGEST_FILM:
+        return ""
+    return base64.b64encode(file.read_bytes()).decode()
+
+
 def films(files: Mapping[str, Path]) -> list[dict[str, Any]]:
     """Each film by its name, in base64; one that is too large to be inside the page only by its size."""
     found = []

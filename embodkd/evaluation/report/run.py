@@ -9,7 +9,7 @@ from typing import Any
 from embodkd.evaluation.compare import compare
 from embodkd.evaluation.report.charts import curve
 from embodkd.evaluation.report.members import Member, members, videos
-from embodkd.evaluation.report.page import films, percent, write_page
+from embodkd.evaluation.report.page import films, percent, picture, write_page
 
 _WAYS = {"blank": "all zeros", "mean": "its mean", "shuffle": "another episode's", "freeze": "its first frame, forever"}
 
@@ -35,6 +35,7 @@ def write_report(run: str | Path, out: str | Path | None = None) -> Path:
         what_counts="The largest logit is at the label" if of_items else "Success at the last step of each episode",
         verdicts=_verdicts(found),
         films=films({str(file.relative_to(run)): file for file in videos(run, found)}),
+        recorded=[(member, picture(member.courses)) for member in found if member.imitation],
         readers=readers,
         groups=groups,
         ways=_WAYS,
@@ -65,8 +66,9 @@ def _facts(found: Sequence[Member]) -> list[str]:
         facts = [f"{judged.episodes} items, drawn with seed {protocol['data']['seed']}"]
     else:
         facts = [f"{protocol['engine']} {versions.get(protocol['engine']) or ''}".strip()]
-        first, last = protocol["seed"], protocol["seed"] + protocol["episodes"] - 1
-        facts.append(f"{protocol['episodes']} episodes, seeds {first} to {last}")
+        seeds = protocol["seed"] if isinstance(protocol["seed"], list) else [protocol["seed"]]
+        several = "s" if len(seeds) > 1 else ""
+        facts.append(f"{judged.episodes} episodes of seed{several} {', '.join(map(str, seeds))}")
     if commit := judged.manifest.get("git_commit"):
         facts.append(f"code {commit[:10]}{' with changes' if commit.endswith('-dirty') else ''}")
     return facts

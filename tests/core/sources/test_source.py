@@ -226,6 +226,31 @@ def test_success_is_counted_by_driver():
     assert scalars["rollout/teacher_success"] == 1.0 and scalars["rollout/student_success"] < 1.0
 
 
+class Lucky(ToyTask):
+    """An episode of an even seed succeeds, and ends at once; others fail at the end of the time."""
+
+    def step(self, actions):
+        result = super().step(actions)
+        lucky = np.array(self.running) % 2 == 0
+        return result._replace(terminated=lucky, info={"is_success": lucky})
+
+    def reset(self, seeds, ids=None):
+        super().reset(seeds, ids)
+        if ids is None:
+            self.first = self.running = list(seeds)
+        else:
+            self.running = [dict(zip(ids, seeds, strict=True)).get(k, seed) for k, seed in enumerate(self.running)]
+
+
+def test_success_is_that_of_the_episodes_that_were_started_together():
+    teacher, task = Constant(0.0), Lucky(100)
+    source = Rollout(task, mixture(teacher, Constant(0.0, ("proprio",)), constant(0.0)), teacher, ("proprio",))
+    won = source.refill(0)["rollout/student_success"]
+    assert won == np.mean(np.array(task.first) % 2 == 0)
+    short = Rollout(task, source.actor, teacher, ("proprio",), steps=3)
+    assert "rollout/student_success" not in short.refill(0), "some of them have not ended"
+
+
 def test_a_privileged_group_for_the_student_is_an_error_unless_said_aloud():
     teacher = Constant(0.0)
     actor = mixture(teacher, Constant(0.0, ("proprio",)), constant(1.0))

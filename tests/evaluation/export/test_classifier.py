@@ -17,15 +17,14 @@ from embodkd.models.artefact import EXAMPLES, read_inputs
 def carried(name: str, folder: Path):
     """(model, its config, the inputs in its folder)."""
     options, shape = SMALL[name]
-    if name == "efficientnet_lite0":
-        pytest.importorskip("efficientnet_lite_pytorch")
     torch.manual_seed(0)
     save_model(folder, make_model(name, shape, 5, **options), examples=torch.rand(EXAMPLES + 3, *shape))
     model, config = load_model(folder)
     return model, config, read_inputs(folder, model)
 
 
-@pytest.mark.parametrize("name", MODELS.names())
+# The largest one takes a minute: tests/faults has it.
+@pytest.mark.parametrize("name", [name for name in MODELS.names() if name != "efficientnet_lite0"])
 def test_every_model_answers_by_its_file_as_it_does(name: str, tmp_path: Path) -> None:
     model, config, inputs = carried(name, tmp_path / "model")
     assert inputs.shape == (EXAMPLES, *model.shape)
