@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -125,7 +126,12 @@ def videos(run: Path, found: list[Member]) -> list[Path]:
     """All mp4 files of the runs and of their common folder, each once, the common ones first."""
     places = [run, *(member.folder for member in found)]
     files = [f for p in dict.fromkeys(places) for f in (*sorted(p.glob("*.mp4")), *sorted(p.glob("videos/*.mp4")))]
-    return [f for f in dict.fromkeys(files) if not f.name.startswith(".")]
+    return [f for f in dict.fromkeys(files) if not f.name.startswith(".") and stays_in(f, places)]
+
+
+def stays_in(file: Path, places: Sequence[Path]) -> bool:
+    """Whether a file lies in one of `places`, and is no link out of them: a page holds nothing else of the disk."""
+    return any(file.resolve().is_relative_to(place.resolve()) for place in places)
 
 
 def _member(folder: Path, colour: str) -> Member:
