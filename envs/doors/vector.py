@@ -128,7 +128,7 @@ class TaskVectorEnv(VectorEnv[dict[str, np.ndarray], np.ndarray, np.ndarray]):
         self.task.reset(draws.next_seeds(self.task.seeds[ids]), ids)
 
     def _seeds(self, seed: int | Integral | Sequence[int | None] | None, ids: np.ndarray) -> np.ndarray:
-        if isinstance(seed, Integral):
+        if isinstance(seed, (int, Integral)):
             self._np_random = np.random.default_rng(int(seed))
             return ids.astype(np.int64) + int(seed)
         fresh = self.np_random.integers(2**62, size=len(ids))

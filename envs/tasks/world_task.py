@@ -102,7 +102,7 @@ class WorldTask(BatchTask):
 
     def __reduce__(self) -> tuple[Callable[[], BatchTask], tuple[()], dict[str, np.ndarray]]:
         """How ``copy.deepcopy`` and ``pickle`` copy a task: made anew, and its state loaded."""
-        how = {"engine": self.spec.engine, "threads": self._threads, **self.spec.options}
+        how: dict[str, Any] = {"engine": self.spec.engine, "threads": self._threads, **self.spec.options}
         return partial(make_task, self.spec.name, self.num_envs, **how), (), self.state_dict()
 
     def __setstate__(self, arrays: dict[str, np.ndarray]) -> None:
