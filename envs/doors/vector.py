@@ -134,5 +134,6 @@ class TaskVectorEnv(VectorEnv[dict[str, np.ndarray], np.ndarray, np.ndarray]):
         fresh = self.np_random.integers(2**62, size=len(ids))
         if seed is None:
             return fresh
-        chosen = [fresh[k] if seed[i] is None else operator.index(seed[i]) for k, i in enumerate(ids)]
+        given: Any = seed  # a list, or an array
+        chosen = [fresh[k] if given[i] is None else operator.index(given[i]) for k, i in enumerate(ids)]
         return np.array(chosen, np.int64)
