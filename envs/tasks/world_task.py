@@ -117,6 +117,7 @@ class WorldTask(BatchTask):
         """Free what the engine holds; harmless twice."""
         super().close()
         self.world.close()
+        self.observers.clear()  # they hold the task, which would then wait for a collection
 
     def __reduce__(self) -> tuple[Callable[[], BatchTask], tuple[()], dict[str, np.ndarray]]:
         """How ``copy.deepcopy`` and ``pickle`` copy a task: made anew, and its state loaded."""
