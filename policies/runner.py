@@ -21,8 +21,9 @@ class Robot:
 
     def begin(self) -> None:
         """Nothing is planned yet."""
-        self.actions, self.base, self.begins = [], [], True
-        self.plan = np.zeros(self.facts["chunk"], np.float32)
+        self.actions: list[np.ndarray] = []
+        self.base: list[np.ndarray] = []
+        self.plan, self.begins = np.zeros(self.facts["chunk"], np.float32), True
 
     def act(self, obs: dict[str, np.ndarray], noise: np.ndarray | None = None) -> np.ndarray:
         """The next action (A,) after seeing `obs` (name -> array); noise: like the plan, for it to begin with."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +46,7 @@ class ExportTrained(WorldChoice):
         carried = read_episode(folder, policy)
         recorded = [] if carried is None else [carried]
         with ExitStack() as opened:
-            task, apart = None, ()
+            task, apart = None, tuple[str, ...]()
             if self.task or meta["task"].get("engine"):
                 name, options = self.task_of(meta)
                 task = opened.enter_context(closing(make_task(name, max(1, self.episodes), **options)))
@@ -88,7 +87,7 @@ class ExportTrained(WorldChoice):
         return Path(self.out) if self.out is not None else stem.with_name(stem.name + FORMATS.get(self.format, ""))
 
 
-def _seen(policy: Policy, task: BatchTask, seed: int) -> Mapping[str, np.ndarray]:
+def _seen(policy: Policy, task: BatchTask, seed: int) -> dict[str, np.ndarray]:
     from embodkd.envs.episodes import seen_in
     from embodkd.policies import session_of
 

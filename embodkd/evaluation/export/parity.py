@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -25,7 +25,8 @@ def parity(policy: Policy, robot: Robot, episode: Mapping[str, np.ndarray]) -> f
     episode: group -> (T, *shape), what was seen before each step. Both see it, and go on from the session's plans and
     noise. Differences count in normalised units: those in which the policy was trained, else half of an action's range.
     """
-    session, unit_A = session_of(policy, 1), action_units(policy)
+    session: Any = session_of(policy, 1)
+    unit_A = action_units(policy)
     plans = policy.base if isinstance(policy, ResidualPolicy) else policy
     robot.begin()
     worst = 0.0
