@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ComparePolicies(WorldChoice):
-    """Run both on the same episodes (a stored evaluation.json is taken as it is) and print the verdict."""
+    """Run both on the same episodes, of one seed or several (a stored evaluation.json is taken as it is) and print the
+    verdict."""
 
     policy: str | None
     against: str | None
     margin: Share
     episodes: Episodes
-    seed: EpisodeSeed
+    seed: EpisodeSeed | list[EpisodeSeed]
     copies: Copies
     torch_threads: Threads
     quiet: bool
@@ -51,14 +52,18 @@ class ComparePolicies(WorldChoice):
         folder = policy_folder(path)
         actor, meta = load_policy(folder)
         name, options = self.task_of(meta)
-        return evaluate(
-            actor,
-            name,
-            options,
-            episodes=self.episodes,
-            seed=self.seed,
-            copies=self.copies,
-            policy_folder=folder,
-            transfer=self.transfer,
-            quiet=self.quiet,
-        )
+        judged = [
+            evaluate(
+                actor,
+                name,
+                options,
+                episodes=self.episodes,
+                seed=seed,
+                copies=self.copies,
+                policy_folder=folder,
+                transfer=self.transfer,
+                quiet=self.quiet,
+            )
+            for seed in ([self.seed] if isinstance(self.seed, int) else self.seed)
+        ]
+        return Evaluation.together(judged)

@@ -43,7 +43,8 @@ def judge(
     )
     if out is None:
         other = changed(meta, name, options)
-        out = run_folder(folder) / (f"evaluation_{other}.json" if other else "evaluation.json")
+        parts = ("evaluation", other, f"seed_{seed}" if seed else "")
+        out = run_folder(folder) / f"{'_'.join(part for part in parts if part)}.json"
     ranks().first_does(lambda: result.save(out))
     return result
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embodkd.cli.common import WorldChoice, needed, policy_folder, run_folder
-from embodkd.core.config.ranges import Episodes, EpisodeSeed
+from embodkd.core.config.ranges import Episodes, Seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +16,7 @@ class FilmPolicies(WorldChoice):
     policy: str | None
     beside: str | None
     episodes: Episodes
-    seed: EpisodeSeed
+    seed: Seed
     out: str | None
     camera: str
 

@@ -80,8 +80,8 @@ def ablate(
     """Spoil each of ``groups`` (None: every deployable one that the policy reads) in each of ``ways``.
 
     - ``blank``: zeros; ``mean``: the group's mean over the intact run, pixel by pixel;
-    - ``shuffle``: every copy gets its neighbour's, a plausible sensor of another episode.  This alone depends on the
-      number of copies, and needs at least two;
+    - ``shuffle``: every copy gets its neighbour's, a plausible sensor of another episode; one that runs alone, that of
+      an episode before it.  This alone depends on the number of copies, and needs at least two;
     - ``freeze``: what was seen at the first step of the episode, for all of it.
 
     A blank image is out of distribution and may hurt a policy that hardly looks; the shuffled one is the fairest.
@@ -162,6 +162,9 @@ class _Spoiled(_Altered):
         super().__init__(policy)
         self.name, self.way, self.mean = name, way, mean
         self._first: dict[int, np.ndarray] = {}
+        # what was seen in the first episodes of two copies, for one that has no neighbour
+        self._films: dict[int, list[np.ndarray]] = {}
+        self._age: dict[int, int] = {}
 
     def alter(self, obs: dict[str, np.ndarray], ids: np.ndarray) -> dict[str, np.ndarray]:
         seen = obs[self.name]
@@ -170,9 +173,22 @@ class _Spoiled(_Altered):
         elif self.way == "mean":
             shown = np.repeat(self.mean.astype(seen.dtype)[None], len(seen), axis=0)
         elif self.way == "shuffle":
-            shown = np.roll(seen, 1, axis=0)
+            shown = self._others(seen, ids)
         else:
             fresh_n = self._fresh_N[ids]
             self._first.update(zip(ids[fresh_n].tolist(), seen[fresh_n].copy(), strict=True))
             shown = np.stack([self._first[copy] for copy in ids.tolist()])
         return {**obs, self.name: shown}
+
+    def _others(self, seen: np.ndarray, ids: np.ndarray) -> np.ndarray:
+        """What another episode sees, for each of these copies."""
+        for row, copy in enumerate(ids.tolist()):
+            self._age[copy] = 0 if self._fresh_N[copy] else self._age[copy] + 1
+            film = self._films.setdefault(copy, []) if len(self._films) < 2 else self._films.get(copy)
+            if film is not None and len(film) == self._age[copy]:
+                film.append(seen[row].copy())
+        if len(ids) > 1:
+            return np.roll(seen, 1, axis=0)
+        alone = int(ids[0])
+        film = next(film for copy, film in self._films.items() if copy != alone)
+        return film[self._age[alone] % len(film)][None]

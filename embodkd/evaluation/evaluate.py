@@ -1,4 +1,4 @@
-"""Judge a policy: episode i runs on seed + i, and the result does not depend on how many copies ran side by side."""
+"""Judge a policy on the episodes of a seed; the result does not depend on how many copies ran side by side."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def evaluate(
         raise ValueError(f"episodes, copies and chunk must be at least 1, got {episodes}, {copies}, {chunk}")
     facts = manifest_of(policy_folder)
     start = time.monotonic()
-    own_seeds = ranks().share(seed + np.arange(episodes, dtype=np.int64))
+    own_seeds = ranks().share(episode_seeds(seed, episodes))
     with built(task, max(1, min(copies, len(own_seeds))), options) as world:
         if policy_folder is not None and isinstance(policy, Policy):
             apart = check_task(policy, read_meta(policy_folder), world.spec, str(policy_folder), transfer)
@@ -59,6 +59,13 @@ def evaluate(
         outcomes = run_episodes(policy, world, own_seeds, chunk=chunk, quiet=quiet)
         outcomes = tuple(ranks().merged(outcomes))
         return Evaluation(outcomes, _protocol(world, episodes, seed), facts | _about(policy, world, start, chunk))
+
+
+def episode_seeds(seed: int, episodes: int) -> np.ndarray:
+    """Episode i of seed s runs on s * 2**32 + i, int64 (E,): no two seeds share an episode."""
+    if not 0 <= seed < 2**31:
+        raise ValueError(f"seed is {seed}; choose 0 to {2**31 - 1}")
+    return seed * 2**32 + np.arange(episodes, dtype=np.int64)
 
 
 @contextmanager

@@ -46,6 +46,7 @@ def film(
 ) -> Film:
     """Film ``policies`` (label -> policy, such as teacher and student) on the episodes ``seed`` to seed + episodes - 1.
 
+    Episodes are named as an evaluation names them: those of its seed s begin at s * 2**32.
     All policies act at the same time, each in a copy of its own with the same seed; a built ``task`` must have one copy
     per policy.  ``out`` is an mp4 file or a folder for rollout.mp4.  Success is stamped when an episode is over.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -98,6 +98,33 @@ class Evaluation:
     def save(self, path: str | Path) -> Path:
         """Write evaluation.json whole or not at all; a folder gets a file of that name inside."""
         return write_result(path, "evaluation.json", self.as_dict())
+
+    @classmethod
+    def together(cls, parts: Sequence[Evaluation]) -> Evaluation:
+        """Several seeds' as one, in the order given; ``ValueError`` if they differ in more than seed and episodes."""
+        first = parts[0]
+        if len(parts) == 1:
+            return first
+        protocols = [{k: v for k, v in one.protocol.items() if k not in ("seed", "episodes")} for one in parts]
+        keys = sorted({key for protocol in protocols for key in protocol})
+        apart = [key for key in keys if any(one.get(key) != protocols[0].get(key) for one in protocols)]
+        if apart:
+            raise ValueError(
+                f"evaluations of several seeds differ in {', '.join(apart)}; run them alike, or remove one"
+            )
+        outcomes = tuple(outcome for one in parts for outcome in one.outcomes)
+        protocol = first.protocol | {"seed": [one.protocol["seed"] for one in parts], "episodes": len(outcomes)}
+        beware = list(dict.fromkeys(said for one in parts for said in one.beware))
+        return cls(outcomes, protocol, first.manifest | {"beware": beware})
+
+    @classmethod
+    def of_run(cls, folder: Path) -> Evaluation | None:
+        """All seeds' that lie in a run folder, together; None if there is none."""
+        files = {file.stem.removeprefix("evaluation_seed_"): file for file in folder.glob("evaluation_seed_*.json")}
+        named = {int(seed): file for seed, file in files.items() if seed.isdecimal()}
+        if (folder / "evaluation.json").exists():
+            named[0] = folder / "evaluation.json"
+        return cls.together([cls.load(named[seed]) for seed in sorted(named)]) if named else None
 
     @classmethod
     def load(cls, path: str | Path) -> Evaluation:

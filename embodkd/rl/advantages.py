@@ -33,8 +33,9 @@ def until_done(done_TN: Tensor) -> Tensor:
 
 
 def standardise(values: Tensor) -> Tensor:
-    """(values - mean) / (standard deviation + 1e-8), the deviation with n - 1."""
-    return (values - values.mean()) / (values.std() + 1e-8)
+    """(values - mean) / (standard deviation + 1e-8), the deviation with n - 1; a single value, which has none, is 0."""
+    centred = values - values.mean()
+    return centred if values.numel() == 1 else centred / (values.std() + 1e-8)
 
 
 def clipped_loss(advantage_N: Tensor, ratio_N: Tensor, clip: float) -> tuple[Tensor, Tensor]:

@@ -20,10 +20,13 @@ from embodkd.rl.actor_critic import ActorCritic
 from embodkd.rl.advantages import clipped_loss, standardise
 from embodkd.rl.checkpoint import load_slots, part, slots
 from embodkd.rl.config import PPOConfig
+from embodkd.rl.finite import check_loss, check_network, check_returns
 from embodkd.rl.rollout_buffer import Minibatch, RolloutTensors
+from embodkd.rl.started import Started
 
 RATE_RANGE = (1e-5, 1e-2)
 RATE_STEP = 1.5
+ADVICE = "lower ppo.learning_rate or set ppo.kl_target"
 # (step, copies, their last observations)
 Cut = tuple[int, Tensor, dict[str, Tensor]]
 
@@ -48,7 +51,7 @@ class PPO(StockPPO):
         self.config, self.stream = config, env.stream
         self.primed = False
         self.iteration = 0
-        self.running_return_N = np.zeros(env.num_envs)
+        self.started = Started(env.num_envs)
         super().__init__(
             ActorCritic,
             env,
@@ -88,7 +91,8 @@ class PPO(StockPPO):
         tensors |= {f"stream.{name}": np.asarray(value) for name, value in self.stream.state_dict().items()}
         # Kept although the stream could observe again: a quantity of the engine's last step need not come back.
         tensors |= {f"obs.{name}": value for name, value in self._last_obs.items()}
-        tensors |= {"running_return": self.running_return_N, **slots(net.optimizer, "optimiser.")}
+        tensors |= {f"started.{name}": values for name, values in self.started.state_dict().items()}
+        tensors |= slots(net.optimizer, "optimiser.")
         rates = [group["lr"] for group in net.optimizer.param_groups]
         return tensors, {"rates": rates, "iteration": self.iteration, "primed": self.primed}
 
@@ -100,7 +104,7 @@ class PPO(StockPPO):
         load_slots(self.policy.optimizer, part(tensors, "optimiser."))
         self.stream.load_state_dict(part(tensors, "stream."))
         self._last_obs = part(tensors, "obs.")
-        self.running_return_N[:] = tensors["running_return"]
+        self.started.load_state_dict(part(tensors, "started."))
         self.iteration, self.primed = state["iteration"], state["primed"]
 
     @torch.no_grad()
@@ -125,6 +129,7 @@ class PPO(StockPPO):
         for t, ids, final_obs in finished:
             buffer.reward_TN[t, ids] += self.gamma * net.values(final_obs)
         buffer.compute_advantages(net.values(_tensors(self._last_obs)))
+        check_returns(self, buffer, ADVICE)
         callback.on_rollout_end()
         return True
 
@@ -134,7 +139,6 @@ class PPO(StockPPO):
         cut: list[Cut] = []
         buffer.log_std_A = net.log_std.detach().clone()
         noise_TNA = torch.randn_like(buffer.action_TNA) * net.log_std.exp()
-        returns, successes = [], []
         for t in range(self.n_steps):
             obs = _tensors(self._last_obs)
             for name, rows in buffer.obs.items():
@@ -148,17 +152,14 @@ class PPO(StockPPO):
                 return None
             buffer.reward_TN[t].copy_(torch.from_numpy(step.reward))
             buffer.done_TN[t].copy_(torch.from_numpy(step.terminated | step.truncated))
-            self.running_return_N += step.reward
+            self.started.step(step.reward, step.final_ids, step.info["is_success"])
             if len(step.final_ids):
-                returns.append(self.running_return_N[step.final_ids])
-                successes.append(step.info["is_success"][step.final_ids])
-                self.running_return_N[step.final_ids] = 0.0
                 timed_out = ~step.terminated[step.final_ids]
                 final_obs = {name: torch.from_numpy(rows[timed_out]) for name, rows in step.final_obs.items()}
                 cut.append((t, torch.from_numpy(step.final_ids[timed_out]), final_obs))
-        if returns:
-            self.logger.record("rollout/ep_rew_mean", float(np.concatenate(returns).mean()))
-            self.logger.record("rollout/success_rate", float(np.concatenate(successes).mean()))
+        if (told := self.started.told()) is not None:
+            self.logger.record("rollout/ep_rew_mean", told[0])
+            self.logger.record("rollout/success_rate", told[1])
         return cut
 
     def train(self) -> None:
@@ -174,13 +175,9 @@ class PPO(StockPPO):
             for batch in buffer.minibatches(self.batch_size, advantage_TN, standard_return_TN):
                 losses += self._step(batch)
                 count += 1
+        check_network(self, ADVICE)
         with torch.no_grad():
             kl = self._divergence()
-        if not np.isfinite(kl):
-            raise FloatingPointError(
-                f"step {self.num_timesteps}: the policy is no longer finite; the last checkpoint is intact; "
-                "look at the rewards, lower ppo.learning_rate or set ppo.kl_target"
-            )
         self._adapt(kl)
         net.update_statistics(buffer.flat_obs)
         self.iteration += 1
@@ -210,6 +207,7 @@ class PPO(StockPPO):
             loss = loss + policy_loss
             if config.entropy:
                 loss = loss - config.entropy * net.entropy()
+        check_loss(self, loss, ADVICE)
         net.optimizer.zero_grad()
         loss.backward()
         if config.split_clip:

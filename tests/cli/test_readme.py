@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import so101
 
 from embodkd.cli.verbs import VERBS, find
 
@@ -30,7 +31,8 @@ def test_make_targets_exist_and_run_what_is_installed(command: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_the_commands_work_one_after_the_other(embodkd, small) -> None:
+def test_the_commands_work_one_after_the_other(embodkd, small, tmp_path: Path) -> None:
+    so101.write(tmp_path / "my_arm", "video", codec="libx264")
     for command in COMMANDS:
         if command.startswith("embodkd"):
             words = shlex.split(command)[1:]

@@ -41,7 +41,7 @@ def test_evaluate_writes_the_result_where_asked(embodkd, here: Path, small) -> N
     answer = embodkd("evaluate", "runs/teacher_peg_hole", *small["evaluate"], "seed=7", "out=there.json")
     assert answer.code == 0 and "of 4 episodes" in answer.out
     seeds = [e["seed"] for e in json.loads((here / "there.json").read_text())["per_episode"]]
-    assert seeds == [7, 8, 9, 10]
+    assert seeds == [7 * 2**32 + i for i in range(4)]
 
 
 def test_judging_on_another_task_does_not_overwrite_the_own_result(embodkd, here: Path, small) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
-from coin import Coin, cheat, guesser, knower, seer
+from coin import Coin, Fixed, cheat, guesser, knower, seer
 
 from embodkd.evaluation import ablate, probe_leak, probe_privileged
 
@@ -15,6 +16,26 @@ def test_a_policy_that_looks_loses_without_its_image_and_not_without_its_other_g
         assert table.comparisons()["eye", way].verdict == "worse", way
     assert table.spoiled["eye", "freeze"].success_rate == 1.0  # the side never changes within an episode
     assert table.unused() == ("proprio",)
+
+
+@pytest.mark.parametrize("episodes", [2, 3, 5, 9, 10])
+def test_a_shuffled_sensor_is_never_an_episodes_own(episodes) -> None:  # type: ignore[no-untyped-def]
+    """Also where the last copy runs alone: each episode's sensor names it, and its seed is compared with that."""
+    seen: list[tuple[float, float]] = []
+    task = Coin(2 if episodes < 10 else 3)
+    task.observers["leaky"] = lambda ids: task._rows(np.repeat(task.seeds[:, None], 4, 1) + 0.25, ids)
+    task.observers["proprio"] = lambda ids: task._rows(np.repeat(task.seeds[:, None], 3, 1), ids)
+
+    def decide(obs):  # type: ignore[no-untyped-def]
+        rows = zip(obs["proprio"][:, 0].tolist(), obs["leaky"][:, 0].tolist(), strict=True)
+        seen.extend(row for row in rows if row[1])  # all zeros: what fills up a chunk
+        return obs["leaky"][:, 0]
+
+    ablate(Fixed(["proprio", "leaky"], decide), task, groups=["leaky"], ways=["shuffle"], episodes=episodes, quiet=True)
+    spoiled = seen[len(seen) // 2 :]
+    assert {own for own, _ in spoiled} == set(range(episodes))
+    for own, shown in spoiled:
+        assert shown - 0.25 in range(episodes) and shown - 0.25 != own
 
 
 def test_only_deployable_groups_that_are_read_can_be_spoiled() -> None:

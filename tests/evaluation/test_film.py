@@ -69,8 +69,8 @@ def test_a_policy_that_ends_early_waits_for_the_others(tmp_path: Path) -> None:
 
 
 def test_a_film_shows_the_outcomes_that_an_evaluation_counts(tmp_path: Path) -> None:
-    made = film({"student": guesser()}, Coin(1), episodes=6, seed=9, out=tmp_path)
     judged = evaluate(guesser(), Coin(4), episodes=6, seed=9, quiet=True)
+    made = film({"student": guesser()}, Coin(1), episodes=6, seed=judged.outcomes[0].seed, out=tmp_path)
     assert [won["student"] for won in made.successes] == [o.success for o in judged.outcomes]
     assert 0 < judged.successes < 6
 

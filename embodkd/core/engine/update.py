@@ -18,6 +18,7 @@ from embodkd.core.engine.objective import objective
 from embodkd.core.precision import Precision
 from embodkd.core.recipe import Player
 from embodkd.core.role import Role
+from embodkd.core.runs.finite import first_not_finite
 from embodkd.core.signals import Signals
 from embodkd.core.weights.weight import Controller, Factors
 
@@ -26,11 +27,19 @@ Key = tuple[int, str]
 
 
 class BadLoss(FloatingPointError):
-    """A loss or gradient that is not finite: `term` names it, `batch` is what caused it."""
+    """A loss or gradient that is not finite: `term` names it, `batch` is what caused it.
 
-    def __init__(self, player: str, term: str, batch: Signals) -> None:
-        super().__init__(f"player {player!r}: {term} is not finite (NaN or infinite)")
-        self.player, self.term, self.batch = player, term, batch
+    Where a weight or buffer of the player is not finite either, the message names the first one: then an earlier update
+    is to blame, not the batch.
+    """
+
+    def __init__(self, player: Player, term: str, batch: Signals) -> None:
+        names = {"": player.train.model, **player.helpers}
+        tensors = {f"{at}.{n}".strip("."): v for at, m in names.items() for n, v in m.state_dict().items()}
+        broken = first_not_finite(tensors)
+        since = "" if broken is None else f", and {broken} has not been since an update before this one"
+        super().__init__(f"player {player.name!r}: {term} is not finite (NaN or infinite){since}")
+        self.player, self.term, self.batch = player.name, term, batch
 
 
 class Learner:
@@ -113,7 +122,7 @@ class Learner:
         """
         sums, loss = self.forward(piece.batch, cache, step, factors)
         if self.processes == 1 and not torch.isfinite(loss):
-            raise BadLoss(self.player.name, _culprit(sums), piece.batch)
+            raise BadLoss(self.player, _culprit(sums), piece.batch)
         # inputs=: another player's parameters, or a fixed critic's, must not collect this gradient.
         scaled = loss * (-share if self.player.ascent else share)
         self._precision.scaled(scaled).backward(inputs=self.parameters)
@@ -128,7 +137,7 @@ class Learner:
         norm = nn.utils.clip_grad_norm_(self.parameters, limit)
         # With a loss scaler an infinite gradient is routine: the scaler skips that step.
         if self._precision.scaler is None and not torch.isfinite(norm):
-            raise BadLoss(self.player.name, "the gradient", batch)
+            raise BadLoss(self.player, "the gradient", batch)
         return norm
 
     def step(self) -> None:
@@ -248,7 +257,7 @@ def _shared(learners: Sequence[Learner], pieces: Sequence[Piece], totals: Mappin
     shared = dict(zip(totals, numbers_K, strict=True))
     for k, learner in enumerate(learners):
         if not torch.isfinite(shared[k, ""]):
-            raise BadLoss(learner.player.name, _culprit(_of(k, shared)), whole_batch(pieces))
+            raise BadLoss(learner.player, _culprit(_of(k, shared)), whole_batch(pieces))
     return shared
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from embodkd.core.config.registry import near
 from embodkd.core.runs.files import atomic_folder, read_json, read_tensors, write_json, write_tensors
+from embodkd.core.runs.finite import first_not_finite
 
 FORMAT = 1
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".zip", ".bin", ".ckpt")
@@ -30,7 +31,10 @@ def write_artefact(
     card: str,
     items: Mapping[str, Tensor] | None = None,
 ) -> Path:
-    """Write these files, whole or not at all, in the place of a former folder."""
+    """Write these files, whole or not at all, in the place of a former folder; ValueError for weights not finite."""
+    bad = first_not_finite(tensors)
+    if bad is not None:
+        raise ValueError(f"{folder}: {bad} is not finite: these weights are broken; nothing was written")
     with atomic_folder(folder) as aside:
         write_tensors(aside / "model.safetensors", tensors)
         if items:

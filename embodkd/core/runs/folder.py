@@ -30,6 +30,7 @@ from embodkd.core.runs.files import (
     write_atomic,
     write_json,
 )
+from embodkd.core.runs.finite import first_not_finite
 from embodkd.core.runs.manifest import git_commit, now, versions
 from embodkd.core.runs.memory import peak_memory
 from embodkd.core.runs.tracker import Trackers, check_tracker
@@ -119,7 +120,16 @@ class RunFolder:
         return read_lines(self.path / "metrics.jsonl")
 
     def save_checkpoint(self, step: int, tensors: Mapping[str, Tensor | np.ndarray], state: Mapping[str, Any]) -> Path:
-        """Write checkpoints/step_N whole or not at all; the last two are kept. A failed save leaves the former one."""
+        """Write checkpoints/step_N whole or not at all; the last two are kept. A failed save leaves the former one.
+
+        FloatingPointError that names the first of `tensors` that is not finite: nothing is written then.
+        """
+        bad = first_not_finite(tensors)
+        if bad is not None:
+            raise FloatingPointError(
+                f"{self.path}: {bad} is not finite after update {int(step)}; no checkpoint of it was written, the one "
+                "before is intact; start another run with a lower learning rate, or clip the gradient"
+            )
         metrics = self.path / "metrics.jsonl"
         bytes_ = metrics.stat().st_size if metrics.exists() else 0
         return write_checkpoint(

@@ -166,7 +166,11 @@ def _like(part: Demonstrations, first: Demonstrations, number: int) -> Demonstra
     for name, values in first.frames.items():
         other = part.frames[name].shape[1:] if name in part.frames else None
         same[f"group {name}"] = (values.shape[1:], other)
-    for what, (one, other) in same.items():
-        if one != other:
-            raise ValueError(f"dataset {number} differs from the first in its {what}: {other}, not {one}")
+        one, two = first.about.groups.get(name), part.about.groups.get(name)
+        if one is not None and two is not None:
+            same[f"group {name}, its unit"] = (one.unit, two.unit)
+            same[f"group {name}, privileged or not"] = (one.privileged, two.privileged)
+    for what, (wanted, given) in same.items():
+        if wanted != given:
+            raise ValueError(f"dataset {number} differs from the first in its {what}: {given}, not {wanted}")
     return part.named(first.about.names, f"dataset {number}", "the first dataset")

@@ -130,8 +130,7 @@ def videos(run: Path, found: list[Member]) -> list[Path]:
 
 def _member(folder: Path, colour: str) -> Member:
     member = Member(folder.resolve().name, folder, colour)
-    if (folder / "evaluation.json").exists():
-        member.evaluation = Evaluation.load(folder)
+    member.evaluation = Evaluation.of_run(folder)
     if (folder / IMITATION).exists():
         member.imitation = Imitation.load(folder)
     if (folder / "manifest.json").exists():

@@ -66,8 +66,9 @@ def _facts(found: Sequence[Member]) -> list[str]:
         facts = [f"{judged.episodes} items, drawn with seed {protocol['data']['seed']}"]
     else:
         facts = [f"{protocol['engine']} {versions.get(protocol['engine']) or ''}".strip()]
-        first, last = protocol["seed"], protocol["seed"] + protocol["episodes"] - 1
-        facts.append(f"{protocol['episodes']} episodes, seeds {first} to {last}")
+        seeds = protocol["seed"] if isinstance(protocol["seed"], list) else [protocol["seed"]]
+        several = "s" if len(seeds) > 1 else ""
+        facts.append(f"{judged.episodes} episodes of seed{several} {', '.join(map(str, seeds))}")
     if commit := judged.manifest.get("git_commit"):
         facts.append(f"code {commit[:10]}{' with changes' if commit.endswith('-dirty') else ''}")
     return facts

@@ -13,8 +13,9 @@ from embodkd.core.weights.weight import Controller
 class Turns(nn.Module):
     """Whose turn it is: player 0, the learner, begins.
 
-    Both watch the same quantity, whose first value is the unit. The learner's turn ends when it falls below `low`, the
-    adversary's (player 1) when it rises above `high`, or after `patience` updates, should it never get there.
+    Both watch the same quantity, whose first value other than 0 is the unit. The learner's turn ends when it falls
+    below `low`, the adversary's (player 1) when it rises above `high`, or after `patience` updates, should it never get
+    there.
     """
 
     def __init__(self, low: float, high: float, patience: int) -> None:
@@ -26,7 +27,7 @@ class Turns(nn.Module):
         self.first: Tensor
         self.spent: Tensor
         self.register_buffer("turn", torch.tensor(0))
-        self.register_buffer("first", torch.tensor(torch.nan))
+        self.register_buffer("first", torch.tensor(0.0))
         self.register_buffer("spent", torch.tensor(0))
 
     def of(self, player: int) -> Callable[[], bool]:
@@ -40,7 +41,7 @@ class Turns(nn.Module):
     @torch.no_grad()
     def see(self, player: int, value: Tensor) -> None:
         """What the watched quantity was in an update of `player`; the turn may end with it."""
-        if self.first.isnan():
+        if self.first == 0:
             self.first.copy_(value)
         self.spent += 1
         if player == 0:

@@ -18,12 +18,14 @@ from torch import Tensor
 
 from embodkd.rl.advantages import clipped_loss, divergence_estimate, standardise, until_done
 from embodkd.rl.checkpoint import load_slots, part, slots
+from embodkd.rl.finite import check_loss, check_network, check_returns
 from embodkd.rl.residual.config import ResidualPPOConfig, rate_factor
 from embodkd.rl.residual.env import SEEN, ResidualEnv
 from embodkd.rl.residual.net import ResidualActorCritic
 from embodkd.rl.rollout_buffer import Minibatch, RolloutTensors
 
 REWARD_LIMIT = 5.0
+ADVICE = "or lower ppo.actor_rate or ppo.critic_rate"
 
 
 class ResidualPPO(StockPPO):
@@ -106,6 +108,7 @@ class ResidualPPO(StockPPO):
             buffer.done_TN[-1].copy_(torch.from_numpy(env.done_N))
             last_value_N = net.values({SEEN: torch.from_numpy(seen[SEEN])})
         buffer.compute_advantages(last_value_N)
+        check_returns(self, buffer, ADVICE)
         self.logger.record("rollout/ep_rew_mean", float(reward_TN.sum(0).mean()))
         self.logger.record("rollout/success_rate", float(env.success_N.mean()))
         callback.on_rollout_end()
@@ -128,11 +131,7 @@ class ResidualPPO(StockPPO):
             if config.kl_stop is not None and found[0] > config.kl_stop:
                 break
         means = (sums / count).tolist()
-        if not np.isfinite(means).all() or not all(p.isfinite().all() for p in net.parameters()):
-            raise FloatingPointError(
-                f"step {self.num_timesteps}: the residual is no longer finite; the last checkpoint is intact; "
-                "look at the rewards, or lower ppo.actor_rate or ppo.critic_rate"
-            )
+        check_network(self, ADVICE)
         self.iteration += 1
         names = ("kl", "policy_loss", "value_loss", "clip_fraction")
         facts = {
@@ -158,6 +157,7 @@ class ResidualPPO(StockPPO):
             if config.stay:
                 away_N = 0.5 * (mean_NF / net.log_std.exp()).square().sum(1)
                 loss = loss + config.stay * away_N.mean()
+        check_loss(self, loss, ADVICE)
         net.optimizer.zero_grad()
         net.critic_optimizer.zero_grad()
         loss.backward()

@@ -22,10 +22,14 @@ from stable_baselines3.common.utils import polyak_update
 from torch.nn.functional import mse_loss
 
 from embodkd.rl.checkpoint import load_slots, part, slots
+from embodkd.rl.finite import check_loss, check_network
 from embodkd.rl.residual.config import TD3Config
 from embodkd.rl.residual.rewarded import KEPT, RewardedBuffer
 from embodkd.rl.residual.stream import ResidualStream
 from embodkd.rl.residual.td3_net import ResidualTD3Policy
+from embodkd.rl.started import Started
+
+ADVICE = "or lower td3.actor_rate or td3.critic_rate"
 
 
 class ResidualTD3(TD3):
@@ -57,6 +61,7 @@ class ResidualTD3(TD3):
             seed=seed,
             device="cpu",
         )
+        self.started = Started(env.num_envs)
         # Ours reads the values back from the logger; nothing is printed or written by it.
         self.set_logger(Logger(folder=None, output_formats=[]))
 
@@ -69,20 +74,17 @@ class ResidualTD3(TD3):
             self.critic.optimizer.param_groups[0]["lr"] = config.critic_rate
             self.policy.set_training_mode(True)
             losses = [self._update(buffer.sample(batch_size)) for _ in range(gradient_steps)]
-            if not all(p.isfinite().all() for p in self.actor.parameters()):
-                raise FloatingPointError(
-                    f"step {self.num_timesteps}: the residual is no longer finite; the last checkpoint is intact; "
-                    "look at the rewards, or lower td3.actor_rate or td3.critic_rate"
-                )
+            check_network(self, ADVICE)
             self.logger.record("train/n_updates", self._n_updates)
             for name in ("critic_loss", "actor_loss"):
                 found = [loss[name] for loss in losses if name in loss]
                 if found:
                     self.logger.record(f"train/{name}", np.mean(found))
         recent = slice(max(0, buffer.pos - config.steps), buffer.pos)
-        ended = buffer.dones[recent] > 0
-        if ended.any():
-            self.logger.record("rollout/ep_rew_mean", float(buffer.rewards[recent].sum() / ended.sum()))
+        for reward_N, done_N in zip(buffer.rewards[recent], buffer.dones[recent], strict=True):
+            self.started.step(reward_N, np.flatnonzero(done_N))
+        if (told := self.started.told()) is not None:
+            self.logger.record("rollout/ep_rew_mean", told[0])
         self.logger.record("train/correction", float(np.abs(buffer.actions[recent]).mean()))
 
     def _update(self, batch: ReplayBufferSamples) -> dict[str, float]:
@@ -99,6 +101,7 @@ class ResidualTD3(TD3):
             target_N1 = batch.rewards + (1 - batch.dones) * batch.discounts * next_value_N1
         one_N1, other_N1 = critic(obs, action_NA)
         critic_loss = mse_loss(one_N1, target_N1) + mse_loss(other_N1, target_N1)
+        check_loss(self, critic_loss, ADVICE)
         critic.optimizer.zero_grad()
         critic_loss.backward()
         critic.optimizer.step()
@@ -114,6 +117,7 @@ class ResidualTD3(TD3):
             value_N1 = critic.q1_forward(obs, correction_NA)
         price_N1 = config.penalty * correction_NA.square().mean(1, keepdim=True)
         actor_loss = -(value_N1 - price_N1).mean()
+        check_loss(self, actor_loss, ADVICE)
         actor.optimizer.zero_grad()
         actor_loss.backward()
         actor.optimizer.step()
@@ -128,6 +132,7 @@ class ResidualTD3(TD3):
         tensors |= {**slots(net.actor.optimizer, "actor."), **slots(net.critic.optimizer, "critic.")}
         tensors |= {f"buffer.{name}": getattr(buffer, name)[: buffer.pos] for name in KEPT}
         tensors |= {f"env.{name}": value for name, value in self.env.state_dict().items()}
+        tensors |= {f"started.{name}": values for name, values in self.started.state_dict().items()}
         return {**tensors, "seen": self._last_obs}, {"updates": self._n_updates}
 
     def restore(self, tensors: dict[str, Any], state: Mapping[str, Any]) -> None:
@@ -138,6 +143,7 @@ class ResidualTD3(TD3):
         load_slots(net.critic.optimizer, part(tensors, "critic."))
         self.replay_buffer.take_over(part(tensors, "buffer."))
         self.env.load_state_dict(part(tensors, "env."))
+        self.started.load_state_dict(part(tensors, "started."))
         self._last_obs = np.array(tensors["seen"])
         self._n_updates = state["updates"]
 

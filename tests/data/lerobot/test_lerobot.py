@@ -120,6 +120,9 @@ def test_datasets_that_do_not_fit_together_are_refused(dataset: Path, tmp_path: 
     parts = [read_dataset(dataset, ["proprio"]), read_dataset(write(tmp_path / "wider", wider), ["proprio"])]
     with pytest.raises(ValueError, match="dataset 2 differs from the first in its group proprio"):
         together(parts)
+    inches = write(tmp_path / "inches", {**GROUPS, "proprio": replace(GROUPS["proprio"], unit="inch")})
+    with pytest.raises(ValueError, match="differs from the first in its group proprio, its unit: inch, not m"):
+        together([parts[0], read_dataset(inches, ["proprio"])])
 
 
 def test_many_files_are_read_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,72 @@
+"""Seeds are apart: no two share an episode, each keeps its own file, and a report shows all of them together."""
+
+from __future__ import annotations
+
+import embodkd.policies
+import numpy as np
+import pytest
+from coin import Coin, guesser
+from embodkd.envs import Stream
+
+import embodkd.evaluation
+from embodkd.cli.common import WorldChoice
+from embodkd.cli.evaluate import judge
+from embodkd.evaluation import Evaluation, evaluate
+from embodkd.evaluation.evaluate import episode_seeds
+from embodkd.evaluation.record import record
+from embodkd.evaluation.report.members import members
+from embodkd.rl.loop import TRAINING_SEED
+
+
+def judged(seed: int, episodes: int = 8) -> Evaluation:
+    return evaluate(guesser(), Coin(4), episodes=episodes, seed=seed, quiet=True)
+
+
+def test_seed_0_is_as_it_was_and_no_two_seeds_share_an_episode() -> None:
+    np.testing.assert_array_equal(episode_seeds(0, 5), np.arange(5))
+    drawn = [episode_seeds(seed, 1000) for seed in (0, 1, 2, 2**31 - 1)]
+    assert len(np.unique(np.concatenate(drawn))) == 4000 and min(map(np.min, drawn)) >= 0
+    assert not {o.seed for o in judged(0).outcomes} & {o.seed for o in judged(1).outcomes}
+    for seed in (-1, 2**31):
+        with pytest.raises(ValueError, match="seed is"):
+            episode_seeds(seed, 1)
+
+
+def test_each_seed_keeps_its_own_file_and_a_report_shows_them_together(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    meta = {"task": {"name": "coin", "engine": "none", "options": {}}}
+    monkeypatch.setattr(embodkd.policies, "load_policy", lambda folder: (None, meta))
+    monkeypatch.setattr(embodkd.evaluation, "evaluate", lambda *_, seed, **__: judged(seed))
+    monkeypatch.setattr(WorldChoice, "task_of", lambda self, meta: ("coin", {}))
+    (tmp_path / "policy").mkdir()
+    (tmp_path / "policy" / "config.json").write_text("{}")
+    parts = [judge(tmp_path, episodes=8, seed=seed) for seed in (0, 1, 7)]
+    names = sorted(file.name for file in tmp_path.glob("*.json"))
+    assert names == ["evaluation.json", "evaluation_seed_1.json", "evaluation_seed_7.json"]
+    shown = members(tmp_path)[0].evaluation
+    assert shown is not None and shown.protocol["seed"] == [0, 1, 7]
+    assert shown.outcomes == tuple(outcome for part in parts for outcome in part.outcomes)
+    assert shown.episodes == shown.protocol["episodes"] == 24
+
+
+def test_only_like_evaluations_are_shown_together() -> None:
+    one, other = judged(0), judged(1, episodes=4)
+    assert Evaluation.together([one]) is one
+    assert Evaluation.together([one, other]).successes == one.successes + other.successes
+    other.protocol["version"] = 9
+    with pytest.raises(ValueError, match="differ in version"):
+        Evaluation.together([one, other])
+
+
+def test_training_and_recording_streams_of_adjacent_seeds_are_apart() -> None:
+    """And apart from what is judged on."""
+    copies, seen = 64, []
+    for seed in range(3):
+        stream = Stream(Coin(copies), ["proprio"], TRAINING_SEED + seed * copies)
+        stream.reset()
+        for _ in range(40):
+            seen.append(stream.task.seeds.copy())
+            stream.go_on()
+        made = record(Coin(16), guesser(), 40, ["proprio"], seed=seed, only_success=False, quiet=True)
+        seen += [np.array([recording.seed for recording in made]), episode_seeds(seed, 1000)]
+    together = np.concatenate(seen)
+    assert len(np.unique(together)) == len(together)
