@@ -61,8 +61,6 @@ class DiffusionPolicy(ChunkPolicy):
                 f"policy {self._title()}: horizon {horizon} cannot be halved {len(widths) - 1} times, as a U-Net of "
                 f"widths {list(widths)} does; choose a multiple of {2 ** (len(widths) - 1)}"
             )
-        if warm_start not in ("warm", "cold"):
-            raise ValueError(f"policy {self._title()}: warm_start must be 'warm' or 'cold', not {warm_start!r}")
         if not 1 <= steps <= LEVELS:
             raise ValueError(f"policy {self._title()}: steps must be between 1 and {LEVELS}, got {steps}")
         self.cameras, self.warm = tuple(cameras), warm_start == "warm"

@@ -14,7 +14,7 @@ from embodkd.policies.chunk import ChunkPolicy
 from embodkd.policies.mlp_chunk import MLPChunk
 from torch import Tensor, nn
 
-from embodkd.core.config.ranges import Horizon, Positive, Width
+from embodkd.core.config.ranges import Horizon, NotNegative, Width
 from embodkd.core.sources.chunks import CHUNK, in_chunks
 
 
@@ -37,7 +37,7 @@ class ResidualPolicy(Policy):
         *,
         base: str = "diffusion",
         base_arguments: Mapping[str, Any] | None = None,
-        alpha: Positive = 0.1,
+        alpha: NotNegative = 0.1,
         every: Horizon = 1,
         hidden: tuple[Width, ...] = (256, 256),
         sees_base: bool = True,

@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import sys
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,10 @@ _QUIET = {
     "hydra.sweep.dir": "runs/.multirun/${now:%Y-%m-%d_%H-%M-%S}",
     "hydra.sweep.subdir": ".",
 }
+
+
+_LONGEST = 160
+"""Bytes of the name of a sweep's folder."""
 
 
 class _Stop(BaseException):
@@ -109,4 +114,7 @@ def _swept(words: Words) -> str:
     varied = {o.key_or_group for o in asked if o.is_sweep_override()}
     now = HydraConfig.get().overrides.task
     kept = [w.lstrip("+") for w in now if w.lstrip("+").partition("=")[0] in varied]
-    return re.sub(r"[^\w=.,+-]+", "_", ",".join(kept)) or "0"
+    name = re.sub(r"[^\w=.,+-]+", "_", ",".join(kept)) or "0"
+    # file systems end names after 255 bytes, and files written aside have longer ones
+    cut = name.encode()[:_LONGEST].decode(errors="ignore")
+    return name if cut == name else f"{cut}-{zlib.crc32(name.encode()):08x}"

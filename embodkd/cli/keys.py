@@ -81,6 +81,14 @@ class Config:
                 found.update(_flat({k: v for k, v in self.option(group, option).items() if k != "name"}, f"{group}."))
         return found
 
+    def texts(self, chosen: Mapping[str, str | None] | None = None) -> dict[str, bool]:
+        """Dotted key -> whether it may hold several: those whose comment ends with [text] or [texts]."""
+        own = [(g, o) for g, o in self.groups(chosen).items() if o is not None and o in options(g, self.extra)]
+        files = [("", self.file), *((f"{group}.", self.option_file(group, option)) for group, option in own)]
+        said = {f"{prefix}{key}": comment for prefix, file in files for key, comment in comments(file).items()}
+        found = {key: comment.rpartition("[")[2] for key, comment in said.items() if comment.endswith("]")}
+        return {key: "texts" in mark for key, mark in found.items() if "text" in mark}
+
     def option(self, group: str, option: str) -> Mapping[str, Any]:
         """The content of one option of a group, {} if there is no such file."""
         return _read(self.option_file(group, option)) if option in options(group, self.extra) else {}
@@ -98,6 +106,7 @@ def _flat(mapping: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield from _flat(value, f"{prefix}{key}.")
 
 
+@cache
 def comments(file: Path) -> dict[str, str]:
     """Dotted key -> the comment behind it in the file: the help text of that key."""
     found: dict[str, str] = {}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import yaml
 
+from embodkd.cli import literal
 from embodkd.cli.errors import Refused
 from embodkd.cli.keys import Config, folder, options
 from embodkd.cli.verbs import Verb, other_forms
@@ -40,6 +42,9 @@ def parse(verb: Verb, words: list[str]) -> Words:
     if verb.config is None:
         raise ValueError(f"embodkd {verb.title} has no config")
     parsed, rest = Words(), list(words)
+    for word in words:
+        if not word.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in word):
+            raise Refused(f"{verb.title}: {ascii(word)} holds bytes that are no text in UTF-8")
     while rest:
         word = rest.pop(0)
         flag, _, glued = word.partition("=")
@@ -57,9 +62,18 @@ def parse(verb: Verb, words: list[str]) -> Words:
             raise Refused(f"{verb.title}: unknown option {word!r}{hint}; see embodkd {verb.title} --help")
         else:
             parsed.overrides.append(_with_key(verb, word, parsed.overrides))
-    _check(verb, parsed)
+    texts = _check(verb, parsed)
     _set_aside(verb, parsed)
+    parsed.overrides = [_as_written(word, texts, parsed.multirun) for word in parsed.overrides]
     return parsed
+
+
+def _as_written(word: str, texts: Mapping[str, bool], multirun: bool) -> str:
+    """The word as Hydra's grammar must be told it, if its key takes a text."""
+    match = _WORD.match(word)
+    if match is None or match[4] is None or match[2] not in texts:
+        return word
+    return f"{match[1] or ''}{match[2]}={literal.value(match[4], texts[match[2]], multirun)}"
 
 
 def _set_aside(verb: Verb, words: Words) -> None:
@@ -76,24 +90,25 @@ def _set_aside(verb: Verb, words: Words) -> None:
 
 
 def _with_key(verb: Verb, word: str, former: list[str]) -> str:
-    """`runs/x` -> `policy=runs/x` for a verb that takes a bare word."""
-    if "=" in word or word.startswith("~"):
+    """`runs/x` -> `policy=runs/x` for a verb that takes a bare word, also `runs/seed=0` where that is a path."""
+    if word.startswith("~") or ("=" in word and not _is_path(verb, word)):
         return word
     taken = any(o.startswith(f"{verb.positional}=") for o in former)
     if verb.positional is None or taken:
         raise Refused(f"{verb.title}: {word!r} is not of the form key=value; see embodkd {verb.title} --help")
-    return f"{verb.positional}={quoted(word)}"
+    return f"{verb.positional}={word}"
 
 
-def quoted(value: str) -> str:
-    """A value as Hydra's grammar takes it literally: a path may hold spaces, commas or equal signs."""
-    if re.fullmatch(r"[\w./:+~-]+", value):
-        return value
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
+def _is_path(verb: Verb, word: str) -> bool:
+    """Whether a word with an equal sign is a path that stands for the key of a bare word."""
+    key, config = word.partition("=")[0].lstrip("+"), Config(str(verb.config))
+    if verb.positional is None or key.startswith("hydra") or key in {*config.groups(), *config.keys()}:
+        return False
+    return Path(word).exists() or ("/" in key and key.partition("/")[0] not in config.groups())
 
 
-def _check(verb: Verb, words: Words) -> None:
+def _check(verb: Verb, words: Words) -> dict[str, bool]:
+    """The keys that take a text, as in `Config.texts`; Refused unless all words are right."""
     config = Config(str(verb.config), words.extra)
     groups = config.groups()
     chosen: dict[str, list[str]] = {}
@@ -111,11 +126,12 @@ def _check(verb: Verb, words: Words) -> None:
             plain.append((key, word))
     first = {group: picks[0] for group, picks in chosen.items() if picks}
     groups = config.groups(first)
-    known = {*groups, *config.keys(first)}
+    known, texts = {*groups, *config.keys(first)}, config.texts(first)
     # Of a sweep: every key that some run has.
     for group, picks in chosen.items():
         for pick in picks[1:]:
             known |= set(config.keys({**first, group: pick}))
+            texts |= config.texts({**first, group: pick})
     for key, word in plain:
         if key not in known:
             said = _of_another_form(verb, key) or _unknown(config, key, word, known, groups, chosen)
@@ -125,6 +141,7 @@ def _check(verb: Verb, words: Words) -> None:
     if missing and not any(f in words.flags for f in ("--cfg", "-c", "--info", "-i")):
         wanted = " ".join(f"{key}=..." for key in missing)
         raise Refused(f"{verb.title} needs {wanted}; for example: {verb.examples[0]}")
+    return texts
 
 
 def _chosen(verb: Verb, config: Config, group: str, value: str) -> list[str]:

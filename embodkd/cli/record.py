@@ -54,15 +54,19 @@ class RecordEpisodes(WorldChoice):
             else:
                 check_task(actor, meta, world.spec, f"policy={self.policy}", self.transfer)
             with RunFolder.open(run, {**asdict(self), "run": run}, self.resume) as folder:
-                where = self._write(Path(run) / "demos", world, actor, str(options.get("robot", "")))
+                where, said = Path(run) / "demos", f"{self.episodes} episodes"
+                # A dataset is whole or absent: one that is there was recorded to its end.
+                if where.exists():
+                    said = "recorded already; it stays as it is"
+                else:
+                    self._write(where, world, actor, str(options.get("robot", "")))
                 folder.finish(minutes=folder.minutes)
         finally:
             world.close()
-        print(f"{where}: {self.episodes} episodes")
+        print(f"{where}: {said}")
         return 0
 
-    def _write(self, where: Path, world: BatchTask, actor: Any, robot: str) -> Path:
-        from embodkd.core.runs.files import remove_folder
+    def _write(self, where: Path, world: BatchTask, actor: Any, robot: str) -> None:
         from embodkd.data.lerobot import write_dataset
         from embodkd.evaluation.record import record
         from embodkd.policies import task_record
@@ -79,10 +83,8 @@ class RecordEpisodes(WorldChoice):
             after=self.after,
             quiet=self.quiet,
         )
-        if self.resume and where.exists():
-            remove_folder(where)
         task = task_record(world.spec)
-        return write_dataset(where, made, facts, fps=world.spec.control_hz, task=task, robot_type=robot)
+        write_dataset(where, made, facts, fps=world.spec.control_hz, task=task, robot_type=robot)
 
 
 def _expert(world: BatchTask, noise: float) -> Any:

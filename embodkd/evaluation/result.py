@@ -6,12 +6,29 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
+from embodkd.core.config.ranges import Count, Share, Whole
+from embodkd.core.config.schema import fit
 from embodkd.core.runs.files import read_json, write_json
 from embodkd.evaluation.interval import wilson
 
-_KEYS = ("success_rate", "successes", "episodes", "ci95", "per_episode", "failures", "protocol", "manifest")
+_StoredEpisode = TypedDict(
+    "_StoredEpisode", {"seed": int, "success": bool, "failure": str | None, "return": float, "steps": Whole}
+)
+
+
+class _Stored(TypedDict):
+    """The contents of evaluation.json."""
+
+    success_rate: Share
+    successes: Whole
+    episodes: Count
+    ci95: tuple[float, float]
+    failures: dict[str, Count]
+    protocol: dict[str, Any]
+    manifest: dict[str, Any]
+    per_episode: list[_StoredEpisode]
 
 
 @dataclass(frozen=True)
@@ -134,10 +151,7 @@ class Evaluation:
             path = path / "evaluation.json"
         if not path.is_file():
             raise ValueError(f"{path}: no such evaluation; run `embodkd evaluate policy=... out={path}` first")
-        stored = read_json(path)
-        missing = [key for key in _KEYS if key not in stored]
-        if missing:
-            raise ValueError(f"{path}: lacks {', '.join(missing)}: no evaluation, or an old one; run it again")
+        stored: _Stored = fit(read_json(path), _Stored, str(path))
         evaluation = cls(tuple(map(_episode, stored["per_episode"])), stored["protocol"], stored["manifest"])
         if not evaluation.outcomes or evaluation.successes != stored["successes"]:
             raise ValueError(f"{path}: {stored['successes']} successes do not match its list of episodes; run it again")
@@ -154,5 +168,5 @@ def write_result(path: str | Path, name: str, content: Mapping[str, Any]) -> Pat
     return path
 
 
-def _episode(stored: Mapping[str, Any]) -> Episode:
+def _episode(stored: _StoredEpisode) -> Episode:
     return Episode(stored["seed"], stored["success"], stored["failure"], stored["return"], stored["steps"])

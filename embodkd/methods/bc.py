@@ -21,7 +21,7 @@ from embodkd.core import Budget, Optimiser, Recipe, Rollout, Teachers, constant,
 from embodkd.core.config.ranges import Count, NotNegative, Positive, Whole
 from embodkd.core.ranks import ranks
 from embodkd.methods import METHODS
-from embodkd.parts.players.imitation import imitator
+from embodkd.parts.players.imitation import imitator, one_action
 
 
 @METHODS.register(
@@ -49,6 +49,7 @@ class BC:
         self, student: Any, teachers: Teachers, data: Any, *, seed: int = 0, budget: Budget | None = None
     ) -> Recipe:
         """One collection from the only teacher in the task `data`, then the budget: `epochs` passes unless given."""
+        one_action(student, "method=bc")
         teacher = one_teacher(teachers, "bc")
         per_environment = -(-self.episodes // sum(ranks().gather(data.num_envs)))
         collected = Rollout(

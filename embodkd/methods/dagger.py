@@ -36,7 +36,7 @@ from embodkd.core import (
 from embodkd.core.config.ranges import Count, NotNegative, Positive, Whole
 from embodkd.core.weights.schedule import ShareCurve
 from embodkd.methods import METHODS
-from embodkd.parts.players.imitation import imitator
+from embodkd.parts.players.imitation import imitator, one_action
 
 
 @METHODS.register(
@@ -75,6 +75,7 @@ class DAgger:
         self, student: Any, teachers: Teachers, data: Any, *, seed: int = 0, budget: Budget | None = None
     ) -> Recipe:
         """The rounds in the task `data` with the only teacher; after each the budget: `epochs` passes unless given."""
+        one_action(student, "method=dagger")
         teacher = one_teacher(teachers, "dagger")
         collected = Rollout(
             data,

@@ -85,7 +85,7 @@ class KD3:
     cutoff: Share = 0.95
     blend_steepness: Positive = 5.0
     blend_centre: Positive = 2 / 3
-    blend_until: Share = 0.5
+    blend_until: NotNegative = 0.5
     match: Literal["features", "logits"] = "features"
     temperature: Positive = 4.0
     weigh: bool = True

@@ -46,7 +46,7 @@ from embodkd.core import (
     kl,
     one_teacher,
 )
-from embodkd.core.config.ranges import Count, NotNegative, Positive
+from embodkd.core.config.ranges import Count, NotNegative, Positive, Whole
 from embodkd.core.meta.influence import Solve, Transform, as_losses, influence, sample_weights
 from embodkd.core.meta.solvers import conjugate_gradient, dense, lissa
 from embodkd.methods import METHODS
@@ -73,7 +73,7 @@ class KDAIF:
 
     temperature: Positive = 7.0
     scale_by_t2: bool = False
-    rounds: Count = 1
+    rounds: Whole = 1
     restart: bool = True
     transform: Transform = "sigmoid"
     sharpness: NotNegative = 2.0

@@ -63,8 +63,8 @@ class ResNet(Classifier):
         channels, _, _ = image_shape(shape, "resnet")
         if size not in SIZES:
             raise ValueError(f"model resnet: no size {size!r}: {near(size, SIZES)}")
-        if any(given is not None and len(given) != channels for given in (mean, std)) or min(std or (1.0,)) <= 0:
-            raise ValueError(f"model resnet: mean and std are {channels} numbers, std above 0; got {mean} and {std}")
+        if any(given is not None and len(given) != channels for given in (mean, std)):
+            raise ValueError(f"model resnet: mean and std are {channels} numbers; got {mean} and {std}")
         named = SIZES[size]
         depths, widths = depths or named.depths, widths or named.widths
         if len(depths) != len(widths):

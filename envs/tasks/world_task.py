@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
-from embodkd.envs import make_task
+from embodkd.envs import draws, make_task
 from embodkd.envs.randomise import Randomise
 from embodkd.envs.spec import Group, TaskSpec
 from embodkd.envs.state import below, restore, saved, under
@@ -17,6 +17,7 @@ from embodkd.envs.world import World
 
 from embodkd.core.config.schema import build
 
+_DRAWS = 50
 Columns = Callable[[], tuple[np.ndarray, ...]]
 
 
@@ -68,6 +69,23 @@ class WorldTask(BatchTask):
         said = {**options, "randomise": dict(options["randomise"] or {})}
         told = self.name, engine, offered, size, self.control_hz, self.max_steps, self.failures, said
         self.spec = TaskSpec(*told, changes=self.changes)
+
+    def reset(self, seeds: np.ndarray, ids: np.ndarray | None = None) -> None:
+        """See ``BatchTask``; a start that is ``_unfit`` is drawn again, by the episode's own seed."""
+        super().reset(seeds, ids)
+        ids = np.arange(self.num_envs) if ids is None else np.asarray(ids)
+        drawn = self.seeds[ids]
+        for _ in range(_DRAWS):
+            unfit = self._unfit(ids)
+            if not unfit.any():
+                return
+            ids, drawn = ids[unfit], draws.next_seeds(drawn[unfit])
+            self._place(ids, drawn)
+        raise AssertionError(f"{self.name}: {_DRAWS} starts in a row are unfit in copies {ids[:8].tolist()}")
+
+    def _unfit(self, ids: np.ndarray) -> np.ndarray:
+        """Which of these copies have a start that no episode should have, (n,)."""
+        return np.zeros(len(ids), bool)
 
     @staticmethod
     @abstractmethod

@@ -51,7 +51,7 @@ def test_another_task_is_refused_before_anything_is_made(embodkd, here: Path, ve
 
 def test_what_was_asked_for_aloud_is_said_in_the_file_the_terminal_and_the_report(embodkd, here: Path) -> None:
     answer = embodkd(*VERBS["evaluate"].split(), HERE, "transfer=true", "out=runs/peg/evaluation.json")
-    assert answer.code == 0 and f"beware: transfer to another world than it was made for ({SAID})" in answer.out
+    assert answer.code == 0 and f"beware: transfer to another world than it was made for ({SAID}" in answer.out
     [said] = json.loads((here / "runs/peg/evaluation.json").read_text())["manifest"]["beware"]
     assert SAID in said
     assert embodkd("report", "runs/peg").code == 0

@@ -102,7 +102,7 @@ def test_stale_tables_are_named_and_only_they_are_filled_again(embodkd, tmp_path
 
 def test_what_is_to_be_done_about_stale_results_is_one_of_two_words(embodkd) -> None:
     answer = embodkd("reproduce", "stale=redo")
-    assert answer.code == 2 and "mark, remake" in answer.err
+    assert answer.code == 2 and "'mark', 'remake'" in answer.err
 
 
 def test_a_mistake_in_a_table_is_one_line_that_names_the_file(embodkd, file, tmp_path) -> None:

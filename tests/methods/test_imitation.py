@@ -210,3 +210,12 @@ def test_what_comes_out_is_the_student_itself_whatever_it_learned_by(name, own_l
 
     student = (Own if own_loss else Student)(dropout=0.0)
     assert get_method(name)().recipe(student, Teacher(), ToyTask(4)).product is student
+
+
+@pytest.mark.parametrize("name", ["dagger", "bc"])
+def test_a_student_that_plans_chunks_is_refused_before_anything_is_collected(name: str) -> None:
+    class Planner:
+        horizon = 4
+
+    with pytest.raises(ValueError, match=f"method={name}.*plans 4 actions at once"):
+        get_method(name)().recipe(Planner(), None, None)

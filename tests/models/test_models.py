@@ -178,6 +178,6 @@ def test_a_residual_net_normalises_what_it_reads_by_the_channels_of_the_data():
     by_hand = torch.stack([(x[:, c] - mean[c]) / std[c] for c in range(3)], 1)
     with torch.no_grad():
         torch.testing.assert_close(own.eval()(x)["logits"], plain.eval()(by_hand)["logits"])
-    for wrong in ({"mean": [0.5]}, {"std": [0.2, 0.0, 0.2]}):
-        with pytest.raises(ValueError, match="mean and std are 3 numbers"):
+    for wrong, said in (({"mean": [0.5]}, "mean and std are 3 numbers"), ({"std": [0.2, 0.0, 0.2]}, "std.1.: must be")):
+        with pytest.raises(ValueError, match=said):
             make_model("resnet", (3, 8, 8), 4, **options, **wrong)

@@ -240,7 +240,7 @@ def test_mistakes_are_named(groups):
     for options, complaint in (
         ({"horizon": 30}, "horizon 30 cannot be halved 2 times"),
         ({"execute": 33}, "not execute=33"),
-        ({"warm_start": "hot"}, "'warm' or 'cold'"),
+        ({"warm_start": "hot"}, "'warm', 'cold'"),
         ({"steps": 0}, "steps: must be int from 1 to 100"),
         ({"cameras": ("robot",)}, "expected an image"),
     ):

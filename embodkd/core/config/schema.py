@@ -53,9 +53,13 @@ class Keys:
         checked(target, own, where, **dict.fromkeys(self.given))
 
 
-@cache
 def parameters(target: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     """The keyword parameters that `target` (a class or function) accepts, by name (read-only)."""
+    return _parameters(target)
+
+
+@cache
+def _parameters(target: Any) -> Mapping[str, inspect.Parameter]:
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     known = inspect.signature(target).parameters
     return types.MappingProxyType({n: p for n, p in known.items() if p.kind in kinds})
@@ -93,9 +97,13 @@ def checked(target: Callable[..., Any], mapping: Mapping[str, Any] | None, where
     return {**values, **given}
 
 
-@cache
 def hints_of(target: Callable[..., Any]) -> Mapping[str, Any]:
     """The types of the parameters of `target`; one whose name is imported for type checking only is left out."""
+    return _hints(target)
+
+
+@cache
+def _hints(target: Any) -> Mapping[str, Any]:
     if dataclasses.is_dataclass(target):
         # A field's type is written in the module of the class that has it, not always in that of `target`.
         ancestors = reversed(typing.cast(type, target).__mro__)

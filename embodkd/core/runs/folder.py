@@ -34,6 +34,7 @@ from embodkd.core.runs.finite import first_not_finite
 from embodkd.core.runs.manifest import git_commit, now, versions
 from embodkd.core.runs.memory import peak_memory
 from embodkd.core.runs.tracker import Trackers, check_tracker
+from embodkd.core.runs.unbegun import ASKED, PREPARED, missing_folders, remove_unbegun
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,6 +55,8 @@ class RunFolder:
         self._minutes_before = 0.0
         self._minutes_in_all: float | None = None
         self._purge_step: int | None = None
+        self._furthest = 0
+        self._made: list[Path] | None = None  # the folders made for a run that is new; None: it is not
 
     @classmethod
     def open(
@@ -61,6 +64,7 @@ class RunFolder:
     ) -> RunFolder:
         """Create the folder, or with `resume` go on in an existing one (a missing one is created then too).
 
+        As a context manager it leaves nothing behind where an error comes before anything was done in a new folder.
         tracker: one of `tracker.TRACKERS` that is told all that is logged too, under the folder's name; a resumed run
         goes on there as another run of that name.
         Of several ranks the first one owns the folder: the others get one that keeps nothing. A launch that torchrun
@@ -72,16 +76,19 @@ class RunFolder:
         if not ranks().is_first:
             return _Follower(path)
         check_tracker(tracker)
+        made, was_locked = missing_folders(path), (path / ".lock").exists()
         with clear_os_error(path, "create"):
             path.mkdir(parents=True, exist_ok=True)
         lock, former = _take_lock(path)
         run = cls(path, lock, tracker)
         try:
-            run._prepare(_plain(config), resume or (was_restarted() and former == launch()))
+            run._prepare(_plain(config), resume or (was_restarted() and former == launch()), made)
             # Only now is the folder this launch's own: one that was refused to it must not be gone on with.
             os.write(lock, f"{launch() or ''}\n".encode())
-        except BaseException:
-            run.close()
+        except BaseException as error:
+            if not was_locked and run._made is None:
+                (path / ".lock").unlink()  # a folder that is no run's, or another's, stays as it was
+            run.__exit__(type(error), error, error.__traceback__)
             raise
         return run
 
@@ -101,6 +108,7 @@ class RunFolder:
 
         Its time_s are seconds of the whole run, as in `minutes`.
         """
+        self._furthest = max(self._furthest, int(step))
         row = {"step": int(step), "time_s": round(60 * self.minutes, 3)}
         row.update({k: _finite(v) for k, v in scalars.items()})
         with clear_os_error(self.path / "metrics.jsonl"):
@@ -162,15 +170,18 @@ class RunFolder:
 
     def close(self) -> None:
         """Flush, and let other processes in."""
+        self._flush()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _flush(self) -> None:
         if self._metrics is not None:
             self._metrics.close()
             self._metrics = None
         if self._trackers is not None:
             self._trackers.close()
             self._trackers = None
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
 
     def __enter__(self) -> RunFolder:
         return self
@@ -178,9 +189,14 @@ class RunFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None and self._made is not None and self._lock is not None:
+            self._flush()
+            # What steps before the first update made serves nobody where it is refused what follows them.
+            refused = isinstance(error, (ValueError, ImportError)) and not self._furthest
+            remove_unbegun(self.path, self._made, PREPARED if refused else ASKED)
         self.close()
 
-    def _prepare(self, config: dict[str, Any], resume: bool) -> None:
+    def _prepare(self, config: dict[str, Any], resume: bool, made: list[Path]) -> None:
         import yaml
 
         self._config = _flat(config)
@@ -196,6 +212,7 @@ class RunFolder:
         if contents:
             _same_config(self.path, yaml.safe_load(file.read_text(encoding="utf-8")) or {}, config)
         else:
+            self._made = made
             write_atomic(file, yaml.safe_dump(config, sort_keys=False))
         sweep_leftovers(self.path)
         sweep_leftovers(self._checkpoints)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,14 +47,14 @@ class Member:
         own = {name: bool(group["privileged"]) for name, group in groups.items()}
         judged = self.evaluation or self.imitation
         marks = judged.manifest.get("reads", {}) if judged else {}
-        judged = {name: mark == "privileged" for name, mark in marks.items()}
-        for name in own.keys() & judged.keys():
-            if own[name] != judged[name]:
+        told = {name: mark == "privileged" for name, mark in marks.items()}
+        for name in own.keys() & told.keys():
+            if own[name] != told[name]:
                 raise ValueError(
                     f"{self.folder}: policy/config.json and evaluation.json contradict each other about whether group "
                     f"{name!r} is privileged; evaluate the policy again, which asks the task"
                 )
-        return own | judged
+        return own | told
 
     @property
     def command(self) -> str:
@@ -125,7 +126,12 @@ def videos(run: Path, found: list[Member]) -> list[Path]:
     """All mp4 files of the runs and of their common folder, each once, the common ones first."""
     places = [run, *(member.folder for member in found)]
     files = [f for p in dict.fromkeys(places) for f in (*sorted(p.glob("*.mp4")), *sorted(p.glob("videos/*.mp4")))]
-    return [f for f in dict.fromkeys(files) if not f.name.startswith(".")]
+    return [f for f in dict.fromkeys(files) if not f.name.startswith(".") and stays_in(f, places)]
+
+
+def stays_in(file: Path, places: Sequence[Path]) -> bool:
+    """Whether a file lies in one of `places`, and is no link out of them: a page holds nothing else of the disk."""
+    return any(file.resolve().is_relative_to(place.resolve()) for place in places)
 
 
 def _member(folder: Path, colour: str) -> Member:

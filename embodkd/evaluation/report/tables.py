@@ -10,6 +10,7 @@ from typing import Any
 from embodkd.core.runs.files import read_json
 from embodkd.evaluation.interval import wilson
 from embodkd.evaluation.report.charts import curve
+from embodkd.evaluation.report.members import stays_in
 from embodkd.evaluation.report.page import films, write_page
 
 Row = Mapping[str, Any]
@@ -85,6 +86,8 @@ def _films(rows: Sequence[Row]) -> dict[str, Path]:
     for row in rows:
         run = next((word[4:] for word in shlex.split(row["command"]) if word.startswith("run=")), None)
         for film in sorted(Path(run, "videos").glob("*.mp4")) if run else ():
+            if not stays_in(film, [Path(str(run))]):
+                continue
             files[f"{row['cell']}: {film.name}"] = film
     return files
 

@@ -34,6 +34,16 @@ class Imitation(nn.Module):
         return loss
 
 
+def one_action(student: Any, where: str) -> None:
+    """ValueError if `student` plans chunks of actions, of which a collection along its own states has no labels."""
+    horizon = getattr(student, "horizon", 1)
+    if horizon > 1:
+        raise ValueError(
+            f"{where}: the student plans {horizon} actions at once, and a teacher labels one per state; choose "
+            "student.horizon=1, or imitate its recordings: embodkd record policy=..., distill student demos=..."
+        )
+
+
 def imitator(student: Any, field: str, optimiser: Optimiser, *, beta: float = 0.1, kept: str | None = None) -> Player:
     """The player that learns the actions in the batch's `field` by the term "imitate".
 

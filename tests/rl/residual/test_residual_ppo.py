@@ -25,9 +25,9 @@ def counted_calls(policy):
     """Rows that the base was asked for, one entry per call of its network."""
     rows, chunk = [], policy.base.chunk
 
-    def count(obs, plan_NHA):
-        rows.append(len(plan_NHA))
-        return chunk(obs, plan_NHA)
+    def count(obs, history):
+        rows.append(len(history.plan_NHA))
+        return chunk(obs, history)
 
     policy.base.chunk = count
     return rows

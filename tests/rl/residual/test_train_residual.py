@@ -120,7 +120,7 @@ def test_a_base_that_does_not_fit_is_refused(tmp_path, base):
     other = save_policy(tmp_path / "other", make_base(), task={**task_record(spec), "name": "peg_assembly"})
     plain = save_policy(tmp_path / "plain", make_policy("mlp", spec.groups, 10), task=task_record(spec))
     for folder, message in (
-        (other, r"base=.*was made for task 'peg_assembly', not for 'reach'"),
+        (other, r"base=.*was made for another world .task: peg_assembly, here reach"),
         (plain, r"base=.*a mlp predicts no chunks of actions.*student=diffusion"),
         (tmp_path / "nothing", "no such policy folder"),
     ):

@@ -1,0 +1,115 @@
+"""A refused command leaves nothing behind, so that the mended one can take its place; what is finished stays."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from furnish import furnished
+
+from embodkd.core import RunFolder
+from embodkd.core.runs.digests import digest_of_folder
+
+DIGITS = [
+    "data=digits",
+    "data.train=40",
+    "data.validation=20",
+    "budget.updates=2",
+    "budget.batch_size=20",
+    "quiet=true",
+]
+PPO = ["steps=64", "ppo.num_envs=4", "ppo.n_steps=4", "ppo.minibatch=16", "episodes=0", "quiet=true"]
+DAGGER = ["num_envs=2", "method.rounds=1", "method.steps=2", "episodes=0", "quiet=true"]
+REFUSED = {
+    "a key that is refused by the trainer": ["train", "teacher", *DIGITS, "model=cnn", "trainer.accumulate=2"],
+    "an unknown key of a group": ["train", "teacher", *DIGITS, "model=mlp", "model.hiden=[8]"],
+    "no teacher": ["distill", "student", *DIGITS, "method=kd"],
+    "a teacher that is not there": ["distill", "student", *DIGITS, "method=kd", "teacher=runs/none"],
+    "a minibatch that does not divide": ["train", "teacher", *PPO, "ppo.minibatch=7"],
+    "a critic's group": ["train", "teacher", *PPO, "critic=[priviledged]"],
+    "a key of the network": ["train", "teacher", *PPO, "network.hiden=[8]"],
+    "a policy to start from": ["train", "teacher", *PPO, "init=runs/none"],
+    "a base that predicts no chunks": ["train", "residual", "base=runs/expert", "episodes=0", "quiet=true"],
+    "a base that is not there": ["train", "residual", "base=runs/none"],
+    "a camera": ["distill", "student", "teacher=runs/expert", "student=depth_cnn", "student.cameras=[wirst]", *DAGGER],
+    "demonstrations that are not there": ["distill", "student", "demos=none"],
+    "a group of demonstrations": ["distill", "student", "demos=demos", "student=mlp_chunk", "student.vectors=[joints]"],
+    "a group to record": ["record", "policy=runs/expert", "groups=[nothing]", "num_envs=1"],
+    "a policy to record": ["record", "policy=runs/none"],
+    "a film of nothing": ["rollout", "policy=runs/none", "out=films/here"],
+    "a file of nothing": ["export", "policy=runs/none", "out=files/here.onnx"],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def furniture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return furnished(tmp_path_factory.mktemp("furniture"))
+
+
+def there(folder: Path) -> set[str]:
+    return {str(p.relative_to(folder)) for p in folder.rglob("*")}
+
+
+@pytest.mark.parametrize("reason", REFUSED)
+def test_a_refused_command_leaves_nothing_behind(reason: str, embodkd, tmp_path: Path, furniture: Path) -> None:
+    shutil.copytree(furniture, tmp_path, dirs_exist_ok=True)
+    before, words = there(tmp_path), REFUSED[reason]
+    if words[0] not in ("rollout", "export"):
+        words = [*words, "run=new/place/run"]
+    answer = embodkd(*words)
+    assert answer.code == 2 and answer.err.startswith("embodkd: ") and answer.err.count("\n") == 1, answer.err
+    assert there(tmp_path) == before
+
+
+def test_a_missing_extra_leaves_nothing_behind(embodkd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if "robotics" in name else find(name, *a))
+    monkeypatch.setitem(sys.modules, "gymnasium_robotics", None)
+    answer = embodkd("train", "teacher", "task=hand_lift", *PPO, "run=runs/hand")
+    assert answer.code == 2 and "hand" in answer.err and not there(tmp_path)
+
+
+def test_what_was_there_before_and_what_was_done_stay(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(ValueError), RunFolder.open(tmp_path / "mine" / "run", {}):
+        raise ValueError
+    assert there(tmp_path) == {"mine"}
+    for done in (lambda run: run.log(1, loss=1.0), lambda run: (run.path / "bad_batch").mkdir()):
+        with pytest.raises(ValueError), RunFolder.open(tmp_path / "mine" / "run", {}) as run:
+            done(run)
+            raise ValueError
+        assert (tmp_path / "mine" / "run" / "config.yaml").exists()
+        shutil.rmtree(tmp_path / "mine" / "run")
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_error_in_a_run_that_is_gone_on_with_removes_nothing(tmp_path: Path, error: type[BaseException]) -> None:
+    RunFolder.open(tmp_path / "run", {}).close()
+    before = there(tmp_path)
+    with pytest.raises(error), RunFolder.open(tmp_path / "run", {}, resume=True):
+        raise error
+    assert there(tmp_path) == before
+
+
+def test_a_folder_of_somebody_else_stays_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("x")
+    for resume in (False, True):
+        with pytest.raises(ValueError), RunFolder.open(tmp_path, {}, resume=resume):
+            pass
+    assert there(tmp_path) == {"thesis.tex"}
+
+
+def test_a_finished_recording_is_left_as_it_is(embodkd, tmp_path: Path, furniture: Path, monkeypatch) -> None:
+    shutil.copytree(furniture, tmp_path, dirs_exist_ok=True)
+    words = ["record", "policy=runs/expert", "episodes=2", "num_envs=2", "only_success=false", "groups=[proprio]"]
+    words += ["quiet=true", "run=runs/r"]
+    assert embodkd(*words).code == 0
+    (tmp_path / "runs/r/demos/meta/appended.json").write_text("{}")
+    before = digest_of_folder(tmp_path / "runs/r/demos")
+    monkeypatch.setattr("embodkd.evaluation.record.record", lambda *a, **k: pytest.fail("it records anew"))
+    answer = embodkd(*words, "resume=true")
+    assert answer.code == 0 and "recorded already" in answer.out
+    assert digest_of_folder(tmp_path / "runs/r/demos") == before

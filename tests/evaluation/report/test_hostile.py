@@ -1,0 +1,87 @@
+"""A report shows what strangers' files say, and does nothing that they ask for."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from coin import Coin, guesser
+
+from embodkd.evaluation import Evaluation, evaluate
+from embodkd.evaluation.report import write_report
+
+SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'"
+
+
+@pytest.fixture(scope="module")
+def stored() -> dict[str, Any]:
+    return evaluate(guesser(), Coin(4), episodes=4, quiet=True).as_dict()
+
+
+def a_run(root: Path, stored: dict[str, Any]) -> Path:
+    run = root / "run"
+    (run / "policy").mkdir(parents=True)
+    facts = {SCRIPT: {"shape": [SCRIPT], "privileged": False}}
+    (run / "policy/config.json").write_text(json.dumps({"groups": facts}))
+    (run / "config.yaml").write_text(f"task: '{SCRIPT.replace(chr(39), '')}'\n")
+    (run / "manifest.json").write_text(json.dumps({"command": ["embodkd", SCRIPT], "minutes": 1.0, "seed": SCRIPT}))
+    (run / "evaluation.json").write_text(json.dumps(stored))
+    return run
+
+
+def test_script_in_any_text_is_shown_and_not_run(tmp_path: Path, stored: dict[str, Any]) -> None:
+    hostile = copy.deepcopy(stored)
+    hostile["protocol"] |= {"unit": SCRIPT, "task": SCRIPT}
+    for episode in hostile["per_episode"]:
+        episode["failure"] = None if episode["success"] else SCRIPT
+    page = Path(write_report(a_run(tmp_path, hostile))).read_text()
+    assert "<script" not in page and "onerror=alert(2)>" not in page and "&lt;script&gt;" in page
+    assert "default-src &#39;none&#39;" in page or "default-src 'none'" in page
+
+
+def test_a_link_out_of_the_run_folder_is_left_out(tmp_path: Path, stored: dict[str, Any]) -> None:
+    run = a_run(tmp_path, stored)
+    (tmp_path / "secret").write_bytes(b"a secret of the disk" * 10)
+    (run / "videos").mkdir()
+    (run / "videos/own.mp4").write_bytes(b"x" * 10)
+    (run / "videos/stranger.mp4").symlink_to(tmp_path / "secret")
+    page = Path(write_report(run)).read_text()
+    assert "stranger.mp4" not in page and "own.mp4" in page
+
+
+@pytest.mark.parametrize(
+    "key", ["success_rate", "successes", "ci95", "failures", "protocol", "manifest", "per_episode"]
+)
+@pytest.mark.parametrize("value", [None, -1, "words", [1], {"a": 1}, 1e400], ids=str)
+def test_an_evaluation_of_another_shape_is_an_error_that_names_file_and_field(
+    tmp_path: Path, stored: dict[str, Any], key: str, value: Any
+) -> None:
+    file = tmp_path / "evaluation.json"
+    file.write_text(json.dumps({**stored, key: value}))
+    if key in ("protocol", "manifest", "failures") and value == {"a": 1}:
+        Evaluation.load(file)
+        return
+    with pytest.raises(ValueError, match=rf"evaluation\.json.*{key}"):
+        Evaluation.load(file)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("seed", "<b>"), ("success", 1), ("failure", 3), ("return", None), ("steps", -1), ("steps", "x")],
+)
+def test_so_is_an_episode_of_another_shape(tmp_path: Path, stored: dict[str, Any], field: str, value: Any) -> None:
+    broken = copy.deepcopy(stored)
+    broken["per_episode"][1][field] = value
+    (tmp_path / "evaluation.json").write_text(json.dumps(broken))
+    with pytest.raises(ValueError, match=rf"per_episode\[1\]\.{field}"):
+        Evaluation.load(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "null", '"x"', "{}", "\x00"])
+def test_so_is_a_file_that_holds_something_else(tmp_path: Path, text: str) -> None:
+    (tmp_path / "evaluation.json").write_text(text)
+    with pytest.raises(ValueError, match=r"evaluation\.json"):
+        Evaluation.load(tmp_path)
