@@ -63,6 +63,7 @@ class BatchSim:
         return self._pool
 
     def _reopen(self) -> None:
+        assert self._pool is not None
         self._forked, state, parameters, views = False, self._pool.state, self._parameters, list(self._views)
         self._pool, self._parameters, self._views = self._opened(), {}, {}
         for name, values in parameters.items():

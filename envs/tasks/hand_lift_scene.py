@@ -118,7 +118,8 @@ class HandWorld(SimWorld):
         rays = eye.camera.near * eye.camera.directions(12, 12)
         tried = np.concatenate([share * rays for share in (0.0, 0.4, 0.6, 0.8, 1.0)])
         seen = place[:, None] + tried @ np.swapaxes(turn, 1, 2) - self.position("object")[ids, None]
-        return (self._away(seen @ self.rotation("object")[ids]) < _MARGIN).any(axis=1)
+        away = self._away(seen @ self.rotation("object")[ids])
+        return np.asarray((away < _MARGIN).any(axis=1))
 
     def _away(self, place: np.ndarray) -> np.ndarray:
         """How far places (..., 3) in the object's frame are from its surface, m; negative inside."""

@@ -117,10 +117,11 @@ class WorldTask(BatchTask):
         """Free what the engine holds; harmless twice."""
         super().close()
         self.world.close()
+        self.observers.clear()  # they hold the task, which would then wait for a collection
 
     def __reduce__(self) -> tuple[Callable[[], BatchTask], tuple[()], dict[str, np.ndarray]]:
         """How ``copy.deepcopy`` and ``pickle`` copy a task: made anew, and its state loaded."""
-        how = {"engine": self.spec.engine, "threads": self._threads, **self.spec.options}
+        how: dict[str, Any] = {"engine": self.spec.engine, "threads": self._threads, **self.spec.options}
         return partial(make_task, self.spec.name, self.num_envs, **how), (), self.state_dict()
 
     def __setstate__(self, arrays: dict[str, np.ndarray]) -> None:

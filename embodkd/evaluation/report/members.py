@@ -45,16 +45,16 @@ class Member:
         judged, before that as its own config.json does; ValueError if the two contradict each other."""
         groups = self.policy.get("groups", {})
         own = {name: bool(group["privileged"]) for name, group in groups.items()}
-        judged = self.evaluation or self.imitation
-        marks = judged.manifest.get("reads", {}) if judged else {}
-        told = {name: mark == "privileged" for name, mark in marks.items()}
-        for name in own.keys() & told.keys():
-            if own[name] != told[name]:
+        result = self.evaluation or self.imitation
+        marks = result.manifest.get("reads", {}) if result else {}
+        judged = {name: mark == "privileged" for name, mark in marks.items()}
+        for name in own.keys() & judged.keys():
+            if own[name] != judged[name]:
                 raise ValueError(
                     f"{self.folder}: policy/config.json and evaluation.json contradict each other about whether group "
                     f"{name!r} is privileged; evaluate the policy again, which asks the task"
                 )
-        return own | told
+        return own | judged
 
     @property
     def command(self) -> str:
