@@ -72,6 +72,8 @@ class DistillDemos(Learn):
             tasks = dict.fromkeys(sentence for path in folders for sentence in about(path, reading).tasks)
             # In a simulator nobody says anything.
             arguments["sentences"] = () if in_simulator or len(tasks) < 2 else tuple(tasks)
+        if arguments.get("sentences"):
+            said.append(f"the student is told which of {len(arguments['sentences'])} sentences was said")
         student = make_policy(self.student["name"], facts.groups, facts.action_size, **arguments)
         if not isinstance(student, ChunkPolicy):
             raise ValueError(

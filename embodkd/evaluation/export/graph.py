@@ -94,7 +94,11 @@ class Deployed(nn.Module):
 
 
 def policy_graph(policy: Policy, meta: Mapping[str, Any]) -> Graph:
-    """`policy` and its config.json as a graph; its facts are those that `Robot` reads, and those that people do."""
+    """`policy` and its config.json as a graph; its facts are those that `Robot` reads, and those that people do.
+
+    places: of a policy of demonstrations, group -> (feature of the dataset, its first number there). sentences: what
+    the numbers in the group "task" stand for.
+    """
     module = Deployed(policy)
     facts = {
         "policy": meta["policy"],
@@ -107,6 +111,8 @@ def policy_graph(policy: Policy, meta: Mapping[str, Any]) -> Graph:
         "execute": module.execute,
         "every": module.every,
         "plans": list(module.planned),
+        "places": meta.get("extra", {}).get("places", {}),
+        "sentences": list(module.plans.sentences.known) if module.plans and module.plans.sentences else [],
         "lineage": meta.get("lineage", {}),
     }
     return Graph(module, module.ports, module.outputs, facts)

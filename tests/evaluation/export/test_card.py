@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from embodkd.policies import POLICIES, load_policy, save_policy, session_of
+from embodkd.policies.card import RUNNER
 from small_policies import STEPS, episode, small
 
 DRIVE = """
@@ -114,3 +116,8 @@ def test_an_episode_travels_in_the_folder_and_one_that_does_not_fit_is_refused(t
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(artefact, "EXAMPLE_BYTES", int(room))
             assert artefact.few_enough(seen) == kept
+
+
+def test_the_plug_in_for_lerobot_has_this_runner() -> None:
+    [found] = (Path(__file__).parents[3] / "plugins").rglob("runner.py")
+    assert found.read_bytes() == RUNNER.read_bytes()

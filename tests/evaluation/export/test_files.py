@@ -12,7 +12,11 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from small_policies import META, episode
+from embodkd.policies import make_policy
+from small_policies import ACTIONS, GROUPS, META, SMALL, episode, small
+
+from embodkd.core.sources.group import GroupFacts
+from embodkd.evaluation.export.graph import policy_graph
 
 
 def members(archive: bytes) -> Iterator[tuple[str, bytes]]:
@@ -93,3 +97,14 @@ def test_a_file_answers_for_many_robots_at_once_as_for_each(robot) -> None:
     together = acts.net.run(["action"], rows)[0]
     alone = [acts.net.run(["action"], {n: v[i : i + 1] for n, v in rows.items()})[0] for i in range(count)]
     np.testing.assert_allclose(together, np.concatenate(alone), rtol=1e-4, atol=1e-3)
+
+
+def test_a_policy_of_demonstrations_says_where_its_groups_lay_and_what_it_was_told() -> None:
+    told, places = ["put it down", "lift it"], {"proprio": ["observation.state", 2]}
+    groups = {**GROUPS, "task": GroupFacts("task", (1,), False, "int64")}
+    policy = make_policy("mlp_chunk", groups, ACTIONS, **SMALL["mlp_chunk"], sentences=told)
+    facts = policy_graph(policy, {**META, "extra": {"places": places}}).facts
+    assert facts["places"] == places and facts["sentences"] == told and "task" in facts["inputs"]
+    for name in ("mlp", "mlp_chunk", "residual"):
+        facts = policy_graph(small(name), META).facts
+        assert facts["places"] == {} and facts["sentences"] == []
