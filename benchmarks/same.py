@@ -36,7 +36,8 @@ from filelock import FileLock
 
 from benchmarks.same_runs import TABLE, Commands, chosen, commands, needed
 from benchmarks.same_signed import ASKED, rests_on, sign, slug_of
-from embodkd.core.runs.files import read_json, read_lines, read_tensors, write_json
+from embodkd.core.runs.files import read_tensors, write_json
+from embodkd.core.runs.reading import read_json, read_lines
 
 _ROOT = Path(__file__).resolve().parents[1]
 # One process makes all runs of a side: most of a short run would be imports.

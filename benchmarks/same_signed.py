@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.same_runs import Commands, needed
-from embodkd.core.runs.files import read_json
 from embodkd.core.runs.manifest import now
+from embodkd.core.runs.reading import read_json
 from embodkd.evaluation.reproduce import write
 from embodkd.evaluation.tables.rows import Rows
 

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from embodkd.core.runs.files import read_json
+from embodkd.core.runs.reading import read_json
 from embodkd.evaluation.tables.fill import call
 from embodkd.evaluation.tables.rows import Rows
 

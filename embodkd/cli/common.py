@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from embodkd.cli.groups import Engine, Randomise, Task
-from embodkd.core.runs.files import read_json
+from embodkd.core.runs.reading import read_json
 
 Choice = Mapping[str, Any] | None
 

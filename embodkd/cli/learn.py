@@ -103,7 +103,8 @@ class Learn(ABC):
 
 def _same_data(run: Path, digest: str | None) -> None:
     """Note what the run learns from, or ValueError if it began with other data."""
-    from embodkd.core.runs.files import read_json, write_json
+    from embodkd.core.runs.files import write_json
+    from embodkd.core.runs.reading import read_json
 
     file = run / "data.json"
     if digest is None:

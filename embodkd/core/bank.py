@@ -16,7 +16,8 @@ from embodkd.core.precision import wide_type
 from embodkd.core.recipe import Answers, Context
 from embodkd.core.role import Role
 from embodkd.core.runs.digests import check_digest, write_digest
-from embodkd.core.runs.files import atomic_folder, read_json, read_tensors, write_json, write_tensors
+from embodkd.core.runs.files import atomic_folder, read_tensors, write_json, write_tensors
+from embodkd.core.runs.reading import read_json
 from embodkd.core.signals import Signals
 from embodkd.core.sources.source import Source
 from embodkd.core.terms.base import precise

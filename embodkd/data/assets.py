@@ -20,7 +20,8 @@ from typing import Any
 from torch import Tensor
 
 from embodkd.core.config.registry import Registry
-from embodkd.core.runs.files import atomic_folder, read_json, read_tensors, write_json, write_tensors
+from embodkd.core.runs.files import atomic_folder, read_tensors, write_json, write_tensors
+from embodkd.core.runs.reading import read_json
 
 ASSETS = Registry("asset")
 """Functions `(work: Path) -> (tensors, origin)` that fetch into the empty folder `work`, with `title=`, `size=`."""

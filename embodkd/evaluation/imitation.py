@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from embodkd.core.ranks import ranks
-from embodkd.core.runs.files import read_json
 from embodkd.core.runs.progress import progress
+from embodkd.core.runs.reading import read_json
 from embodkd.core.sources.action import ActionFacts
 from embodkd.core.sources.chunks import CHUNK
 from embodkd.data.lerobot import Demonstrations

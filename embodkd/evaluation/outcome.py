@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from embodkd.core.runs.files import read_json, read_lines
+from embodkd.core.runs.reading import read_json, read_lines
 
 _JUDGED = ("success_rate", "successes", "episodes", "ci95", "failures")
 _MADE_WITH = ("started", "python", "platform", "cpus", "device", "versions")

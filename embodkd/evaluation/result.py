@@ -10,7 +10,8 @@ from typing import Any, TypedDict
 
 from embodkd.core.config.ranges import Count, Share, Whole
 from embodkd.core.config.schema import fit
-from embodkd.core.runs.files import read_json, write_json
+from embodkd.core.runs.files import write_json
+from embodkd.core.runs.reading import read_json
 from embodkd.evaluation.interval import wilson
 
 _StoredEpisode = TypedDict(

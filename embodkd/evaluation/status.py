@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from embodkd.core.runs.files import read_json
+from embodkd.core.runs.reading import read_json
 
 _SPELT = {"gain": "gain over", "loss": "loss against", "no_gain": "no gain over", "undecided": "undecided against"}
 

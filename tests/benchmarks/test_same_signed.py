@@ -9,7 +9,8 @@ import pytest
 
 from benchmarks.same_runs import commands
 from benchmarks.same_signed import rests_on, same_but_sources, sign
-from embodkd.core.runs.files import read_json, write_json
+from embodkd.core.runs.files import write_json
+from embodkd.core.runs.reading import read_json
 from embodkd.evaluation.tables.mark import mark
 
 COMMITS = ("a" * 40, "b" * 40)

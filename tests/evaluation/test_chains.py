@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from embodkd.core.runs.files import read_json, write_json
+from embodkd.core.runs.files import write_json
+from embodkd.core.runs.reading import read_json
 from embodkd.evaluation.chains import listing, read_chains
 from embodkd.evaluation.report import write_tables
 from embodkd.evaluation.tables import cell as cell_module

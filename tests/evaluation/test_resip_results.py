@@ -8,7 +8,7 @@ import pytest
 from embodkd.cli.compose import resolved
 from embodkd.cli.overrides import parse
 from embodkd.cli.verbs import find
-from embodkd.core.runs.files import read_json
+from embodkd.core.runs.reading import read_json
 from embodkd.evaluation.chains import read_chains
 from embodkd.evaluation.interval import wilson
 from embodkd.evaluation.tables.mark import changes

@@ -207,7 +207,7 @@ def _annotated(value: Any, hint: Any, where: str) -> Any:
     converted = fit(value, inner, where)
     for part in parts:
         if isinstance(part, Within) and converted is not None and converted not in part:
-            raise ValueError(f"{where}: must be {spell(hint)}, got {value!r}")
+            raise ValueError(f"{where}: must be {spell(hint)}, got {_short(value)}")
         if isinstance(part, Keys) and isinstance(converted, Mapping):
             part.check(converted, where)
     return converted
@@ -228,7 +228,7 @@ def _one_of(value: Any, hint: Any, where: str) -> Any:
 
 
 def _other_type(value: Any, hint: Any, where: str) -> ValueError:
-    return ValueError(f"{where}: {value!r} is a {type(value).__name__}, expected {spell(hint)}")
+    return ValueError(f"{where}: {_short(value)} is a {type(value).__name__}, expected {spell(hint)}")
 
 
 def _number(value: int | float, hint: type, where: str) -> int | float:
@@ -259,6 +259,11 @@ def _entries(value: Mapping[str, Any], hint: Any, where: str) -> dict[str, Any]:
         raise ValueError(f"{where}: lacks {', '.join(absent)}")
     hints = typing.get_type_hints(hint, include_extras=True)
     return {key: fit(entry, hints.get(key), _at(where, key)) for key, entry in value.items()}
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:197]}..."
 
 
 def _at(where: str, key: Any) -> str:

@@ -18,8 +18,9 @@ import numpy as np
 from torch import Tensor, nn
 
 from embodkd.core.config.registry import near
-from embodkd.core.runs.files import atomic_folder, read_json, read_tensors, write_json, write_tensors
+from embodkd.core.runs.files import atomic_folder, read_tensors, write_json, write_tensors
 from embodkd.core.runs.finite import first_not_finite
+from embodkd.core.runs.reading import read_json
 
 FORMAT = 1
 EXAMPLE_BYTES = 4 * 2**20

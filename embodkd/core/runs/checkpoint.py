@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embodkd.core.runs.digests import check_digest, write_digest
-from embodkd.core.runs.files import atomic_folder, read_json, read_tensors, remove_folder, write_json, write_tensors
+from embodkd.core.runs.files import atomic_folder, read_tensors, remove_folder, write_json, write_tensors
+from embodkd.core.runs.reading import read_json
 
 if TYPE_CHECKING:
     import numpy as np

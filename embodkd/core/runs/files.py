@@ -88,32 +88,6 @@ def write_json(path: str | Path, value: Any) -> None:
     write_atomic(path, json.dumps(value, indent=2) + "\n")
 
 
-def read_json(path: str | Path) -> Any:
-    """The content of a JSON file; ValueError that names the file if it is damaged."""
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not valid JSON ({error}); damaged: restore it or write it anew") from error
-
-
-def read_lines(path: str | Path) -> list[dict[str, Any]]:
-    """The objects of a file with one of them in JSON per line; [] if there is none.
-
-    A last line that is broken off is left out: a run that still goes on, or was killed, may have written half of it.
-    ValueError that names the line for any other that is damaged.
-    """
-    path = Path(path)
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    rows = []
-    for number, line in enumerate(lines):
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            if number + 1 < len(lines):
-                raise ValueError(f"{path}: line {number + 1} is not JSON ({error}); remove it") from error
-    return rows
-
-
 def remove_folder(path: Path) -> None:
     """Remove a folder such that a kill half-way leaves no half folder under its name."""
     doomed = path.parent / f".{path.name}.tmp-gone-{os.getpid()}"

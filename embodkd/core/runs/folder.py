@@ -22,17 +22,11 @@ from typing import TYPE_CHECKING, Any
 
 from embodkd.core.ranks import launch, ranks, was_restarted
 from embodkd.core.runs.checkpoint import Checkpoint, newest_checkpoint, write_checkpoint
-from embodkd.core.runs.files import (
-    clear_os_error,
-    read_json,
-    read_lines,
-    sweep_leftovers,
-    write_atomic,
-    write_json,
-)
+from embodkd.core.runs.files import clear_os_error, sweep_leftovers, write_atomic, write_json
 from embodkd.core.runs.finite import first_not_finite
 from embodkd.core.runs.manifest import git_commit, now, versions
 from embodkd.core.runs.memory import peak_memory
+from embodkd.core.runs.reading import read_json, read_lines
 from embodkd.core.runs.tracker import Trackers, check_tracker
 from embodkd.core.runs.unbegun import ASKED, PREPARED, missing_folders, remove_unbegun
 

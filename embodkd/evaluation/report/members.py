@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from embodkd.core.runs.files import read_json, read_lines
+from embodkd.core.runs.reading import read_json, read_lines
 from embodkd.evaluation.imitation import FILE as IMITATION
 from embodkd.evaluation.imitation import Imitation
 from embodkd.evaluation.result import Evaluation

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from embodkd.core.runs.files import read_json
+from embodkd.core.runs.reading import read_json
 from embodkd.evaluation.interval import wilson
 from embodkd.evaluation.report.charts import curve
 from embodkd.evaluation.report.members import stays_in

@@ -19,8 +19,9 @@ from torch import nn
 from embodkd.core import RunFolder, Trainer
 from embodkd.core.config.schema import build
 from embodkd.core.runs.artefact import load_weights
-from embodkd.core.runs.files import atomic_folder, read_json, remove_folder, write_json, write_tensors
+from embodkd.core.runs.files import atomic_folder, remove_folder, write_json, write_tensors
 from embodkd.core.runs.manifest import git_commit, now
+from embodkd.core.runs.reading import read_json
 from embodkd.evaluation.measures import measured
 from embodkd.evaluation.reproduce.corrupt import Corrupted
 from embodkd.evaluation.reproduce.spec import Reproduction, Training

@@ -16,7 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from embodkd.core.runs.files import read_json, write_json
+from embodkd.core.runs.files import write_json
+from embodkd.core.runs.reading import read_json
 from embodkd.evaluation.outcome import outcome
 from embodkd.evaluation.tables.cell import Cell, Cells, Marks, Resolve, chosen, with_needed
 from embodkd.evaluation.tables.mark import Mark, staleness

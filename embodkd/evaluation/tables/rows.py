@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from embodkd.core.runs.files import read_json, write_atomic
+from embodkd.core.runs.files import write_atomic
+from embodkd.core.runs.reading import read_json
 
 Row = dict[str, Any]
 # Long, and of interest to programs only.

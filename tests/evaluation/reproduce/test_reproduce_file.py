@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from embodkd.core.runs.files import read_json
+from embodkd.core.runs.reading import read_json
 from embodkd.evaluation import reproduce as tables
 
 

@@ -1,0 +1,122 @@
+"""The one reader of files that somebody else may have written, cut or changed: text, JSON, lines of JSON, YAML.
+
+Whatever is wrong with a file is one ValueError that names the file, in it the field, and how to mend it. Nothing is
+taken for granted that is not asked for by a `form`: a type as `core.config.schema.fit` knows them, most often a
+TypedDict of what the file holds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from embodkd.core.config.schema import fit
+
+MEND = "restore it or write it anew"
+_DEEPEST, _MOST, _DIGITS = 64, 10**6, 40
+
+
+def read_text(path: str | Path) -> str:
+    """The content of a text file in UTF-8, with or without a mark of it in front."""
+    path = Path(path)
+    try:
+        if not path.is_file():
+            what = "is no file" if os.path.lexists(path) else "no such file"
+            raise ValueError(f"{path}: {what}; {MEND}")
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror}); {MEND}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is no text in UTF-8 (byte {error.start}); {MEND}") from error
+
+
+def read_json(path: str | Path, form: Any = Any) -> Any:
+    """The content of a JSON file, as `form` wants it."""
+    return _fitted(path, _parsed(path, "JSON", _json, read_text(path)), form)
+
+
+def read_lines(path: str | Path, form: Any = dict[str, Any]) -> list[Any]:
+    """What a file says in JSON, each line as `form` wants it; [] if there is none.
+
+    A last line that is broken off is left out: a run that still goes on, or was killed, may have written half of it.
+    """
+    if not os.path.lexists(path):
+        return []
+    *lines, last = read_text(path).split("\n")
+    rows = []
+    for number, line in enumerate(lines, 1):
+        where = f"{path}, line {number}"
+        rows.append(_fitted(where, _parsed(where, "JSON", _json, line, "remove it"), form, "remove it"))
+    try:
+        return [*rows, fit(_json(last), form, "")]
+    except (ValueError, RecursionError):
+        return rows
+
+
+def read_yaml(path: str | Path, form: Any = dict[str, Any]) -> Any:
+    """The content of a YAML file of plain values, as `form` wants it; an empty one says {}."""
+    said = _parsed(path, "YAML", lambda text: yaml.load(text, _Loader), read_text(path))
+    return _fitted(path, {} if said is None else said, form)
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain values only, and no key twice."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        """As PyYAML does, after a look at the keys."""
+        if isinstance(node, yaml.MappingNode):
+            _once([(key.value, value) for key, value in node.value if isinstance(key, yaml.ScalarNode)])
+        return super().construct_mapping(node, deep)
+
+
+def _json(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_once, parse_int=_whole)
+
+
+def _parsed(where: str | Path, language: str, parse: Callable[[str], Any], text: str, mend: str = MEND) -> Any:
+    try:
+        content = parse(text)
+    except Exception as error:  # PyYAML has an error of any class for a tag whose value is none of its kind
+        said = "nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
+        raise ValueError(f"{where}: not valid {language} ({said:.200}); {mend}") from error
+    layer = [content] if isinstance(content, (dict, list)) else []
+    for _ in range(_DEEPEST):
+        inside = (inner for value in layer for inner in (value.values() if isinstance(value, dict) else value))
+        layer = list(islice((inner for inner in inside if isinstance(inner, (dict, list))), _MOST))
+        if not layer:
+            return content
+        if len(layer) == _MOST:
+            break
+    raise ValueError(f"{where}: not valid {language} (nested too deeply, or far too much); {mend}")
+
+
+class _Wrong(ValueError):
+    """What JSON and YAML allow, and no file of ours holds."""
+
+
+def _once(pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Any]:
+    found: dict[Any, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise _Wrong(f"{key!r:.60} is there twice")
+        found[key] = value
+    return found
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > _DIGITS:
+        raise _Wrong(f"{digits[:12]}... is too large a number")
+    return int(digits)
+
+
+def _fitted(where: str | Path, content: Any, form: Any, mend: str = MEND) -> Any:
+    try:
+        return fit(content, form, "")
+    except ValueError as error:
+        raise ValueError(f"{where}: {str(error).removeprefix(': ')}; {mend}") from error
