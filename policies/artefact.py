@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -20,7 +20,10 @@ from embodkd.policies.card import model_card
 from torch import Tensor
 
 from embodkd.core.runs.artefact import (
+    Config,
+    building,
     few_enough,
+    golden_of,
     golden_unit,
     load_weights,
     read_config,
@@ -28,10 +31,44 @@ from embodkd.core.runs.artefact import (
     write_artefact,
 )
 from embodkd.core.runs.files import read_tensors
-from embodkd.core.sources.action import ActionFacts
-from embodkd.core.sources.group import GroupFacts
+from embodkd.core.sources.action import ActionFacts, StoredAction
+from embodkd.core.sources.group import GroupFacts, StoredGroup
 
 GOLDEN_ROWS, GOLDEN_TOLERANCE = 4, 1e-3
+
+
+class _Task(TypedDict):
+    name: str
+
+
+class TaskRecord(_Task, total=False):
+    """What an artefact says about its task; a data set in its place has no engine."""
+
+    version: Any
+    engine: str | None
+    options: dict[str, Any]
+
+
+class _Extra(TypedDict, total=False):
+    demos_keys: dict[str, str] | None
+    action_named: bool
+
+
+class _Policy(Config):
+    policy: str
+    arguments: dict[str, Any]
+    groups: dict[str, StoredGroup]
+    action: StoredAction
+    task: TaskRecord
+    golden_action: list[list[float]]
+
+
+class StoredPolicy(_Policy, total=False):
+    """config.json of a policy; groups and action are read by `GroupFacts` and `ActionFacts`."""
+
+    control_hz: float | None
+    lineage: dict[str, Any]
+    extra: _Extra
 
 
 def task_record(spec: Any) -> dict[str, Any]:
@@ -92,13 +129,13 @@ def load_policy(folder: str | Path) -> tuple[Policy, dict[str, Any]]:
     """(policy in evaluation mode, its config.json). ValueError, with advice, if anything is missing or does not fit."""
     folder = Path(folder)
     meta = read_meta(folder)
-    inputs = {name: GroupFacts.from_dict(name, facts) for name, facts in meta["groups"].items()}
-    action = ActionFacts.from_dict(meta["action"])
     # Building draws initial weights that are overwritten at once: the caller's random stream must not notice.
-    with torch.random.fork_rng(devices=[]):
+    with building(folder), torch.random.fork_rng(devices=[]):
+        inputs = {name: GroupFacts.from_dict(name, facts) for name, facts in meta["groups"].items()}
+        action = ActionFacts.from_dict(meta["action"])
         policy = POLICIES.get(meta["policy"]).build(inputs, action.size, **meta["arguments"]).acts(action)
     load_weights(policy, folder)
-    apart = np.abs(_golden_action(policy) - np.asarray(meta["golden_action"], np.float32))
+    apart = np.abs(_golden_action(policy) - golden_of(meta["golden_action"], (GOLDEN_ROWS, action.size), folder))
     worst = (apart / np.maximum(1.0, np.subtract(action.high, action.low) / 2)).max()
     if not worst <= GOLDEN_TOLERANCE:
         raise ValueError(
@@ -116,7 +153,8 @@ def read_episode(folder: str | Path, policy: Policy) -> dict[str, np.ndarray] | 
 
 def read_meta(folder: str | Path) -> dict[str, Any]:
     """config.json of a policy folder, without building it; ValueError if the folder is not one."""
-    return read_config(folder, "policy", ("policy", "arguments", "groups", "action", "task", "golden_action"))
+    silent = {"control_hz": None, "lineage": {}, "extra": {}}
+    return silent | read_config(folder, "policy", StoredPolicy)
 
 
 def _golden_action(policy: Policy) -> np.ndarray:

@@ -46,7 +46,7 @@ def model_folder(path: str | Path) -> Path:
 def is_classifier(path: str | Path) -> bool:
     """Whether a classifier lies there, and not a policy."""
     file = model_folder(path) / "config.json"
-    return file.is_file() and "model" in read_json(file)
+    return file.is_file() and "model" in read_json(file, dict[str, Any])
 
 
 def run_folder(path: str | Path) -> Path:

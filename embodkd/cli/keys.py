@@ -14,7 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
+from embodkd.core.runs.reading import read_yaml
 
 _COMMENTED = re.compile(r"^( *)([\w.]+):[^#\n]*(?:#\s*(.*))?$")
 
@@ -34,13 +34,7 @@ def options(group: str, extra: str | None = None) -> tuple[str, ...]:
 
 @cache
 def _read(file: Path) -> Mapping[str, Any]:
-    with open(file, encoding="utf-8") as stream:
-        content = yaml.safe_load(stream)
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise ValueError(f"{file}: expected keys and values, found {type(content).__name__}")
-    return content
+    return read_yaml(file)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,7 @@ def _same_data(run: Path, digest: str | None) -> None:
         return
     if not file.is_file():
         write_json(file, {"digest": digest})
-    elif read_json(file) != {"digest": digest}:
+    elif read_json(file, dict[str, str]) != {"digest": digest}:
         raise ValueError(
             f"{run}: began with other data than are there now: put back what it began with, or choose another folder, "
             "run=..."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -24,6 +24,16 @@ from embodkd.core.terms.base import precise
 
 FORMAT = 2
 """Of a stored bank. Until 2 only the first rows and the weights were noted."""
+
+
+class _Any(TypedDict, total=False):
+    format: int
+
+
+class _Stored(TypedDict):
+    format: int
+    fingerprint: dict[str, str]
+    columns: list[str]
 
 
 @torch.no_grad()
@@ -137,13 +147,14 @@ class Bank:
     def read(self, folder: str | Path) -> None:
         """Map the arrays in `folder`; ValueError if they are of another teacher, other data or another pass."""
         folder = Path(folder)
-        facts = read_json(folder / "bank.json")
-        if facts.get("format") != FORMAT:
+        version = read_json(folder / "bank.json", _Any).get("format", 0)
+        if version != FORMAT:
             raise ValueError(
-                f"the bank in {folder} is of {'a later' if facts.get('format', 0) > FORMAT else 'an earlier'} version, "
+                f"the bank in {folder} is of {'a later' if version > FORMAT else 'an earlier'} version, "
                 "which noted other facts about what its rows depend on; remove that folder to make it anew, or give "
                 "this bank another one"
             )
+        facts = read_json(folder / "bank.json", _Stored)
         own, stored = self.fingerprint(), facts["fingerprint"]
         wrong = [part for part in {**own, **stored} if stored.get(part) != own.get(part)]
         if wrong:
@@ -207,7 +218,15 @@ class Bank:
         return {name: value.float() if value.dtype == torch.bfloat16 else value for name, value in columns.items()}
 
     def _map(self, folder: Path, columns: Sequence[str]) -> None:
-        self._take({c: np.lib.format.open_memmap(folder / f"{c}.npy", "r") for c in columns})
+        held = {}
+        for column in columns:
+            try:
+                held[column] = np.lib.format.open_memmap(folder / f"{column}.npy", "r")
+            except (ValueError, OSError) as error:
+                raise ValueError(
+                    f"{folder / column}.npy: no array ({error}); remove {folder} to make it anew"
+                ) from error
+        self._take(held)
 
     def _take(self, columns: dict[str, np.ndarray]) -> None:
         ids = np.asarray(columns.pop("sample_id"))

@@ -5,11 +5,19 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
 from torch import Tensor
+
+
+class StoredRandom(TypedDict):
+    """The JSON of `rng_state`."""
+
+    numpy: tuple[str, int, int, float]
+    python: tuple[int, float | None]
+    generators: dict[str, dict[str, Any]]
 
 
 def seed_everything(seed: int) -> np.random.Generator:

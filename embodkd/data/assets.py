@@ -60,7 +60,7 @@ def load(name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not present(name):
         raise ValueError(f"data {name}: not in {cache_folder()}; fetch it once: embodkd data get {name}")
     folder = cache_folder() / name
-    return read_tensors(folder / "data.safetensors"), read_json(folder / "origin.json")
+    return read_tensors(folder / "data.safetensors"), read_json(folder / "origin.json", dict[str, Any])
 
 
 def client(words: Sequence[str], folder: Path) -> None:

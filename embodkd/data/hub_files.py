@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from embodkd.core.config.registry import near
+from embodkd.core.runs.reading import yaml_of
 
 # train-00000-of-00002.parquet, train-00000-of-00002-0123456789abcdef.parquet, train_0.parquet, train.parquet
 _SHARD = re.compile(r"[-_]\d+(-of-\d+)?(-[0-9a-f]{16})?$")
@@ -70,10 +69,10 @@ def _by_card(folder: Path) -> dict[str, Files]:
     card = folder / "README.md"
     parts = card.read_text(encoding="utf-8", errors="replace").split("---", 2) if card.is_file() else []
     try:
-        said = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0].strip() else None
-    except yaml.YAMLError:
+        said = yaml_of(parts[1], card) if len(parts) == 3 and not parts[0].strip() else {}
+    except ValueError:
         return {}
-    configs = said.get("configs") if isinstance(said, dict) else None
+    configs = said.get("configs")
     found = {}
     for one in configs if isinstance(configs, list) else ():
         if isinstance(one, dict) and isinstance(one.get("data_files"), list):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from embodkd.core.runs.reading import json_of
 from embodkd.data.partition import from_package
 
 
@@ -70,7 +70,7 @@ def class_names(file: Path, label: str) -> list[str] | None:
     """What a file itself calls the classes, None if it does not say."""
     metadata = from_package("pyarrow.parquet", "hub_images").read_schema(file).metadata or {}
     try:
-        said = json.loads(metadata.get(b"huggingface", b"{}"))
+        said = json_of(metadata.get(b"huggingface", b"{}").decode(), file)
         names = said.get("info", {}).get("features", {}).get(label, {}).get("names")
     except (ValueError, AttributeError):
         return None

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
 from embodkd.core import Actor
+from embodkd.core.config.ranges import Count, Share, Whole
 from embodkd.core.ranks import alone, ranks
 from embodkd.core.sources.chunks import CHUNK
 from embodkd.envs import BatchTask
@@ -19,6 +20,30 @@ from embodkd.evaluation.result import Evaluation, write_result
 from embodkd.policies.session import Session, session_of
 
 WAYS = ("blank", "mean", "shuffle", "freeze")
+
+
+class StoredRate(TypedDict):
+    """What is read of a success rate in a file."""
+
+    success_rate: Share
+    successes: Whole
+    episodes: Count
+    ci95: tuple[Share, Share]
+    failures: dict[str, Count]
+
+
+class _Row(StoredRate):
+    group: str
+    way: str
+    verdict: str
+
+
+class StoredAblation(TypedDict):
+    """What is read of ablation.json."""
+
+    intact: StoredRate
+    rows: list[_Row]
+    unused: list[str]
 
 
 @dataclass(frozen=True)

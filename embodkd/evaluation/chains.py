@@ -28,9 +28,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from embodkd.core.config.schema import build
+from embodkd.core.runs.reading import read_yaml
 from embodkd.evaluation.tables.cell import Cell
 
 
@@ -55,7 +54,7 @@ class _Table:
 
 def read_chains(file: str | Path, runs: str | Path | None = None) -> dict[str, Cell]:
     """All cells of a file by name, dependencies first; ValueError, naming the place, for a wrong key or name."""
-    content = yaml.safe_load(Path(file).read_text("utf-8"))
+    content = read_yaml(file)
     usual = Path("runs", content["slug"])
     runs = Path(runs or usual)
     cells: dict[str, Cell] = {}
@@ -119,7 +118,7 @@ def listing(result: Mapping[str, Any]) -> str:
         width = max(map(len, groups), default=0)
         for name, group in groups.items():
             shares = [100 * row["success_rate"] for row in group]
-            minutes = " ".join("-" if row["minutes"] is None else f"{row['minutes']:.1f}" for row in group)
+            minutes = " ".join("-" if row.get("minutes") is None else f"{row['minutes']:.1f}" for row in group)
             shown = " ".join(
                 f"{share:5.1f}{'*' if 'stale' in row else ''}" for share, row in zip(shares, group, strict=True)
             )

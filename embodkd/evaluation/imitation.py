@@ -11,22 +11,39 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
+from embodkd.core.config.ranges import Count, NotNegative
 from embodkd.core.ranks import ranks
 from embodkd.core.runs.progress import progress
-from embodkd.core.runs.reading import read_json
-from embodkd.core.sources.action import ActionFacts
+from embodkd.core.runs.reading import blamed, read_json
+from embodkd.core.sources.action import ActionFacts, StoredAction
 from embodkd.core.sources.chunks import CHUNK
 from embodkd.data.lerobot import Demonstrations
 from embodkd.evaluation.interval import t_interval
 from embodkd.evaluation.manifest import manifest_of
-from embodkd.evaluation.result import write_result
+from embodkd.evaluation.result import Judging, write_result
 from embodkd.policies import Policy, session_of
 
 FILE = "imitation.json"
+
+
+class _Episode(TypedDict):
+    name: str
+    steps: Count
+    error: list[NotNegative]
+    constant: list[NotNegative]
+
+
+class _Stored(TypedDict):
+    """What is read of imitation.json."""
+
+    action: StoredAction
+    episodes: list[_Episode]
+    protocol: dict[str, Any]
+    manifest: Judging
 
 
 @dataclass(frozen=True)
@@ -114,21 +131,15 @@ class Imitation:
         """Read what ``save`` wrote; ``ValueError`` if it is missing, damaged or contradicts itself."""
         path = Path(path)
         path = path / FILE if path.is_dir() else path
-        stored = read_json(path)
-        try:
+        stored = read_json(path, _Stored)
+        with blamed(path):
             action = ActionFacts.from_dict(stored["action"])
-            episodes = tuple(
-                Imitated(
-                    str(e["name"]), int(e["steps"]), tuple(map(float, e["error"])), tuple(map(float, e["constant"]))
-                )
-                for e in stored["episodes"]
-            )
-            found = cls(action, episodes, dict(stored["protocol"]), dict(stored["manifest"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path}: no result of `embodkd evaluate demos=...` ({error!r}); run it again") from error
+        episodes = tuple(
+            Imitated(e["name"], e["steps"], tuple(e["error"]), tuple(e["constant"])) for e in stored["episodes"]
+        )
         if not episodes or any(len(e.error_A) != action.size or len(e.constant_A) != action.size for e in episodes):
             raise ValueError(f"{path}: not one error per dimension and episode; run it again")
-        return found
+        return cls(action, episodes, dict(stored["protocol"]), dict(stored["manifest"]))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,12 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from embodkd.core.runs.reading import read_json, read_lines
+from embodkd.core.runs.manifest import Manifest
+from embodkd.core.runs.metrics import read_metrics
+from embodkd.core.runs.reading import read_json
+from embodkd.evaluation.ablate import StoredAblation
+from embodkd.evaluation.result import StoredEvaluation
+from embodkd.evaluation.stored import Correction
 
 _JUDGED = ("success_rate", "successes", "episodes", "ci95", "failures")
 _MADE_WITH = ("started", "python", "platform", "cpus", "device", "versions")
@@ -17,7 +22,7 @@ CORRECTIONS = "corrections.json"
 
 def judged(run: Path) -> dict[str, Any]:
     """Success, its interval and failures, minutes and commit of a finished run, or of an evaluation alone."""
-    evaluation, manifest = read_json(run / "evaluation.json"), _manifest(run)
+    evaluation, manifest = read_json(run / "evaluation.json", StoredEvaluation), _manifest(run)
     row = {key: evaluation[key] for key in _JUDGED}
     return {**row, "minutes": manifest.get("minutes"), "commit": manifest.get("git_commit")}
 
@@ -30,7 +35,7 @@ def outcome(run: Path) -> dict[str, Any]:
     each sensor is worth; `memory_mib` is the most that its process held.
     """
     row, manifest = judged(run), _manifest(run)
-    steps = [e["steps"] for e in read_json(run / "evaluation.json").get("per_episode", []) if e["success"]]
+    steps = [e["steps"] for e in read_json(run / "evaluation.json", StoredEvaluation)["per_episode"] if e["success"]]
     if steps:
         row["steps_to_success"] = round(mean(steps), 1)
     if weights := _parameters(run / "policy" / "model.safetensors"):
@@ -40,23 +45,23 @@ def outcome(run: Path) -> dict[str, Any]:
     if curve := _curve(run / "metrics.jsonl"):
         row["curve"] = curve
     if (run / CORRECTIONS).is_file():
-        row["corrections"] = read_json(run / CORRECTIONS)
+        row["corrections"] = read_json(run / CORRECTIONS, dict[str, Correction])
     if (run / "ablation.json").is_file():
-        row["ablation"] = {key: read_json(run / "ablation.json")[key] for key in ("rows", "unused")}
+        row["ablation"] = {key: read_json(run / "ablation.json", StoredAblation)[key] for key in ("rows", "unused")}
     return {**row, "manifest": {key: manifest.get(key) for key in _MADE_WITH}}
 
 
 def is_finished(run: Path) -> bool:
     """Whether a run went to its end; an evaluation alone has no manifest of a run, and is written at its end."""
     if (run / "manifest.json").is_file():
-        return read_json(run / "manifest.json").get("finished") is not None
+        return read_json(run / "manifest.json", Manifest).get("finished") is not None
     return (run / "evaluation.json").is_file()
 
 
 def _manifest(run: Path) -> Mapping[str, Any]:
     if (run / "manifest.json").is_file():
-        return read_json(run / "manifest.json")
-    found: Mapping[str, Any] = read_json(run / "evaluation.json")["manifest"]
+        return read_json(run / "manifest.json", Manifest)
+    found: Mapping[str, Any] = read_json(run / "evaluation.json", StoredEvaluation)["manifest"]
     return found
 
 
@@ -72,5 +77,5 @@ def _parameters(weights: Path) -> int:
 
 
 def _curve(metrics: Path) -> list[list[float]]:
-    known = [row for row in read_lines(metrics) if row.get("evaluation/success") is not None]
+    known = [row for row in read_metrics(metrics) if row.get("evaluation/success") is not None]
     return [[row["step"], round(row["time_s"] / 60, 2), row["evaluation/success"]] for row in known]

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from embodkd.core.config.ranges import Count, Share, Whole
-from embodkd.core.config.schema import fit
 from embodkd.core.runs.files import write_json
-from embodkd.core.runs.reading import read_json
+from embodkd.core.runs.manifest import Manifest
+from embodkd.core.runs.reading import MEND, read_json
 from embodkd.evaluation.interval import wilson
 
 _StoredEpisode = TypedDict(
@@ -19,7 +19,36 @@ _StoredEpisode = TypedDict(
 )
 
 
-class _Stored(TypedDict):
+# What a protocol says at the least.
+_OF_ITEMS, _OF_A_TASK = ("data", "part"), ("task", "engine", "options", "seed")
+
+
+class _Data(TypedDict):
+    name: str
+    seed: int
+
+
+class _Protocol(TypedDict, total=False):
+    task: str
+    engine: str
+    options: dict[str, Any]
+    episodes: int
+    seed: int | list[int]
+    unit: str
+    data: _Data
+    part: str
+
+
+class Judging(Manifest, total=False):
+    """What is read of the manifest of a judgement."""
+
+    reads: dict[str, Literal["privileged", "deployable"]]
+    beware: list[str]
+    renderer: str | None
+    weights_sha256: str | None
+
+
+class StoredEvaluation(TypedDict):
     """The contents of evaluation.json."""
 
     success_rate: Share
@@ -27,8 +56,8 @@ class _Stored(TypedDict):
     episodes: Count
     ci95: tuple[float, float]
     failures: dict[str, Count]
-    protocol: dict[str, Any]
-    manifest: dict[str, Any]
+    protocol: _Protocol
+    manifest: Judging
     per_episode: list[_StoredEpisode]
 
 
@@ -152,8 +181,12 @@ class Evaluation:
             path = path / "evaluation.json"
         if not path.is_file():
             raise ValueError(f"{path}: no such evaluation; run `embodkd evaluate policy=... out={path}` first")
-        stored: _Stored = fit(read_json(path), _Stored, str(path))
-        evaluation = cls(tuple(map(_episode, stored["per_episode"])), stored["protocol"], stored["manifest"])
+        stored = read_json(path, StoredEvaluation)
+        protocol = stored["protocol"]
+        unsaid = [key for key in (_OF_ITEMS if "data" in protocol else _OF_A_TASK) if key not in protocol]
+        if unsaid:
+            raise ValueError(f"{path}: protocol: lacks {', '.join(unsaid)}; {MEND}")
+        evaluation = cls(tuple(map(_episode, stored["per_episode"])), protocol, stored["manifest"])
         if not evaluation.outcomes or evaluation.successes != stored["successes"]:
             raise ValueError(f"{path}: {stored['successes']} successes do not match its list of episodes; run it again")
         return evaluation

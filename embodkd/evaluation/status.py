@@ -6,21 +6,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from embodkd.core.runs.reading import read_json
+from embodkd.evaluation.stored import read_table
 
 _SPELT = {"gain": "gain over", "loss": "loss against", "no_gain": "no gain over", "undecided": "undecided against"}
 
 
 def stored_tables(folder: str | Path = "results") -> list[dict[str, Any]]:
     """The results of `embodkd reproduce` in a folder, by slug; other files in it are none of its business."""
-    found = [read_json(file) for file in sorted(Path(folder).glob("*.json"))]
-    return [result for result in found if isinstance(result, dict) and {"slug", "comparisons"} <= result.keys()]
+    return [result for result in _stored(folder) if "comparisons" in result]
 
 
 def stored_systems(folder: str | Path = "results") -> list[dict[str, Any]]:
     """The rows of whole systems in a folder, as `{slug, tables}`."""
-    found = [read_json(file) for file in sorted(Path(folder).glob("*.json"))]
-    return [result for result in found if isinstance(result, dict) and result.keys() == {"slug", "tables"}]
+    return [result for result in _stored(folder) if "tables" in result]
+
+
+def _stored(folder: str | Path) -> list[dict[str, Any]]:
+    found = map(read_table, sorted(Path(folder).glob("*.json")))
+    return [result for result in found if result is not None]
 
 
 def status_of(method: str, tables: Sequence[Mapping[str, Any]], own_table: str = "") -> dict[str, Any]:

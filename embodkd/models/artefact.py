@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from embodkd.core.config.ranges import Count
 from embodkd.core.config.schema import build
 from embodkd.core.modules.modes import evaluating
 from embodkd.core.runs.artefact import (
+    Config,
+    building,
     few_enough,
+    golden_of,
     golden_unit,
     load_weights,
     read_config,
@@ -28,6 +32,45 @@ from embodkd.parts.networks.subclass_head import SubclassHead, expand_classifier
 
 GOLDEN_ROWS, GOLDEN_TOLERANCE = 4, 1e-3
 EXAMPLES = 16
+
+
+class _Model(Config):
+    model: str
+    arguments: dict[str, Any]
+    shape: list[Count]
+    classes: Count
+    golden_logits: list[list[float]]
+
+
+class _Known(TypedDict):
+    classes: list[str] | None
+    silent: bool
+
+
+class _Anatomy(TypedDict):
+    channels: Count
+    width: Count
+    bias: bool
+    size: tuple[Count, Count]
+    factor: Count
+
+
+class _Data(TypedDict):
+    name: str
+
+
+class _Lineage(TypedDict, total=False):
+    data: _Data | None
+
+
+class StoredModel(_Model, total=False):
+    """config.json of a classifier."""
+
+    provenance: _Known
+    lineage: _Lineage
+    extra: dict[str, Any]
+    subclasses: Count
+    borrowed: _Anatomy
 
 
 def save_model(
@@ -71,11 +114,12 @@ def load_model(folder: str | Path) -> tuple[Classifier | Borrowed, dict[str, Any
     The model carries its `provenance`; a folder of a version that did not write it gives a silent one.
     """
     folder = Path(folder)
-    config = read_config(folder, "model", ("model", "arguments", "shape", "classes", "golden_logits"))
-    model = _built(config, str(folder))
+    config = {"lineage": {}, "extra": {}} | read_config(folder, "model", StoredModel)
+    with building(folder):
+        model = _built(config, "arguments")
     load_weights(model, folder)
     model.provenance = _provenance(config, folder / "items.safetensors")
-    golden = np.asarray(config["golden_logits"], np.float32)
+    golden = golden_of(config["golden_logits"], (GOLDEN_ROWS, config["classes"]), folder)
     worst = np.abs(_golden_logits(model) - golden).max()
     if not worst <= GOLDEN_TOLERANCE * max(1.0, float(np.abs(golden).max())):
         raise ValueError(

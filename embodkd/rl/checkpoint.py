@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Any, Protocol, TypeVar
+from numbers import Real
+from typing import Any, ClassVar, Protocol, TypedDict, TypeVar
 
 import torch
 
 from embodkd.core import RunFolder
+from embodkd.core.config.schema import hints_of
 from embodkd.core.engine.state import load_slots as give_back
-from embodkd.core.rng import rng_state, set_rng_state
+from embodkd.core.rng import StoredRandom, rng_state, set_rng_state
+from embodkd.core.runs.checkpoint import restoring
 
 Record = TypeVar("Record")
 
@@ -18,6 +21,8 @@ Record = TypeVar("Record")
 class Resumable(Protocol):
     """A learner that can be put down between two iterations."""
 
+    STATE: ClassVar[Mapping[str, Any]]
+    """Key of its JSON state -> type."""
     num_timesteps: int
 
     def snapshot(self) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -38,14 +43,18 @@ def save(run: RunFolder, learner: Resumable, record: Any) -> None:
 
 def resume(run: RunFolder, learner: Resumable, record: Callable[..., Record]) -> Record:
     """Put the newest checkpoint, if there is one, into `learner`; returns its record, or a new one."""
-    checkpoint = run.latest_checkpoint()
+    # before anything succeeded the best is -inf: any number will do
+    kept = {name: Real if hint is float else hint for name, hint in hints_of(record).items()}
+    form: Any = {"rng": StoredRandom, "record": TypedDict("record", kept), **learner.STATE}  # type: ignore[misc]
+    checkpoint = run.go_on(TypedDict("state", form))  # type: ignore[misc]
     if checkpoint is None:
         return record()
     tensors, state = checkpoint.tensors, checkpoint.state
-    learner.restore(tensors, state)
-    learner.num_timesteps = checkpoint.step
-    set_rng_state(tensors, state["rng"])
-    return record(**state["record"])
+    with restoring(checkpoint):
+        learner.restore(tensors, state)
+        learner.num_timesteps = checkpoint.step
+        set_rng_state(tensors, state["rng"])
+        return record(**state["record"])
 
 
 def slots(optimiser: torch.optim.Optimizer, prefix: str) -> dict[str, Any]:

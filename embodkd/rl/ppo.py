@@ -14,6 +14,7 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
+from embodkd.core.config.ranges import Whole
 from embodkd.envs.doors.sb3 import TaskVecEnv
 from embodkd.policies import Policy
 from embodkd.rl.actor_critic import ActorCritic
@@ -38,6 +39,8 @@ class PPO(StockPPO):
     are computed once per iteration; observation statistics belong to the networks and only change between iterations,
     so old and new policy agree exactly at the first minibatch; and the switches of PPOConfig.
     """
+
+    STATE = {"rates": list[float], "iteration": Whole, "primed": bool}
 
     policy: ActorCritic
     rollout_buffer: RolloutTensors

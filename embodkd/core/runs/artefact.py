@@ -10,17 +10,19 @@ folder/model.safetensors    weights
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from torch import Tensor, nn
 
+from embodkd.core.config.ranges import Count
 from embodkd.core.config.registry import near
 from embodkd.core.runs.files import atomic_folder, read_tensors, write_json, write_tensors
 from embodkd.core.runs.finite import first_not_finite
-from embodkd.core.runs.reading import read_json
+from embodkd.core.runs.reading import MEND, blamed, read_json
 
 FORMAT = 1
 EXAMPLE_BYTES = 4 * 2**20
@@ -51,8 +53,14 @@ def write_artefact(
     return folder
 
 
-def read_config(folder: str | Path, kind: str, keys: Sequence[str]) -> dict[str, Any]:
-    """config.json of an artefact, without building it; ValueError if the folder is not a whole one with these `keys`.
+class Config(TypedDict):
+    """What every config.json says; each kind of artefact says more."""
+
+    format: Count
+
+
+def read_config(folder: str | Path, kind: str, form: type[Config]) -> Any:
+    """config.json of an artefact, without building it; ValueError if the folder is not a whole one of this `form`.
 
     kind: what it holds ("policy", "model"), for the messages; `save_{kind}` is who writes it.
     """
@@ -71,14 +79,21 @@ def read_config(folder: str | Path, kind: str, keys: Sequence[str]) -> dict[str,
         pickles = [p.name for p in folder.iterdir() if p.suffix in _PICKLES]
         hint += f"; {pickles[0]} may be a pickle, which is never read" if pickles else ""
         raise ValueError(f"{folder}: not a whole {kind} folder, {' and '.join(missing)} missing{hint}")
-    config = read_json(folder / "config.json")
-    wanted = ("format", *keys)
-    absent = [k for k in wanted if k not in config] if isinstance(config, dict) else list(wanted)
-    if absent:
-        raise ValueError(f"{folder / 'config.json'}: lacks {', '.join(absent)}: not written by save_{kind}")
-    if config["format"] > FORMAT:
-        raise ValueError(f"{folder}: has format {config['format']}, this version reads up to {FORMAT}; upgrade embodkd")
-    return dict(config)
+    later = read_json(folder / "config.json", Config)["format"]
+    if later > FORMAT:
+        raise ValueError(f"{folder}: has format {later}, this version reads up to {FORMAT}; upgrade embodkd")
+    return read_json(folder / "config.json", form)
+
+
+@contextmanager
+def building(folder: Path) -> Iterator[None]:
+    """What is built inside is made of what config.json says: a ValueError that names the file where that fails."""
+    with blamed(folder / "config.json"):
+        try:
+            yield
+        except (RuntimeError, TypeError, ArithmeticError, LookupError, MemoryError) as error:
+            # out of a library that was asked for a layer of no size, or of more than there is room for
+            raise ValueError(f"nothing can be built of it ({str(error).splitlines()[0]:.150})") from error
 
 
 def load_weights(model: nn.Module, folder: str | Path) -> None:
@@ -116,6 +131,13 @@ def few_enough(rows: Mapping[str, Any]) -> int:
     """How many of these rows (T, ...), the first ones and at least one, are examples of at most EXAMPLE_BYTES."""
     row = sum(values[:1].nbytes for values in rows.values())
     return min(len(next(iter(rows.values()))), max(1, EXAMPLE_BYTES // max(1, row)))
+
+
+def golden_of(stored: Any, shape: tuple[int, ...], folder: str | Path) -> np.ndarray:
+    """A stored answer, rows of numbers, as float32 of this shape; ValueError that names config.json in `folder`."""
+    if any(len(row) != shape[1] for row in stored) or len(stored) != shape[0]:
+        raise ValueError(f"{Path(folder) / 'config.json'}: its golden answer is not of shape {shape}; {MEND}")
+    return np.asarray(stored, np.float32)
 
 
 def golden_unit(shape: Sequence[int]) -> np.ndarray:

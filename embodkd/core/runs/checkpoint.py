@@ -8,14 +8,17 @@ and the digest of each beside it
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
+from embodkd.core.config.ranges import NotNegative, Whole
+from embodkd.core.config.schema import fit
 from embodkd.core.runs.digests import check_digest, write_digest
 from embodkd.core.runs.files import atomic_folder, read_tensors, remove_folder, write_json, write_tensors
-from embodkd.core.runs.reading import read_json
+from embodkd.core.runs.reading import blamed, read_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +26,16 @@ if TYPE_CHECKING:
 
 _KEPT = 2
 _TENSORS, _STATE = "tensors.safetensors", "state.json"
+
+
+class _Known(TypedDict):
+    step: Whole
+    state: dict[str, Any]
+
+
+class _Stored(_Known, total=False):
+    minutes: NotNegative
+    metrics_bytes: Whole
 
 
 @dataclass(frozen=True)
@@ -61,8 +74,20 @@ def write_checkpoint(
     return path
 
 
-def newest_checkpoint(folder: Path) -> Checkpoint | None:
-    """The newest good checkpoint in `folder`, None if there is none.
+@contextmanager
+def restoring(checkpoint: Checkpoint) -> Iterator[None]:
+    """What the checkpoint holds is put back inside: a ValueError that names it where it does not fit."""
+    try:
+        yield
+    except (LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{checkpoint.path}: does not fit this run ({type(error).__name__}: {str(error).strip():.300}); remove that "
+            "folder to go on from the checkpoint before it, or resume with the config of that run"
+        ) from error
+
+
+def newest_checkpoint(folder: Path, form: Any = dict[str, Any]) -> Checkpoint | None:
+    """The newest good checkpoint in `folder` whose state is as `form` wants it, None if there is none.
 
     A damaged one is skipped with a warning that names it and what is taken instead; ValueError if all are damaged.
     """
@@ -70,7 +95,7 @@ def newest_checkpoint(folder: Path) -> Checkpoint | None:
     complaints: list[str] = []
     for path in reversed(folders):
         try:
-            found = _read(path)
+            found = _read(path, form)
         except ValueError as error:
             complaints.append(str(error))
             continue
@@ -89,28 +114,19 @@ def _folders(folder: Path) -> list[Path]:
     return sorted(found, key=lambda p: int(p.name[5:]))
 
 
-def _read(path: Path) -> Checkpoint:
+def _read(path: Path, form: Any) -> Checkpoint:
     for name in (_STATE, _TENSORS):
         if not (path / name).is_file():
             raise ValueError(f"{path / name}: missing")
     check_digest(path / _STATE)
-    facts = _facts(read_json(path / _STATE), path / _STATE)
+    facts = read_json(path / _STATE, _Stored)
+    # raw, as it was written: a form that makes objects of it only looks
+    with blamed(path / _STATE):
+        fit(facts["state"], form, "state")
+        if facts["step"] != int(path.name[5:]):
+            raise ValueError(f"is of step {facts['step']}, not of {path.name}")
     tensors = read_tensors(path / _TENSORS)
     # versions before 0.1's last did not always tell the time
     return Checkpoint(
         facts["step"], tensors, facts["state"], path, facts.get("minutes", 0.0), facts.get("metrics_bytes", 0)
     )
-
-
-def _facts(facts: Any, file: Path) -> dict[str, Any]:
-    """What state.json says, or a ValueError that names the file and the key."""
-    if not isinstance(facts, dict):
-        raise ValueError(f"{file}: holds no mapping of names; damaged")
-    kinds: dict[str, Any] = {"step": int, "state": dict, "minutes": (int, float), "metrics_bytes": int}
-    for key, kind in kinds.items():
-        value = facts.get(key, 0 if key in ("minutes", "metrics_bytes") else None)
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise ValueError(f"{file}: {key} is {value!r:.50}; damaged")
-    if facts["step"] != int(file.parent.name[5:]):
-        raise ValueError(f"{file}: is of step {facts['step']}, not of {file.parent.name}; damaged")
-    return facts

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embodkd.core.runs.digests import check_digest, write_digest
+from embodkd.core.runs.reading import json_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -135,9 +136,9 @@ def read_tensors(path: str | Path) -> dict[str, Any]:
     check_digest(Path(path))
     try:
         with safe_open(str(path), framework="pt") as file:
-            arrays = set(json.loads((file.metadata() or {}).get("arrays", "[]")))
+            arrays = set(json_of((file.metadata() or {}).get("arrays", "[]"), path, list[str]))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         message = f"{path}: damaged or not a safetensors file ({error}); restore it or write it anew"
         raise ValueError(message) from error
     return {name: t.numpy() if name in arrays else t for name, t in tensors.items()}

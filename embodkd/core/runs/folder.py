@@ -24,9 +24,10 @@ from embodkd.core.ranks import launch, ranks, was_restarted
 from embodkd.core.runs.checkpoint import Checkpoint, newest_checkpoint, write_checkpoint
 from embodkd.core.runs.files import clear_os_error, sweep_leftovers, write_atomic, write_json
 from embodkd.core.runs.finite import first_not_finite
-from embodkd.core.runs.manifest import git_commit, now, versions
+from embodkd.core.runs.manifest import Manifest, git_commit, now, versions
 from embodkd.core.runs.memory import peak_memory
-from embodkd.core.runs.reading import read_json, read_lines
+from embodkd.core.runs.metrics import read_metrics
+from embodkd.core.runs.reading import read_json, read_yaml
 from embodkd.core.runs.tracker import Trackers, check_tracker
 from embodkd.core.runs.unbegun import ASKED, PREPARED, missing_folders, remove_unbegun
 
@@ -119,7 +120,7 @@ class RunFolder:
 
     def metrics(self) -> list[dict[str, Any]]:
         """All lines logged so far."""
-        return read_lines(self.path / "metrics.jsonl")
+        return read_metrics(self.path / "metrics.jsonl")
 
     def save_checkpoint(self, step: int, tensors: Mapping[str, Tensor | np.ndarray], state: Mapping[str, Any]) -> Path:
         """Write checkpoints/step_N whole or not at all; the last two are kept. A failed save leaves the former one.
@@ -138,20 +139,26 @@ class RunFolder:
             self._checkpoints, int(step), tensors, state, minutes=self.minutes, metrics_bytes=bytes_
         )
 
-    def latest_checkpoint(self) -> Checkpoint | None:
-        """The newest good checkpoint, None if there is none.
+    def latest_checkpoint(self, form: Any = dict[str, Any]) -> Checkpoint | None:
+        """The newest good checkpoint whose state is as `form` wants it, None if there is none.
 
         A damaged one is skipped with a warning that names it; ValueError if all are damaged.
         """
-        return newest_checkpoint(self._checkpoints)
+        return newest_checkpoint(self._checkpoints, form)
+
+    def go_on(self, form: Any) -> Checkpoint | None:
+        """`latest_checkpoint`, with clock and metrics put back to it: what came after it is about to be repeated."""
+        newest = self.latest_checkpoint(form)
+        self._rewind(newest)
+        return newest
 
     def note(self, **facts: Any) -> None:
         """Add facts to manifest.json (renderer, device, evaluation, ...)."""
-        write_json(self.path / "manifest.json", {**read_json(self.path / "manifest.json"), **_plain(facts)})
+        write_json(self.path / "manifest.json", {**self.manifest(), **_plain(facts)})
 
     def manifest(self) -> dict[str, Any]:
         """The manifest as written so far."""
-        return read_json(self.path / "manifest.json")
+        return read_json(self.path / "manifest.json", Manifest)
 
     def finish(self, **facts: Any) -> None:
         """Mark the run as finished in the manifest, with facts such as its `minutes=`; then close it.
@@ -204,10 +211,11 @@ class RunFolder:
         if contents and not file.exists():
             raise ValueError(f"{self.path}: has files but no config.yaml: not a run folder; choose another name")
         if contents:
-            _same_config(self.path, yaml.safe_load(file.read_text(encoding="utf-8")) or {}, config)
+            _same_config(self.path, read_yaml(file), config)
         else:
             self._made = made
             write_atomic(file, yaml.safe_dump(config, sort_keys=False))
+        newest = self.latest_checkpoint()
         sweep_leftovers(self.path)
         sweep_leftovers(self._checkpoints)
         if (self.path / "manifest.json").exists():
@@ -216,11 +224,9 @@ class RunFolder:
             self.note(resumed=[*former.get("resumed", []), now()])
         else:
             write_json(self.path / "manifest.json", _manifest(config))
-        self._rewind()
+        self._rewind(newest)
 
-    def _rewind(self) -> None:
-        """Put clock and metrics where the newest checkpoint was: what came after it is about to be repeated."""
-        newest = self.latest_checkpoint()
+    def _rewind(self, newest: Checkpoint | None) -> None:
         self._minutes_before = newest.minutes if newest else 0.0
         file = self.path / "metrics.jsonl"
         if file.exists():
@@ -245,8 +251,12 @@ class _Follower(RunFolder):
         """The first rank saves; where it does."""
         return self.path / "checkpoints" / f"step_{int(step)}"
 
-    def latest_checkpoint(self) -> Checkpoint | None:
+    def latest_checkpoint(self, form: Any = None) -> Checkpoint | None:
         """None: the first rank reads it and hands it on."""
+        return None
+
+    def go_on(self, form: Any) -> Checkpoint | None:
+        """None, too."""
         return None
 
     def note(self, **facts: Any) -> None:

@@ -8,6 +8,26 @@ import platform
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, TypedDict
+
+
+class Manifest(TypedDict, total=False):
+    """What is read of a manifest, whoever wrote it; it may hold more, and all of it is made by `RunFolder`."""
+
+    command: list[str]
+    started: str
+    finished: str | None
+    resumed: list[str]
+    git_commit: str | None
+    python: str
+    platform: str
+    cpus: int | None
+    versions: dict[str, str | None]
+    seed: Any
+    device: str
+    minutes: float | None
+    memory_mib: float
+
 
 _PACKAGES = ("embodkd", "torch", "numpy", "mujoco", "gymnasium", "stable-baselines3", "accelerate", "pybullet")
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,12 @@ def read_text(path: str | Path) -> str:
 
 def read_json(path: str | Path, form: Any = Any) -> Any:
     """The content of a JSON file, as `form` wants it."""
-    return _fitted(path, _parsed(path, "JSON", _json, read_text(path)), form)
+    return json_of(read_text(path), path, form)
+
+
+def json_of(text: str, where: str | Path, form: Any = Any, mend: str = MEND) -> Any:
+    """What a text that came from `where` says in JSON, as `form` wants it."""
+    return _fitted(where, _parsed(where, "JSON", _json, text, mend), form, mend)
 
 
 def read_lines(path: str | Path, form: Any = dict[str, Any]) -> list[Any]:
@@ -51,8 +57,7 @@ def read_lines(path: str | Path, form: Any = dict[str, Any]) -> list[Any]:
     *lines, last = read_text(path).split("\n")
     rows = []
     for number, line in enumerate(lines, 1):
-        where = f"{path}, line {number}"
-        rows.append(_fitted(where, _parsed(where, "JSON", _json, line, "remove it"), form, "remove it"))
+        rows.append(json_of(line, f"{path}, line {number}", form, "remove it"))
     try:
         return [*rows, fit(_json(last), form, "")]
     except (ValueError, RecursionError):
@@ -61,8 +66,22 @@ def read_lines(path: str | Path, form: Any = dict[str, Any]) -> list[Any]:
 
 def read_yaml(path: str | Path, form: Any = dict[str, Any]) -> Any:
     """The content of a YAML file of plain values, as `form` wants it; an empty one says {}."""
-    said = _parsed(path, "YAML", lambda text: yaml.load(text, _Loader), read_text(path))
-    return _fitted(path, {} if said is None else said, form)
+    return yaml_of(read_text(path), path, form)
+
+
+def yaml_of(text: str, where: str | Path, form: Any = dict[str, Any]) -> Any:
+    """What a text that came from `where` says in YAML, as `form` wants it; an empty one says {}."""
+    said = _parsed(where, "YAML", lambda text: yaml.load(text, _Loader), text)
+    return _fitted(where, {} if said is None else said, form)
+
+
+@contextmanager
+def blamed(where: str | Path, mend: str = MEND) -> Iterator[None]:
+    """A ValueError inside is about what this file says: it names the file, too."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{where}: {str(error).removeprefix(': ')}; {mend}") from error
 
 
 class _Loader(yaml.SafeLoader):
@@ -116,7 +135,5 @@ def _whole(digits: str) -> int:
 
 
 def _fitted(where: str | Path, content: Any, form: Any, mend: str = MEND) -> Any:
-    try:
+    with blamed(where, mend):
         return fit(content, form, "")
-    except ValueError as error:
-        raise ValueError(f"{where}: {str(error).removeprefix(': ')}; {mend}") from error

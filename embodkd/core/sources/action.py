@@ -4,9 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
+
+from embodkd.core.config.ranges import Width
 
 FRACTION = "fraction of the task's limit"
+
+
+class _Stored(TypedDict):
+    size: Width
+
+
+class StoredAction(_Stored, total=False):
+    """What a file says of an action; earlier versions wrote one unit and one pair of bounds for all, and no names."""
+
+    names: list[str]
+    units: list[str] | str
+    low: list[float] | float
+    high: list[float] | float
 
 
 @dataclass(frozen=True)
@@ -61,6 +76,6 @@ class ActionFacts:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> ActionFacts:
-        """Also from what earlier versions wrote: one unit and one pair of bounds for all, and no names."""
+        """From a `StoredAction`."""
         facts = {field: stored[field] for field in ("names", "units", "low", "high") if field in stored}
         return cls.of(int(stored["size"]), **facts)

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
+
+from embodkd.core.config.ranges import Count
+from embodkd.core.config.schema import build
+
+
+class StoredGroup(TypedDict):
+    """What a file says of a group at the least; `GroupFacts.from_dict` looks at all of it."""
+
+    shape: list[Count]
+    privileged: bool
 
 
 @dataclass(frozen=True)
@@ -13,7 +23,7 @@ class GroupFacts:
     what the single numbers of a vector are called, () where nobody says."""
 
     name: str
-    shape: tuple[int, ...]
+    shape: tuple[Count, ...]
     privileged: bool
     dtype: str = "float32"
     unit: str = ""
@@ -34,9 +44,8 @@ class GroupFacts:
 
     @classmethod
     def from_dict(cls, name: str, stored: Mapping[str, Any]) -> GroupFacts:
-        """The group `name` from what `as_dict` gave."""
-        facts: dict[str, Any] = {f: tuple(v) if isinstance(v, list) else v for f, v in stored.items()}
-        return cls(name, **facts)
+        """The group `name` from what `as_dict` gave; ValueError for anything else."""
+        return build(cls, stored, f"groups.{name}", name=name)
 
     @property
     def is_image(self) -> bool:

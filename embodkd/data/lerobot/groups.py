@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from embodkd.core.config.registry import near
+from embodkd.core.runs.reading import blamed
 from embodkd.core.sources.group import GroupFacts
 from embodkd.data.lerobot.info import Feature, Info, check_group, check_task
 from embodkd.data.lerobot.layout import CAMERA, INDICES, OUTCOMES, OWN_PATH, SECRETS
@@ -174,10 +175,8 @@ def _ours(info: Info, group: Mapping[str, Any], size: tuple[int, int] | None) ->
     facts = {k: v for k, v in group.items() if k not in ("feature", "start", "name")}
     where: Path = info.where / OWN_PATH
     name = group["feature"]
-    try:
+    with blamed(where):
         known = GroupFacts.from_dict(group["name"], facts)
-    except TypeError as error:
-        raise ValueError(f"{where}: groups.{group['name']}: {error}; damaged: fetch or write it anew") from error
     if name not in info.features:
         raise ValueError(f"{where}: groups.{known.name} lies in {name!r}, which {info.file} does not have")
     feature, end = info.features[name], group["start"] + known.shape[0]

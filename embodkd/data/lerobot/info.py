@@ -3,7 +3,6 @@ field."""
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from embodkd.core.runs.reading import read_json
 from embodkd.data.lerobot.layout import INFO_PATH, OWN_PATH, VERSION, VIDEO_PATH
 
 MEND = "damaged: fetch or write it anew"
@@ -75,7 +75,7 @@ def read_info(where: Path) -> Info:
         raise ValueError(
             f"{where}: no LeRobot dataset there ({INFO_PATH} is missing); give the folder that holds meta/"
         )
-    said = _Fields(file, _json(file))
+    said = _Fields(file, read_json(file))
     version = said.take("codebase_version", _is_text, "a text such as v3.0")
     if version.partition(".")[0] != VERSION.partition(".")[0]:
         raise ValueError(
@@ -109,7 +109,7 @@ def read_own(where: Path) -> Mapping[str, Any]:
     file = where / OWN_PATH
     if not file.is_file():
         return {}
-    said = _Fields(file, _json(file))
+    said = _Fields(file, read_json(file))
     for group in said.take("groups", _is_list_of_mappings, "a list of groups"):
         check_group(file, group)
     for episode in said.take("episodes", _is_list_of_mappings, "a list of episodes", []):
@@ -186,13 +186,6 @@ def _names(said: Any) -> tuple[str, ...]:
     if isinstance(said, list) and len(said) == 1 and isinstance(said[0], list):
         said = said[0]
     return tuple(map(str, said)) if isinstance(said, list) and all(isinstance(s, str) for s in said) else ()
-
-
-def _json(file: Path) -> Any:
-    try:
-        return json.loads(file.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{file}: cannot be read as JSON ({error}); {MEND}") from error
 
 
 def _short(value: Any) -> str:

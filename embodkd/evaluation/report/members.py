@@ -8,10 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from embodkd.core.runs.reading import read_json, read_lines
+from embodkd.core.runs.manifest import Manifest
+from embodkd.core.runs.metrics import read_metrics
+from embodkd.core.runs.reading import read_json, read_text
+from embodkd.evaluation.ablate import StoredAblation
 from embodkd.evaluation.imitation import FILE as IMITATION
 from embodkd.evaluation.imitation import Imitation
 from embodkd.evaluation.result import Evaluation
+from embodkd.policies.artefact import StoredPolicy
 
 _ORDER = ("teacher", "student", "blind")
 _SIGNS = ("evaluation.json", IMITATION, "metrics.jsonl", "policy", "manifest.json")
@@ -140,12 +144,12 @@ def _member(folder: Path, colour: str) -> Member:
     if (folder / IMITATION).exists():
         member.imitation = Imitation.load(folder)
     if (folder / "manifest.json").exists():
-        member.manifest = read_json(folder / "manifest.json")
+        member.manifest = read_json(folder / "manifest.json", Manifest)
     if (folder / "policy" / "config.json").exists():
-        member.policy = read_json(folder / "policy" / "config.json")
+        member.policy = read_json(folder / "policy" / "config.json", StoredPolicy)
     if (folder / "ablation.json").exists():
-        member.ablation = read_json(folder / "ablation.json")
-    member.metrics = read_lines(folder / "metrics.jsonl")
+        member.ablation = read_json(folder / "ablation.json", StoredAblation)
+    member.metrics = read_metrics(folder / "metrics.jsonl")
     if (folder / "config.yaml").exists():
-        member.config = (folder / "config.yaml").read_text(encoding="utf-8")
+        member.config = read_text(folder / "config.yaml")
     return member

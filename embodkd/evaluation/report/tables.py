@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from embodkd.core.runs.reading import read_json
 from embodkd.evaluation.interval import wilson
 from embodkd.evaluation.report.charts import curve
 from embodkd.evaluation.report.members import stays_in
 from embodkd.evaluation.report.page import films, write_page
+from embodkd.evaluation.stored import read_table
 
 Row = Mapping[str, Any]
 _COLOURS = ("--c0", "--c1", "--c2", "--c3", "--c4", "--c5")
@@ -27,8 +27,8 @@ def write_tables(file: str | Path, out: str | Path | None = None) -> Path:
         raise ValueError(
             f"{file}: no such file; name one that `embodkd reproduce` wrote, for example results/resip.json"
         )
-    result = read_json(file)
-    rows = [row for table in result.get("tables", {}).values() for row in table if "cell" in row]
+    result = read_table(file) or {}
+    rows = [row for table in result.get("tables", {}).values() for row in table]
     if not rows:
         raise ValueError(
             f"{file}: no rows of a whole system in it; such tables are filled by `embodkd reproduce resip`, and what a "
@@ -38,7 +38,7 @@ def write_tables(file: str | Path, out: str | Path | None = None) -> Path:
         Path(out) if out is not None else file.with_suffix(".html"),
         "tables.html",
         title=result["slug"],
-        facts=[f"{len(rows)} cells", f"{len({row['commit'] for row in rows})} versions of the code"],
+        facts=[f"{len(rows)} cells", f"{len({row.get('commit') for row in rows})} versions of the code"],
         rows=rows,
         stale=[[row["cell"], row["stale"]] for row in rows if "stale" in row],
         success=_success(rows),

@@ -10,24 +10,35 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypedDict
 
-import yaml
 from filelock import FileLock, Timeout
 from torch import nn
 
 from embodkd.core import RunFolder, Trainer
+from embodkd.core.config.ranges import Count, NotNegative
 from embodkd.core.config.schema import build
 from embodkd.core.runs.artefact import load_weights
 from embodkd.core.runs.files import atomic_folder, remove_folder, write_json, write_tensors
 from embodkd.core.runs.manifest import git_commit, now
-from embodkd.core.runs.reading import read_json
+from embodkd.core.runs.reading import read_json, read_yaml
 from embodkd.evaluation.measures import measured
 from embodkd.evaluation.reproduce.corrupt import Corrupted
 from embodkd.evaluation.reproduce.spec import Reproduction, Training
 from embodkd.evaluation.reproduce.training import Assembled, assemble, data_of, fingerprint, own_seed, teachers_of
 
 Row = dict[str, Any]
+
+
+class _Known(TypedDict):
+    fingerprint: str
+    measures: dict[str, float]
+    parameters: Count
+    minutes: NotNegative
+
+
+class _Stored(_Known, total=False):
+    beware: list[str]
 
 
 class Cells:
@@ -58,7 +69,7 @@ class Cells:
     def stored(self, training: Training) -> Row | None:
         """What is stored for `training`, None if nothing is or if it came from another config or other code."""
         file = self.place(training) / "cell.json"
-        row = read_json(file) if file.exists() else None
+        row = read_json(file, _Stored) if file.exists() else None
         return row if row is not None and row["fingerprint"] == self._fingerprint(training) else None
 
     def missing(self, arms: list[str]) -> list[Training]:
@@ -164,4 +175,4 @@ def said(run: RunFolder) -> dict[str, float]:
 def _mark(folder: Path) -> str | None:
     """The fingerprint that a cell's folder was opened with."""
     file = folder / "config.yaml"
-    return (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("fingerprint") if file.exists() else None
+    return read_yaml(file).get("fingerprint") if file.exists() else None

@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from embodkd.core.config.registry import near
 from embodkd.core.config.schema import build
+from embodkd.core.runs.reading import read_yaml
 from embodkd.evaluation.measures import better
 from embodkd.evaluation.reproduce.spec import ROLES, Arm, Check, Config, Reproduction, Training
 
@@ -67,13 +66,7 @@ def read(file: str | Path, trainer: Config | None = None) -> Reproduction:
 
     ValueError that names the file, the place in it and the nearest right key for whatever is wrong.
     """
-    try:
-        content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ValueError(f"{file}: cannot be read as YAML: {error}") from error
-    if not isinstance(content, Mapping):
-        raise ValueError(f"{file}: a table is a mapping with the keys slug, data, student, budget, arms, ...")
-    raw = build(_File, content, str(file))
+    raw = build(_File, read_yaml(file), str(file))
     try:
         return _table(raw, {**raw.trainer, **(trainer or {})})
     except ValueError as error:

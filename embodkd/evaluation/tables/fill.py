@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from embodkd.core.runs.files import write_json
 from embodkd.core.runs.reading import read_json
@@ -23,6 +23,11 @@ from embodkd.evaluation.tables.cell import Cell, Cells, Marks, Resolve, chosen, 
 from embodkd.evaluation.tables.mark import Mark, staleness
 from embodkd.evaluation.tables.order import in_order
 from embodkd.evaluation.tables.rows import Row, Rows
+
+
+class _Former(TypedDict):
+    digest: str
+    finished: bool
 
 
 def fill(
@@ -123,7 +128,7 @@ def _make_room(cell: Cell, mark: Mark) -> None:
 
 def _former(cell: Cell) -> dict[str, Any] | None:
     file = _mark_file(cell)
-    return read_json(file) if file.exists() else None
+    return read_json(file, _Former) if file.exists() else None
 
 
 def _mark_file(cell: Cell) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from embodkd.core.runs.files import write_atomic
-from embodkd.core.runs.reading import read_json
+from embodkd.evaluation.stored import read_system
 
 Row = dict[str, Any]
 # Long, and of interest to programs only.
@@ -26,7 +26,7 @@ class Rows:
 
     def load(self) -> dict[str, Any]:
         """What is stored so far."""
-        return read_json(self.file) if self.file.exists() else {"slug": self.slug, "tables": {}}
+        return read_system(self.file) if self.file.exists() else {"slug": self.slug, "tables": {}}
 
     def by_cell(self) -> dict[str, Row]:
         """The stored rows by the names of their cells."""

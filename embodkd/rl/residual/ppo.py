@@ -16,6 +16,7 @@ from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
+from embodkd.core.config.ranges import Whole
 from embodkd.rl.advantages import clipped_loss, divergence_estimate, standardise, until_done
 from embodkd.rl.checkpoint import load_slots, part, slots
 from embodkd.rl.finite import check_loss, check_network, check_returns
@@ -33,6 +34,8 @@ class ResidualPPO(StockPPO):
 
     iterations: how many there will be, for the learning rates. Steps are counted as control steps of all copies.
     """
+
+    STATE = {"iteration": Whole, "reward_statistics": tuple[float, float, float]}
 
     policy: ResidualActorCritic
     rollout_buffer: RolloutTensors

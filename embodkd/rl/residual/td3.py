@@ -21,6 +21,7 @@ from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.utils import polyak_update
 from torch.nn.functional import mse_loss
 
+from embodkd.core.config.ranges import Whole
 from embodkd.rl.checkpoint import load_slots, part, slots
 from embodkd.rl.finite import check_loss, check_network
 from embodkd.rl.residual.config import TD3Config
@@ -34,6 +35,8 @@ ADVICE = "or lower td3.actor_rate or td3.critic_rate"
 
 class ResidualTD3(TD3):
     """See TD3Config. total_steps: what the buffer must hold; nothing is ever forgotten."""
+
+    STATE = {"updates": Whole}
 
     policy: ResidualTD3Policy
     replay_buffer: RewardedBuffer
