@@ -13,7 +13,7 @@ from furnish import furnished
 
 ROOT = Path(__file__).parents[2]
 QUIET = ["quiet=true", "torch_threads=1"]
-PPO = ["steps=64", "ppo.num_envs=4", "ppo.n_steps=4", "ppo.minibatch=16", "network.hidden=[8]", "episodes=2", *QUIET]
+PPO = ["steps=64", "ppo.num_envs=4", "ppo.n_steps=4", "ppo.minibatch=16", "network.hidden=[8]", "episodes=0", *QUIET]
 DIGITS = ["data=digits", "data.train=40", "data.validation=20", "budget.updates=4", "budget.batch_size=20", *QUIET]
 TEACHER = ["train", "teacher", *PPO, "run=runs/teacher"]
 CLASSIFIER = ["train", "teacher", *DIGITS, "model=mlp", "model.hidden=[4]", "run=runs/digits"]

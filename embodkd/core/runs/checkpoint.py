@@ -81,8 +81,8 @@ def restoring(checkpoint: Checkpoint) -> Iterator[None]:
         yield
     except (LookupError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{checkpoint.path}: does not fit this run ({type(error).__name__}: {str(error).strip():.300}); remove that "
-            "folder to go on from the checkpoint before it, or resume with the config of that run"
+            f"{checkpoint.path}: does not fit this run ({type(error).__name__}: {str(error).strip():.300}); remove "
+            "that folder to go on from the checkpoint before it, or resume with the config of that run"
         ) from error
 
 

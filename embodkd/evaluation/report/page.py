@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,18 @@ _LARGEST_FILM = 25_000_000
 
 def write_page(out: Path, template: str, **shown: Any) -> Path:
     """Fill `template` with what is `shown` (plain text is escaped) and write the page whole or not at all."""
-    import jinja2
-
     import embodkd
+
+    date = datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC")
+    page = _environment().get_template(template).render(version=embodkd.__version__, date=date, **shown)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(out, page)
+    return out
+
+
+@cache
+def _environment() -> Any:
+    import jinja2
 
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("embodkd.evaluation", "report"),
@@ -27,11 +37,7 @@ def write_page(out: Path, template: str, **shown: Any) -> Path:
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": percent, "listed": listed}
-    date = datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC")
-    page = environment.get_template(template).render(version=embodkd.__version__, date=date, **shown)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(out, page)
-    return out
+    return environment
 
 
 def percent(share: float) -> str:
