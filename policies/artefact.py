@@ -153,7 +153,7 @@ def read_episode(folder: str | Path, policy: Policy) -> dict[str, np.ndarray] | 
 
 def read_meta(folder: str | Path) -> dict[str, Any]:
     """config.json of a policy folder, without building it; ValueError if the folder is not one."""
-    silent = {"control_hz": None, "lineage": {}, "extra": {}}
+    silent: dict[str, Any] = {"control_hz": None, "lineage": {}, "extra": {}}
     return silent | read_config(folder, "policy", StoredPolicy)
 
 

@@ -34,7 +34,7 @@ def options(group: str, extra: str | None = None) -> tuple[str, ...]:
 
 @cache
 def _read(file: Path) -> Mapping[str, Any]:
-    return read_yaml(file)  # type: ignore[no-any-return]
+    return read_yaml(file)
 
 
 @dataclass(frozen=True)

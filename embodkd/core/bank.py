@@ -218,7 +218,7 @@ class Bank:
         return {name: value.float() if value.dtype == torch.bfloat16 else value for name, value in columns.items()}
 
     def _map(self, folder: Path, columns: Sequence[str]) -> None:
-        held = {}
+        held: dict[str, np.ndarray] = {}
         for column in columns:
             try:
                 held[column] = np.lib.format.open_memmap(folder / f"{column}.npy", "r")

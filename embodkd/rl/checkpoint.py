@@ -45,16 +45,17 @@ def resume(run: RunFolder, learner: Resumable, record: Callable[..., Record]) ->
     """Put the newest checkpoint, if there is one, into `learner`; returns its record, or a new one."""
     # before anything succeeded the best is -inf: any number will do
     kept = {name: Real if hint is float else hint for name, hint in hints_of(record).items()}
-    form: Any = {"rng": StoredRandom, "record": TypedDict("record", kept), **learner.STATE}  # type: ignore[misc]
-    checkpoint = run.go_on(TypedDict("state", form))  # type: ignore[misc]
+    mapping: Any = TypedDict  # made here, of what only the learner knows
+    state = mapping("state", {"rng": StoredRandom, "record": mapping("record", kept), **learner.STATE})
+    checkpoint = run.go_on(state)
     if checkpoint is None:
         return record()
-    tensors, state = checkpoint.tensors, checkpoint.state
+    tensors, facts = checkpoint.tensors, checkpoint.state
     with restoring(checkpoint):
-        learner.restore(tensors, state)
+        learner.restore(tensors, facts)
         learner.num_timesteps = checkpoint.step
-        set_rng_state(tensors, state["rng"])
-        return record(**state["record"])
+        set_rng_state(tensors, facts["rng"])
+        return record(**facts["record"])
 
 
 def slots(optimiser: torch.optim.Optimizer, prefix: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -40,7 +40,7 @@ class PPO(StockPPO):
     so old and new policy agree exactly at the first minibatch; and the switches of PPOConfig.
     """
 
-    STATE = {"rates": list[float], "iteration": Whole, "primed": bool}
+    STATE: ClassVar[Mapping[str, Any]] = {"rates": list[float], "iteration": Whole, "primed": bool}
 
     policy: ActorCritic
     rollout_buffer: RolloutTensors

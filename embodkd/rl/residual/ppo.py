@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import chain
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ class ResidualPPO(StockPPO):
     iterations: how many there will be, for the learning rates. Steps are counted as control steps of all copies.
     """
 
-    STATE = {"iteration": Whole, "reward_statistics": tuple[float, float, float]}
+    STATE: ClassVar[Mapping[str, Any]] = {"iteration": Whole, "reward_statistics": tuple[float, float, float]}
 
     policy: ResidualActorCritic
     rollout_buffer: RolloutTensors

@@ -10,7 +10,7 @@ them made the residual lose what its base could do. `penalty`, `rewarded` and `c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -36,7 +36,7 @@ ADVICE = "or lower td3.actor_rate or td3.critic_rate"
 class ResidualTD3(TD3):
     """See TD3Config. total_steps: what the buffer must hold; nothing is ever forgotten."""
 
-    STATE = {"updates": Whole}
+    STATE: ClassVar[Mapping[str, Any]] = {"updates": Whole}
 
     policy: ResidualTD3Policy
     replay_buffer: RewardedBuffer
