@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -124,7 +124,13 @@ def _workers(jobs: int) -> Iterator[Executor]:
     os.environ["OMP_NUM_THREADS"] = "1"
     try:
         with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_start_worker) as pool:
-            yield pool
+            try:
+                yield pool
+            except KeyboardInterrupt:
+                # Whoever is asked to stop asks the workers, who leave at their next checkpoint.
+                for worker in active_children():
+                    worker.terminate()
+                raise
     finally:
         if before is None:
             del os.environ["OMP_NUM_THREADS"]
