@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 EXTRAS := dev,diffusion,export,hand,gl,bullet,lerobot,vision
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test faults fuzz lint smoke bench table reproduce dry clean
+.PHONY: install demo test faults lerobot fuzz lint smoke bench table reproduce dry clean
 
 install: $(STAMP)
 
@@ -23,6 +23,12 @@ test: install
 # processes that are really killed, and many of them at once: some minutes
 faults: install
 	$(BIN)/pytest -m faults tests/faults
+
+# there and back with lerobot itself, in an environment of its own (Python 3.12, some gigabytes)
+lerobot: install
+	test -x .venv-lerobot/bin/python || python3.12 -m venv .venv-lerobot
+	.venv-lerobot/bin/pip install --quiet --disable-pip-version-check ./plugins/lerobot_policy_embodkd "lerobot[dataset]==0.6.1"
+	LEROBOT_PYTHON=$(CURDIR)/.venv-lerobot/bin/python $(BIN)/pytest -m lerobot tests/round_trip
 
 # the property tests on many more examples, new ones every time
 fuzz: install

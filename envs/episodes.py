@@ -78,3 +78,9 @@ def episode_steps(
         if fresh.size:
             task.reset(seeds[episode_N[fresh]], fresh)
         driver.begin(over)
+
+
+def seen_in(task: BatchTask, driver: Driver, reads: Sequence[str], seed: int) -> dict[str, np.ndarray]:
+    """What is seen before each step of one episode, group -> (T, *shape)."""
+    steps = [now.obs for now in episode_steps(task, driver, reads, np.array([seed]))]
+    return {name: np.concatenate([obs[name][:1] for obs in steps]) for name in reads}

@@ -4,6 +4,7 @@ policy/model.safetensors    parameters and normaliser
        config.json          class by name, arguments, groups read, task, actions (names, units, bounds), rate, golden
        README.md            model card (the hub's format)
        items.safetensors    of a policy that learned from demonstrations: which episodes, by their digests
+       examples.safetensors what was seen in one episode, group -> (T, *shape): exports are checked on it
 """
 
 from __future__ import annotations
@@ -18,7 +19,14 @@ from embodkd.policies.base import POLICIES, Policy
 from embodkd.policies.card import model_card
 from torch import Tensor
 
-from embodkd.core.runs.artefact import golden_unit, load_weights, read_config, write_artefact
+from embodkd.core.runs.artefact import (
+    few_enough,
+    golden_unit,
+    load_weights,
+    read_config,
+    read_examples,
+    write_artefact,
+)
 from embodkd.core.runs.files import read_tensors
 from embodkd.core.sources.action import ActionFacts
 from embodkd.core.sources.group import GroupFacts
@@ -45,11 +53,13 @@ def save_policy(
     lineage: Mapping[str, Any] | None = None,
     extra: Mapping[str, Any] | None = None,
     items: Mapping[str, Tensor] | None = None,
+    episode: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a policy folder, whole or not at all, in the place of a former one.
 
     `task`: as from `task_record`; `lineage`: method, teacher, seed...; `extra`: further facts (evaluation...); `items`:
-    use ("trained", "held_out") -> digests of the episodes, int64 (E,), see `learned_from`.
+    use ("trained", "held_out") -> digests of the episodes, int64 (E,), see `learned_from`; `episode`: what it saw in
+    one, group -> (T, *shape), of which the first steps are kept if all are too many.
     """
     golden = _golden_action(policy)
     if not np.isfinite(golden).all():
@@ -66,7 +76,10 @@ def save_policy(
         "golden_action": golden.tolist(),
     }
     folder = Path(folder)
-    return write_artefact(folder, policy.state_dict(), config, model_card(folder.name, config), items)
+    seen = {} if episode is None else {name: episode[name] for name in policy.reads}
+    examples = {name: np.asarray(rows[: few_enough(seen)]) for name, rows in seen.items()}
+    card = model_card(folder.name, config)
+    return write_artefact(folder, policy.state_dict(), config, card, {"items": items or {}, "examples": examples})
 
 
 def learned_from(folder: str | Path) -> dict[str, Tensor] | None:
@@ -94,6 +107,11 @@ def load_policy(folder: str | Path) -> tuple[Policy, dict[str, Any]]:
             "the weights or the policy's code changed since; save it anew, or use the version that wrote it"
         )
     return policy.eval(), meta
+
+
+def read_episode(folder: str | Path, policy: Policy) -> dict[str, np.ndarray] | None:
+    """What `policy` saw in the episode that its folder carries, group -> (T, *shape); None if it carries none."""
+    return read_examples(folder, {name: (seen.shape, seen.dtype) for name, seen in policy.inputs.items()})
 
 
 def read_meta(folder: str | Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from embodkd.core.sources.action import ActionFacts
@@ -38,16 +39,34 @@ def model_card(title: str, config: Mapping[str, Any]) -> str:
     for heading, facts in sections.items():
         if facts:
             lines += ["", f"## {heading}", "", *(f"- {key}: `{value}`" for key, value in facts.items())]
-    lines += [
-        "",
-        "## Use",
-        "",
-        "```python",
-        "from embodkd.policies import load_policy",
-        "",
-        'policy, meta = load_policy("path/to/this/folder")',
-        "action = policy.act(observation)  # group name -> array (N, *shape)",
-        "```",
-        "",
-    ]
-    return "\n".join(lines)
+    return "\n".join([*lines, "", _USE.format(runner=RUNNER.read_text(encoding="utf-8").rstrip())])
+
+
+RUNNER = Path(__file__).with_name("runner.py")
+_USE = """## Use
+
+As its evaluation acts; a session carries out what was planned, and forgets it where an episode begins:
+
+```python
+from embodkd.policies import load_policy, session_of
+
+policy, meta = load_policy("path/to/this/folder")
+robot = session_of(policy, copies=1)
+robot.begin()  # at the start of every episode
+action = robot.act(observation)[0]  # at every control step; observation: group name -> array (1, *shape)
+```
+
+## Without torch
+
+`embodkd export policy=path/to/this/folder` writes `policy.onnx`. This is all that a robot needs beside it:
+
+```python
+{runner}
+```
+
+```python
+robot = Robot("policy.onnx")
+robot.begin()  # at the start of every episode
+action = robot.act(observation)  # at every control step; observation: group name -> array of its shape
+```
+"""

@@ -33,12 +33,16 @@ class History(NamedTuple):
 class ChunkPolicy(Policy):
     """Predicts the next `horizon` actions and carries out the first `execute` of them; then it looks again.
 
+    `recalls` names what `chunk` looks at of a history. Only a session acts as evaluation does: `act` forgets the rest
+    of the chunk and answers as if an episode began.
+
     A subclass writes `chunk` and `errors`. Both work on actions scaled to [-1, 1] by the range that they had in the
     demonstrations (see `Scaling`); `self.actions` holds that range and `self.normaliser` the states': see
     `fit_normalisers`. A policy that is told what to do has `sentences`, whose vectors join the normalised ones.
     """
 
     normaliser: MinMaxNormaliser
+    recalls: tuple[str, ...] = ()
 
     def __init__(self, action_size: int, horizon: int, execute: int, scaling: Scaling = "range") -> None:
         super().__init__(action_size)

@@ -70,6 +70,8 @@ class DiffusionPolicy(ChunkPolicy):
         self.unet = ConditionalUnet1d(action_size, self.vector_size + features * len(self.cameras), widths)
         self.scheduler = ddim(steps)
         self.levels: list[int] = self.scheduler.timesteps.tolist()
+        # Of a chunk that is carried out whole no plan is left.
+        self.recalls = ("plan", "begins", "noise") if self.warm and execute < horizon else ("noise",)
 
     def chunk(self, obs: Mapping[str, Tensor], history: History) -> Tensor:
         """A sample of the next actions, normalised, in [-1, 1], (N, H, A)."""
@@ -92,10 +94,17 @@ class DiffusionPolicy(ChunkPolicy):
         if len(self.levels) == 1:
             # Level 0 is all that a cold start would know: no network finds anything in pure noise there.
             return self.denoise(start_NHA, condition_NG, [WARM_LEVEL])
-        # An exported program has no branches.
-        if torch.compiler.is_exporting() or begins_N.any():
-            cold_NHA = self.denoise(noise_NHA, condition_NG, [level for level in self.levels if level > WARM_LEVEL])
-            start_NHA = torch.where(begins_N11, cold_NHA, start_NHA)
+
+        def cold(noise: Tensor, condition: Tensor, begins: Tensor, start: Tensor) -> Tensor:
+            levels = [level for level in self.levels if level > WARM_LEVEL]
+            return torch.where(begins, self.denoise(noise, condition, levels), start)
+
+        some, given = begins_N.any(), (noise_NHA, condition_NG, begins_N11, start_NHA)
+        if torch.compiler.is_exporting():
+            # The branch stays one in the file: a chunk in the midst of an episode does not pay for a first one.
+            start_NHA = torch.cond(some, cold, lambda *given: given[-1].clone(), given)
+        elif some:
+            start_NHA = cold(*given)
         return self.denoise(start_NHA, condition_NG, [level for level in self.levels if level <= WARM_LEVEL])
 
     def denoise(self, sample_NHA: Tensor, condition_NG: Tensor, levels: Sequence[int]) -> Tensor:

@@ -62,11 +62,15 @@ def _apart(policy: Policy, meta: Mapping[str, Any], spec: Any) -> Iterator[str]:
     }.items():
         if before != here:
             yield f"{what}: {before or 'none'}, here {here}"
+    # What says nothing of versions was made before there were any.
+    known, same = own.get("version", 1), own.get("name") == spec.name
+    if same and known != spec.version:
+        yield f"version of the task: {known}, here {spec.version} (since then: {'; '.join(spec.changes[known - 1 :])})"
     rate = meta.get("control_hz")
     if rate and not math.isclose(rate, spec.control_hz, rel_tol=1e-3):
         yield f"control rate: {rate:.4g} Hz, here {spec.control_hz:.4g} Hz"
     words = dict(_other_words(policy, spec))
-    if own.get("name") == spec.name:
+    if same and known == spec.version:
         yield from (f"group {name!r}: {before!r}, here {here!r}" for name, (before, here) in words.items())
     elif words:
         yield f"another meaning of group {' and '.join(map(repr, words))}"

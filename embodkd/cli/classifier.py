@@ -51,7 +51,7 @@ class TrainClassifier(Learn):
 
         def save(model: Any, run: Path, lineage: dict[str, Any]) -> None:
             model.provenance = provenance
-            save_model(run / "model", model, lineage=lineage)
+            save_model(run / "model", model, lineage=lineage, examples=data.test.fields["input"])
 
         alone = set(teachers) == {"teacher"}
         yield Lesson(

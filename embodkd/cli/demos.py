@@ -54,6 +54,7 @@ class DistillDemos(Learn):
         from embodkd.cli.evaluate import judge
         from embodkd.core import seed_everything
         from embodkd.core.fingerprint import digest
+        from embodkd.core.runs.artefact import few_enough
         from embodkd.data.lerobot import Memory, about, read_dataset, together
         from embodkd.data.windows import chunks_of
         from embodkd.policies import ChunkPolicy, load_policy, make_policy, save_policy
@@ -71,6 +72,8 @@ class DistillDemos(Learn):
             tasks = dict.fromkeys(sentence for path in folders for sentence in about(path, reading).tasks)
             # In a simulator nobody says anything.
             arguments["sentences"] = () if in_simulator or len(tasks) < 2 else tuple(tasks)
+        if arguments.get("sentences"):
+            said.append(f"the student is told which of {len(arguments['sentences'])} sentences was said")
         student = make_policy(self.student["name"], facts.groups, facts.action_size, **arguments)
         if not isinstance(student, ChunkPolicy):
             raise ValueError(
@@ -109,6 +112,9 @@ class DistillDemos(Learn):
         extra = {"places": places, "action_named": ACTION in facts.names}
         extra |= {"demos_keys": dict(self.demos_keys)} if self.demos_keys else {}
 
+        few = min(int(data.lengths_E[0]), few_enough({name: data.frames[name] for name in student.reads}))
+        episode = {name: data.frames[name][:few] for name in student.reads}
+
         def judged(run: Path) -> Any:
             if not self.episodes:
                 return None
@@ -123,7 +129,7 @@ class DistillDemos(Learn):
             run=f"runs/{self.student['name']}_{task['name']}",
             lineage=lineage,
             save=lambda model, run, lineage: save_policy(
-                run / "policy", model, task=task, lineage=lineage, extra=extra, items=items
+                run / "policy", model, task=task, lineage=lineage, extra=extra, items=items, episode=episode
             ),
             judge=judged,
             said=(*said, chunks.said),

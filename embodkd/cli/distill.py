@@ -50,6 +50,7 @@ class DistillStudent(Learn):
         from embodkd.cli.evaluate import judge
         from embodkd.core import seed_everything
         from embodkd.envs import make_task
+        from embodkd.evaluation.record import example
         from embodkd.policies import check_task, load_policy, make_policy, save_policy, task_record
 
         if self.teacher is not None and is_classifier(self.teacher):
@@ -75,7 +76,11 @@ class DistillStudent(Learn):
                 run=f"runs/{self.student['name']}_{name}",
                 lineage=lineage,
                 save=lambda model, run, lineage: save_policy(
-                    run / "policy", model, task=task_record(spec), lineage=lineage
+                    run / "policy",
+                    model,
+                    task=task_record(spec),
+                    lineage=lineage,
+                    episode=example(model, name, options),
                 ),
                 judge=lambda run: (
                     judge(run / "policy", episodes=self.episodes, seed=0, quiet=self.quiet) if self.episodes else None

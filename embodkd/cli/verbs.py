@@ -155,8 +155,8 @@ VERBS = (
     ),
     Verb(
         ("export",),
-        "write a policy as ONNX or torch.export, normaliser inside, and check that it acts the same",
-        "embodkd.cli.export:export",
+        "write a policy or a classifier as ONNX or torch.export, and check that it acts as evaluation does",
+        "embodkd.cli.export:ExportTrained",
         ("embodkd export policy=runs/depth_cnn_peg_hole format=onnx out=student.onnx",),
         config="export",
         positional="policy",

@@ -79,16 +79,15 @@ class Imitation:
         for name, unit, (mean, low, high), constant in zip(
             self.action.names, self.action.units, self.errors, self.constants, strict=True
         ):
-            interval = f"{low:.3g} to {high:.3g}" if np.isfinite(high) else "one episode: none"
+            interval = f"{low:.3g} to {high:.3g}" if np.isfinite(high) else "none of one episode"
             found.append((name, f"{mean:.3g} {unit}".strip(), interval, f"{constant:.3g} {unit}".strip()))
         return found
 
     def __str__(self) -> str:
-        steps = sum(episode.steps for episode in self.episodes)
-        lines = [f"mean absolute error on {len(self.episodes)} episodes ({steps} steps) that it never saw"]
-        if self.beware:
-            lines = [f"mean absolute error on {len(self.episodes)} episodes ({steps} steps)"]
-            lines += [f"  beware: {said}" for said in self.beware]
+        count, steps = len(self.episodes), sum(episode.steps for episode in self.episodes)
+        judged = f"mean absolute error on {count} episode{'s' if count > 1 else ''} ({steps} steps)"
+        lines = [judged if self.beware else f"{judged} that it never saw"]
+        lines += [f"  beware: {said}" for said in self.beware]
         lines += [f"  {n}: {error} (95 %: {over}), a constant guess {guess}" for n, error, over, guess in self.rows]
         return "\n".join(lines)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from itertools import count
 from typing import Any
 
@@ -10,11 +11,19 @@ import numpy as np
 
 from embodkd.core.runs.progress import progress
 from embodkd.data.lerobot import Recording
-from embodkd.envs import BatchTask, TaskStep
-from embodkd.envs.episodes import episode_steps
+from embodkd.envs import BatchTask, TaskStep, make_task
+from embodkd.envs.episodes import episode_steps, seen_in
+from embodkd.policies import Policy
 from embodkd.policies.session import Session, session_of
 
 RECORDING_SEED = 3_000_000_019  # far from the seeds of training and evaluation
+EXAMPLE_SEED = 4_000_000_007  # of the episode that a policy folder carries
+
+
+def example(policy: Policy, task: str, options: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """What `policy` sees in an episode of its own, group -> (T, *shape), in a task made with `options`."""
+    with closing(make_task(task, 1, **options)) as world:
+        return seen_in(world, session_of(policy, 1), policy.reads, EXAMPLE_SEED)
 
 
 def record(

@@ -12,7 +12,14 @@ from torch import Tensor, nn
 
 from embodkd.core.config.schema import build
 from embodkd.core.modules.modes import evaluating
-from embodkd.core.runs.artefact import golden_unit, load_weights, read_config, write_artefact
+from embodkd.core.runs.artefact import (
+    few_enough,
+    golden_unit,
+    load_weights,
+    read_config,
+    read_examples,
+    write_artefact,
+)
 from embodkd.core.runs.files import read_tensors
 from embodkd.core.sources.provenance import Provenance
 from embodkd.models.base import MODELS, Classifier
@@ -20,6 +27,7 @@ from embodkd.parts.networks.reused_classifier import Borrowed, blank
 from embodkd.parts.networks.subclass_head import SubclassHead, expand_classifier
 
 GOLDEN_ROWS, GOLDEN_TOLERANCE = 4, 1e-3
+EXAMPLES = 16
 
 
 def save_model(
@@ -28,11 +36,13 @@ def save_model(
     *,
     lineage: Mapping[str, Any] | None = None,
     extra: Mapping[str, Any] | None = None,
+    examples: Tensor | None = None,
 ) -> Path:
     """Write a model folder, whole or not at all, in the place of a former one. Its `provenance`, if any, goes with it.
 
-    `lineage`: data set, method, teacher, seed...; `extra`: further facts (accuracy...). ValueError if the model was
-    not made by `make_model` or gives logits that are not finite.
+    `lineage`: data set, method, teacher, seed...; `extra`: further facts (accuracy...); `examples`: inputs (N, *shape)
+    that an export is checked on, of which the first EXAMPLES are kept. ValueError if the model was not made by
+    `make_model` or gives logits that are not finite.
     """
     folder = Path(folder)
     check_storable(model, str(folder))
@@ -49,7 +59,10 @@ def save_model(
         "golden_logits": golden.tolist(),
     }
     items = {f"{use}/{source}": ids for use, of_use in known.items.items() for source, ids in of_use.items()}
-    return write_artefact(folder, model.state_dict(), config, _card(folder.name, config), items)
+    seen = {} if examples is None else {"input": examples[:EXAMPLES].float()}
+    seen = {name: rows[: few_enough(seen)] for name, rows in seen.items()}
+    beside = {"items": items, "examples": seen}
+    return write_artefact(folder, model.state_dict(), config, _card(folder.name, config), beside)
 
 
 def load_model(folder: str | Path) -> tuple[Classifier | Borrowed, dict[str, Any]]:
@@ -70,6 +83,12 @@ def load_model(folder: str | Path) -> tuple[Classifier | Borrowed, dict[str, Any
             "the weights or the model's code changed since; save it anew, or use the version that wrote it"
         )
     return model.eval(), config
+
+
+def read_inputs(folder: str | Path, model: Classifier | Borrowed) -> np.ndarray | None:
+    """Inputs (N, *shape) float32 that the folder of `model` carries; None if it carries none."""
+    found = read_examples(folder, {"input": (tuple(model.shape), "float32")})
+    return None if found is None else found["input"]
 
 
 def check_storable(model: nn.Module, where: str) -> None:
@@ -151,5 +170,16 @@ def _card(title: str, config: Mapping[str, Any]) -> str:
         "from embodkd.models import load_model",
         "",
         'model, config = load_model("path/to/this/folder")',
+        'logits = model(images)["logits"]',
+        "```",
+        "",
+        "Without torch, from the file that `embodkd export policy=path/to/this/folder` writes:",
+        "",
+        "```python",
+        "import onnxruntime",
+        "",
+        'net = onnxruntime.InferenceSession("model.onnx")',
+        '[logits] = net.run(["logits"], {"input": images})',
+        "```",
     ]
-    return "\n".join([*lines, "", "## Use", "", *use, 'logits = model(images)["logits"]', "```", ""])
+    return "\n".join([*lines, "", "## Use", "", *use, ""])

@@ -86,6 +86,7 @@ class Loop:
     ) -> None:
         self.learner, self.actor, self.judge, self.run, self.config = learner, actor, judge, run, config
         self.lineage, self.facts = lineage, facts
+        self._seen: dict[str, np.ndarray] = {}
         self.standing = resume(run, learner, Standing)
 
     def learn(self, label: str) -> Learned:
@@ -130,7 +131,7 @@ class Loop:
     def look(self) -> dict[str, float]:
         """Judge the actor on the fixed episodes and keep it if it is the best so far; returns what to log."""
         standing, target = self.standing, self.config.target
-        success, mean_return = success_and_return(self.actor, self.judge)
+        success, mean_return = self._judged()
         standing.success = success
         standing.hits = standing.hits + 1 if target is not None and success >= target else 0
         if (success, mean_return) > (standing.best_success, standing.best_return):
@@ -142,19 +143,37 @@ class Loop:
     def _is_there(self) -> bool:
         return self.config.target is not None and self.standing.hits >= 2
 
+    def _judged(self) -> tuple[float, float]:
+        """Success share and mean return on the fixed episodes, of which the first is remembered as it was seen."""
+        steps: list[dict[str, np.ndarray]] = []
+        found = success_and_return(self.actor, self.judge, seen=steps)
+        self._seen = {name: np.stack([obs[name] for obs in steps]) for name in self.actor.reads}
+        return found
+
     def _keep(self, folder: str) -> None:
+        if not self._seen:
+            # A run that was killed after its last evaluation.
+            self._judged()
         facts = {"steps": self.learner.num_timesteps, "training_success": self.standing.success, **self.facts}
         task = task_record(self.judge.spec)
-        save_policy(self.run.path / folder, self.actor, task=task, lineage=self.lineage, extra=facts)
+        where = self.run.path / folder
+        save_policy(where, self.actor, task=task, lineage=self.lineage, extra=facts, episode=self._seen)
 
 
-def success_and_return(policy: Policy, task: BatchTask, seed: int = EVALUATION_SEED) -> tuple[float, float]:
-    """Success share and mean return of one deterministic episode per copy of `task`, on seeds seed + i."""
+def success_and_return(
+    policy: Policy, task: BatchTask, seed: int = EVALUATION_SEED, seen: list[dict[str, np.ndarray]] | None = None
+) -> tuple[float, float]:
+    """Success share and mean return of one deterministic episode per copy of `task`, on seeds seed + i.
+
+    seen: gets what is observed before each step of the first episode, group -> (*shape).
+    """
     count = task.num_envs
     success_N, return_N = np.zeros(count, bool), np.zeros(count)
     seeds = np.arange(count, dtype=np.int64) + seed
     for now in episode_steps(task, session_of(policy, count), policy.reads, seeds):
         return_N[now.ids] += now.step.reward[now.ids]
+        if seen is not None and now.episode[0] == 0:
+            seen.append({name: values[0].copy() for name, values in now.obs.items()})
         over = now.ids[now.over]
         success_N[over] = now.step.info["is_success"][over]
     return float(success_N.mean()), float(return_N.mean())

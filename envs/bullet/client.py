@@ -11,6 +11,8 @@ from embodkd.envs.bullet.scene import KINDS, Body
 
 # N/m and Ns/m of each body: contacts yield by tenths of a millimetre, as MuJoCo's do; rigid ones jam a tight peg
 CONTACT = (2e4, 200.0)
+# Bullet keeps the shape of a body that was removed, some 4 KiB, for as long as the connection lasts: then a new one
+MOST_SHAPES = 256
 _STATIC, _MOVING = (2, ~2), (1, -1)  # Bullet's own filter group and mask for bodies that never and that may move
 
 
@@ -18,10 +20,15 @@ class Client:
     """A connection of its own.  Bodies with a joint are links of the body without one before them."""
 
     def __init__(self, bodies: Sequence[Body], timestep: float) -> None:
-        self._p, self._bodies = pybullet(), bodies
+        self._p, self._bodies, self._timestep = pybullet(), list(bodies), timestep
+        self._last = [(KINDS.index(shape.kind), shape.size) for shape in bodies[-1].shapes]
+        self._open()
+
+    def _open(self) -> None:
+        bodies, self._shapes_kept = self._bodies, 0
         self.id = self._p.connect(self._p.DIRECT)
         self._p.setPhysicsEngineParameter(
-            fixedTimeStep=timestep, numSubSteps=0, deterministicOverlappingPairs=1, physicsClientId=self.id
+            fixedTimeStep=self._timestep, numSubSteps=0, deterministicOverlappingPairs=1, physicsClientId=self.id
         )
         # body -> Bullet's number of the whole and of the link in it (-1: the whole's root)
         self.at: list[tuple[int, int]] = []
@@ -34,19 +41,27 @@ class Client:
         self._touching = [
             i for i, body in enumerate(bodies) if body.joint is not None and any(shape.solid for shape in body.shapes)
         ]
-        self._last = [(KINDS.index(shape.kind), shape.size) for shape in bodies[-1].shapes]
 
     def shape(self, kind_G: np.ndarray, size_G3: np.ndarray) -> None:
-        """Give the last body, if it is of one shape, another one: it is built anew."""
+        """Give the last body, if it is of one shape, another one: it is built anew, now and then with all the others.
+
+        Parameters and places are the caller's to write again.
+        """
         if len(self._last) != 1 or self._last == [(kind_G[-1], tuple(size_G3[-1]))]:
             return
         self._last = [(int(kind_G[-1]), tuple(size_G3[-1]))]
         body = self._bodies[-1]
         (old,) = body.shapes
         new = replace(old, kind=KINDS[self._last[0][0]], size=self._last[0][1])
+        self._bodies[-1] = replace(body, shapes=(new,))
+        if self._shapes_kept == MOST_SHAPES:
+            self.close()
+            self._open()
+            return
         number, _ = self.at.pop()
         self._p.removeBody(number, physicsClientId=self.id)
-        self._add(len(self._bodies) - 1, [replace(body, shapes=(new,))])
+        self._add(len(self._bodies) - 1, self._bodies[-1:])
+        self._shapes_kept += 1
 
     def parameters(self, mass_B: np.ndarray, inertia_B3: np.ndarray, friction_B: np.ndarray) -> None:
         """Masses (kg), inertias (kg m^2) and frictions of all bodies."""

@@ -24,7 +24,7 @@ class TaskVecEnv(VecEnv):
         self.stream = Stream(task, groups, seed)
         self.render_mode = "rgb_array"
         super().__init__(task.num_envs, observation_space(task.spec, self.stream.groups), action_space(task.spec))
-        self.metadata = {"render_modes": ["rgb_array"], "render_fps": frames_per_second(task.spec)}
+        self.metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": frames_per_second(task.spec)}
 
     def reset(self) -> VecEnvObs:
         """Start an episode in every copy; which one, the class says."""

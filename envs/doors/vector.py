@@ -128,11 +128,12 @@ class TaskVectorEnv(VectorEnv[dict[str, np.ndarray], np.ndarray, np.ndarray]):
         self.task.reset(draws.next_seeds(self.task.seeds[ids]), ids)
 
     def _seeds(self, seed: int | Integral | Sequence[int | None] | None, ids: np.ndarray) -> np.ndarray:
-        if isinstance(seed, Integral):
+        if isinstance(seed, (int, Integral)):
             self._np_random = np.random.default_rng(int(seed))
             return ids.astype(np.int64) + int(seed)
         fresh = self.np_random.integers(2**62, size=len(ids))
         if seed is None:
             return fresh
-        chosen = [fresh[k] if seed[i] is None else operator.index(seed[i]) for k, i in enumerate(ids)]
+        given: Any = seed  # a list, or an array
+        chosen = [fresh[k] if given[i] is None else operator.index(given[i]) for k, i in enumerate(ids)]
         return np.array(chosen, np.int64)

@@ -63,6 +63,7 @@ class BatchSim:
         return self._pool
 
     def _reopen(self) -> None:
+        assert self._pool is not None
         self._forked, state, parameters, views = False, self._pool.state, self._parameters, list(self._views)
         self._pool, self._parameters, self._views = self._opened(), {}, {}
         for name, values in parameters.items():
@@ -149,6 +150,15 @@ class BatchSim:
     ) -> tuple[np.ndarray, ...]:
         """Distances (n, R; -1 for a miss), geom ids (n, R) and, when asked for, unit normals (n, R, 3)."""
         return self._batch.ray(origin, direction, geomgroup=groups, ids=ids, normal=normals)
+
+    def penetration(self, ids: np.ndarray) -> np.ndarray:
+        """How deep (m) bodies are in each other in copies ``ids``, (n,); 0 where nothing touches."""
+        data = mujoco.MjData(self.model)
+        found = np.zeros(len(ids))
+        for row, copy in enumerate(ids):
+            contacts = self._batch.get_data(int(copy), data).contact
+            found[row] = max(0.0, -contacts.dist.min(initial=0.0))
+        return found
 
     def snapshot(self, copy: int) -> tuple[mujoco.MjModel, mujoco.MjData]:
         """One copy as a plain model and data, for MuJoCo's renderer or any ``mj_`` function."""

@@ -61,7 +61,10 @@ class HandLift(WorldTask):
     failures = ("none", "not_lifted", "dropped", "out_of_reach")
     control_hz = 25.0
     max_steps = 75
-    changes = (f"{SHORTEST}; the object's angular velocity is along the palm's axes, not along its own",)
+    changes = (
+        f"{SHORTEST}; the object's angular velocity is along the palm's axes, not along its own; a start with the "
+        "object before the wrist camera's near plane is drawn again",
+    )
     # forces belong to the last substep and are not part of a simulator's state: kept so that a resume has them
     keeps = {"highest": "_highest_N", "felt": "_felt_NF", "contacts": "_contacts_N6"}
     world: HandWorld
@@ -111,6 +114,9 @@ class HandLift(WorldTask):
         self.world.robot.place(ids, position, 0.05 * start[:, 3:])
         self.world.settle(ids)
         self._highest_N[ids], self._felt_NF[ids], self._contacts_N6[ids] = 0.0, 0.0, 0.0
+
+    def _unfit(self, ids: np.ndarray) -> np.ndarray:
+        return self.world.blinded(ids)
 
     def _advance(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         world, hand = self.world, self.world.robot

@@ -14,6 +14,7 @@ from embodkd.envs.sim.world import SimWorld
 SUBSTEPS = 8  # of 5 ms
 TIMESTEP = 0.005
 MASS = 0.1  # kg
+_MARGIN = 0.002  # m, about the gap between the places that are tried before the near plane
 _GEOM = mujoco.mjtGeom
 # shape, MuJoCo's size (m), height of the centre at rest (m)
 OBJECTS: dict[str, tuple[mujoco.mjtGeom, tuple[float, float, float], float]] = {
@@ -109,6 +110,27 @@ class HandWorld(SimWorld):
         else:
             reach = self._size[0]
         return self.position("object")[:, 2] - reach
+
+    def blinded(self, ids: np.ndarray) -> np.ndarray:
+        """Where some of the object is seen nearer than the near plane of the wrist's camera, or from inside, (n,)."""
+        eye = self.cameras["wrist"]
+        place, turn = eye.pose(ids)
+        rays = eye.camera.near * eye.camera.directions(12, 12)
+        tried = np.concatenate([share * rays for share in (0.0, 0.4, 0.6, 0.8, 1.0)])
+        seen = place[:, None] + tried @ np.swapaxes(turn, 1, 2) - self.position("object")[ids, None]
+        away = self._away(seen @ self.rotation("object")[ids])
+        return np.asarray((away < _MARGIN).any(axis=1))
+
+    def _away(self, place: np.ndarray) -> np.ndarray:
+        """How far places (..., 3) in the object's frame are from its surface, m; negative inside."""
+        x, y, z = np.moveaxis(np.abs(place), -1, 0)
+        if self._kind == _GEOM.mjGEOM_SPHERE:
+            return np.linalg.norm(place, axis=-1) - self._size[0]
+        if self._kind == _GEOM.mjGEOM_BOX:
+            over = np.stack([x, y, z], axis=-1) - self._size
+        else:
+            over = np.stack([np.hypot(x, y), z], axis=-1) - self._size[:2]
+        return np.linalg.norm(np.maximum(over, 0.0), axis=-1) + np.minimum(over.max(axis=-1), 0.0)
 
     @property
     def object_quat(self) -> np.ndarray:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
-from embodkd.envs import make_task
+from embodkd.envs import draws, make_task
 from embodkd.envs.randomise import Randomise
 from embodkd.envs.spec import Group, TaskSpec
 from embodkd.envs.state import below, restore, saved, under
@@ -17,6 +17,7 @@ from embodkd.envs.world import World
 
 from embodkd.core.config.schema import build
 
+_DRAWS = 50
 Columns = Callable[[], tuple[np.ndarray, ...]]
 
 
@@ -69,6 +70,23 @@ class WorldTask(BatchTask):
         told = self.name, engine, offered, size, self.control_hz, self.max_steps, self.failures, said
         self.spec = TaskSpec(*told, changes=self.changes)
 
+    def reset(self, seeds: np.ndarray, ids: np.ndarray | None = None) -> None:
+        """See ``BatchTask``; a start that is ``_unfit`` is drawn again, by the episode's own seed."""
+        super().reset(seeds, ids)
+        ids = np.arange(self.num_envs) if ids is None else np.asarray(ids)
+        drawn = self.seeds[ids]
+        for _ in range(_DRAWS):
+            unfit = self._unfit(ids)
+            if not unfit.any():
+                return
+            ids, drawn = ids[unfit], draws.next_seeds(drawn[unfit])
+            self._place(ids, drawn)
+        raise AssertionError(f"{self.name}: {_DRAWS} starts in a row are unfit in copies {ids[:8].tolist()}")
+
+    def _unfit(self, ids: np.ndarray) -> np.ndarray:
+        """Which of these copies have a start that no episode should have, (n,)."""
+        return np.zeros(len(ids), bool)
+
     @staticmethod
     @abstractmethod
     def scene(engine: str) -> Callable[..., World]:
@@ -99,10 +117,11 @@ class WorldTask(BatchTask):
         """Free what the engine holds; harmless twice."""
         super().close()
         self.world.close()
+        self.observers.clear()  # they hold the task, which would then wait for a collection
 
     def __reduce__(self) -> tuple[Callable[[], BatchTask], tuple[()], dict[str, np.ndarray]]:
         """How ``copy.deepcopy`` and ``pickle`` copy a task: made anew, and its state loaded."""
-        how = {"engine": self.spec.engine, "threads": self._threads, **self.spec.options}
+        how: dict[str, Any] = {"engine": self.spec.engine, "threads": self._threads, **self.spec.options}
         return partial(make_task, self.spec.name, self.num_envs, **how), (), self.state_dict()
 
     def __setstate__(self, arrays: dict[str, np.ndarray]) -> None:

@@ -34,6 +34,7 @@ SMALL = {
     "evaluate": ["episodes=4", "torch_threads=1"],
     "compare": ["episodes=4", "torch_threads=1"],
     "rollout": ["episodes=1"],
+    "export": ["episodes=2"],
     "demo": ["steps=1024", "num_envs=4", "rounds=1", "episodes=4", "filmed=1"],
     "doctor": ["seconds=0.05"],
 }

@@ -98,32 +98,6 @@ def test_compare_answers_in_words(embodkd, here: Path, small) -> None:
     assert answer.code == 0 and "shared episodes" in answer.out
 
 
-@pytest.mark.parametrize("format", ["onnx", "torch"])
-@pytest.mark.parametrize("run", ["teacher_peg_hole", "depth_cnn_peg_hole"])
-def test_export_acts_like_the_policy_and_says_so(embodkd, here: Path, run: str, format: str) -> None:
-    answer = embodkd("export", f"policy=runs/{run}", f"format={format}", "out=out.bin")
-    assert answer.code == 0, answer.err
-    assert "acts like the policy within" in answer.out and (here / "out.bin").stat().st_size > 1000
-
-
-def test_an_onnx_file_carries_its_contract(embodkd, here: Path) -> None:
-    import onnx
-
-    assert embodkd("export", "runs/depth_cnn_peg_hole", "out=student.onnx").code == 0
-    model = onnx.load(here / "student.onnx")
-    facts = {p.key: p.value for p in model.metadata_props}
-    assert [i.name for i in model.graph.input] == [i["name"] for i in json.loads(facts["inputs"])]
-    assert all(not i["privileged"] and i["unit"] for i in json.loads(facts["inputs"]))
-    assert float(facts["control_hz"]) == pytest.approx(1 / 0.048)
-    assert set(json.loads(facts["output"])["low"]) == {-1.0}
-
-
-def test_an_export_that_acts_differently_is_not_kept(embodkd, here: Path) -> None:
-    answer = embodkd("export", "runs/depth_cnn_peg_hole", "tolerance=1e-30", "out=bad.onnx")
-    assert answer.code == 2 and "acts differently" in answer.err
-    assert not (here / "bad.onnx").exists()
-
-
 def test_methods_are_listed_and_shown(embodkd) -> None:
     assert "dagger" in embodkd("methods").out
     shown = embodkd("methods", "show", "dagger").out

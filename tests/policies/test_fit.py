@@ -30,6 +30,9 @@ def regrouped(spec: TaskSpec, **facts: object) -> TaskSpec:
 ELSEWHERE = {
     "task: toy, here hand": lambda spec: replace(spec, name="hand"),
     "robot: panda, here gripper": lambda spec: replace(spec, options={"robot": "gripper"}),
+    "version of the task: 1, here 2 (since then: the table is higher)": lambda spec: replace(
+        spec, changes=("the table is higher",)
+    ),
     "engine: mujoco, here bullet": lambda spec: replace(spec, engine="bullet"),
     "control rate: 20 Hz, here 50 Hz": lambda spec: replace(spec, control_hz=50.0),
     "group 'proprio': 'm', here 'mm'": lambda spec: regrouped(spec, unit="mm"),

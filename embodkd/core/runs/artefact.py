@@ -4,6 +4,7 @@ folder/model.safetensors    weights
        config.json          how to build it, and its answer to a fixed input (golden)
        README.md            model card (the hub's format)
        items.safetensors    for a model of a data set: which items made and judged it
+       examples.safetensors what it once saw: an episode of a policy, items of a model; exports are checked on it
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from embodkd.core.runs.files import atomic_folder, read_json, read_tensors, writ
 from embodkd.core.runs.finite import first_not_finite
 
 FORMAT = 1
+EXAMPLE_BYTES = 4 * 2**20
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".zip", ".bin", ".ckpt")
 
 
@@ -29,16 +31,20 @@ def write_artefact(
     tensors: Mapping[str, Tensor],
     config: Mapping[str, Any],
     card: str,
-    items: Mapping[str, Tensor] | None = None,
+    beside: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Path:
-    """Write these files, whole or not at all, in the place of a former folder; ValueError for weights not finite."""
+    """Write these files, whole or not at all, in the place of a former folder; ValueError for weights not finite.
+
+    beside: name -> tensors of further files, of which the empty ones are left out.
+    """
     bad = first_not_finite(tensors)
     if bad is not None:
         raise ValueError(f"{folder}: {bad} is not finite: these weights are broken; nothing was written")
     with atomic_folder(folder) as aside:
         write_tensors(aside / "model.safetensors", tensors)
-        if items:
-            write_tensors(aside / "items.safetensors", items)
+        for name, held in (beside or {}).items():
+            if held:
+                write_tensors(aside / f"{name}.safetensors", held)
         write_json(aside / "config.json", {"format": FORMAT, **config})
         (aside / "README.md").write_text(card, encoding="utf-8")
     return folder
@@ -83,6 +89,32 @@ def load_weights(model: nn.Module, folder: str | Path) -> None:
     if odd:
         raise ValueError(f"{folder}: model.safetensors and config.json do not belong together (tensors {odd[:4]})")
     model.load_state_dict(tensors)
+
+
+def read_examples(
+    folder: str | Path, expected: Mapping[str, tuple[tuple[int, ...], str]]
+) -> dict[str, np.ndarray] | None:
+    """What `write_artefact` left in examples.safetensors, name -> (T, *shape); None if it is not there.
+
+    expected: name -> (shape of a row, dtype). ValueError if the file holds anything else.
+    """
+    file = Path(folder) / "examples.safetensors"
+    if not file.is_file():
+        return None
+    found = {name: np.asarray(value) for name, value in read_tensors(file).items()}
+    facts = {name: (value.shape[1:], str(value.dtype)) for name, value in found.items()}
+    lengths = {len(value) for value in found.values()}
+    if facts != dict(expected) or len(lengths) != 1 or 0 in lengths:
+        raise ValueError(
+            f"{file}: holds no rows of {dict(expected)}, which config.json beside it asks for; write it anew"
+        )
+    return found
+
+
+def few_enough(rows: Mapping[str, Any]) -> int:
+    """How many of these rows (T, ...), the first ones and at least one, are examples of at most EXAMPLE_BYTES."""
+    row = sum(values[:1].nbytes for values in rows.values())
+    return min(len(next(iter(rows.values()))), max(1, EXAMPLE_BYTES // max(1, row)))
 
 
 def golden_unit(shape: Sequence[int]) -> np.ndarray:

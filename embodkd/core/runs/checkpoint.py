@@ -105,7 +105,8 @@ def _facts(facts: Any, file: Path) -> dict[str, Any]:
     """What state.json says, or a ValueError that names the file and the key."""
     if not isinstance(facts, dict):
         raise ValueError(f"{file}: holds no mapping of names; damaged")
-    for key, kind in {"step": int, "state": dict, "minutes": (int, float), "metrics_bytes": int}.items():
+    kinds: dict[str, Any] = {"step": int, "state": dict, "minutes": (int, float), "metrics_bytes": int}
+    for key, kind in kinds.items():
         value = facts.get(key, 0 if key in ("minutes", "metrics_bytes") else None)
         if not isinstance(value, kind) or isinstance(value, bool):
             raise ValueError(f"{file}: {key} is {value!r:.50}; damaged")

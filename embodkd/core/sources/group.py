@@ -23,9 +23,9 @@ class GroupFacts:
     @classmethod
     def of(cls, group: Any) -> GroupFacts:
         """The same facts from a task's group (anything with these attributes)."""
-        words = (str(getattr(group, fact)) for fact in ("dtype", "unit", "doc"))
+        dtype, unit, doc = (str(getattr(group, fact)) for fact in ("dtype", "unit", "doc"))
         names = tuple(getattr(group, "names", ()))
-        return cls(group.name, tuple(group.shape), bool(group.privileged), *words, names=names)
+        return cls(group.name, tuple(group.shape), bool(group.privileged), dtype, unit, doc, names)
 
     def as_dict(self) -> dict[str, Any]:
         """All but the name, for JSON; `from_dict` reads it."""
@@ -35,7 +35,8 @@ class GroupFacts:
     @classmethod
     def from_dict(cls, name: str, stored: Mapping[str, Any]) -> GroupFacts:
         """The group `name` from what `as_dict` gave."""
-        return cls(name, **{f: tuple(v) if isinstance(v, list) else v for f, v in stored.items()})
+        facts: dict[str, Any] = {f: tuple(v) if isinstance(v, list) else v for f, v in stored.items()}
+        return cls(name, **facts)
 
     @property
     def is_image(self) -> bool:

@@ -45,8 +45,8 @@ class Member:
         judged, before that as its own config.json does; ValueError if the two contradict each other."""
         groups = self.policy.get("groups", {})
         own = {name: bool(group["privileged"]) for name, group in groups.items()}
-        judged = self.evaluation or self.imitation
-        marks = judged.manifest.get("reads", {}) if judged else {}
+        result = self.evaluation or self.imitation
+        marks = result.manifest.get("reads", {}) if result else {}
         judged = {name: mark == "privileged" for name, mark in marks.items()}
         for name in own.keys() & judged.keys():
             if own[name] != judged[name]:

@@ -43,6 +43,7 @@ RANDOMNESS = {
     "medium": Spread(0.025, np.radians(45), 0.02, np.radians(10), (0.3, 2.0)),
     "high": Spread(0.05, np.radians(90), 0.04, np.radians(13), (0.4, 3.0)),
 }
+APART = 0.001  # m: parts that begin deeper in each other are drawn again
 GRASP_SCALE, JOIN_SCALE = 0.01, 0.003  # m: where "near" is told apart most finely
 _ROWS = Column("first two rows of the tool's rotation", 6, "-", "world")
 PROPRIO = Group.of("proprio", POSITION, _ROWS, *TWIST, Column("opening of both fingers", 1, "m"), privileged=False)
@@ -65,7 +66,10 @@ class Assembly(WorldTask):
     ends_on_success = True
     control_hz = 1 / (TIMESTEP * SUBSTEPS)
     keeps = {"joined": "joined_NK"}
-    changes = (f"{SHORTEST}; the Panda's angular velocity is along the tool's axes, as the gripper's",)
+    changes = (
+        f"{SHORTEST}; the Panda's angular velocity is along the tool's axes, as the gripper's; parts that would begin "
+        "in each other are drawn again",
+    )
     world: AssemblyWorld
 
     def __init__(
@@ -144,6 +148,9 @@ class Assembly(WorldTask):
             self.world.put(part.name, ids, place, quat_multiply(turn, np.array([part.quat])))
         self.world.robot.place(ids, np.array(self.start) + spread.start * hand[:, :3], spread.tilt * hand[:, 3:])
         self.world.settle(ids)
+
+    def _unfit(self, ids: np.ndarray) -> np.ndarray:
+        return self.world.sim.penetration(ids) > APART
 
     def _advance(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if self._perturb:

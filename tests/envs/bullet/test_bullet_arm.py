@@ -215,3 +215,35 @@ def test_a_released_object_falls_freely():
     sim.forward()
     task.step(np.zeros((4, 5)))
     np.testing.assert_allclose(sim.velocity_NB6[:, thing, :3], np.tile([0.3, 0.0, -9.81 * 0.048], (4, 1)), atol=1e-9)
+
+
+def test_episodes_leave_no_shapes_behind_and_a_new_connection_changes_nothing(monkeypatch):  # R18
+    from embodkd.envs.bullet import client
+
+    def played(rounds):
+        task = make_task("pick_lift", 2, engine="bullet", randomise={"mass": 0.3})
+        for first in range(rounds):
+            task.reset(np.arange(2) + 2 * first)
+            step = scripted(task, 3)
+        return task, step.reward, task.world.sim.state_dict()
+
+    _, reward, rows = played(5)
+    monkeypatch.setattr(client, "MOST_SHAPES", 2)
+    task, again, other = played(5)
+    np.testing.assert_array_equal(reward, again)
+    for name, values in rows.items():
+        np.testing.assert_array_equal(values, other[name])
+
+    sim, before = task.world.sim, None
+    for k in range(600):
+        for each in sim._clients:
+            each.shape(np.array([k % 4]), np.array([[0.02 + 1e-6 * k, 0.02, 0.02]]))
+        if k == 100:
+            before = _resident()
+    assert (_resident() - before) / 1000 < 1.0, "KiB for each shape"
+
+
+def _resident():
+    """KiB of this process in memory."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4
