@@ -31,11 +31,11 @@ def beside(file: Path) -> Path:
 
 
 def digest_of_folder(folder: Path) -> str:
-    """One digest of the names and contents of all files below `folder`, hidden ones left out."""
+    """One digest of the names and contents of all files below `folder`, but of hidden ones and of cards (README.md)."""
     digest = hashlib.sha256()
     for file in sorted(p for p in folder.rglob("*") if p.is_file()):
         name = file.relative_to(folder)
-        if not any(part.startswith(".") for part in name.parts):
+        if file.name != "README.md" and not any(part.startswith(".") for part in name.parts):
             digest.update(f"{_sha256(file)}  {name.as_posix()}\n".encode())
     return digest.hexdigest()
 
