@@ -18,7 +18,7 @@ from embodkd.models import make_model, save_model
 QUICK = ["torch_threads=1", "quiet=true"]
 DIGITS = ["data=digits", "data.train=40", "data.validation=20", "budget.updates=2", "model=mlp", "model.hidden=[8]"]
 PPO = ["task=peg_hole", "steps=16", "ppo.num_envs=4", "ppo.n_steps=4", "ppo.minibatch=16", "evaluate_episodes=1"]
-DAGGER = ["student=mlp", "num_envs=2", "method.rounds=1", "method.steps=2", "method.epochs=1", "method.warmup=0", "episodes=0"]
+DAGGER = ["student=mlp", "num_envs=2", "method.rounds=1", "method.steps=2", "method.epochs=1", "episodes=0"]
 # what is begun with -> the command, and the folder that somebody replaces
 RUNS = {
     "a classifier": (["distill", "student", *DIGITS, "method=kd", "teacher=runs/c"], "teacher", "runs/c/model"),
