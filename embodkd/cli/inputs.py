@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 FILE = "data.json"
+# What of a policy or a model acts: cards, evaluations and exports that come to lie beside it change nothing.
+ACTS = ("config.json", "model.safetensors")
 
 
 def check_inputs(run: Path, data: str | None = None, given: Mapping[str, str | Path | None] | None = None) -> None:
@@ -17,7 +19,7 @@ def check_inputs(run: Path, data: str | None = None, given: Mapping[str, str | P
     from embodkd.core.runs.files import read_json, write_json
 
     file, now = run / FILE, {} if data is None else {"data": data}
-    now |= {f"files in {k}={path}": digest_of_folder(Path(path)) for k, path in (given or {}).items() if path}
+    now |= {f"files in {k}={path}": digest_of_folder(Path(path), ACTS) for k, path in (given or {}).items() if path}
     noted = read_json(file) if file.is_file() else {}
     if not isinstance(noted, dict):
         raise ValueError(f"{file}: holds no mapping of names to digests; damaged: choose another folder, run=...")

@@ -56,7 +56,8 @@ def test_what_took_the_place_of_a_folder_is_refused_by_name_and_loses_nothing(
     assert answer.code == 2 and f"runs/x: began with other files in {key}={name} than are there now" in answer.err
     shutil.rmtree(folder)
     shutil.copytree(kept, folder)
-    (folder / "README.md").write_text("a card that somebody wrote anew")
+    for aside in ("README.md", "evaluation.json", "policy.onnx"):
+        (folder / aside).write_text("{}")
     assert embodkd(*words, "resume=true").code == 0
     after = load_file(product)
     assert all(torch.equal(before[name], after[name]) for name in before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -103,6 +104,8 @@ def one_thread() -> None:
 
 
 def _start_worker() -> None:
+    # A terminal sends it to all at once: the parent alone hears it, and asks the workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     one_thread()
     Thread(target=_end_with_parent, daemon=True).start()
 

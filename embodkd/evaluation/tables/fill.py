@@ -86,8 +86,9 @@ def call(words: Sequence[str]) -> None:
     """Run `embodkd` with these words in a process of its own with one thread; RuntimeError with its last lines."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "embodkd.cli", *words]
+    # A group of its own: a terminal's SIGINT reaches this process alone, which asks the commands.
     with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0
     ) as process:
         _running.add(process)
         try:
