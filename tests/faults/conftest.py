@@ -1,22 +1,11 @@
-"""Counts what was tried: `counted("kills of methods", 5)`; they are printed at the end."""
+"""What faults are done to, and how many of which kind were."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
 
 import pytest
 from places import Places
-
-_COUNTS: Counter[str] = Counter()
-
-
-@pytest.fixture
-def counted() -> Iterator[Callable[[str, int], None]]:
-    def add(what: str, number: int = 1) -> None:
-        _COUNTS[what] += number
-
-    yield add
 
 
 @pytest.fixture(scope="session")
@@ -25,8 +14,12 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Places:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if _COUNTS:
-        terminalreporter.section("faults tried")
-        for what, number in sorted(_COUNTS.items()):
-            terminalreporter.write_line(f"{number:6d}  {what}")
-        terminalreporter.write_line(f"{_COUNTS.total():6d}  in all")
+    reports = [r for found in terminalreporter.stats.values() for r in found if getattr(r, "when", None) == "call"]
+    for kind in ("file", "fault", "verb"):
+        tried = Counter(
+            value for report in reports for name, value in report.user_properties if name == f"case: {kind}"
+        )
+        if tried:
+            terminalreporter.section(f"cases by {kind}")
+            for name, number in sorted(tried.items()):
+                terminalreporter.write_line(f"{number:6d}  {name}")

@@ -239,6 +239,8 @@ def seen(folder: Path) -> dict[str, str]:
     """What lies in a folder: path -> a mark of what it is."""
     found = {}
     for path in folder.rglob("*"):
+        if path.name == ".lock" and path.stat().st_size:
+            continue  # it says who held it last
         kind = stat.S_IFMT(path.lstat().st_mode)
         held = sha256(path.read_bytes()).hexdigest() if stat.S_ISREG(kind) and os.access(path, os.R_OK) else ""
         found[str(path.relative_to(folder))] = f"{kind}{held}"
@@ -268,7 +270,7 @@ def composed_once(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 @pytest.mark.filterwarnings("ignore:skipped a damaged checkpoint")
 def test_a_fault_in_a_file_is_said_in_one_line_or_does_no_harm(
-    case: Case, embodkd, composed_once, tmp_path: Path, places: Places, counted
+    case: Case, embodkd, composed_once, tmp_path: Path, places: Places, count_case, record_property
 ) -> None:
     if case.fault == "locked" and os.geteuid() == 0:
         pytest.skip("nothing is locked for root")
@@ -292,5 +294,7 @@ def test_a_fault_in_a_file_is_said_in_one_line_or_does_no_harm(
     allowed = writes if answer.code == 0 else []
     assert not [path for path in changed if not any(fnmatch(path, form) for form in allowed)], (answer, changed)
     assert not [path for path in after if ".tmp-" in path]
-    counted(f"file {Path(case.file).name}")
+    count_case("files x faults x verbs")
+    for kind in ("file", "fault", "verb"):
+        record_property(f"case: {kind}", getattr(case, kind).partition(" is ")[2] or getattr(case, kind))
     shutil.rmtree(tmp_path, ignore_errors=True)

@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from embodkd.core.rng import seed_everything, set_rng_state
+from embodkd.core.rng import StoredRandom, seed_everything, set_rng_state
+
+
+class StoredOptimiser(TypedDict):
+    """The JSON that `pack_optimisers` gives of each."""
+
+    groups: list[dict[str, Any]]
+    numbers: dict[str, dict[str, Any]]
+
+
+class _Random(TypedDict):
+    rng: StoredRandom
+
+
+class StoredState(_Random, total=False):
+    """What `pack_random` and a scaler leave in the JSON of a checkpoint."""
+
+    rng_of_others: list[StoredRandom]
+    scaler: dict[str, float] | None
 
 
 def distinct(modules: Iterable[nn.Module]) -> list[nn.Module]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
+import numpy as np
+
 from embodkd.core.config.ranges import Count
 from embodkd.core.config.schema import build
 
@@ -45,7 +47,10 @@ class GroupFacts:
     @classmethod
     def from_dict(cls, name: str, stored: Mapping[str, Any]) -> GroupFacts:
         """The group `name` from what `as_dict` gave; ValueError for anything else."""
-        return build(cls, stored, f"groups.{name}", name=name)
+        found = build(cls, stored, f"groups.{name}", name=name)
+        if found.dtype not in np.sctypeDict:
+            raise ValueError(f"groups.{name}.dtype: {found.dtype!r} is no type of numbers")
+        return found
 
     @property
     def is_image(self) -> bool:
