@@ -121,9 +121,12 @@ def signed(file: Path) -> None:
 
 def _tensors(change: Callable[[dict[str, Any]], dict[str, Any]]) -> Damage:
     def put(file: Path) -> None:
+        from safetensors import safe_open
         from safetensors.numpy import load_file, save_file
 
-        save_file(change(load_file(file)), file)
+        with safe_open(file, "np") as opened:
+            metadata = opened.metadata()
+        save_file(change(load_file(file)), file, metadata)
         signed(file)
 
     return put

@@ -161,7 +161,7 @@ SAID: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     f"{CLONE_CHECKPOINT}/state.json": (
         (*_CHECKPOINT, "state/position", "state/position/update", "state/optimisers"), ("resume a clone",)
     ),
-    "runs/digits/data.json": (("digest",), ("resume a classifier",)),
+    "runs/digits/data.json": (("data",), ("resume a classifier",)),
     "runs/teacher/config.yaml": (("seed", "ppo", "ppo/num_envs", "run"), ("report a run", "resume a teacher")),
     "runs/clone/config.yaml": (("seed", "method", "demos"), ("resume a clone", "report imitation")),
     "results/nkd_uskd.json": (

@@ -50,6 +50,8 @@ class RunFolder:
         self._minutes_before = 0.0
         self._minutes_in_all: float | None = None
         self._purge_step: int | None = None
+        self._metrics_bytes = 0
+        self._former: Mapping[str, Any] | None = None  # the manifest of a run that goes on and has done nothing yet
         self._furthest = 0
         self._made: list[Path] | None = None  # the folders made for a run that is new; None: it is not
 
@@ -103,6 +105,7 @@ class RunFolder:
 
         Its time_s are seconds of the whole run, as in `minutes`.
         """
+        self._begin()
         self._furthest = max(self._furthest, int(step))
         row = {"step": int(step), "time_s": round(60 * self.minutes, 3)}
         row.update({k: _finite(v) for k, v in scalars.items()})
@@ -119,7 +122,8 @@ class RunFolder:
         self._trackers.log(int(step), numbers)
 
     def metrics(self) -> list[dict[str, Any]]:
-        """All lines logged so far."""
+        """All lines logged so far, those that are about to be repeated left out."""
+        self._begin()
         return read_metrics(self.path / "metrics.jsonl")
 
     def save_checkpoint(self, step: int, tensors: Mapping[str, Tensor | np.ndarray], state: Mapping[str, Any]) -> Path:
@@ -133,6 +137,7 @@ class RunFolder:
                 f"{self.path}: {bad} is not finite after update {int(step)}; no checkpoint of it was written, the one "
                 "before is intact; start another run with a lower learning rate, or clip the gradient"
             )
+        self._begin()
         metrics = self.path / "metrics.jsonl"
         bytes_ = metrics.stat().st_size if metrics.exists() else 0
         return write_checkpoint(
@@ -149,15 +154,17 @@ class RunFolder:
     def go_on(self, form: Any) -> Checkpoint | None:
         """`latest_checkpoint`, with clock and metrics put back to it: what came after it is about to be repeated."""
         newest = self.latest_checkpoint(form)
-        self._rewind(newest)
+        self._goes_on_from(newest)
         return newest
 
     def note(self, **facts: Any) -> None:
         """Add facts to manifest.json (renderer, device, evaluation, ...)."""
+        self._begin()
         write_json(self.path / "manifest.json", {**self.manifest(), **_plain(facts)})
 
     def manifest(self) -> dict[str, Any]:
         """The manifest as written so far."""
+        self._begin()
         return read_json(self.path / "manifest.json", Manifest)
 
     def finish(self, **facts: Any) -> None:
@@ -195,6 +202,8 @@ class RunFolder:
             # What steps before the first update made serves nobody where it is refused what follows them.
             refused = isinstance(error, (ValueError, ImportError)) and not self._furthest
             remove_unbegun(self.path, self._made, PREPARED if refused else ASKED)
+        elif error is None and self._lock is not None:
+            self._begin()
         self.close()
 
     def _prepare(self, config: dict[str, Any], resume: bool, made: list[Path]) -> None:
@@ -218,20 +227,31 @@ class RunFolder:
         newest = self.latest_checkpoint()
         sweep_leftovers(self.path)
         sweep_leftovers(self._checkpoints)
-        if (self.path / "manifest.json").exists():
-            former = self.manifest()
-            self._minutes_in_all = former.get("minutes")
-            self.note(resumed=[*former.get("resumed", []), now()])
+        manifest = self.path / "manifest.json"
+        self._former = read_json(manifest, Manifest) if os.path.lexists(manifest) else None
+        if self._former is None:
+            write_json(manifest, _manifest(config))
         else:
-            write_json(self.path / "manifest.json", _manifest(config))
-        self._rewind(newest)
+            self._minutes_in_all = self._former.get("minutes")
+        read_metrics(self.path / "metrics.jsonl")
+        self._goes_on_from(newest)
 
-    def _rewind(self, newest: Checkpoint | None) -> None:
+    def _goes_on_from(self, newest: Checkpoint | None) -> None:
+        """Put the clock where this checkpoint was, and the rest as soon as something is done."""
         self._minutes_before = newest.minutes if newest else 0.0
+        self._metrics_bytes = newest.metrics_bytes if newest else 0
+        if (self.path / "metrics.jsonl").exists():
+            self._purge_step = newest.step + 1 if newest else 0
+
+    def _begin(self) -> None:
+        """What is noted when a run goes on, before the first thing it does: one that is refused stays as it was."""
+        if self._former is None:
+            return
+        former, self._former = self._former, None
         file = self.path / "metrics.jsonl"
         if file.exists():
-            self._purge_step = newest.step + 1 if newest else 0
-            os.truncate(file, min(newest.metrics_bytes if newest else 0, file.stat().st_size))
+            os.truncate(file, min(self._metrics_bytes, file.stat().st_size))
+        self.note(resumed=[*former.get("resumed", []), now()])
 
     @property
     def _checkpoints(self) -> Path:
