@@ -6,23 +6,43 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, TypedDict
 
+from embodkd.core.config.ranges import Whole
 from embodkd.core.runs.manifest import Manifest
 from embodkd.core.runs.metrics import read_metrics
 from embodkd.core.runs.reading import read_json
-from embodkd.evaluation.ablate import StoredAblation
-from embodkd.evaluation.result import StoredEvaluation
-from embodkd.evaluation.stored import Correction
+from embodkd.evaluation.ablate import StoredRate
+from embodkd.evaluation.result import Judging
+from embodkd.evaluation.stored import Correction, Spoilt
 
 _JUDGED = ("success_rate", "successes", "episodes", "ci95", "failures")
 _MADE_WITH = ("started", "python", "platform", "cpus", "device", "versions")
 CORRECTIONS = "corrections.json"
 
 
+class _Episode(TypedDict):
+    success: bool
+    steps: Whole
+
+
+class _Judged(StoredRate, total=False):
+    """What is read here of evaluation.json."""
+
+    per_episode: list[_Episode]
+    manifest: Judging
+
+
+class _Worth(TypedDict):
+    """And of ablation.json."""
+
+    rows: list[Spoilt]
+    unused: list[str]
+
+
 def judged(run: Path) -> dict[str, Any]:
     """Success, its interval and failures, minutes and commit of a finished run, or of an evaluation alone."""
-    evaluation, manifest = read_json(run / "evaluation.json", StoredEvaluation), _manifest(run)
+    evaluation, manifest = read_json(run / "evaluation.json", _Judged), _manifest(run)
     row = {key: evaluation[key] for key in _JUDGED}
     return {**row, "minutes": manifest.get("minutes"), "commit": manifest.get("git_commit")}
 
@@ -35,7 +55,7 @@ def outcome(run: Path) -> dict[str, Any]:
     each sensor is worth; `memory_mib` is the most that its process held.
     """
     row, manifest = judged(run), _manifest(run)
-    steps = [e["steps"] for e in read_json(run / "evaluation.json", StoredEvaluation)["per_episode"] if e["success"]]
+    steps = [e["steps"] for e in read_json(run / "evaluation.json", _Judged).get("per_episode", []) if e["success"]]
     if steps:
         row["steps_to_success"] = round(mean(steps), 1)
     if weights := _parameters(run / "policy" / "model.safetensors"):
@@ -47,7 +67,8 @@ def outcome(run: Path) -> dict[str, Any]:
     if (run / CORRECTIONS).is_file():
         row["corrections"] = read_json(run / CORRECTIONS, dict[str, Correction])
     if (run / "ablation.json").is_file():
-        row["ablation"] = {key: read_json(run / "ablation.json", StoredAblation)[key] for key in ("rows", "unused")}
+        worth = read_json(run / "ablation.json", _Worth)
+        row["ablation"] = {key: worth[key] for key in ("rows", "unused")}
     return {**row, "manifest": {key: manifest.get(key) for key in _MADE_WITH}}
 
 
@@ -61,7 +82,7 @@ def is_finished(run: Path) -> bool:
 def _manifest(run: Path) -> Mapping[str, Any]:
     if (run / "manifest.json").is_file():
         return read_json(run / "manifest.json", Manifest)
-    found: Mapping[str, Any] = read_json(run / "evaluation.json", StoredEvaluation)["manifest"]
+    found: Mapping[str, Any] = read_json(run / "evaluation.json", _Judged).get("manifest", {})
     return found
 
 
@@ -77,5 +98,5 @@ def _parameters(weights: Path) -> int:
 
 
 def _curve(metrics: Path) -> list[list[float]]:
-    known = [row for row in read_metrics(metrics) if row.get("evaluation/success") is not None]
+    known = [row for row in read_metrics(metrics) if None not in (row.get("evaluation/success"), row.get("time_s"))]
     return [[row["step"], round(row["time_s"] / 60, 2), row["evaluation/success"]] for row in known]

@@ -11,16 +11,12 @@ from typing import Any, Literal, TypedDict
 from embodkd.core.config.ranges import Count, Share, Whole
 from embodkd.core.runs.files import clear_os_error, write_json
 from embodkd.core.runs.manifest import Manifest
-from embodkd.core.runs.reading import MEND, read_json
+from embodkd.core.runs.reading import read_json
 from embodkd.evaluation.interval import wilson
 
 _StoredEpisode = TypedDict(
     "_StoredEpisode", {"seed": int, "success": bool, "failure": str | None, "return": float, "steps": Whole}
 )
-
-
-# What a protocol says at the least.
-_OF_ITEMS, _OF_A_TASK = ("data", "part"), ("task", "engine", "options", "seed")
 
 
 class _Data(TypedDict):
@@ -182,11 +178,7 @@ class Evaluation:
         if not path.is_file():
             raise ValueError(f"{path}: no such evaluation; run `embodkd evaluate policy=... out={path}` first")
         stored = read_json(path, StoredEvaluation)
-        protocol = stored["protocol"]
-        unsaid = [key for key in (_OF_ITEMS if "data" in protocol else _OF_A_TASK) if key not in protocol]
-        if unsaid:
-            raise ValueError(f"{path}: protocol: lacks {', '.join(unsaid)}; {MEND}")
-        evaluation = cls(tuple(map(_episode, stored["per_episode"])), protocol, stored["manifest"])
+        evaluation = cls(tuple(map(_episode, stored["per_episode"])), stored["protocol"], stored["manifest"])
         if not evaluation.outcomes or evaluation.successes != stored["successes"]:
             raise ValueError(f"{path}: {stored['successes']} successes do not match its list of episodes; run it again")
         return evaluation

@@ -67,7 +67,9 @@ class StoredResult(_Result, total=False):
     sources: str
 
 
-class _Spoilt(TypedDict):
+class Spoilt(TypedDict):
+    """How a policy does with one of its sensors spoilt."""
+
     group: str
     way: str
     success_rate: Share
@@ -75,7 +77,7 @@ class _Spoilt(TypedDict):
 
 
 class _Ablation(TypedDict):
-    rows: list[_Spoilt]
+    rows: list[Spoilt]
 
 
 class Correction(TypedDict):

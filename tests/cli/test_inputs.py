@@ -70,5 +70,5 @@ def test_what_a_former_version_did_not_note_is_noted_and_what_is_no_note_is_refu
     with pytest.raises(ValueError, match="other data than are there now"):
         check_inputs(tmp_path, "2")
     (tmp_path / FILE).write_text("[]")
-    with pytest.raises(ValueError, match="no mapping"):
+    with pytest.raises(ValueError, match="is a list, expected dict"):
         check_inputs(tmp_path, "1")

@@ -34,8 +34,9 @@ def test_a_training_has_its_curve_cost_and_origin(run):
     assert row["curve"] == [[0, 0.1, 0.1], [10, 1.5, 0.6]]
     assert row["manifest"]["cpus"] == 2 and row["manifest"]["versions"] == {"torch": "2"}
     assert "corrections" not in row
-    write_json(run / "corrections.json", {"reach": {"mm": 1.0}})
-    assert outcome(run)["corrections"] == {"reach": {"mm": 1.0}}
+    corrections = {"reach": {"mm": 1.0, "degrees": 2.0, "share": 1.0}}
+    write_json(run / "corrections.json", corrections)
+    assert outcome(run)["corrections"] == corrections
 
 
 def test_what_its_sensors_are_worth_is_in_the_row(run):

@@ -9,8 +9,11 @@ from embodkd.core.config.ranges import NotNegative, Whole
 from embodkd.core.runs.reading import read_lines
 
 
-class _Line(TypedDict):
+class _Known(TypedDict):
     step: Whole
+
+
+class _Line(_Known, total=False):
     time_s: NotNegative
 
 

@@ -6,21 +6,40 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
+from embodkd.core.config.ranges import Whole
 from embodkd.core.runs.manifest import Manifest
 from embodkd.core.runs.metrics import read_metrics
-from embodkd.core.runs.reading import read_json, read_text
+from embodkd.core.runs.reading import MEND, read_json, read_text
 from embodkd.evaluation.ablate import StoredAblation
 from embodkd.evaluation.imitation import FILE as IMITATION
 from embodkd.evaluation.imitation import Imitation
 from embodkd.evaluation.result import Evaluation
-from embodkd.policies.artefact import StoredPolicy
 
 _ORDER = ("teacher", "student", "blind")
 _SIGNS = ("evaluation.json", IMITATION, "metrics.jsonl", "policy", "manifest.json")
 COLOURS = {"teacher": "--c0", "student": "--c1", "blind": "--c2"}
 _OTHERS = ("--c3", "--c4", "--c5")
+
+
+# What a protocol says at the least, of a data set and of a task.
+_OF_ITEMS, _OF_A_TASK = ("data", "part"), ("task", "engine", "options", "seed")
+
+
+class _Group(TypedDict):
+    privileged: bool
+
+
+class _ShownGroup(_Group, total=False):
+    shape: list[Whole]
+
+
+class _Policy(TypedDict, total=False):
+    """What a page shows of a policy's config.json."""
+
+    groups: dict[str, _ShownGroup]
+    lineage: dict[str, Any]
 
 
 @dataclass
@@ -141,12 +160,16 @@ def stays_in(file: Path, places: Sequence[Path]) -> bool:
 def _member(folder: Path, colour: str) -> Member:
     member = Member(folder.resolve().name, folder, colour)
     member.evaluation = Evaluation.of_run(folder)
+    protocol = member.evaluation.protocol if member.evaluation else {}
+    unsaid = [key for key in (_OF_ITEMS if "data" in protocol else _OF_A_TASK) if key not in protocol]
+    if member.evaluation and unsaid:
+        raise ValueError(f"{folder / 'evaluation.json'}: protocol: lacks {', '.join(unsaid)}; {MEND}")
     if (folder / IMITATION).exists():
         member.imitation = Imitation.load(folder)
     if (folder / "manifest.json").exists():
         member.manifest = read_json(folder / "manifest.json", Manifest)
     if (folder / "policy" / "config.json").exists():
-        member.policy = read_json(folder / "policy" / "config.json", StoredPolicy)
+        member.policy = read_json(folder / "policy" / "config.json", _Policy)
     if (folder / "ablation.json").exists():
         member.ablation = read_json(folder / "ablation.json", StoredAblation)
     member.metrics = read_metrics(folder / "metrics.jsonl")

@@ -144,7 +144,7 @@ BROKEN: dict[str, tuple[Fault, str]] = {
     "an older version": (said(codebase_version="v2.1"), r"v2.1, v3.0 is read"),
     "a pattern that is none": (said(video_path="videos/{camera}.mp4"), r"video_path .* is no pattern"),
     "a pattern that leads out": (said(video_path="../{video_key}.mp4"), r"would lie outside of the dataset"),
-    "info that is no JSON": (cut("meta/info.json", 0.5), r"info.json: cannot be read as JSON"),
+    "info that is no JSON": (cut("meta/info.json", 0.5), r"info.json: not valid JSON"),
     "info that is a folder": (as_folder, r"info.json is missing"),
     "info narrower than the table": (feature("action", shape=[4], names=None), r"has 6 numbers per row, .* says 4"),
     "info wider than the table": (

@@ -24,7 +24,7 @@ def stored() -> dict[str, Any]:
 def a_run(root: Path, stored: dict[str, Any]) -> Path:
     run = root / "run"
     (run / "policy").mkdir(parents=True)
-    facts = {SCRIPT: {"shape": [SCRIPT], "privileged": False}}
+    facts = {SCRIPT: {"shape": [3], "doc": SCRIPT, "privileged": False}}
     (run / "policy/config.json").write_text(json.dumps({"groups": facts}))
     (run / "config.yaml").write_text(f"task: '{SCRIPT.replace(chr(39), '')}'\n")
     (run / "manifest.json").write_text(json.dumps({"command": ["embodkd", SCRIPT], "minutes": 1.0, "seed": SCRIPT}))
