@@ -34,17 +34,11 @@ class _Comparison(TypedDict):
 
 class _Claim(TypedDict):
     claim: str
-    left: list[float]
-    right: list[float]
-    relation: str
-    over: str
     passed: bool
 
 
 class _Check(_Claim, total=False):
     outcome: Literal["holds", "fails", "undecided"]
-    difference: float
-    ci95: tuple[float, float] | None
 
 
 class _Result(TypedDict):
@@ -57,7 +51,6 @@ class _Result(TypedDict):
     teachers: dict[str, _Teacher]
     comparisons: list[_Comparison]
     checks: list[_Check]
-    minutes: NotNegative
 
 
 class StoredResult(_Result, total=False):
@@ -65,6 +58,7 @@ class StoredResult(_Result, total=False):
 
     config: dict[str, Any]
     sources: str
+    minutes: NotNegative
 
 
 class Spoilt(TypedDict):

@@ -5,14 +5,21 @@ import json
 from embodkd.evaluation.reproduce import write
 from embodkd.evaluation.status import status_of, stored_systems, stored_tables
 
+ONE_SEED = {"mean": 1.0, "ci95": None}
+
 
 def stored(folder, slug, arms, verdicts, passed=()):
-    """A result with only what a status reads. arms: name -> (role, method); verdicts: (arm, against) -> verdict."""
+    """A small result. arms: name -> (role, method); verdicts: (arm, against) -> verdict."""
     result = {
         "slug": slug,
-        "arms": {name: {"role": role, "method": {"name": method}} for name, (role, method) in arms.items()},
-        "comparisons": [{"arm": a, "against": b, "verdict": verdict} for (a, b), verdict in verdicts.items()],
-        "checks": [{"passed": one} for one in passed],
+        "title": "a table",
+        "metric": "accuracy",
+        "margin": 0.5,
+        "seeds": [0],
+        "arms": {name: {"role": role, "method": {"name": method}, **ONE_SEED} for name, (role, method) in arms.items()},
+        "teachers": {},
+        "comparisons": [{"arm": a, "against": b, "verdict": said, **ONE_SEED} for (a, b), said in verdicts.items()],
+        "checks": [{"claim": "it helps", "passed": one} for one in passed],
     }
     write(result, folder / f"{slug}.json")
 
