@@ -58,7 +58,8 @@ def test_a_table_that_another_config_filled_is_stale_in_the_list_and_on_the_page
     config = read(folder() / "reproduce/nkd_uskd.yaml").config()
     config["arms"]["nkd"]["method"]["temperature"] = 77.0
     (tmp_path / "results/nkd_uskd.json").write_text(json.dumps({**stored, "config": config}))
-    rows = [{"cell": "a", "stale": "other sources"}, {"cell": "b"}]
+    row = {"setting": [], "command": "embodkd", "success_rate": 1.0, "successes": 1, "episodes": 1}
+    rows = [{"cell": "a", "stale": "other sources", **row}, {"cell": "b", **row}]
     (tmp_path / "results/resip.json").write_text(json.dumps({"slug": "resip", "tables": {"main": rows}}))
     assert "stale table" in next(line for line in embodkd("methods").out.splitlines() if line.startswith("nkd "))
     page = embodkd("methods", "--markdown").out
