@@ -125,4 +125,18 @@ def test_doctor_says_when_the_core_is_broken(embodkd, monkeypatch) -> None:
 
     monkeypatch.setattr(clinic, "_mujoco", broken)
     answer = embodkd("doctor", "seconds=0.05")
-    assert answer.code == 1 and "no such engine" in answer.out
+    assert answer.code == 1 and "no such engine" in answer.out and "reinstall" not in answer.out
+
+
+def test_doctor_says_which_opengl_to_ask_for(embodkd, monkeypatch) -> None:
+    from embodkd.envs.sim import render
+
+    import embodkd.cli.doctor as clinic
+
+    monkeypatch.setenv("MUJOCO_GL", "osmesa")
+    for found, advice in (
+        (render.Probe("egl", "a card", 9.0, ""), "set MUJOCO_GL=egl"),
+        (render.Probe(None, "", 0.0, "no OpenGL here"), "unset MUJOCO_GL=osmesa"),
+    ):
+        monkeypatch.setattr(render, "probe", lambda found=found: found)
+        assert advice in next(clinic._opengl(0.05)).mend
