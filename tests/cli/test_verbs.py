@@ -86,7 +86,10 @@ def test_a_student_may_not_read_privileged_groups_unasked(embodkd, here: Path, s
 
 def test_dagger_goes_on_with_ppo_by_config(embodkd, here: Path, small) -> None:
     words = ["teacher=runs/teacher_peg_hole", "student=blind", "run=runs/tuned", "quiet=true"]
-    assert embodkd("distill", "student", *words, *small["distill student"], "finetune.steps=4096").code == 0
+    words += [*small["distill student"], "finetune.steps=4096"]
+    refused = embodkd("distill", "student", *words)
+    assert refused.code == 2 and "finetune.critic_warmup=5" in refused.err and not (here / "runs/tuned").exists()
+    assert embodkd("distill", "student", *words, "finetune.critic_warmup=0").code == 0
     assert (here / "runs/tuned/finetune/policy/model.safetensors").exists()
     tuned = (here / "runs/tuned/policy/model.safetensors").read_bytes()
     assert tuned == (here / "runs/tuned/finetune/policy/model.safetensors").read_bytes()
