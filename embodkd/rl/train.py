@@ -24,6 +24,8 @@ def train_teacher(task: str, run: RunFolder, config: TeacherConfig, **options: A
     """
     ppo = build(PPOConfig, config.ppo, "ppo")
     ppo.check_steps(config.steps, "ppo.critic_warmup")
+    if not config.critic:
+        raise ValueError("critic: name at least one group that it reads, as [proprio, privileged]")
     with worlds(task, ppo.num_envs, config, options) as (world, judge):
         actor, lineage = _actor(world.spec, config)
         groups = world.spec.check_groups(tuple(dict.fromkeys((*actor.reads, *config.critic))))
