@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,3 +49,30 @@ def embodkd(
         return Answer(code, said.out, said.err)
 
     return call
+
+
+@pytest.fixture
+def count_case(record_property: Callable[[str, object], None]) -> Callable[..., None]:
+    """`count_case("kills of trainings", 5)`: so many faults of a kind were tried; the totals are printed at the end."""
+
+    def count(kind: str, number: int = 1) -> None:
+        record_property(f"{_TRIED}{kind}", number)
+
+    return count
+
+
+_TRIED = "faults tried: "
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    # Properties travel with the reports, from xdist's processes too.
+    reports = [r for found in terminalreporter.stats.values() for r in found if getattr(r, "when", None) == "call"]
+    tried: Counter[str] = Counter()
+    for name, number in (pair for report in reports for pair in report.user_properties):
+        if name.startswith(_TRIED):
+            tried[name.removeprefix(_TRIED)] += number
+    if tried:
+        terminalreporter.section("faults tried")
+        for kind, number in sorted(tried.items()):
+            terminalreporter.write_line(f"{number:6d}  {kind}")
+        terminalreporter.write_line(f"{tried.total():6d}  in all")

@@ -15,7 +15,7 @@ _HELP = ("--help", "-h", "help")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0, 1 (the answer is no), 2 (a mistake that the user can mend), 3 (another
-    process of several is gone) or 130."""
+    process of several is gone), 130 (SIGINT) or 143 (SIGTERM)."""
     from embodkd.cli.several import Ended, explain, one_voice
 
     words = list(sys.argv[1:] if argv is None else argv)

@@ -66,6 +66,7 @@ class TrainClassifier(Learn):
             budget=budget,
             said=[f"beware: {sentence}" for sentence in provenance.beware(data)],
             digest=digest([data.names, data.items, data.train.fields], "data"),
+            given={name: model_folder(path) for name, path in self.taught_by().items()},
         )
 
     def taught_by(self) -> Mapping[str, str]:

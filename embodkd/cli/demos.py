@@ -134,6 +134,7 @@ class DistillDemos(Learn):
             judge=judged,
             said=(*said, chunks.said),
             digest=digest([data.frames, data.action_FA, data.lengths_E], "demos"),
+            given={"teacher": taught},
         )
 
     def _check_simulated(self, facts: About, where: Path, student: Policy) -> None:

@@ -94,6 +94,7 @@ class DistillStudent(Learn):
                 judge=lambda run: (
                     judge(run / "policy", episodes=self.episodes, seed=0, quiet=self.quiet) if self.episodes else None
                 ),
+                given={"teacher": source},
                 then=(_ppo_step(student, world, name, options, self.finetune),) if self.finetune.steps else (),
             )
         finally:

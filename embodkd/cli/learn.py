@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from embodkd.cli.common import use_threads
 from embodkd.cli.groups import Method, Trainer
+from embodkd.cli.inputs import check_inputs
 from embodkd.core.config.ranges import Seed, Threads
 from embodkd.core.ranks import ranks
 
@@ -32,7 +33,8 @@ class Lesson:
     run: the folder where none was chosen; lineage: what the model is to remember besides method and seed; save(model,
     folder, lineage) keeps it, judge(run folder) measures it. check refuses a model that `save` could not keep. budget:
     None for the method's own; then: steps after the recipe's; said: lines that belong before and beside the training;
-    digest: what the data are known by, so that a run does not go on with others.
+    digest, given: what the data are known by, and key -> folder of each teacher, so that a run does not go on with
+    others.
     """
 
     student: nn.Module
@@ -47,6 +49,7 @@ class Lesson:
     then: Sequence[Step] = ()
     said: Sequence[str] = field(default=())
     digest: str | None = None
+    given: Mapping[str, str | Path | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +91,7 @@ class Learn(ABC):
             for line in (*lesson.said, *endless_warmups(recipe)):
                 print(f"{run}: {line}")
             with RunFolder.open(run, {**asdict(self), "run": run}, self.resume, self.tracker) as folder:
-                ranks().first_does(lambda: _same_data(folder.path, lesson.digest))
+                ranks().first_does(lambda: check_inputs(folder.path, lesson.digest, lesson.given))
                 summary = TheTrainer(**{**words, "run": folder}).fit(recipe)
                 model, lineage = recipe.product.cpu(), {"method": self.method, "seed": self.seed, **lesson.lineage}
                 ranks().first_does(lambda: lesson.save(model, folder.path, lineage))
@@ -100,19 +103,3 @@ class Learn(ABC):
                     print(f"{run}: {judgement}")
                 folder.finish(minutes=summary.minutes)
         return 0
-
-
-def _same_data(run: Path, digest: str | None) -> None:
-    """Note what the run learns from, or ValueError if it began with other data."""
-    from embodkd.core.runs.files import read_json, write_json
-
-    file = run / "data.json"
-    if digest is None:
-        return
-    if not file.is_file():
-        write_json(file, {"digest": digest})
-    elif read_json(file) != {"digest": digest}:
-        raise ValueError(
-            f"{run}: began with other data than are there now: put back what it began with, or choose another folder, "
-            "run=..."
-        )

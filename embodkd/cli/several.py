@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -13,6 +14,7 @@ from typing import Any
 from embodkd.cli.errors import Refused, show
 from embodkd.cli.verbs import Verb
 from embodkd.core.ranks import is_loss_of_a_rank, join, may_report, ranks, without_launcher
+from embodkd.core.runs.stopping import Stopped
 
 LOST = 3
 
@@ -42,12 +44,15 @@ def part_in(verb: Verb) -> Iterator[bool]:
 
 @contextmanager
 def one_voice() -> Iterator[None]:
-    """Inside, ranks after the first are silent, and the end that a launcher makes of this process is an `Ended`."""
+    """Inside, ranks after the first are silent, and SIGTERM unwinds as SIGINT does.
+
+    It is a `Stopped`, or an `Ended` where a launcher makes an end of one of several processes.
+    """
     own = ranks()
-    if own.size == 1:
-        yield
+    if threading.current_thread() is not threading.main_thread():
+        yield  # called from a thread of another program, whose signals are its own
         return
-    former = signal.signal(signal.SIGTERM, _end)
+    former = signal.signal(signal.SIGTERM, _terminate if own.size == 1 else _end)
     try:
         if own.is_first:
             yield
@@ -72,9 +77,14 @@ def explain(error: BaseException) -> int:
         )
         return LOST
     if isinstance(error, KeyboardInterrupt):
-        print("embodkd: interrupted; a training run goes on with resume=true", file=sys.stderr)
-        return 130
+        said = str(error) or "interrupted; a training run goes on from its last checkpoint with resume=true"
+        print(f"embodkd: {said}", file=sys.stderr, flush=True)
+        return 128 + getattr(error, "number", signal.SIGINT)
     return show(error)
+
+
+def _terminate(number: int, frame: Any) -> None:
+    raise Stopped("ended; a training run goes on from its last checkpoint with resume=true", number)
 
 
 def _end(number: int, frame: Any) -> None:

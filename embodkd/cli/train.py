@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from embodkd.cli.common import WorldChoice, needed, policy_folder, task_options, use_threads
 from embodkd.cli.groups import PPO, TD3, Engine, Network, Randomise, Residual, ResidualPPO, Task
+from embodkd.cli.inputs import check_inputs
 from embodkd.core.config.ranges import Judged
 from embodkd.rl.config import LoopConfig, TeacherConfig
 from embodkd.rl.residual.config import ResidualConfig
@@ -29,12 +30,20 @@ class Train(WorldChoice, LoopConfig):
     tracker: str | None
 
     def learn(
-        self, run: str, train: Callable[[RunFolder], Learned], after: Callable[[Path, Path], None] | None = None
+        self,
+        run: str,
+        given: Mapping[str, str | Path | None],
+        train: Callable[[RunFolder], Learned],
+        after: Callable[[Path, Path], None] | None = None,
     ) -> int:
-        """Train into the folder `run`, judge its best policy on fresh episodes, and last call `after`(run, policy)."""
+        """Train into the folder `run`, judge its best policy on fresh episodes, and last call `after`(run, policy).
+
+        given: key -> the folder of a policy that it starts from.
+        """
         from embodkd.core import RunFolder
 
         with RunFolder.open(run, {**asdict(self), "run": run}, self.resume, self.tracker) as folder:
+            check_inputs(folder.path, given=given)
             learned = train(folder)
             print(f"{run}: {learned.steps} steps in {learned.minutes:.1f} min")
             if self.episodes:
@@ -71,7 +80,8 @@ class TrainTeacher(Train, TeacherConfig):
         options = task_options(self.task, self.engine, self.randomise)
         if config.init is not None:
             _check_start("init", Path(config.init), self.task["name"], options, self.transfer)
-        return self.learn(self.run, lambda run: train_teacher(self.task["name"], run, config, **options))
+        given = {"init": config.init}
+        return self.learn(self.run, given, lambda run: train_teacher(self.task["name"], run, config, **options))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +106,8 @@ class TrainResidual(Train, ResidualConfig):
         def measure(run: Path, policy: Path) -> None:
             _measure_corrections(run, policy, self.evaluate_episodes)
 
-        return self.learn(
-            self.run or f"runs/residual_{name}", lambda run: train_residual(name, run, config, **options), measure
-        )
+        run = self.run or f"runs/residual_{name}"
+        return self.learn(run, {"base": base}, lambda folder: train_residual(name, folder, config, **options), measure)
 
 
 def _check_start(key: str, folder: Path, name: str, options: Mapping[str, Any], transfer: bool) -> None:

@@ -58,7 +58,7 @@ class Ablation:
 
     def save(self, path: str | Path) -> Path:
         """Write ablation.json; a folder gets a file of that name inside."""
-        return write_result(path, "ablation.json", self.as_dict())
+        return write_result(path, "ablation.json", self.as_dict(), self)
 
     def __str__(self) -> str:
         lines = [f"{'all sensors':<28}{self.intact}"]

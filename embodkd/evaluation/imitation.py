@@ -107,7 +107,7 @@ class Imitation:
             "protocol": self.protocol,
             "manifest": self.manifest,
         }
-        return write_result(path, FILE, content)
+        return write_result(path, FILE, content, self)
 
     @classmethod
     def load(cls, path: str | Path) -> Imitation:

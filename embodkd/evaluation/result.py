@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 
 from embodkd.core.config.ranges import Count, Share, Whole
 from embodkd.core.config.schema import fit
-from embodkd.core.runs.files import read_json, write_json
+from embodkd.core.runs.files import clear_os_error, read_json, write_json
 from embodkd.evaluation.interval import wilson
 
 _StoredEpisode = TypedDict(
@@ -114,7 +114,7 @@ class Evaluation:
 
     def save(self, path: str | Path) -> Path:
         """Write evaluation.json whole or not at all; a folder gets a file of that name inside."""
-        return write_result(path, "evaluation.json", self.as_dict())
+        return write_result(path, "evaluation.json", self.as_dict(), self)
 
     @classmethod
     def together(cls, parts: Sequence[Evaluation]) -> Evaluation:
@@ -158,13 +158,21 @@ class Evaluation:
         return evaluation
 
 
-def write_result(path: str | Path, name: str, content: Mapping[str, Any]) -> Path:
-    """Write `content` to `path`, a .json file, or a folder that gets a file `name`; returns the file."""
+def write_result(path: str | Path, name: str, content: Mapping[str, Any], measured: object) -> Path:
+    """Write `content` to `path`, a .json file, or a folder that gets a file `name`; returns the file.
+
+    An OSError says in words what was `measured`: a full disk must not cost what took long to find out.
+    """
     path = Path(path)
     if path.suffix != ".json":
         path = path / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, content)
+    try:
+        with clear_os_error(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, content)
+    except OSError as error:
+        error.add_note("what was measured: " + "; ".join(line.strip() for line in str(measured).splitlines()))
+        raise
     return path
 
 

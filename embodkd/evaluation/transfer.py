@@ -24,7 +24,7 @@ class Transfer:
             {"policy": policy, "engine": engine, **evaluation.as_dict()}
             for (policy, engine), evaluation in self.cells.items()
         ]
-        return write_result(path, "transfer.json", {"cells": cells})
+        return write_result(path, "transfer.json", {"cells": cells}, self)
 
     def __str__(self) -> str:
         policies = list(dict.fromkeys(policy for policy, _ in self.cells))

@@ -13,6 +13,7 @@ import torch
 
 from embodkd.core import RunFolder, seed_everything
 from embodkd.core.runs.progress import progress
+from embodkd.core.runs.stopping import stoppable
 from embodkd.envs import BatchTask, make_task
 from embodkd.envs.episodes import episode_steps
 from embodkd.envs.seeds import LEARNING_JUDGE
@@ -88,10 +89,11 @@ class Loop:
     def learn(self, label: str) -> Learned:
         """Until `config.steps` control steps, or until two evaluations in a row reach `config.target`.
 
+        SIGINT and SIGTERM end it with `Stopped` after the iteration at hand, whose checkpoint is written.
         Leaves `policy/` (best success on the fixed episodes, then best return) and `policy_last/` in the run folder.
         """
         learner, config, standing = self.learner, self.config, self.standing
-        with progress(config.steps, label, done=learner.num_timesteps, quiet=config.quiet) as bar:
+        with stoppable() as stop, progress(config.steps, label, done=learner.num_timesteps, quiet=config.quiet) as bar:
             while learner.num_timesteps < config.steps and not self._is_there:
                 before = learner.num_timesteps
                 # One iteration. None: stable-baselines3 shall not print; its annotation forgets that it accepts it.
@@ -103,9 +105,12 @@ class Loop:
                     standing.evaluations = learner.num_timesteps // config.evaluate_every
                     scalars |= self.look()
                 self.run.log(learner.num_timesteps, **scalars)
-                if learner.num_timesteps >= standing.next_checkpoint or over or self._is_there:
+                due = learner.num_timesteps >= standing.next_checkpoint or over or self._is_there
+                if due or stop.asked:
                     standing.next_checkpoint = learner.num_timesteps + config.checkpoint_every
                     save(self.run, learner, standing)
+                if stop.asked:
+                    stop.leave(f"{self.run.path}, step {learner.num_timesteps}")
                 shown = {"reward": scalars.get("rollout/ep_rew_mean"), "success": standing.success}
                 bar.advance(
                     learner.num_timesteps - before, **{name: float(v) for name, v in shown.items() if v is not None}

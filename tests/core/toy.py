@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -147,3 +149,22 @@ def stops_until(whole: bytes, run: Callable[[], bytes], monkeypatch: pytest.Monk
             return stops
         stops += 1
     raise AssertionError(f"still not done after {most} checkpoints")
+
+
+@contextmanager
+def signalled(kind: type, method: str, at: int, number: int = signal.SIGTERM) -> Iterator[list[int]]:
+    """Inside, this process sends itself signal `number` in the `at`-th call of `kind.method`; yields the calls."""
+    original, calls = getattr(kind, method), []
+
+    def call(*arguments: Any, **more: Any) -> Any:
+        calls.append(len(calls) + 1)
+        found = original(*arguments, **more)
+        if len(calls) == at:
+            os.kill(os.getpid(), number)
+        return found
+
+    setattr(kind, method, call)
+    try:
+        yield calls
+    finally:
+        setattr(kind, method, original)

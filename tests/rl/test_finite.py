@@ -3,55 +3,17 @@
 import numpy as np
 import pytest
 import torch
-from embodkd.policies import load_policy, residual_on, save_policy, task_record
-from line_task import Line
+from embodkd.policies import residual_on
 from reach_task import Reach
 from residual_parts import learn, make_base
 from safetensors.torch import load_file
+from small_trainings import LEARNERS, trained
 from test_ppo import make as make_ppo
 
-from embodkd.core import RunFolder
-from embodkd.rl import loop
 from embodkd.rl.advantages import standardise
-from embodkd.rl.config import TeacherConfig
-from embodkd.rl.ppo import PPO
-from embodkd.rl.residual.config import ResidualConfig, ResidualPPOConfig
+from embodkd.rl.residual.config import ResidualPPOConfig
 from embodkd.rl.residual.env import ResidualEnv
 from embodkd.rl.residual.ppo import ResidualPPO
-from embodkd.rl.residual.td3 import ResidualTD3
-from embodkd.rl.residual.train import train_residual
-from embodkd.rl.train import train_teacher
-
-EVERY = {"evaluate_every": 48, "evaluate_episodes": 2, "checkpoint_every": 48, "quiet": True}
-PPO_SETTINGS = {"num_envs": 4, "n_steps": 12, "minibatch": 24, "epochs": 1}
-TD3 = {"num_envs": 4, "steps": 12, "every": 8, "batch_size": 8, "warmup": 0, "critic_warmup": 0, "policy_delay": 1}
-# learner -> (its class, its inner step, the part of its network that is poisoned)
-LEARNERS = {
-    "teacher": (PPO, "_step", "critic.layers.0.weight"),
-    "ppo": (ResidualPPO, "_step", "critic"),
-    "td3": (ResidualTD3, "_update", "critic.qf1"),
-}
-
-
-@pytest.fixture
-def train(tmp_path, monkeypatch):
-    """`train(learner)` trains it for four iterations or so in tmp_path/run, resuming."""
-    worlds = {"line": Line, "reach": Reach}
-    monkeypatch.setattr(loop, "make_task", lambda name, num_envs, **_: worlds[name](num_envs))
-    base = save_policy(tmp_path / "base", make_base(), task=task_record(Reach(1).spec))
-
-    def run(learner, folder="run"):
-        with RunFolder.open(tmp_path / folder, {}, resume=True) as opened:
-            if learner == "teacher":
-                config = TeacherConfig(steps=5 * 48, ppo=PPO_SETTINGS, network={"hidden": [8]}, **EVERY)
-                return train_teacher("line", opened, config)
-            given = {"ppo": {"ppo": {"num_envs": 4, "epochs": 1, "minibatches": 1}}, "td3": {"td3": TD3}}[learner]
-            config = ResidualConfig(
-                base=base, steps=4 * 48, learner=learner, residual={"hidden": [8]}, **given, **EVERY
-            )
-            return train_residual("reach", opened, config)
-
-    return run
 
 
 def finite(folder):
@@ -60,9 +22,9 @@ def finite(folder):
 
 
 @pytest.mark.parametrize("learner", LEARNERS)
-def test_what_blew_up_is_named_with_its_step_and_never_written(learner, train, tmp_path, monkeypatch):
+def test_what_blew_up_is_named_with_its_step_and_never_written(learner, tmp_path, monkeypatch):
     kind, inner, part = LEARNERS[learner]
-    train(learner, "whole")
+    whole = trained(learner, tmp_path / "whole")
     step, calls = getattr(kind, inner), []
 
     def poisoned(self, batch):
@@ -78,14 +40,12 @@ def test_what_blew_up_is_named_with_its_step_and_never_written(learner, train, t
         patched.setattr(kind, inner, poisoned)
         for _ in range(2):  # resumed, it comes to the same end and still loses nothing
             with pytest.raises(FloatingPointError) as error:
-                train(learner)
+                trained(learner, tmp_path / "run")
             assert str(error.value).startswith("step 144: ") and f"{calls[-1]} is not finite" in str(error.value)
     saved = sorted((tmp_path / "run" / "checkpoints").glob("*/tensors.safetensors"))
     assert saved and all(finite(file) for file in saved)
     assert finite(tmp_path / "run" / "policy" / "model.safetensors") and not (tmp_path / "run" / "policy_last").exists()
-    train(learner)
-    ends = [load_policy(tmp_path / name / "policy_last")[0].state_dict() for name in ("run", "whole")]
-    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[1])
+    assert trained(learner, tmp_path / "run") == whole
 
 
 @pytest.mark.parametrize("source", ["the task's rewards", "the critic's values"])

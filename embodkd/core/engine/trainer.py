@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from embodkd.core.batch.draws import seed_draws
 from embodkd.core.batch.pieces import Piece, prepared_pieces, shares
 from embodkd.core.config.ranges import Count, NotNegative, Seed
+from embodkd.core.engine.position import Position, batches
 from embodkd.core.engine.state import (
     distinct,
     pack_modules,
@@ -49,7 +50,7 @@ from embodkd.core.runs.checkpoint import Checkpoint
 from embodkd.core.runs.files import atomic_folder, write_json, write_tensors
 from embodkd.core.runs.folder import RunFolder
 from embodkd.core.runs.progress import Progress, progress
-from embodkd.core.sources.source import shuffled
+from embodkd.core.runs.stopping import Stop, stoppable
 
 
 @dataclass
@@ -61,19 +62,6 @@ class Summary:
     last: dict[str, float] = field(default_factory=dict)
 
 
-@dataclass
-class Position:
-    """Where a run is: the next epoch to do. Everything random derives from this and the seed, or is checkpointed."""
-
-    stage: int = 0
-    trained_stages: int = 0
-    round: int = 0
-    epoch: int = 0
-    update: int = 0
-    refills: int = 0
-    updates_before: int = 0
-
-
 class Trainer:
     """Trains recipes.
 
@@ -83,7 +71,8 @@ class Trainer:
     in double precision then, and stay so afterwards.
     compile: run the models through torch.compile, except roles with taps, whose hooks a compiled module skips.
     accumulate: each batch is worked through in this many pieces; the update stays the same.
-    checkpoint_s: seconds between checkpoints, which are written at the end of an epoch; 0 means after each.
+    checkpoint_s: seconds between checkpoints, which are written at the end of an epoch; 0 means after each. SIGINT and
+    SIGTERM ask for one after the update at hand and end with `Stopped`, a second one at once.
     log_every: updates between two lines of metrics. quiet: no progress display.
     """
 
@@ -151,11 +140,13 @@ class Trainer:
         self._saved_at = time.monotonic()
         summary = Summary(at.updates_before + at.update, 0.0)
         planned = sum(stage.updates() for stage in recipe.stages if isinstance(stage, Stage))
-        with progress(planned, "training", done=summary.updates, quiet=self.quiet) as shown:
+        # Of several ranks none may leave before the others know, and none without a checkpoint need wait for one.
+        wanted = self.run is not None and self._ranks.size == 1
+        with stoppable(wanted) as stop, progress(planned, "training", done=summary.updates, quiet=self.quiet) as shown:
             for number in range(at.stage, len(recipe.stages)):
                 stage = recipe.stages[number]
                 if isinstance(stage, Stage):
-                    self._stage(stage, at, modules, checkpoint, summary, shown)
+                    self._stage(stage, at, modules, checkpoint, summary, shown, stop)
                 else:
                     self._log(at, self._step(stage, modules), summary)
                 at = Position(
@@ -165,6 +156,8 @@ class Trainer:
                 )
                 checkpoint = None
                 self._save(at, modules, [], None)
+                if stop.asked:
+                    stop.leave(self._where(at))
         if self.run is not None and self.is_main_process:
             # The kept rollouts served their stages; a finished run needs its weights only.
             shutil.rmtree(self.run.path / "source", ignore_errors=True)
@@ -180,6 +173,10 @@ class Trainer:
     def device(self) -> torch.device:
         """Where models and batches are put."""
         return self._accelerator.device
+
+    def _where(self, at: Position) -> str:
+        assert self.run is not None
+        return f"{self.run.path}, update {at.updates_before + at.update}"
 
     def _context(self) -> Context:
         return Context(self._folder(), self.seed, self.device)
@@ -218,6 +215,7 @@ class Trainer:
         checkpoint: Checkpoint | None,
         summary: Summary,
         shown: Progress,
+        stop: Stop,
     ) -> None:
         total = stage.updates()
         options: dict[str, Any] = {"processes": self._ranks.size, "compiled": self.compile}
@@ -229,13 +227,16 @@ class Trainer:
             self._restore(stage, at)
         while at.round < stage.rounds:
             refresh = stage.source.refresh
-            if at.epoch == 0 and (refresh == "epoch" or (refresh == "never" and at.refills == 0)):
+            if at.begins_round and (refresh == "epoch" or (refresh == "never" and at.refills == 0)):
                 self._refill(stage, at, summary)
             epochs = 1 if stage.updates_per_round is not None else stage.epochs
             while at.epoch < epochs:
-                for index in self._indices(stage, at, summary, least):
+                for index in batches(stage, at, self.seed, least, lambda: self._refill(stage, at, summary)):
                     self._update(stage, learners, index, at, summary, shown)
-                at.epoch += 1
+                    if stop.asked:
+                        self._save(at, modules, learners, stage)
+                        stop.leave(self._where(at))
+                at.epoch, at.done = at.epoch + 1, 0
                 if at.epoch < epochs or at.round + 1 < stage.rounds:
                     self._save_if_due(at, modules, learners, stage)
             at.round, at.epoch = at.round + 1, 0
@@ -243,26 +244,6 @@ class Trainer:
             raise RuntimeError(
                 f"stage {stage.name!r} made {at.update} updates, {total} were planned: planned_size is wrong"
             )
-
-    def _indices(self, stage: Stage, at: Position, summary: Summary, least: int) -> Iterator[np.ndarray]:
-        """The batches of one epoch, as indices; the order derives from (seed, stage, round, epoch).
-
-        Only stages that train count: filling a bank first must not change the order of what follows.
-        """
-        key = (self.seed, at.trained_stages, at.round, at.epoch)
-        if stage.updates_per_round is None:
-            yield from shuffled(stage.source.size(), stage.batch_size, *key, least=least)
-            return
-        order: Iterator[np.ndarray] = iter(())
-        for k in range(stage.updates_per_round):
-            if stage.source.refresh == "step":
-                self._refill(stage, at, summary)
-                order = iter(())
-            index = next(order, None)
-            if index is None:
-                order = shuffled(stage.source.size(), stage.batch_size, *key, k, least=least)
-                index = next(order)
-            yield index
 
     def _update(
         self,
@@ -286,7 +267,7 @@ class Trainer:
         except BadLoss as error:
             raise self._explained(error, at) from error
         self._precision.settle(bool(playing))
-        at.update += 1
+        at.update, at.done = at.update + 1, at.done + 1
         summary.updates += 1
         if at.update % self.log_every == 0 or at.update == 1:
             scalars = {name: float(value) for name, value in report.items()}

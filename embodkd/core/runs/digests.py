@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from pathlib import Path
 
 SUFFIX = ".sha256"
@@ -30,12 +31,12 @@ def beside(file: Path) -> Path:
     return file.with_name(file.name + SUFFIX)
 
 
-def digest_of_folder(folder: Path) -> str:
-    """One digest of the names and contents of all files below `folder`, hidden ones left out."""
+def digest_of_folder(folder: Path, names: Collection[str] | None = None) -> str:
+    """One digest of the names and contents of all files below `folder`, hidden ones left out; of `names` only."""
     digest = hashlib.sha256()
     for file in sorted(p for p in folder.rglob("*") if p.is_file()):
         name = file.relative_to(folder)
-        if not any(part.startswith(".") for part in name.parts):
+        if (names is None or file.name in names) and not any(part.startswith(".") for part in name.parts):
             digest.update(f"{_sha256(file)}  {name.as_posix()}\n".encode())
     return digest.hexdigest()
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -103,6 +104,8 @@ def one_thread() -> None:
 
 
 def _start_worker() -> None:
+    # A terminal sends it to all at once: the parent alone hears it, and asks the workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     one_thread()
     Thread(target=_end_with_parent, daemon=True).start()
 
@@ -124,7 +127,13 @@ def _workers(jobs: int) -> Iterator[Executor]:
     os.environ["OMP_NUM_THREADS"] = "1"
     try:
         with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_start_worker) as pool:
-            yield pool
+            try:
+                yield pool
+            except KeyboardInterrupt:
+                # Whoever is asked to stop asks the workers, who leave at their next checkpoint.
+                for worker in active_children():
+                    worker.terminate()
+                raise
     finally:
         if before is None:
             del os.environ["OMP_NUM_THREADS"]

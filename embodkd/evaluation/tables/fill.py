@@ -23,6 +23,8 @@ from embodkd.evaluation.tables.mark import Mark, staleness
 from embodkd.evaluation.tables.order import in_order
 from embodkd.evaluation.tables.rows import Row, Rows
 
+_running: set[subprocess.Popen[str]] = set()
+
 
 def fill(
     cells: Cells, rows: Rows, resolve: Resolve, *, words: Sequence[str] = (), jobs: int = 1, stale: bool = False
@@ -54,7 +56,13 @@ def fill(
     for name in todo:
         marks.of(name)
     with ThreadPoolExecutor(jobs) as pool:
-        return in_order(todo, lambda cell: cell.after, lambda cell: _row(cell, marks), pool, jobs, done, failed)
+        try:
+            return in_order(todo, lambda cell: cell.after, lambda cell: _row(cell, marks), pool, jobs, done, failed)
+        except KeyboardInterrupt:
+            # Whoever is asked to stop asks the commands, which leave at their next checkpoint.
+            for process in list(_running):
+                process.terminate()
+            raise
 
 
 def check(cells: Cells, rows: Rows, marks: Marks) -> int:
@@ -78,9 +86,17 @@ def call(words: Sequence[str]) -> None:
     """Run `embodkd` with these words in a process of its own with one thread; RuntimeError with its last lines."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "embodkd.cli", *words]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"embodkd {shlex.join(words)} failed:\n{done.stderr[-2000:]}")
+    # A group of its own: a terminal's SIGINT reaches this process alone, which asks the commands.
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0
+    ) as process:
+        _running.add(process)
+        try:
+            _, said = process.communicate()
+        finally:
+            _running.discard(process)
+    if process.returncode:
+        raise RuntimeError(f"embodkd {shlex.join(words)} failed:\n{said[-2000:]}")
 
 
 def _row(cell: Cell, marks: Marks) -> Row | None:

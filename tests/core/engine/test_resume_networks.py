@@ -1,32 +1,10 @@
 """Every registered network, in whatever layout its weights lie in memory, goes on bit for bit; every optimiser too."""
 
 import pytest
-import torch
-from every_network import ANSWERS, ITEMS, NAMES, trunk_and_batch
+from lessons import CASES, lesson
 from toy import fingerprint, stops_until
 
-from embodkd.core import Optimiser, Player, Role, RunFolder, TensorData, Trainer, cross_entropy, fit
-from embodkd.models import MODELS
-from embodkd.parts.players.imitation import imitator
-
-CASES = [*((name, "adam") for name in NAMES), *(("policy depth_cnn", other) for other in ("adamw", "sgd"))]
-
-
-def lesson(name, optimiser):
-    """A network with fresh weights and the recipe that moves it: two epochs of two updates."""
-    network, batch = trunk_and_batch(name)
-    generator = torch.Generator().manual_seed(1)
-    how = Optimiser(optimiser, 1e-3)
-    if name in MODELS:
-        batch = batch.merge(label=torch.randint(ANSWERS, (ITEMS,), generator=generator))
-        player = Player(Role(network), lambda b, s: {"label": cross_entropy(s.logits_NC, b.label_N)}, optimiser=how)
-    else:
-        steps = (network.horizon,) if hasattr(network, "horizon") else ()
-        actions = torch.rand(ITEMS, *steps, ANSWERS, generator=generator)
-        if steps:
-            network.fit_normalisers(batch, actions)
-        batch, player = batch.merge(target=actions), imitator(network, "target", how)
-    return network, fit(player, TensorData(dict(batch)), epochs=2, batch_size=3)
+from embodkd.core import RunFolder, Trainer
 
 
 @pytest.mark.parametrize(("name", "optimiser"), CASES)

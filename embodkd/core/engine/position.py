@@ -1,0 +1,60 @@
+"""Where a training is, to the update, and which batches come next from there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from embodkd.core.recipe import Stage
+from embodkd.core.sources.source import shuffled
+
+
+@dataclass
+class Position:
+    """The next update to do. Everything random derives from this and the seed, or is checkpointed.
+
+    done: updates made in this epoch; the other counts are of whole epochs, rounds and stages.
+    """
+
+    stage: int = 0
+    trained_stages: int = 0
+    round: int = 0
+    epoch: int = 0
+    update: int = 0
+    refills: int = 0
+    updates_before: int = 0
+    done: int = 0
+
+    @property
+    def begins_round(self) -> bool:
+        """Whether nothing of this round is done."""
+        return self.epoch == 0 and self.done == 0
+
+
+def batches(stage: Stage, at: Position, seed: int, least: int, refill: Callable[[], object]) -> Iterator[np.ndarray]:
+    """What is left of this epoch's batches, as indices; the order derives from (seed, stage, round, epoch).
+
+    Only stages that train count: filling a bank first must not change the order of what follows. `refill` is called
+    before each batch of a source that asks for it. least: see `shuffled`.
+    """
+    key = (seed, at.trained_stages, at.round, at.epoch)
+    if stage.updates_per_round is None:
+        yield from islice(shuffled(stage.source.size(), stage.batch_size, *key, least=least), at.done, None)
+        return
+    order: Iterator[np.ndarray] = iter(())
+    done = at.done
+    for k in range(stage.updates_per_round):
+        if stage.source.refresh == "step":
+            if k < done:
+                continue  # those items are gone
+            refill()
+            order = iter(())
+        index = next(order, None)
+        if index is None:
+            order = shuffled(stage.source.size(), stage.batch_size, *key, k, least=least)
+            index = next(order)
+        if k >= done:
+            yield index
