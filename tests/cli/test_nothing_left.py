@@ -79,7 +79,7 @@ REFUSED = {
     "a single step from pure noise": [*DEMOS, "student=diffusion", "student.steps=1", "student.warm_start=cold"],
     "a horizon beyond all episodes": [*DEMOS, "student=diffusion"],
     "the same demonstrations twice": ["distill", "student", "demos=[demos,./demos]", "student=mlp_chunk"],
-    "demonstrations without cameras": [*DEMOS, "student=camera_chunk"],
+    "demonstrations without cameras": [*DEMOS, "student=camera_chunk", "student.cameras=[front]"],
     "demonstrations that are a policy": ["distill", "student", "demos=runs/expert", "student=mlp_chunk"],
     "a student that imitates no chunks": [*DEMOS, "student=mlp"],
     "a column that is not there": [*DEMOS, "student=mlp_chunk", "demos_keys={action:nothing}"],
