@@ -27,7 +27,7 @@ class VideoWriter:
             raise ValueError(f"{self.path}: videos are mp4 files; end its name with .mp4")
         self.frames = 0
         self._fps = Fraction(fps).limit_denominator(1001)
-        self._aside = self.path.with_name(f".{self.path.stem}.tmp-{os.getpid()}.mp4")
+        self._aside = self.path.with_name(f".{self.path.name}.tmp-{os.getpid()}")
         self._made: list[Path] = []
         self._container: Any = None
         self._stream: Any = None
@@ -40,7 +40,7 @@ class VideoWriter:
             self._made = missing_folders(self.path.parent)
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # The index goes to the front, so that a browser can play before it has read all.
-            self._container = av.open(str(self._aside), "w", options={"movflags": "+faststart"})
+            self._container = av.open(str(self._aside), "w", format="mp4", options={"movflags": "+faststart"})
         return self
 
     def add(self, frame: np.ndarray) -> None:
