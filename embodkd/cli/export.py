@@ -35,8 +35,8 @@ class ExportTrained(WorldChoice):
 
     def _policy(self, where: str) -> Any:
         from embodkd.envs import make_task
+        from embodkd.envs.seeds import EXAMPLE
         from embodkd.evaluation.export import export_policy
-        from embodkd.evaluation.record import EXAMPLE_SEED
         from embodkd.policies import check_task, load_policy
         from embodkd.policies.artefact import read_episode
         from embodkd.policies.fit import transferred
@@ -51,7 +51,7 @@ class ExportTrained(WorldChoice):
                 name, options = self.task_of(meta)
                 task = opened.enter_context(closing(make_task(name, max(1, self.episodes), **options)))
                 apart = check_task(policy, meta, task.spec, f"policy={where}", self.transfer)
-                recorded.append(_seen(policy, task, EXAMPLE_SEED + 1))
+                recorded.append(_seen(policy, task, EXAMPLE + 1))
             exported = export_policy(
                 policy,
                 meta,

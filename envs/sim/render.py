@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import mujoco
 import numpy as np
+from embodkd.envs import opengl
 from embodkd.envs.camera import AMBIENT, DIFFUSE, SKY, Camera
 from embodkd.envs.randomise import Randomise
 from embodkd.envs.sim import forks
@@ -100,9 +101,9 @@ class GLRenderer:
             self._gl.make_current()
             self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
         except Exception as error:
-            chosen = os.environ.get("MUJOCO_GL", "")
+            chosen, reason = os.environ.get("MUJOCO_GL", ""), opengl.REASON or f"{type(error).__name__}: {error}"
             raise RuntimeError(
-                f"OpenGL does not start with MUJOCO_GL={chosen!r} ({type(error).__name__}: {error}); set it to egl or "
+                f"OpenGL does not start with MUJOCO_GL={chosen!r} ({reason}); set it to egl or "
                 f"osmesa before Python starts, and {ADVICE}"
             ) from error
         _started_in = os.getpid()

@@ -32,7 +32,7 @@ from embodkd.core.runs.files import (
 )
 from embodkd.core.runs.finite import first_not_finite
 from embodkd.core.runs.manifest import git_commit, now, versions
-from embodkd.core.runs.memory import peak_memory
+from embodkd.core.runs.memory import out_of_memory, peak_memory
 from embodkd.core.runs.tracker import Trackers, check_tracker
 from embodkd.core.runs.unbegun import ASKED, PREPARED, missing_folders, remove_unbegun
 
@@ -192,8 +192,8 @@ class RunFolder:
         if error is not None and self._made is not None and self._lock is not None:
             self._flush()
             # What steps before the first update made serves nobody where it is refused what follows them.
-            refused = isinstance(error, (ValueError, ImportError)) and not self._furthest
-            remove_unbegun(self.path, self._made, PREPARED if refused else ASKED)
+            refused = isinstance(error, (ValueError, ImportError)) or out_of_memory(error)
+            remove_unbegun(self.path, self._made, PREPARED if refused and not self._furthest else ASKED)
         self.close()
 
     def _prepare(self, config: dict[str, Any], resume: bool, made: list[Path]) -> None:

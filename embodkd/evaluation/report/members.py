@@ -139,13 +139,20 @@ def _member(folder: Path, colour: str) -> Member:
     member.evaluation = Evaluation.of_run(folder)
     if (folder / IMITATION).exists():
         member.imitation = Imitation.load(folder)
-    if (folder / "manifest.json").exists():
-        member.manifest = read_json(folder / "manifest.json")
-    if (folder / "policy" / "config.json").exists():
-        member.policy = read_json(folder / "policy" / "config.json")
-    if (folder / "ablation.json").exists():
-        member.ablation = read_json(folder / "ablation.json")
-    member.metrics = read_lines(folder / "metrics.jsonl")
-    if (folder / "config.yaml").exists():
-        member.config = (folder / "config.yaml").read_text(encoding="utf-8")
+    if file := _own(folder, "manifest.json"):
+        member.manifest = read_json(file)
+    if file := _own(folder, "policy/config.json"):
+        member.policy = read_json(file)
+    if file := _own(folder, "ablation.json"):
+        member.ablation = read_json(file)
+    if file := _own(folder, "metrics.jsonl"):
+        member.metrics = read_lines(file)
+    if file := _own(folder, "config.yaml"):
+        member.config = file.read_text(encoding="utf-8")
     return member
+
+
+def _own(folder: Path, name: str) -> Path | None:
+    """A run's file, if it is there and no link out of the run's folder."""
+    file = folder / name
+    return file if file.exists() and stays_in(file, [folder]) else None

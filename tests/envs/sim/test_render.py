@@ -152,6 +152,37 @@ def test_opengl_without_a_platform_says_what_to_set():
     assert "set it to egl or osmesa before Python starts" in child.stderr and ADVICE in child.stderr
 
 
+WITHOUT = """
+import os, sys
+import numpy as np
+from embodkd.envs import make_task, opengl
+
+task = make_task("peg_hole", 1)
+task.reset(np.arange(1))
+assert task.observe(["wrist_depth"])["wrist_depth"].any()
+assert opengl.REASON and os.environ["MUJOCO_GL"] == sys.argv[1] and "PYOPENGL_PLATFORM" not in os.environ
+from embodkd.envs.sim.render import GLRenderer
+
+GLRenderer(task.world.sim)
+"""
+
+
+@pytest.mark.parametrize("platform", ["osmesa", "nonsense"])
+def test_rays_need_no_opengl_whatever_platform_is_named(platform, tmp_path):
+    # what PyOpenGL ends in without the library
+    (tmp_path / "OpenGL.py").write_text("raise AttributeError('no glGetError')\n")
+    environment = {k: v for k, v in os.environ.items() if k != "PYOPENGL_PLATFORM"}
+    child = subprocess.run(
+        [sys.executable, "-c", WITHOUT, platform],
+        env=environment | {"MUJOCO_GL": platform, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    last = child.stderr.strip().splitlines()[-1]
+    assert last.startswith("RuntimeError: OpenGL does not start with") and repr(platform) in last and ADVICE in last
+
+
 @pytest.mark.parametrize("task_name", ["peg_hole", "hand_lift"])
 def test_skipping_groups_out_of_sight_changes_no_pixel(task_name):
     # cameras turned by large random angles, so that groups come and go
