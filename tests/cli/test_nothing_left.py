@@ -133,6 +133,26 @@ def test_a_missing_extra_leaves_nothing_behind(embodkd, tmp_path: Path, monkeypa
     assert answer.code == 2 and "hand" in answer.err and not there(tmp_path)
 
 
+EXTRAS = {
+    "diffusers": [*DEMOS, "student=diffusion", "student.horizon=8", "run=runs/new"],
+    "pyarrow.parquet": [*DEMOS, "student=mlp_chunk", "run=runs/new"],
+    "onnxruntime": ["export", "policy=runs/expert", "format=onnx", "out=files/here.onnx"],
+    "mlflow": [*STUDENT, "student=blind", "tracker=mlflow", *DAGGER, "run=runs/new"],
+}
+
+
+@pytest.mark.parametrize("module", EXTRAS)
+def test_so_does_a_package_that_is_missing(
+    module: str, embodkd, tmp_path: Path, furniture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(furniture, tmp_path, dirs_exist_ok=True)
+    before = there(tmp_path)
+    monkeypatch.setitem(sys.modules, module, None)
+    answer = embodkd(*EXTRAS[module])
+    assert answer.code == 2 and "pip install" in answer.err and answer.err.count("\n") == 1, answer.err
+    assert there(tmp_path) == before
+
+
 def test_what_was_there_before_and_what_was_done_stay(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     with pytest.raises(ValueError), RunFolder.open(tmp_path / "mine" / "run", {}):
