@@ -64,6 +64,7 @@ REFUSED = {
     "demonstrations to be judged on that are not there": ["evaluate", "policy=runs/expert", "demos=none"],
     "an episode alone": ["evaluate", "policy=runs/expert", "ablate=true", "episodes=1"],
     "a task that is another": ["evaluate", "policy=runs/expert", "task=pick_lift"],
+    "a seed twice": ["compare", "policy=runs/expert", "against=runs/expert", "seed=[1,1]"],
     "a policy to compare with": ["compare", "policy=runs/expert", "against=runs/none"],
     "a report of data": ["report", "demos"],
     "a table that is none": ["reproduce", "nothing", "out=tables/here.json"],
@@ -72,6 +73,7 @@ REFUSED = {
     "a file of nothing": ["export", "policy=runs/none", "out=files/here.onnx"],
 }  # fmt: skip
 MORE = {
+    "momentum of another optimiser": ["train", "teacher", *DIGITS, "budget.optimiser={name:adam,momentum:0.5}"],
     "more items than there are": ["train", "teacher", *DIGITS, "data.train=5000"],
     "patches larger than the picture": ["train", "teacher", *DIGITS, "model=vit", "model.patch=16"],
     "layers of other lengths": ["train", "teacher", *DIGITS, "model=resnet", "model.depths=[1,1]", "model.widths=[4]"],
