@@ -36,6 +36,8 @@ class ComparePolicies(WorldChoice):
         from embodkd.evaluation import compare
 
         use_threads(self.torch_threads)
+        if not isinstance(self.seed, int) and len(set(self.seed)) < max(1, len(self.seed)):
+            raise ValueError(f"seed: {self.seed} are not different seeds: an episode counts once")
         opened = []
         for key, value in (("policy", self.policy), ("against", self.against)):
             path = Path(needed(value, key, "embodkd compare policy=runs/a against=runs/b"))

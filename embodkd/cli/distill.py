@@ -29,7 +29,7 @@ class Finetune:
     critic_warmup: Whole
 
     @property
-    def ppo(self) -> dict[str, float]:
+    def ppo(self) -> dict[str, Any]:
         """Settings of PPOConfig."""
         return {"learning_rate": self.learning_rate, "init_std": 0.1, "critic_warmup": self.critic_warmup}
 

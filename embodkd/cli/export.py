@@ -30,6 +30,8 @@ class ExportTrained(WorldChoice):
     def __call__(self) -> int:
         """The exit code."""
         where = needed(self.policy, "policy", "embodkd export policy=runs/depth_cnn_peg_hole")
+        if self.out is not None and Path(self.out).is_dir():
+            raise ValueError(f"out={self.out} is a folder: name the file that is to be written")
         print(self._classifier(where) if is_classifier(where) else self._policy(where))
         return 0
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from embodkd.core.runs.files import clear_os_error
-from embodkd.core.runs.unbegun import missing_folders
+from embodkd.core.runs.unbegun import missing_folders, remove_empty
 
 
 class VideoWriter:
@@ -72,9 +72,7 @@ class VideoWriter:
             finally:
                 self._aside.unlink(missing_ok=True)
                 if not self.path.exists():
-                    for folder in self._made:
-                        if not any(folder.iterdir()):
-                            folder.rmdir()
+                    remove_empty(self._made)
 
     def _start(self, frame: np.ndarray) -> None:
         height, width = frame.shape[:2]
