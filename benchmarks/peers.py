@@ -7,6 +7,7 @@ It needs an environment of its own, since torchdistill brings torchvision:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 from typing import Any
@@ -35,6 +36,7 @@ class Logits(nn.Module):
 
 def lines(work: Work | None = None) -> list[Line]:
     """One line: our updates per CPU-second over torchdistill's."""
+    distillation_box()  # what is missing is said before anything is measured
     work = work or Work()
     data, teacher = images(work), network(work, 1)
     contenders = {
@@ -47,15 +49,20 @@ def lines(work: Work | None = None) -> list[Line]:
     return [Line("KD vs torchdistill", value, interval, "x CPU", ">=", 1.0, COMMAND, details)]
 
 
-def by_torchdistill(work: Work, data: Any, teacher: nn.Module) -> nn.Module:
-    """One epoch by its DistillationBox; the trained student."""
+def distillation_box() -> Callable[..., Any]:
+    """What makes torchdistill's training loop; ValueError that names its environment where it is not installed."""
     try:
         from torchdistill.core.distillation import get_distillation_box
     except ImportError as error:
         raise ValueError(f"torchdistill is not installed here; its environment: {__doc__}") from error
+    return get_distillation_box
+
+
+def by_torchdistill(work: Work, data: Any, teacher: nn.Module) -> nn.Module:
+    """One epoch by its DistillationBox; the trained student."""
     student, fields = network(work, 0), data.train.fields
     sets = {"train": TensorDataset(fields["input"], fields["label"])}
-    box = get_distillation_box(
+    box = distillation_box()(
         Logits(teacher), Logits(student), sets, settings(work), torch.device("cpu"), None, False, 1
     )
     box.pre_epoch_process(epoch=0)

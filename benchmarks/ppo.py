@@ -79,12 +79,12 @@ def _theirs(seed: int, seconds: float) -> dict[str, Any]:
     import torch
     from embodkd.envs import make_task
     from embodkd.envs.doors.gym import TaskEnv
+    from embodkd.envs.seeds import LEARNING_JUDGE
     from stable_baselines3 import PPO
     from stable_baselines3.common.callbacks import BaseCallback
     from stable_baselines3.common.vec_env import SubprocVecEnv, VecNormalize
 
     from embodkd.rl.config import PPOConfig
-    from embodkd.rl.loop import EVALUATION_SEED
 
     torch.set_num_threads(1)
     workers = SubprocVecEnv([lambda: TaskEnv(TASK, groups=GROUPS, threads=1)] * WORKERS, start_method="fork")
@@ -103,7 +103,7 @@ def _theirs(seed: int, seconds: float) -> dict[str, Any]:
             if self.num_timesteps // EVERY == self.evaluations:
                 return True
             self.evaluations = self.num_timesteps // EVERY
-            judge.reset(np.arange(64) + EVALUATION_SEED)
+            judge.reset(np.arange(64) + LEARNING_JUDGE)
             for _ in range(judge.spec.max_steps):
                 obs = env.normalize_obs(judge.observe(GROUPS))
                 step = judge.step(self.model.predict(obs, deterministic=True)[0])

@@ -38,7 +38,8 @@ ROBOTS: Commands = {
     "pick_lift": f"train teacher task=pick_lift {_PPO}",
     "hand_lift": f"train teacher task=hand_lift {_PPO}",
     "dagger": f"distill student teacher=runs/peg_hole student=depth_cnn {_DAGGER}",
-    "dagger_finetune": f"distill student teacher=runs/pick_lift student=pointnet {_DAGGER} finetune.steps=600",
+    "dagger_finetune": f"distill student teacher=runs/pick_lift student=pointnet {_DAGGER} finetune.steps=600"
+    " finetune.critic_warmup=0",
     "bc": "distill student teacher=runs/peg_hole student=rgb_cnn method=bc num_envs=4 method.episodes=4 method.epochs=1"
     " episodes=4 trainer.log_every=1 torch_threads=1",
     "demos": "record task=peg_assembly task.image_size=32 episodes=3 num_envs=4"
@@ -49,7 +50,7 @@ ROBOTS: Commands = {
     "one_step": f"distill student demos=runs/demos teacher=runs/diffusion method=one_step student.steps=1 {_NET}",
     "camera_chunk": f"distill student demos=runs/demos student=camera_chunk {_DEMOS}",
     "residual_td3": f"{_RESIDUAL} td3.num_envs=2 td3.every=64 td3.warmup=128 td3.critic_warmup=128",
-    "residual_ppo": f"{_RESIDUAL} learner=ppo ppo.num_envs=4",
+    "residual_ppo": f"{_RESIDUAL} learner=ppo ppo.num_envs=4 ppo.actor_warmup=0",
     "residual_student": f"distill student teacher=runs/residual_td3 student=camera_chunk {_DAGGER}",
 }
 

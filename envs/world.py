@@ -14,6 +14,8 @@ from embodkd.envs.robot import Tool
 from embodkd.envs.spec import Group
 from embodkd.envs.state import below, restore, saved, under
 
+from embodkd.core.config.registry import near
+
 POINT_GRID = (16, 32)
 _QUEUED = {"delay": "_delay_N", "queue": "_queue_NLA"}
 Look = Callable[[np.ndarray | None], np.ndarray]
@@ -109,8 +111,14 @@ class World(ABC):
         return self._looks[group](ids)
 
     def render(self, ids: np.ndarray | None, size: tuple[int, int], camera: str) -> np.ndarray:
-        """Pictures for people, uint8 (n, H, W, 3), by shaded rays: square views, cropped to ``size``."""
-        chosen = self._overview if camera == "overview" else self.cameras[camera].camera
+        """Pictures for people, uint8 (n, H, W, 3), by shaded rays: square views, cropped to ``size``.
+
+        camera: "overview", or one of the task's own; ``ValueError`` for another.
+        """
+        views = {"overview": self._overview} | {name: eye.camera for name, eye in self.cameras.items()}
+        if camera not in views:
+            raise ValueError(f"camera: there is no {camera!r}: {near(camera, views)}")
+        chosen = views[camera]
         side = max(size)
         eye = self.eye(replace(chosen, size=side, hidden_groups=()), Randomise())
         pictures = np.moveaxis(eye.rgb(ids), 1, -1)

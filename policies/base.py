@@ -124,7 +124,9 @@ class Policy(nn.Module):
     def _read(
         self, groups: Mapping[str, Any], vectors: Sequence[str], others: Sequence[str] = (), rank: int = 1
     ) -> None:
-        """Note the groups read; ValueError if one is missing or has another rank than asked for."""
+        """Note the groups read; ValueError if one is missing or of another rank than asked for, or none is a vector."""
+        if not vectors:
+            raise ValueError(f"policy {self._title()}: vectors: name at least one group that it reads, as [proprio]")
         for name, dims in [*((v, 1) for v in vectors), *((o, rank) for o in others)]:
             if name not in groups:
                 raise ValueError(f"policy {self._title()}: no observation group {name!r}: {near(name, groups)}")

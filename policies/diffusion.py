@@ -63,6 +63,17 @@ class DiffusionPolicy(ChunkPolicy):
             )
         if not 1 <= steps <= LEVELS:
             raise ValueError(f"policy {self._title()}: steps must be between 1 and {LEVELS}, got {steps}")
+        if steps == 1 and warm_start == "cold":
+            raise ValueError(
+                f"policy {self._title()}: steps=1 with warm_start=cold is one look at pure noise as if it were none, "
+                "in which no network finds anything: choose warm_start=warm, which begins in the middle, or more steps"
+            )
+        for camera in set(cameras) & set(shifted):
+            if shift >= min(self.inputs[camera].shape[1:]):
+                raise ValueError(
+                    f"policy {self._title()}: shift={shift} pixels move the {camera} images of "
+                    f"{self.inputs[camera].shape[1:]} out of themselves; give fewer"
+                )
         self.cameras, self.warm = tuple(cameras), warm_start == "warm"
         self.encoders = nn.ModuleList(
             ResNetEncoder(self.inputs[c].shape[0], features, shift if c in shifted else 0) for c in self.cameras

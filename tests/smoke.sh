@@ -45,7 +45,7 @@ embodkd distill student demos=resip/demos student=mlp_chunk student.width=16 stu
 embodkd distill student demos=resip/demos student=diffusion $net $state $short run=resip/diffusion
 embodkd distill student demos=resip/demos teacher=resip/diffusion student=diffusion student.steps=1 method=one_step \
     $net $state $short run=resip/one_step
-embodkd train residual base=resip/base ppo.num_envs=4 steps=400 evaluate_episodes=2 episodes=2 run=resip/sum quiet=true
+embodkd train residual base=resip/base td3.warmup=128 td3.critic_warmup=128 steps=400 evaluate_episodes=2 episodes=2 run=resip/sum quiet=true
 embodkd distill student teacher=resip/sum student=camera_chunk num_envs=2 method.rounds=1 method.steps=4 episodes=2 \
     run=resip/student quiet=true
 embodkd distill student demos=resip/demos student=camera_chunk $short run=resip/imitator

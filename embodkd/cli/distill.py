@@ -22,10 +22,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Finetune:
-    """PPO after the distillation: control steps of all copies, 0 for none."""
+    """PPO after the distillation: control steps of all copies, 0 for none; iterations of its critic alone."""
 
     steps: Whole
     learning_rate: Positive
+    critic_warmup: Whole
+
+    @property
+    def ppo(self) -> dict[str, Any]:
+        """Settings of PPOConfig."""
+        return {"learning_rate": self.learning_rate, "init_std": 0.1, "critic_warmup": self.critic_warmup}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +58,14 @@ class DistillStudent(Learn):
         from embodkd.envs import make_task
         from embodkd.evaluation.record import example
         from embodkd.policies import check_task, load_policy, make_policy, save_policy, task_record
+        from embodkd.rl.config import PPOConfig
 
         if self.teacher is not None and is_classifier(self.teacher):
             raise ValueError(
                 f"teacher={self.teacher} is a classifier: say which data its student learns from, data=..."
             )
+        if self.finetune.steps:
+            PPOConfig(**self.finetune.ppo).check_steps(self.finetune.steps, "finetune.critic_warmup")
         source = policy_folder(needed(self.teacher, "teacher", "embodkd distill student teacher=runs/teacher_peg_hole"))
         expert, meta = load_policy(source)
         name, options = task_of(meta, self.task, self.engine, self.randomise)
@@ -111,7 +120,7 @@ def _ppo_step(student: Policy, world: BatchTask, name: str, options: Mapping[str
                 seed=context.seed,
                 steps=finetune.steps,
                 init=where / "distilled",
-                ppo={"learning_rate": finetune.learning_rate, "init_std": 0.1, "critic_warmup": 5},
+                ppo=finetune.ppo,
             )
             # PPO is done in float32 whatever the distillation before it was done in.
             with default_type(torch.float32):

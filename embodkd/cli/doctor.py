@@ -53,7 +53,10 @@ def _guarded(check: Callable[[float], Iterator[Finding]], seconds: float) -> Ite
         name = check.__name__.lstrip("_")
         core = check in (_torch, _mujoco, _rays)
         first = (str(error).splitlines() or [""])[0]
-        yield Finding(name, "missing", f"{type(error).__name__}: {first}", "reinstall: pip install embodkd", core)
+        mend = (
+            "reinstall: pip install embodkd" if isinstance(error, ImportError) else "a fault of ours: please report it"
+        )
+        yield Finding(name, "missing", f"{type(error).__name__}: {first}", mend, core)
 
 
 def _python(seconds: float) -> Iterator[Finding]:
@@ -132,14 +135,14 @@ def _rays(seconds: float) -> Iterator[Finding]:
 def _opengl(seconds: float) -> Iterator[Finding]:
     from embodkd.envs.sim.render import probe
 
-    found = probe()
+    found, chosen = probe(), os.environ.get("MUJOCO_GL")
     if found.platform is None:
-        yield Finding("renderer opengl", "missing", "not needed unless you ask for it", found.advice)
+        without = f"; until then unset MUJOCO_GL={chosen}" if chosen else ""
+        yield Finding("renderer opengl", "missing", "not needed unless you ask for it", found.advice + without)
         return
     software = any(word in found.renderer.lower() for word in ("llvmpipe", "softpipe", "swrast"))
     said = f"{found.platform}: {found.renderer}, {found.fps:,.0f} images/s at 64 x 64"
-    unset = os.environ.get("MUJOCO_GL") != found.platform
-    mend = f"set MUJOCO_GL={found.platform} before Python starts to use it" if unset else ""
+    mend = "" if chosen == found.platform else f"set MUJOCO_GL={found.platform} before Python starts to use it"
     yield Finding("renderer opengl", "slow" if software else "ok", said, mend)
 
 

@@ -6,6 +6,8 @@ import os
 import sys
 import traceback
 
+from embodkd.core.runs.memory import out_of_memory
+
 MENDABLE = (ValueError, OSError, FloatingPointError, ImportError)
 
 
@@ -25,6 +27,10 @@ def said_on_purpose(error: BaseException) -> bool:
 
 def show(error: BaseException) -> int:
     """Print `error` in one line and return the exit code 2; raise it if it is not the user's to mend."""
+    if os.environ.get("EMBODKD_TRACE") != "1" and out_of_memory(error):
+        wanted = (str(error).splitlines() or [""])[0]
+        print(f"embodkd: not enough memory ({wanted}): ask for less at a time (copies, batch, sizes)", file=sys.stderr)
+        return 2
     if not said_on_purpose(error):
         raise error
     text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())

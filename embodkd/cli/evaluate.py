@@ -79,6 +79,10 @@ class EvaluatePolicy(WorldChoice):
         folder = policy_folder(where)
         if self.demos is not None:
             return self._recorded(folder, self.demos)
+        if self.ablate and min(self.episodes, self.copies) < 2:
+            raise ValueError(
+                "ablate=true gives episodes each other's sensors: it needs episodes and copies of at least 2"
+            )
         result = judge(
             folder,
             episodes=self.episodes,

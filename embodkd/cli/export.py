@@ -30,13 +30,15 @@ class ExportTrained(WorldChoice):
     def __call__(self) -> int:
         """The exit code."""
         where = needed(self.policy, "policy", "embodkd export policy=runs/depth_cnn_peg_hole")
+        if self.out is not None and Path(self.out).is_dir():
+            raise ValueError(f"out={self.out} is a folder: name the file that is to be written")
         print(self._classifier(where) if is_classifier(where) else self._policy(where))
         return 0
 
     def _policy(self, where: str) -> Any:
         from embodkd.envs import make_task
+        from embodkd.envs.seeds import EXAMPLE
         from embodkd.evaluation.export import export_policy
-        from embodkd.evaluation.record import EXAMPLE_SEED
         from embodkd.policies import check_task, load_policy
         from embodkd.policies.artefact import read_episode
         from embodkd.policies.fit import transferred
@@ -51,7 +53,7 @@ class ExportTrained(WorldChoice):
                 name, options = self.task_of(meta)
                 task = opened.enter_context(closing(make_task(name, max(1, self.episodes), **options)))
                 apart = check_task(policy, meta, task.spec, f"policy={where}", self.transfer)
-                recorded.append(_seen(policy, task, EXAMPLE_SEED + 1))
+                recorded.append(_seen(policy, task, EXAMPLE + 1))
             exported = export_policy(
                 policy,
                 meta,

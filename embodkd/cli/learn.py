@@ -76,6 +76,7 @@ class Learn(ABC):
         from embodkd.core import RunFolder
         from embodkd.core import Trainer as TheTrainer
         from embodkd.core.config.schema import checked
+        from embodkd.core.engine.length import endless_warmups
         from embodkd.methods import make_method
 
         use_threads(self.torch_threads)
@@ -87,7 +88,7 @@ class Learn(ABC):
                 recipe = recipe.then(step)
             lesson.check(recipe.product)
             run = self.run or lesson.run
-            for line in lesson.said:
+            for line in (*lesson.said, *endless_warmups(recipe)):
                 print(f"{run}: {line}")
             with RunFolder.open(run, {**asdict(self), "run": run}, self.resume, self.tracker) as folder:
                 ranks().first_does(lambda: check_inputs(folder.path, lesson.digest, lesson.given))

@@ -71,7 +71,10 @@ class RecordEpisodes(WorldChoice):
         from embodkd.evaluation.record import record
         from embodkd.policies import task_record
 
-        chosen = self.groups or [g for g in ("proprio", "privileged", "relations") if g in world.spec.groups]
+        usual = [g for g in ("proprio", "privileged", "relations") if g in world.spec.groups]
+        chosen = usual if self.groups is None else self.groups
+        if not chosen:
+            raise ValueError("groups: name at least one, or leave the key out for the vectors that the task has")
         facts = {group: world.spec.groups[group] for group in world.spec.check_groups(chosen)}
         made = record(
             world,

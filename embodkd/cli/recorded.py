@@ -13,11 +13,16 @@ if TYPE_CHECKING:
 
 
 def demos_folders(given: str | Sequence[str]) -> list[Path]:
-    """The datasets meant: each itself, or `demos/` inside the run folder that it was recorded into."""
+    """The datasets meant: each itself, or `demos/` inside the run folder that it was recorded into; ValueError for one
+    that is meant twice, whose episodes would be learned from and held out at once."""
     folders = []
     for path in map(Path, [given] if isinstance(given, str) else given):
         inside = path / "demos"
         folders.append(inside if not (path / "meta").is_dir() and (inside / "meta").is_dir() else path)
+    meant = [path.resolve() for path in folders]
+    for path, real in zip(folders, meant, strict=True):
+        if meant.count(real) > 1:
+            raise ValueError(f"demos: {path} is named twice; name each dataset once")
     return folders
 
 

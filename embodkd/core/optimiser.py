@@ -18,7 +18,8 @@ class Optimiser:
     """How a player's parameters move.
 
     learning_rate may be a schedule over the stage's updates; max_grad_norm clips the player's whole gradient
-    (None: no clipping). `momentum` belongs to "sgd", `betas` and `eps` to the other two.
+    (None: no clipping). `momentum` belongs to "sgd", `betas` and `eps` to the other two:
+    ValueError for one that would not count.
     """
 
     name: Literal["adam", "adamw", "sgd"] = "adam"
@@ -34,6 +35,12 @@ class Optimiser:
             raise ValueError(f"optimiser.name: {self.name!r} is not one of adam, adamw, sgd")
         if self.rate().start < 0:
             raise ValueError(f"optimiser.learning_rate: must be at least 0, got {self.rate().start}")
+        for key, whose in {"momentum": ("sgd",), "betas": ("adam", "adamw"), "eps": ("adam", "adamw")}.items():
+            if self.name not in whose and getattr(self, key) != getattr(Optimiser, key):
+                raise ValueError(
+                    f"optimiser.{key}: {getattr(self, key)} would not count: optimiser.name is {self.name}, and "
+                    f"{' and '.join(whose)} alone have it; leave it out, or choose another name"
+                )
 
     def rate(self) -> Schedule:
         """The learning rate as a schedule."""

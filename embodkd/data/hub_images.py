@@ -35,8 +35,8 @@ KNOWN = {
     "uoft-cs/cifar10": Known((3, 32, 32), 10, "img", "label"),
     "uoft-cs/cifar100": Known((3, 32, 32), 100, "img", "fine_label"),
 }
-BLANK = {"train": 240, "test": 40}
-BLANK_PER_CLASS = {"train": 6, "test": 1}
+BLANK = {"train": 120, "test": 40}
+BLANK_PER_CLASS = {"train": 3, "test": 1}
 
 
 @DATA.register(
@@ -78,7 +78,7 @@ def hub_images(
             raise ValueError(f"data hub_images: blank=true needs a data set of known shape: {', '.join(KNOWN)}")
         sizes = {part: max(count, BLANK_PER_CLASS[part] * known.classes) for part, count in BLANK.items()}
         parts = {part: _blank(known, count, seed) for part, count in sizes.items()}
-        train, validation, unlabelled = None, 2 * known.classes, min(unlabelled, 2 * known.classes)
+        train, validation, unlabelled = None, known.classes, min(unlabelled, known.classes)
         names: Sequence[str] = [f"class {c}" for c in range(known.classes)]
     else:
         columns = (image or (known.image if known else "image"), label or (known.label if known else "label"))

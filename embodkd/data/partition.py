@@ -51,14 +51,19 @@ def long_tail(label_N: np.ndarray, classes: int, imbalance: float, where: str) -
     """Rows to keep so that class sizes fall exponentially from class 0 to the last one.
 
     Class c keeps round(n * imbalance**(-c / (C - 1))) of its rows, n the largest class's size (Cui et al., CVPR
-    2019): `imbalance` is the ratio between the most and the least frequent class, 1 keeps all. At least one row
-    per class stays.
+    2019): `imbalance` is the ratio between the most and the least frequent class, 1 keeps all. ValueError for one
+    that no class of this size can have.
     """
     if imbalance < 1:
         raise ValueError(f"{where}: imbalance is the ratio of the largest to the smallest class, >= 1; got {imbalance}")
     if imbalance == 1:
         return np.arange(len(label_N))
     largest = np.bincount(label_N, minlength=classes).max()
+    if imbalance > largest:
+        raise ValueError(
+            f"{where}: imbalance={imbalance:g} leaves the last class no item of the {largest} that the largest one "
+            "has; take a smaller one, or more items"
+        )
     kept = []
     for c in range(classes):
         rows = np.flatnonzero(label_N == c)

@@ -15,6 +15,7 @@ from embodkd.core.ranks import ranks
 from embodkd.core.runs.progress import progress
 from embodkd.core.sources.chunks import CHUNK
 from embodkd.envs.episodes import episode_steps
+from embodkd.envs.seeds import judged
 from embodkd.evaluation.manifest import manifest_of
 from embodkd.evaluation.result import Episode, Evaluation
 from embodkd.policies.artefact import read_meta
@@ -51,7 +52,7 @@ def evaluate(
         raise ValueError(f"episodes, copies and chunk must be at least 1, got {episodes}, {copies}, {chunk}")
     facts = manifest_of(policy_folder)
     start = time.monotonic()
-    own_seeds = ranks().share(episode_seeds(seed, episodes))
+    own_seeds = ranks().share(judged(seed, episodes))
     with built(task, max(1, min(copies, len(own_seeds))), options) as world:
         if policy_folder is not None and isinstance(policy, Policy):
             apart = check_task(policy, read_meta(policy_folder), world.spec, str(policy_folder), transfer)
@@ -59,13 +60,6 @@ def evaluate(
         outcomes = run_episodes(policy, world, own_seeds, chunk=chunk, quiet=quiet)
         outcomes = tuple(ranks().merged(outcomes))
         return Evaluation(outcomes, _protocol(world, episodes, seed), facts | _about(policy, world, start, chunk))
-
-
-def episode_seeds(seed: int, episodes: int) -> np.ndarray:
-    """Episode i of seed s runs on s * 2**32 + i, int64 (E,): no two seeds share an episode."""
-    if not 0 <= seed < 2**31:
-        raise ValueError(f"seed is {seed}; choose 0 to {2**31 - 1}")
-    return seed * 2**32 + np.arange(episodes, dtype=np.int64)
 
 
 @contextmanager

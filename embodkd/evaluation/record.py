@@ -13,17 +13,15 @@ from embodkd.core.runs.progress import progress
 from embodkd.data.lerobot import Recording
 from embodkd.envs import BatchTask, TaskStep, make_task
 from embodkd.envs.episodes import episode_steps, seen_in
+from embodkd.envs.seeds import EXAMPLE, recorded
 from embodkd.policies import Policy
 from embodkd.policies.session import Session, session_of
-
-RECORDING_SEED = 3_000_000_019  # far from the seeds of training and evaluation
-EXAMPLE_SEED = 4_000_000_007  # of the episode that a policy folder carries
 
 
 def example(policy: Policy, task: str, options: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """What `policy` sees in an episode of its own, group -> (T, *shape), in a task made with `options`."""
     with closing(make_task(task, 1, **options)) as world:
-        return seen_in(world, session_of(policy, 1), policy.reads, EXAMPLE_SEED)
+        return seen_in(world, session_of(policy, 1), policy.reads, EXAMPLE)
 
 
 def record(
@@ -48,7 +46,7 @@ def record(
     kept, empty = 0, 0
     with progress(episodes, f"recording {task.spec.name}", quiet=quiet) as bar:
         for round_ in count():
-            seeds = RECORDING_SEED + seed * 1_000_003 + round_ * task.num_envs + np.arange(task.num_envs)
+            seeds = recorded(seed, round_ * task.num_envs, task.num_envs)
             before = kept
             for recording in _round(task, session, seeds, reads, groups, after):
                 if kept < episodes and (recording.success or not only_success):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from embodkd.core.runs.files import clear_os_error
+from embodkd.core.runs.unbegun import missing_folders, remove_empty
 
 
 class VideoWriter:
@@ -26,7 +27,8 @@ class VideoWriter:
             raise ValueError(f"{self.path}: videos are mp4 files; end its name with .mp4")
         self.frames = 0
         self._fps = Fraction(fps).limit_denominator(1001)
-        self._aside = self.path.with_name(f".{self.path.stem}.tmp-{os.getpid()}.mp4")
+        self._aside = self.path.with_name(f".{self.path.name}.tmp-{os.getpid()}")
+        self._made: list[Path] = []
         self._container: Any = None
         self._stream: Any = None
         self.codec, self._encoder = _codec()
@@ -35,9 +37,10 @@ class VideoWriter:
         import av
 
         with clear_os_error(self.path, "create"):
+            self._made = missing_folders(self.path.parent)
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # The index goes to the front, so that a browser can play before it has read all.
-            self._container = av.open(str(self._aside), "w", options={"movflags": "+faststart"})
+            self._container = av.open(str(self._aside), "w", format="mp4", options={"movflags": "+faststart"})
         return self
 
     def add(self, frame: np.ndarray) -> None:
@@ -68,6 +71,8 @@ class VideoWriter:
                     os.replace(self._aside, self.path)
             finally:
                 self._aside.unlink(missing_ok=True)
+                if not self.path.exists():
+                    remove_empty(self._made)
 
     def _start(self, frame: np.ndarray) -> None:
         height, width = frame.shape[:2]

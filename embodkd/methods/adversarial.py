@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from embodkd.core import Budget, Player, Prepare, Recipe, Role, Signals, Splits, Teachers, cross_entropy, kl
-from embodkd.core.config.ranges import Count, NotNegative, Real
+from embodkd.core.config.ranges import Count, NotNegative, Real, rising
 from embodkd.methods import METHODS
 from embodkd.parts.images.attack import PGD, against
 
@@ -44,6 +44,9 @@ class Adversarial:
     steps: Count = 10
     value_range: tuple[Real, Real] = (0.0, 1.0)
     trades: NotNegative = 0.0
+
+    def __post_init__(self) -> None:
+        rising(self.value_range, "method.value_range")
 
     def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """One stage; a teacher, if there is one, is not asked."""

@@ -99,6 +99,14 @@ class DisWOT:
     trains: Literal["best", "all"] = "best"
     compare: tuple[Score, ...] = ("parameters",)
 
+    def __post_init__(self) -> None:
+        if self.search == "evolution" and not self.top <= self.sample <= self.population <= self.evaluations:
+            raise ValueError(
+                "method diswot: evolution takes the top of a sample of its population, within its evaluations, so they "
+                f"must rise: top={self.top}, sample={self.sample}, population={self.population}, "
+                f"evaluations={self.evaluations}"
+            )
+
     def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """The choice, then one stage against the frozen teacher."""
         teacher = one_teacher(teachers, "diswot", data)

@@ -38,7 +38,7 @@ from embodkd.core import (
     offset_entropy,
     several_teachers,
 )
-from embodkd.core.config.ranges import Count, NotNegative, Positive, Real, Share
+from embodkd.core.config.ranges import Count, NotNegative, Positive, Real, Share, rising
 from embodkd.core.config.registry import near
 from embodkd.core.weights.schedule import WeightCurve
 from embodkd.methods import METHODS
@@ -80,6 +80,10 @@ class MTARD:
     temperature_bounds: tuple[Positive, Positive] = (1.0, 10.0)
     log_offset: NotNegative = 1e-5
     released: bool = False
+
+    def __post_init__(self) -> None:
+        rising(self.value_range, "method.value_range")
+        rising(self.temperature_bounds, "method.temperature_bounds")
 
     def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """One stage against both teachers."""

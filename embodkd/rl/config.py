@@ -85,13 +85,22 @@ class PPOConfig:
     critic_warmup: Whole = 0
 
     def __post_init__(self) -> None:
-        for name in ("num_envs", "n_steps", "epochs", "minibatch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"ppo.{name} is {getattr(self, name)}; it must be at least 1")
+        for name, least in {"num_envs": 1, "n_steps": 1, "epochs": 1, "minibatch": 2}.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"ppo.{name} is {getattr(self, name)}; it must be at least {least}")
         if (self.num_envs * self.n_steps) % self.minibatch:
             raise ValueError(
                 f"ppo.minibatch={self.minibatch} does not divide num_envs * n_steps = {self.num_envs} * "
                 f"{self.n_steps} = {self.num_envs * self.n_steps}; choose one that does"
+            )
+
+    def check_steps(self, steps: int, where: str) -> None:
+        """ValueError if a training of so many control steps is over before its actor learns anything."""
+        iteration = self.num_envs * self.n_steps
+        if self.critic_warmup and self.critic_warmup * iteration >= steps:
+            raise ValueError(
+                f"{where}={self.critic_warmup} iterations of {iteration} control steps train the critic alone, and "
+                f"there are {steps} steps in all: the actor would learn nothing; take fewer, or more steps"
             )
 
 

@@ -16,6 +16,7 @@ from embodkd.core.runs.progress import progress
 from embodkd.core.runs.stopping import stoppable
 from embodkd.envs import BatchTask, make_task
 from embodkd.envs.episodes import episode_steps
+from embodkd.envs.seeds import LEARNING_JUDGE
 from embodkd.policies import Policy, save_policy, session_of, task_record
 from embodkd.rl.checkpoint import resume, save
 from embodkd.rl.config import LoopConfig
@@ -24,10 +25,6 @@ if TYPE_CHECKING:
     from embodkd.rl.ppo import PPO
     from embodkd.rl.residual.ppo import ResidualPPO
     from embodkd.rl.residual.td3 import ResidualTD3
-
-# Far from the small seeds that final evaluations use: nothing is judged on an episode that was learned from.
-EVALUATION_SEED = 1_000_000_007
-TRAINING_SEED = 2_000_000_011
 
 
 @dataclass(frozen=True)
@@ -161,7 +158,7 @@ class Loop:
 
 
 def success_and_return(
-    policy: Policy, task: BatchTask, seed: int = EVALUATION_SEED, seen: list[dict[str, np.ndarray]] | None = None
+    policy: Policy, task: BatchTask, seed: int = LEARNING_JUDGE, seen: list[dict[str, np.ndarray]] | None = None
 ) -> tuple[float, float]:
     """Success share and mean return of one deterministic episode per copy of `task`, on seeds seed + i.
 

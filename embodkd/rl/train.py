@@ -7,11 +7,11 @@ from typing import Any
 
 from embodkd.core import RunFolder
 from embodkd.core.config.schema import build
-from embodkd.envs import TaskSpec
+from embodkd.envs import TaskSpec, seeds
 from embodkd.envs.doors.sb3 import TaskVecEnv
-from embodkd.policies import Policy, check_task, load_policy, make_policy
+from embodkd.policies import Policy, ResidualPolicy, check_task, load_policy, make_policy
 from embodkd.rl.config import PPOConfig, TeacherConfig
-from embodkd.rl.loop import TRAINING_SEED, Learned, Loop, worlds
+from embodkd.rl.loop import Learned, Loop, worlds
 from embodkd.rl.ppo import PPO
 
 
@@ -23,13 +23,16 @@ def train_teacher(task: str, run: RunFolder, config: TeacherConfig, **options: A
     `init` that does not fit the task.
     """
     ppo = build(PPOConfig, config.ppo, "ppo")
+    ppo.check_steps(config.steps, "ppo.critic_warmup")
+    if not config.critic:
+        raise ValueError("critic: name at least one group that it reads, as [proprio, privileged]")
     with worlds(task, ppo.num_envs, config, options) as (world, judge):
         actor, lineage = _actor(world.spec, config)
         groups = world.spec.check_groups(tuple(dict.fromkeys((*actor.reads, *config.critic))))
         env = TaskVecEnv(world, groups, config.seed)
         learner = PPO(env, actor, tuple(config.critic), ppo, config.seed)
         # after stable-baselines3 has given the environments its own seed
-        env.seed(TRAINING_SEED + config.seed * ppo.num_envs)
+        env.seed(seeds.training(config.seed, ppo.num_envs))
         lineage = {"method": "ppo", "seed": config.seed, **lineage}
         return Loop(learner, actor, judge, run, config, lineage, {"ppo": asdict(ppo)}).learn(f"teacher {task}")
 
@@ -37,9 +40,22 @@ def train_teacher(task: str, run: RunFolder, config: TeacherConfig, **options: A
 def _actor(spec: TaskSpec, config: TeacherConfig) -> tuple[Policy, dict[str, Any]]:
     if config.init is None:
         network = {"name": "mlp", **config.network}
-        return make_policy(network.pop("name"), spec.groups, spec.action_size, **network), {}
+        policy = make_policy(network.pop("name"), spec.groups, spec.action_size, **network)
+        _check_one_action(policy, "network")
+        return policy, {}
     policy, meta = load_policy(config.init)
     apart = check_task(policy, meta, spec, f"init={config.init}", config.transfer)
+    _check_one_action(policy, f"init={config.init}")
     policy.normaliser.freeze()
     init: dict[str, Any] = {"policy": str(config.init), "lineage": meta["lineage"]}
     return policy, {"init": init | ({"transfer": list(apart)} if apart else {})}
+
+
+def _check_one_action(policy: Policy, where: str) -> None:
+    """ValueError for a policy that remembers what it planned: PPO rewards what is done in a state, for what is seen
+    there."""
+    if isinstance(policy, ResidualPolicy) or getattr(policy, "horizon", 1) > 1:
+        raise ValueError(
+            f"{where}: plans several actions at once and acts on what it planned, PPO asks for one action per state; "
+            "what predicts chunks is corrected by: embodkd train residual base=..."
+        )

@@ -1,1 +1,3 @@
 """The same tasks on PyBullet, the second engine."""
+
+import embodkd.envs.opengl  # noqa: F401 (before anything here imports mujoco)

@@ -18,8 +18,10 @@ from dataclasses import dataclass
 
 import mujoco
 import numpy as np
+from embodkd.envs import opengl
 from embodkd.envs.camera import AMBIENT, DIFFUSE, SKY, Camera
 from embodkd.envs.randomise import Randomise
+from embodkd.envs.sim import forks
 from embodkd.envs.sim.batch_sim import BatchSim
 from embodkd.envs.sim.camera import SimCamera
 
@@ -28,6 +30,8 @@ ADVICE = (
     "install PyOpenGL (extra `gl`) and either `apt-get install libegl1 libopengl0 libgl1-mesa-dri` (MUJOCO_GL=egl) or "
     "`apt-get install libosmesa6` (MUJOCO_GL=osmesa); the default ray cameras need neither"
 )
+# The process that started OpenGL: its children by fork have its memory and none of the driver's threads.
+_started_in: int | None = None
 _NEAR, _FAR = 0.001, 50.0  # m, clipping planes; a reversed depth buffer keeps micrometres between them
 _EXPENSIVE = (
     mujoco.mjtRndFlag.mjRND_SHADOW,
@@ -82,10 +86,13 @@ class GLRenderer:
 
     Methods take a ``Camera``, or a ``SimCamera`` whose pose drawn for the running episodes is then used, and have the
     shapes and units of ``SimCamera``.  Meshes and textures are the model's own, the same for every copy.  Raises
-    ``RuntimeError`` with advice when OpenGL does not start.
+    ``RuntimeError`` with advice when OpenGL does not start, and in a child by ``fork`` of a process that had started it
+    (the driver would wait for ever there, or draw something else).
     """
 
     def __init__(self, sim: BatchSim) -> None:
+        global _started_in
+        _check_process()
         self.sim = sim
         model = copy.copy(sim.model)
         model.vis.quality.offsamples = 0
@@ -94,11 +101,13 @@ class GLRenderer:
             self._gl.make_current()
             self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
         except Exception as error:
-            chosen = os.environ.get("MUJOCO_GL", "")
+            chosen, reason = os.environ.get("MUJOCO_GL", ""), opengl.REASON or f"{type(error).__name__}: {error}"
             raise RuntimeError(
-                f"OpenGL does not start with MUJOCO_GL={chosen!r} ({type(error).__name__}: {error}); set it to egl or "
+                f"OpenGL does not start with MUJOCO_GL={chosen!r} ({reason}); set it to egl or "
                 f"osmesa before Python starts, and {ADVICE}"
             ) from error
+        _started_in = os.getpid()
+        forks.tell(self)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
         self._context.readDepthMap = mujoco.mjtDepthMap.mjDEPTH_ZEROFAR
         self._scene = mujoco.MjvScene(model, maxgeom=model.ngeom + 100)
@@ -131,14 +140,20 @@ class GLRenderer:
         return names[drawn].astype(np.uint8)[:, None]
 
     def close(self) -> None:
-        """Free the context; OSMesa complains at exit when it is left open."""
-        self._context.free()
-        self._gl.free()
+        """Free the context; OSMesa complains at exit when it is left open.  In a child by ``fork`` it does nothing."""
+        if _started_in == os.getpid():
+            self._context.free()
+            self._gl.free()
+
+    def forked(self) -> object:
+        """What a child may not free."""
+        return self._context, self._gl
 
     def _draw(
         self, camera: Camera | SimCamera, ids: np.ndarray | None, size: int | None, *, as_ids: bool
     ) -> tuple[np.ndarray, np.ndarray]:
         """Colours (n, H, W, 3) and the depth buffer (n, H, W: 1 at the near plane, 0 at the far one)."""
+        _check_process()
         view = _view(camera)
         side = size or view.size
         eye = camera if isinstance(camera, SimCamera) else SimCamera(self.sim, camera, Randomise())
@@ -186,6 +201,14 @@ class GLRenderer:
         sun = scene.lights[0]
         sun.type, sun.headlight, sun.castshadow = int(mujoco.mjtLightType.mjLIGHT_DIRECTIONAL), 0, 0
         sun.dir, sun.ambient, sun.diffuse, sun.specular = -light, [AMBIENT] * 3, [DIFFUSE] * 3, [0.0] * 3
+
+
+def _check_process() -> None:
+    if _started_in not in (None, os.getpid()):
+        raise RuntimeError(
+            f"OpenGL does not survive a fork: process {_started_in} had started it when it made this one; start this "
+            "one by spawn, open no GLRenderer before the fork, or use the ray cameras"
+        )
 
 
 def _view(camera: Camera | SimCamera) -> Camera:

@@ -58,6 +58,11 @@ class WorldTask(BatchTask):
             raise ValueError(f"task {self.name} has no engine {engine!r}; choose {' or '.join(self.engines)}")
         self._threads = threads
         how = build(Randomise, options["randomise"], "task.randomise")
+        if how.latency >= self.max_steps:
+            raise ValueError(
+                f"task {self.name}: randomise.latency={how.latency} steps are all {self.max_steps} of an episode: no "
+                "action would be carried out; take fewer"
+            )
         self.world = self.scene(engine)(
             num_envs, threads=threads, image_size=options["image_size"], randomise=how, **scene
         )

@@ -111,3 +111,22 @@ def test_a_library_s_value_error_is_not_blamed_on_the_user(embodkd, monkeypatch)
     monkeypatch.setattr(verb, "main", lambda words: np.zeros(2).reshape(3))
     with pytest.raises(ValueError):
         embodkd("methods")
+
+
+@pytest.mark.parametrize("ask", ["numpy", "torch"])
+def test_too_little_memory_is_one_line_and_leaves_nothing(embodkd, monkeypatch, tmp_path, ask: str) -> None:
+    import numpy as np
+    import torch
+
+    import embodkd.cli.methods as verb
+    from embodkd.core import RunFolder
+
+    def large(words: list[str]) -> int:
+        with RunFolder.open(tmp_path / "run", {}):
+            np.zeros(2**60, np.uint8) if ask == "numpy" else torch.zeros(2**60, dtype=torch.uint8)
+        return 0
+
+    monkeypatch.setattr(verb, "main", large)
+    answer = embodkd("methods")
+    assert answer.code == 2 and answer.err.startswith("embodkd: not enough memory (") and answer.err.count("\n") == 1
+    assert not (tmp_path / "run").exists()

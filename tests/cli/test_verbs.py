@@ -86,7 +86,10 @@ def test_a_student_may_not_read_privileged_groups_unasked(embodkd, here: Path, s
 
 def test_dagger_goes_on_with_ppo_by_config(embodkd, here: Path, small) -> None:
     words = ["teacher=runs/teacher_peg_hole", "student=blind", "run=runs/tuned", "quiet=true"]
-    assert embodkd("distill", "student", *words, *small["distill student"], "finetune.steps=4096").code == 0
+    words += [*small["distill student"], "finetune.steps=4096"]
+    refused = embodkd("distill", "student", *words)
+    assert refused.code == 2 and "finetune.critic_warmup=5" in refused.err and not (here / "runs/tuned").exists()
+    assert embodkd("distill", "student", *words, "finetune.critic_warmup=0").code == 0
     assert (here / "runs/tuned/finetune/policy/model.safetensors").exists()
     tuned = (here / "runs/tuned/policy/model.safetensors").read_bytes()
     assert tuned == (here / "runs/tuned/finetune/policy/model.safetensors").read_bytes()
@@ -125,4 +128,18 @@ def test_doctor_says_when_the_core_is_broken(embodkd, monkeypatch) -> None:
 
     monkeypatch.setattr(clinic, "_mujoco", broken)
     answer = embodkd("doctor", "seconds=0.05")
-    assert answer.code == 1 and "no such engine" in answer.out
+    assert answer.code == 1 and "no such engine" in answer.out and "reinstall" not in answer.out
+
+
+def test_doctor_says_which_opengl_to_ask_for(embodkd, monkeypatch) -> None:
+    from embodkd.envs.sim import render
+
+    import embodkd.cli.doctor as clinic
+
+    monkeypatch.setenv("MUJOCO_GL", "osmesa")
+    for found, advice in (
+        (render.Probe("egl", "a card", 9.0, ""), "set MUJOCO_GL=egl"),
+        (render.Probe(None, "", 0.0, "no OpenGL here"), "unset MUJOCO_GL=osmesa"),
+    ):
+        monkeypatch.setattr(render, "probe", lambda found=found: found)
+        assert advice in next(clinic._opengl(0.05)).mend

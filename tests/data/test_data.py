@@ -195,6 +195,7 @@ def test_strips_of_a_photograph_do_not_meet():
         ("digits", {"classes": [3, 3]}, "two different digits"),
         ("digits", {"pad": -1}, "pad: must be int from 0"),
         ("digits", {"imbalance": 0.5}, "imbalance"),
+        ("digits", {"train": 100, "imbalance": 50.0}, "imbalance=50 leaves the last class no item"),
         ("digits", {"corruptions": {"blurr": 1}}, "did you mean 'blur'"),
         ("digits", {"corruptions": {"blur": 6}}, "blur: must be int from 1 to 5"),
     ],

@@ -121,3 +121,28 @@ def test_a_seed_that_is_no_whole_number_is_refused():
         make_task("peg_hole", 1).reset(np.array([0.5]))
     with pytest.raises(TypeError):
         gym.make_vec(HOLE, 2).reset(seed=[0.5, 1])
+
+
+def test_environments_in_processes_of_their_own_do_what_the_batch_does():
+    many = gym.make_vec(HOLE, 2)
+    many.reset(seed=1)
+    many.step(many.action_space.sample())  # its threads are there before the others are made by fork
+    apart = gym.make_vec(HOLE, 2, vectorization_mode="async")
+    try:
+        for mine, yours in (
+            (many.reset(seed=5), apart.reset(seed=5)),
+            *((stepped(many, k), stepped(apart, k)) for k in range(3)),
+        ):
+            assert mine[0].keys() == yours[0].keys()
+            for group in mine[0]:
+                np.testing.assert_array_equal(mine[0][group], yours[0][group])
+            for one, other in zip(mine[1:-1], yours[1:-1], strict=True):
+                np.testing.assert_allclose(one, other)
+    finally:
+        apart.close()
+        many.close()
+
+
+def stepped(env, k):
+    actions = np.random.default_rng(k).uniform(-1, 1, env.action_space.shape)
+    return env.step(actions.astype(np.float32))

@@ -33,6 +33,14 @@ def test_a_video_decodes_to_the_frames_that_were_added_at_their_rate(tmp_path: P
         assert container.streams.video[0].codec_context.pix_fmt == "yuv420p"
 
 
+def test_what_is_not_finished_is_no_film_to_others(tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "a.mp4", 10) as video:
+        for _ in range(80):  # more than the encoder looks ahead
+            video.add(np.zeros((64, 64, 3), np.uint8))
+        assert len(list(tmp_path.iterdir())) == 1 and not list(tmp_path.glob("*.mp4"))
+    assert [file.name for file in tmp_path.iterdir()] == ["a.mp4"]
+
+
 def test_a_broken_or_empty_video_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(KeyError), VideoWriter(tmp_path / "a.mp4", 10) as video:
         video.add(np.zeros((64, 64, 3), np.uint8))

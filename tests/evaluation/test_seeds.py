@@ -6,16 +6,14 @@ import embodkd.policies
 import numpy as np
 import pytest
 from coin import Coin, guesser
-from embodkd.envs import Stream
+from embodkd.envs import Stream, seeds
 
 import embodkd.evaluation
 from embodkd.cli.common import WorldChoice
 from embodkd.cli.evaluate import judge
 from embodkd.evaluation import Evaluation, evaluate
-from embodkd.evaluation.evaluate import episode_seeds
 from embodkd.evaluation.record import record
 from embodkd.evaluation.report.members import members
-from embodkd.rl.loop import TRAINING_SEED
 
 
 def judged(seed: int, episodes: int = 8) -> Evaluation:
@@ -23,13 +21,13 @@ def judged(seed: int, episodes: int = 8) -> Evaluation:
 
 
 def test_seed_0_is_as_it_was_and_no_two_seeds_share_an_episode() -> None:
-    np.testing.assert_array_equal(episode_seeds(0, 5), np.arange(5))
-    drawn = [episode_seeds(seed, 1000) for seed in (0, 1, 2, 2**31 - 1)]
+    np.testing.assert_array_equal(seeds.judged(0, 5), np.arange(5))
+    drawn = [seeds.judged(seed, 1000) for seed in (0, 1, 2, 2**31 - 1)]
     assert len(np.unique(np.concatenate(drawn))) == 4000 and min(map(np.min, drawn)) >= 0
     assert not {o.seed for o in judged(0).outcomes} & {o.seed for o in judged(1).outcomes}
     for seed in (-1, 2**31):
         with pytest.raises(ValueError, match="seed is"):
-            episode_seeds(seed, 1)
+            seeds.judged(seed, 1)
 
 
 def test_each_seed_keeps_its_own_file_and_a_report_shows_them_together(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
@@ -61,12 +59,35 @@ def test_training_and_recording_streams_of_adjacent_seeds_are_apart() -> None:
     """And apart from what is judged on."""
     copies, seen = 64, []
     for seed in range(3):
-        stream = Stream(Coin(copies), ["proprio"], TRAINING_SEED + seed * copies)
+        stream = Stream(Coin(copies), ["proprio"], seeds.training(seed, copies))
         stream.reset()
         for _ in range(40):
             seen.append(stream.task.seeds.copy())
             stream.go_on()
         made = record(Coin(16), guesser(), 40, ["proprio"], seed=seed, only_success=False, quiet=True)
-        seen += [np.array([recording.seed for recording in made]), episode_seeds(seed, 1000)]
+        seen += [np.array([recording.seed for recording in made]), seeds.judged(seed, 1000)]
     together = np.concatenate(seen)
     assert len(np.unique(together)) == len(together)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 989, 990, 1294, 1295, 1296, 100_000, 3_898_437, 8_964_845, 2**31 - 2])
+def test_no_seed_of_training_or_recording_meets_an_episode_that_is_judged_on(seed: int) -> None:
+    """Nor each other's, nor those of their neighbours; the last of each room count too."""
+    copies = 256
+    trained = [seeds.training(s, copies) + np.arange(copies) for s in (seed, seed + 1)]
+    recorded = [seeds.recorded(s, first, 1000) for s in (seed, seed + 1) for first in (0, 1_000_003 - 1000)]
+    learned = np.concatenate([*trained, *recorded])
+    assert len(np.unique(learned)) == len(learned) and learned.min() >= 0
+    assert (learned % 2**32).min() > 10_000_000, "the first ten million of every block are judged on"
+    fixed = [np.arange(1_048_576) + seeds.LEARNING_JUDGE, np.arange(2) + seeds.EXAMPLE]
+    assert not np.isin(learned, np.concatenate(fixed)).any()
+
+
+def test_small_seeds_have_the_episodes_that_stored_results_were_made_of() -> None:
+    assert seeds.training(3, 256) == 2_000_000_011 + 768
+    assert seeds.recorded(2, 64, 1)[0] == 3_000_000_019 + 2_000_006 + 64
+
+
+def test_a_recording_ends_before_the_next_seed_s_episodes() -> None:
+    with pytest.raises(ValueError, match="1,000,003 episodes"):
+        seeds.recorded(0, 1_000_000, 4)

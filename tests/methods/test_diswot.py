@@ -155,3 +155,10 @@ def test_the_similarity_of_maps_may_be_a_loss_too():
 def test_a_student_without_a_list_to_choose_is_one_clear_error():
     with pytest.raises(ValueError, match=r"diswot.argument: the student's 'depths' is None"):
         recipe(argument="depths")
+
+
+def test_sizes_of_an_evolution_that_contradict_each_other_are_refused():
+    for sizes in ({"top": 9}, {"sample": 37}, {"evaluations": 35}):
+        with pytest.raises(ValueError, match="must rise: top="):
+            DisWOT(**sizes)
+        DisWOT(**sizes, search="all")

@@ -151,6 +151,12 @@ def test_measures_are_robust_accuracy_and_the_mean_with_the_clean_one():
     assert found["robust"] < clean and found["weighted"] == pytest.approx((clean + found["robust"]) / 2)
 
 
+@pytest.mark.parametrize("bounds", [{"value_range": (1.0, 0.0)}, {"temperature_bounds": (10.0, 1.0)}])
+def test_bounds_upside_down_are_one_clear_error(bounds):
+    with pytest.raises(ValueError, match=f"method.{next(iter(bounds))}: must rise"):
+        MTARD(**bounds)
+
+
 @pytest.mark.parametrize("given", [{"clean": large}, {"clean": large, "sturdy": large}, {"robust": large, "x": large}])
 def test_teachers_of_other_names_are_one_clear_error(given):
     with pytest.raises(ValueError, match="needs the teachers clean and robust"):

@@ -242,6 +242,12 @@ def test_mistakes_are_named(groups):
         ({"execute": 33}, "not execute=33"),
         ({"warm_start": "hot"}, "'warm', 'cold'"),
         ({"steps": 0}, "steps: must be int from 1 to 100"),
+        ({"vectors": ()}, "vectors: name at least one"),
+        (
+            {"cameras": ("wrist_depth",), "shifted": ("wrist_depth",), "shift": 99},
+            "shift=99 pixels move the wrist_depth",
+        ),
+        ({"steps": 1, "warm_start": "cold"}, "steps=1 with warm_start=cold"),
         ({"cameras": ("robot",)}, "expected an image"),
     ):
         with pytest.raises(ValueError, match=complaint):

@@ -166,6 +166,13 @@ def test_wrong_settings_are_named(tmp_path, line):
             train_teacher("line", run, TeacherConfig(**{**LINE, "ppo": {"epoch": 3}}))
         with pytest.raises(ValueError, match="did you mean privileged"):
             train_teacher("line", run, TeacherConfig(critic=("priviledged",), **LINE))
+        with pytest.raises(ValueError, match="critic: name at least one"):
+            train_teacher("line", run, TeacherConfig(critic=(), **LINE))
+        with pytest.raises(ValueError, match="network: plans several actions .* train residual base="):
+            planner = {"name": "mlp_chunk", "vectors": ["proprio"], "horizon": 4, "width": 8, "blocks": 1}
+            train_teacher("line", run, TeacherConfig(**{**LINE, "network": planner}))
+        with pytest.raises(ValueError, match="ppo.critic_warmup=1000 iterations"):
+            train_teacher("line", run, TeacherConfig(**{**LINE, "ppo": {**LINE["ppo"], "critic_warmup": 1000}}))
         with pytest.raises(ValueError, match="did you mean 'hidden'"):
             train_teacher("line", run, TeacherConfig(**{**LINE, "network": {"hiden": [8]}}))
 

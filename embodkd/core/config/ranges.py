@@ -50,6 +50,12 @@ def _plain(number: float) -> str:
     return f"{number:.12g}"
 
 
+def rising(pair: tuple[float, float], where: str) -> None:
+    """ValueError unless the second number is above the first."""
+    if not pair[0] < pair[1]:
+        raise ValueError(f"{where}: must rise, from the lower number to the higher, got {list(pair)}")
+
+
 Share = Annotated[float, Within(0.0, 1.0)]
 """A part of a whole."""
 Part = Annotated[float, Within(0.0, 1.0, below=True)]

@@ -25,7 +25,7 @@ from embodkd.core.runs.checkpoint import Checkpoint, newest_checkpoint, write_ch
 from embodkd.core.runs.files import clear_os_error, sweep_leftovers, write_atomic, write_json
 from embodkd.core.runs.finite import first_not_finite
 from embodkd.core.runs.manifest import Manifest, git_commit, now, versions
-from embodkd.core.runs.memory import peak_memory
+from embodkd.core.runs.memory import out_of_memory, peak_memory
 from embodkd.core.runs.metrics import read_metrics
 from embodkd.core.runs.reading import read_json, read_yaml
 from embodkd.core.runs.tracker import Trackers, check_tracker
@@ -200,8 +200,8 @@ class RunFolder:
         if error is not None and self._made is not None and self._lock is not None:
             self._flush()
             # What steps before the first update made serves nobody where it is refused what follows them.
-            refused = isinstance(error, (ValueError, ImportError)) and not self._furthest
-            remove_unbegun(self.path, self._made, PREPARED if refused else ASKED)
+            refused = isinstance(error, (ValueError, ImportError)) or out_of_memory(error)
+            remove_unbegun(self.path, self._made, PREPARED if refused and not self._furthest else ASKED)
         elif error is None and self._lock is not None:
             self._begin()
         self.close()

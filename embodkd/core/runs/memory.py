@@ -31,3 +31,9 @@ def peak_memory() -> int:
     """The most memory that this process has held at once so far, in MiB; its own processes are not counted."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak // (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether there was no memory for what was asked, by whoever says so: Python and numpy, torch, a card."""
+    told = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return told or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from embodkd.core.runs.files import sweep_leftovers
@@ -26,7 +28,24 @@ def remove_unbegun(folder: Path, made: list[Path], held: frozenset[str]) -> None
         return
     for path in inside.values():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
+    remove_empty(made)
+
+
+def remove_empty(made: list[Path]) -> None:
+    """Remove these folders, the deepest first, up to one that holds something."""
     for path in made:
         if any(path.iterdir()):
             return  # somebody else's
         path.rmdir()
+
+
+@contextmanager
+def parents_of(file: Path) -> Iterator[None]:
+    """The folders of a file that is about to be written; those that were made for it go again if the block fails."""
+    made = missing_folders(file.parent)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        remove_empty(made)
+        raise

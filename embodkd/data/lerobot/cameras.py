@@ -14,7 +14,7 @@ from embodkd.data.lerobot.episodes import Episodes
 from embodkd.data.lerobot.groups import Stored, axes_of
 from embodkd.data.lerobot.info import Feature, Info
 from embodkd.data.lerobot.pictures import Memory, Pictures, of_episodes, resized
-from embodkd.data.lerobot.tables import arrow, files_of
+from embodkd.data.lerobot.tables import arrow, files_of, mapped_column
 from embodkd.data.lerobot.video import Clip
 
 # How lerobot turns distances into twelve bits unless a video says otherwise: metres, and a logarithm shifted by metres.
@@ -95,7 +95,7 @@ class _InTables:
         self.mark: Any = [path.stat().st_size for path in files_of(info.where, "data")]
         self._end_G = np.array(ends[1:])
         self._first_G = np.array(ends[:-1])
-        self._last: tuple[int, list[Any]] = (-1, [])
+        self._columns: dict[int, Any] = {}
         self.decode(0, np.array([0]))
 
     def decode(self, episode: int, frame_N: np.ndarray) -> np.ndarray:
@@ -105,14 +105,10 @@ class _InTables:
 
     def _encoded(self, row: int) -> Any:
         group = int(np.searchsorted(self._end_G, row, "right"))
-        if self._last[0] != group:
+        if group not in self._columns:
             path, number = self._groups[group]
-            try:
-                table = arrow().parquet.ParquetFile(path).read_row_group(number, columns=[self._feature.name])
-            except (arrow().ArrowException, OSError) as error:
-                raise ValueError(f"{path}: not a readable parquet file ({error}); damaged: fetch it anew") from error
-            self._last = (group, table.column(0).combine_chunks())
-        return self._last[1][row - int(self._first_G[group])].as_py()
+            self._columns[group] = mapped_column(path, number, self._feature.name)
+        return self._columns[group][row - int(self._first_G[group])].as_py()
 
     def _picture(self, encoded: Any, row: int) -> np.ndarray:
         """(C, H, W) bytes of one picture; ValueError naming the frame if it cannot be decoded or is of another size."""

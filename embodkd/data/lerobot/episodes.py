@@ -66,6 +66,7 @@ def read_episodes(info: Info, videos: Sequence[str], sentences: tuple[str, ...])
     _even(found, info)
     if "task_index" in rows:
         _same_sentences(found, info, sentences)
+    _first_rows(found, info)
     won_E = None
     if "next.success" in rows:
         won_E = np.logical_or.reduceat(rows["next.success"].astype(bool), found.start_E)
@@ -115,6 +116,21 @@ def _table(info: Info, videos: Sequence[str]) -> tuple[np.ndarray, dict[str, np.
             )
         places[feature] = place
     return length_E.astype(np.int64), places
+
+
+def _first_rows(episodes: Episodes, info: Info) -> None:
+    """Where meta/episodes says in which rows an episode begins and ends, it is there."""
+    begins_E = episodes.start_E
+    for name, expected_E in (("dataset_from_index", begins_E), ("dataset_to_index", begins_E + episodes.length_E)):
+        if not has_column(info.where, "meta/episodes", name):
+            continue
+        said_E = read_columns(info.where, "meta/episodes", {name: 1})[name]
+        if not np.array_equal(said_E, expected_E):
+            episode = int(np.flatnonzero(said_E != expected_E)[0])
+            raise ValueError(
+                f"{info.where / 'meta/episodes'}: {name} of episode {episode} is {said_E[episode]}, by the lengths it "
+                f"is {expected_E[episode]}: others would read other frames there; write the table anew"
+            )
 
 
 def _spans(episodes: Episodes, info: Info, videos: Sequence[str]) -> tuple[str, ...]:

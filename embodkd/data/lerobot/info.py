@@ -140,6 +140,12 @@ def check_task(file: Path, task: Mapping[str, Any]) -> None:
     said.take("control_hz", lambda v: v is None or (_is_number(v) and v > 0), "a positive number", None)
 
 
+def read_mapping(file: Path) -> Mapping[str, Any]:
+    """What a file in JSON holds; ValueError if it cannot be read, or holds something else."""
+    content: Mapping[str, Any] = _Fields(file, _json(file)).content
+    return content
+
+
 class _Fields:
     """A mapping out of a file, whose fields are named when they are not as they should be."""
 

@@ -18,6 +18,7 @@ from embodkd.data.lerobot.info import Info, read_info, read_own
 from embodkd.data.lerobot.layout import OWN_PATH, TASKS_PATH
 from embodkd.data.lerobot.pictures import Memory, Pictures
 from embodkd.data.lerobot.recording import TASK, About, Demonstrations
+from embodkd.data.lerobot.statistics import check_statistics
 from embodkd.data.lerobot.tables import read_columns, read_sentences
 
 MEMORY_GB = 4.0
@@ -102,6 +103,7 @@ class _Opened:
         features = {s.feature for s in wanted.values() if not s.facts.is_image} | {action.name}
         columns = read_columns(info.where, "data", {name: info.features[name].size for name in sorted(features)})
         rows = {name: self._rows(name, columns[name], episodes) for name in columns}
+        check_statistics(info.where, rows)
         frames: dict[str, np.ndarray | Pictures] = {}
         for name, stored in wanted.items():
             if stored.facts.is_image:

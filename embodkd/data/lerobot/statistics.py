@@ -1,11 +1,19 @@
-"""Minimum, maximum, mean, deviation and count of every feature, per episode and of all of them (meta/stats.json)."""
+"""Minimum, maximum, mean, deviation and count of every feature, per episode and of all of them (meta/stats.json).
+
+Nothing here is scaled by what a dataset says of itself: ranges come from the frames. So its statistics serve for one
+thing, to tell that frames were changed after they were made, as where somebody turned radians into degrees.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from embodkd.data.lerobot.info import MEND, read_mapping
+from embodkd.data.lerobot.layout import STATS_PATH
 
 Stats = dict[str, np.ndarray]
 
@@ -41,3 +49,41 @@ def merged(parts: Sequence[Stats]) -> Stats:
 def as_lists(stats: Mapping[str, Stats]) -> dict[str, dict[str, Any]]:
     """The same as plain lists, for JSON."""
     return {feature: {name: value.tolist() for name, value in own.items()} for feature, own in stats.items()}
+
+
+def check_statistics(folder: Path, rows: Mapping[str, np.ndarray]) -> None:
+    """ValueError naming file and feature if frames (F, D) lie outside of the range that meta/stats.json gives them, or
+    if that is none for D numbers. Frames that do not reach its ends are well: some may have been taken out."""
+    file = folder / STATS_PATH
+    if not file.is_file():
+        return
+    stats = read_mapping(file)
+    for feature, values in rows.items():
+        own = stats.get(feature, {})
+        if not isinstance(own, Mapping):
+            raise ValueError(f"{file}: {feature} is not a mapping; {MEND}")
+        low, high = (_numbers(own.get(end), values.shape[1], f"{file}: {feature}.{end}") for end in ("min", "max"))
+        if low is None or high is None:
+            continue
+        slack = 1e-3 * np.maximum(high - low, np.abs(high)) + 1e-6
+        wrong = (values.min(0) < low - slack) | (values.max(0) > high + slack)
+        if wrong.any():
+            at = int(np.flatnonzero(wrong)[0])
+            raise ValueError(
+                f"{file}: {feature} number {at} goes from {low[at]:.6g} to {high[at]:.6g}, in data/ from "
+                f"{values[:, at].min():.6g} to {values[:, at].max():.6g}: the frames are others than it was made of; "
+                "fetch or write them anew, or remove the file if the frames are right"
+            )
+
+
+def _numbers(said: Any, size: int, where: str) -> np.ndarray | None:
+    """So many numbers, None if nothing is said."""
+    if said is None:
+        return None
+    try:
+        found = np.asarray(said, np.float64).reshape(-1)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: is no list of numbers ({error}); {MEND}") from error
+    if len(found) != size or not np.isfinite(found).all():
+        raise ValueError(f"{where}: must be {size} finite numbers, got {len(found)}; {MEND}")
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,30 @@ def read_columns(folder: Path, where: str, columns: Mapping[str, int]) -> dict[s
         for name, size in columns.items():
             parts[name].append(_numbers(table.column(name), size, f"{file}: column {name!r}"))
     return {name: np.concatenate(values) for name, values in parts.items()}
+
+
+def mapped_column(file: Path, group: int, column: str) -> Any:
+    """A column of one row group, mapped from a copy that is nowhere once it is not used.
+
+    A parquet file gives a row only by reading all of its group, which in a set of pictures may be a gigabyte; of the
+    copy a row is read alone, and what is not looked at takes no memory. ValueError if the file cannot be read, or there
+    is no room for the copy.
+    """
+    pa = arrow()
+    try:
+        table = pa.parquet.ParquetFile(file).read_row_group(group, columns=[column])
+    except (pa.ArrowException, OSError, MemoryError) as error:
+        raise ValueError(f"{file}: not a readable parquet file ({error}); damaged: fetch it anew") from error
+    try:
+        with tempfile.NamedTemporaryFile(prefix="embodkd-pictures-") as copy:
+            with pa.ipc.new_file(copy.name, table.schema) as writer:
+                writer.write_table(table.combine_chunks())
+            return pa.ipc.open_file(pa.memory_map(copy.name)).read_all().column(0)
+    except OSError as error:
+        raise ValueError(
+            f"{file}: no room for a copy of its pictures in {tempfile.gettempdir()} ({error}); let TMPDIR name a "
+            "folder on a larger disk"
+        ) from error
 
 
 def row_count(folder: Path, where: str) -> int:

@@ -19,6 +19,7 @@ import torch
 from embodkd.core.config.registry import near
 from embodkd.core.modules.modes import evaluating
 from embodkd.core.runs.files import clear_os_error
+from embodkd.core.runs.unbegun import parents_of
 from embodkd.evaluation.export.graph import Graph
 
 FORMATS = {"onnx": ".onnx", "torch": ".pt2"}
@@ -35,11 +36,10 @@ def written(graph: Graph, path: Path, format: str) -> Iterator[Path]:
     """
     if format not in FORMATS:
         raise ValueError(f"export: unknown format {format!r}: {near(format, FORMATS)}")
-    with clear_os_error(path, "create"):
-        path.parent.mkdir(parents=True, exist_ok=True)
     with (
-        evaluating(graph.module),
         clear_os_error(path),
+        parents_of(path),
+        evaluating(graph.module),
         tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as aside,
     ):
         draft = Path(aside) / f"draft{FORMATS[format]}"

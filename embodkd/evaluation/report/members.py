@@ -166,13 +166,20 @@ def _member(folder: Path, colour: str) -> Member:
         raise ValueError(f"{folder / 'evaluation.json'}: protocol: lacks {', '.join(unsaid)}; {MEND}")
     if (folder / IMITATION).exists():
         member.imitation = Imitation.load(folder)
-    if (folder / "manifest.json").exists():
-        member.manifest = read_json(folder / "manifest.json", Manifest)
-    if (folder / "policy" / "config.json").exists():
-        member.policy = read_json(folder / "policy" / "config.json", _Policy)
-    if (folder / "ablation.json").exists():
-        member.ablation = read_json(folder / "ablation.json", StoredAblation)
-    member.metrics = read_metrics(folder / "metrics.jsonl")
-    if (folder / "config.yaml").exists():
-        member.config = read_text(folder / "config.yaml")
+    if file := _own(folder, "manifest.json"):
+        member.manifest = read_json(file, Manifest)
+    if file := _own(folder, "policy/config.json"):
+        member.policy = read_json(file, _Policy)
+    if file := _own(folder, "ablation.json"):
+        member.ablation = read_json(file, StoredAblation)
+    if file := _own(folder, "metrics.jsonl"):
+        member.metrics = read_metrics(file)
+    if file := _own(folder, "config.yaml"):
+        member.config = read_text(file)
     return member
+
+
+def _own(folder: Path, name: str) -> Path | None:
+    """A run's file, if it is there and no link out of the run's folder."""
+    file = folder / name
+    return file if file.exists() and stays_in(file, [folder]) else None

@@ -86,7 +86,7 @@ def _films(rows: Sequence[Row]) -> dict[str, Path]:
     for row in rows:
         run = next((word[4:] for word in shlex.split(row["command"]) if word.startswith("run=")), None)
         for film in sorted(Path(run, "videos").glob("*.mp4")) if run else ():
-            if not stays_in(film, [Path(str(run))]):
+            if film.name.startswith(".") or not stays_in(film, [Path(str(run))]):
                 continue
             files[f"{row['cell']}: {film.name}"] = film
     return files

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from embodkd.core import Trainer
+from embodkd.core import Splits, Teachers, TensorData, Trainer
 from embodkd.core.config.schema import parameters
 from embodkd.data import DATA
 from embodkd.evaluation.measures import measured
@@ -17,8 +17,11 @@ from embodkd.evaluation.reproduce.run import one_thread
 from embodkd.evaluation.reproduce.spec import Config, Reproduction, Training
 from embodkd.evaluation.reproduce.training import teachers_of, untrained
 
-# A budget that may be split between stages needs two updates.
-_UPDATES, _BATCH = 2, 8
+# A budget that may be split between stages needs two updates; a few items are enough to try what measures them.
+_UPDATES, _BATCH, _MEASURED = 2, 8, 32
+
+Judge = tuple[Any, Teachers, Splits]
+"""A method that measures, whom its arm learns from, and what it measures on."""
 
 
 def dry_run(
@@ -32,9 +35,10 @@ def dry_run(
     """
     one_thread()
     table = read(file, trainer)
+    judged_by = [_judge(small(judge)) for judge in judges(table)]
     rows = []
     for training in _trainings(table):
-        rows.append(_tried(training, () if training.teaches else judges(table)))
+        rows.append(_tried(training, [] if training.teaches else judged_by))
         row = rows[-1]
         said(f"{row['name']}: {row['model']}, {row['parameters']:,} parameters, {row['updates']} updates")
     return rows
@@ -51,16 +55,30 @@ def small(training: Training) -> Training:
     )
 
 
-def _tried(training: Training, judged_by: tuple[Training, ...]) -> dict[str, Any]:
+def _few(data: Splits) -> Splits:
+    """The first items of each part."""
+    parts = {
+        name: TensorData({field: rows[:_MEASURED] for field, rows in part.fields.items()})
+        for name, part in data.parts().items()
+    }
+    train, validation, test = (parts.pop(name) for name in ("train", "validation", "test"))
+    return Splits(train, validation, test, classes=data.classes, shape=data.shape, extra=parts, names=data.names)
+
+
+def _judge(training: Training) -> Judge:
+    teachers = teachers_of(training, lambda teacher: untrained(teacher, 0).recipe.product)
+    return training.build_method(), teachers, untrained(training, 0).data
+
+
+def _tried(training: Training, judged_by: Sequence[Judge]) -> dict[str, Any]:
     tried = untrained(small(training), 0)
     updates = 0
     if training.method is not None:
         updates = Trainer(None, quiet=True, **training.trainer).fit(tried.recipe).updates
     product = tried.recipe.product.cpu()
-    found = measured(product, tried.data, getattr(tried.method, "classify", None))
-    for judge in map(small, judged_by):
-        given = teachers_of(judge, lambda teacher: untrained(teacher, 0).recipe.product)
-        found |= judge.build_method().measures(product, given, untrained(judge, 0).data)
+    found = measured(product, _few(tried.data), getattr(tried.method, "classify", None))
+    for method, teachers, data in judged_by:
+        found |= method.measures(product, teachers, data)
     count = sum(parameter.numel() for parameter in product.parameters())
     model = " ".join(str(value) for value in training.model.values() if isinstance(value, str))
     return {"name": training.name, "model": model, "parameters": count, "updates": updates, "measures": found}

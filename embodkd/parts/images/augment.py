@@ -91,6 +91,8 @@ def shifted(images_NCHW: Tensor, pixels: int) -> Tensor:
     Drawn from torch's global generator.
     """
     count, _, height, width = images_NCHW.shape
+    if pixels >= min(height, width):
+        raise ValueError(f"shift: {pixels} pixels move images of {height} x {width} out of themselves; give fewer")
     start_N2 = drawn(count, lambda items: torch.randint(0, 2 * pixels + 1, (2, items)).T).to(images_NCHW.device)
     y_NH = start_N2[:, :1] + torch.arange(height, device=images_NCHW.device)
     x_NW = start_N2[:, 1:] + torch.arange(width, device=images_NCHW.device)

@@ -40,7 +40,8 @@ def one_action(student: Any, where: str) -> None:
     if horizon > 1:
         raise ValueError(
             f"{where}: the student plans {horizon} actions at once, and a teacher labels one per state; choose "
-            "student.horizon=1, or imitate its recordings: embodkd record policy=..., distill student demos=..."
+            "student.horizon=1 (which a diffusion policy has not), or imitate the teacher's recordings: embodkd record "
+            "policy=..., distill student demos=..."
         )
 
 

@@ -75,6 +75,14 @@ class TD3Config:
         if not 0.0 <= self.rewarded < 1.0:
             raise ValueError(f"td3.rewarded is {self.rewarded}; it must be at least 0 and less than 1")
 
+    def check_steps(self, steps: int) -> None:
+        """ValueError if a training of so many control steps is over before its actor learns anything."""
+        if self.warmup + self.critic_warmup >= steps:
+            raise ValueError(
+                f"td3.warmup + td3.critic_warmup = {self.warmup} + {self.critic_warmup} is all of steps={steps}: the "
+                "actor would learn nothing; take fewer, or more steps"
+            )
+
 
 @dataclass(frozen=True)
 class ResidualPPOConfig:
@@ -122,6 +130,16 @@ class ResidualPPOConfig:
             raise ValueError(
                 f"ppo.minibatches={self.minibatches} is more than ppo.num_envs={self.num_envs}: too few steps for each"
             )
+
+    def check_iterations(self, iterations: int, steps: int) -> None:
+        """ValueError if a training of so many iterations of `steps` control steps is over before its actor has learned
+        anything, or has its rate."""
+        for name in ("actor_warmup", "critic_warmup"):
+            if (warmup := getattr(self, name)) and warmup >= iterations:
+                raise ValueError(
+                    f"ppo.{name} is {warmup} iterations of {steps} control steps, and there are {iterations}: the "
+                    "actor would not come to learn; take fewer, or more steps"
+                )
 
 
 def rate_factor(iteration: int, total: int, warmup: int = 0) -> float:

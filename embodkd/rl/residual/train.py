@@ -7,9 +7,9 @@ from typing import Any
 
 from embodkd.core import RunFolder
 from embodkd.core.config.schema import build
-from embodkd.envs import TaskSpec
+from embodkd.envs import TaskSpec, seeds
 from embodkd.policies import ChunkPolicy, ResidualPolicy, check_task, load_policy, residual_on
-from embodkd.rl.loop import TRAINING_SEED, Learned, Loop, worlds
+from embodkd.rl.loop import Learned, Loop, worlds
 from embodkd.rl.residual.config import ResidualConfig, ResidualPPOConfig, TD3Config
 from embodkd.rl.residual.env import ResidualEnv
 from embodkd.rl.residual.ppo import ResidualPPO
@@ -37,13 +37,15 @@ def train_residual(task: str, run: RunFolder, config: ResidualConfig, **options:
             # learning rates fall over whole iterations, an episode in each copy
             iteration = settings.num_envs * world.spec.max_steps
             iterations = max(1, config.steps // iteration)
+            settings.check_iterations(iterations, iteration)
             config = replace(config, steps=iterations * iteration)
             learner = ResidualPPO(ResidualEnv(world, actor, settings, config.seed), settings, iterations, config.seed)
         else:
+            settings.check_steps(config.steps)
             env = ResidualStream(world, actor)
             learner = ResidualTD3(env, settings, config.steps, config.seed)
             # after stable-baselines3 has given the environments its own seed
-            env.seed(TRAINING_SEED + config.seed * settings.num_envs)
+            env.seed(seeds.training(config.seed, settings.num_envs))
         lineage = {"method": "resip", "learner": config.learner, "seed": config.seed, "base": origin}
         loop = Loop(learner, actor, judge, run, config, lineage, {config.learner: asdict(settings)})
         if learner.num_timesteps == 0:

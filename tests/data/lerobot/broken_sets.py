@@ -22,6 +22,7 @@ DATA, EPISODES, TASKS = (
 )
 FRONT, WRIST = (f"observation.images.{camera}" for camera in so101.CAMERAS)
 VIDEO = f"videos/{FRONT}/chunk-000/file-000.mp4"
+STATS = "meta/stats.json"
 LENGTHS = (6, 5)
 
 
@@ -65,6 +66,12 @@ def rows(change: Callable[[list[dict]], Any], name: str = EPISODES) -> Fault:
 
 def table(change: Callable[[Any], Any]) -> Fault:
     return lambda folder: so101.edit_table(folder, change)
+
+
+def stats(name: str, **ends: list) -> Fault:
+    """A file of statistics that says this of a feature, and of the other end of its range nothing that is wrong."""
+    said = {"min": [-200.0] * 6, "max": [200.0] * 6, **ends}
+    return lambda folder: (folder / STATS).write_text(json.dumps({name: said}))
 
 
 def own(text: str) -> Fault:
@@ -183,6 +190,16 @@ BROKEN: dict[str, tuple[Fault, str]] = {
         rows(lambda found: found[0].update({END: 0.1})),
         r"episode 0 has frames until 0.1667 s, .* only 0.1 s of observation.images.front",
     ),
+    "a row where another episode begins": (
+        rows(lambda found: found[1].update(dataset_from_index=5)),
+        r"meta/episodes: dataset_from_index of episode 1 is 5, by the lengths it is 6",
+    ),
+    "a row where another episode ends": (rows(each(dataset_to_index=11)), r"dataset_to_index of episode 0 is 11"),
+    "statistics of other frames": (stats("action", max=[0.0] * 6), r"meta/stats.json: action number \d goes from"),
+    "statistics of fewer numbers": (stats("observation.state", min=[0.0]), r"observation.state.min: must be 6"),
+    "statistics of words": (stats("action", max=["a"] * 6), r"stats.json: action.max: is no list of numbers"),
+    "statistics that are no mapping": (lambda f: (f / STATS).write_text("[]"), r"stats.json: it is not a mapping"),
+    "statistics that are no JSON": (lambda f: (f / STATS).write_text("{"), r"stats.json: cannot be read as JSON"),
     "an episode twice": (rows(each(episode_index=0)), r"episode_index does not count from 0 to 1"),
     "a sentence that is not there": (column("task_index", put(2, 7)), r"frame 2: task_index is 7, .* has 2"),
     "another sentence": (column("task_index", lambda v: [1] * 11), r"episode 0 is told .*Put .* says tasks .*Pick"),

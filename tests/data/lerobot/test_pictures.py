@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from embodkd.data.lerobot import Memory, Pictures, resized
+from embodkd.data.lerobot import Memory, Pictures, cameras, read_dataset, resized
 
 SHAPE, SIZE = (1, 2, 3), 6
 
@@ -74,3 +77,26 @@ def test_a_new_pixel_is_the_mean_of_what_it_covers(size: tuple[int, int]) -> Non
     slow = functional.interpolate(torch.from_numpy(pictures).double(), size, mode="area").numpy()
     assert np.abs(resized(pictures, size) - slow).max() <= 0.5 + 1e-6
     assert resized(pictures, (8, 12)) is pictures
+
+
+def test_of_pictures_in_tables_each_group_of_rows_is_read_once_however_they_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    so101 = pytest.importorskip("so101", reason="needs pyarrow (extra: lerobot)")
+    folder, read = so101.write(tmp_path / "arm", "image"), []
+    mapped = cameras.mapped_column
+    monkeypatch.setattr(cameras, "mapped_column", lambda *words: read.append(words[1]) or mapped(*words))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "copies"))
+    (tmp_path / "copies").mkdir()
+    pictures = read_dataset(folder, ["front"], memory=Memory(0)).frames["front"]
+    for frame in (34, 0, 20, 34, 1, 3, 0, 30):
+        assert so101.moment(pictures[frame], "front") == frame
+    assert sorted(read) == [0, 1, 2] and not list((tmp_path / "copies").iterdir())
+
+
+def test_no_room_for_the_copy_says_which_folder_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    so101 = pytest.importorskip("so101", reason="needs pyarrow (extra: lerobot)")
+    folder = so101.write(tmp_path / "arm", "image", (3, 2))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    with pytest.raises(ValueError, match="nowhere .*TMPDIR"):
+        read_dataset(folder, ["front"])

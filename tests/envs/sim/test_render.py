@@ -30,15 +30,72 @@ renderer.close()
 np.savez(sys.argv[1], **out)
 """
 
+# a child that starts OpenGL itself, then one of a process that had: it may neither draw nor start anew, nor hang
+FORKS = """
+import gc, os, signal
+import numpy as np
+from embodkd.envs import make_task
+from embodkd.envs.sim.render import GLRenderer
+
+task = make_task("peg_hole", 1, image_size=32)
+task.reset(np.arange(1))
+eye = task.world.cameras["front"]
+
+def in_a_child(work):
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+
+def draws():
+    assert np.abs(GLRenderer(task.world.sim).depth(eye).astype(int) - eye.depth()).mean() < 1
+
+def refuses():
+    global renderer
+    for use in (lambda: renderer.depth(eye), lambda: GLRenderer(task.world.sim)):
+        try:
+            use()
+        except RuntimeError as error:
+            assert "OpenGL does not survive a fork" in str(error)
+        else:
+            raise AssertionError("it draws")
+    renderer.close()
+    del renderer
+    gc.collect()
+
+in_a_child(draws)
+renderer = GLRenderer(task.world.sim)
+before = renderer.depth(eye)
+in_a_child(refuses)
+assert np.array_equal(renderer.depth(eye), before)
+renderer.close()
+"""
+
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
+def platform():
     found = probe()
     if found.platform is None:
         pytest.skip(found.advice)
+    return os.environ | {"MUJOCO_GL": found.platform}
+
+
+@pytest.mark.render
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_child_of_fork_is_refused_where_its_parent_had_started_opengl(platform):
+    subprocess.run([sys.executable, "-c", FORKS], env=platform, check=True, timeout=150)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory, platform):
     file = tmp_path_factory.mktemp("gl") / "pictures.npz"
-    environment = os.environ | {"MUJOCO_GL": found.platform}
-    subprocess.run([sys.executable, "-c", PICTURES, str(file)], env=environment, check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", PICTURES, str(file)], env=platform, check=True, timeout=120)
     return np.load(file)
 
 
@@ -93,6 +150,37 @@ def test_opengl_without_a_platform_says_what_to_set():
     )
     assert child.returncode != 0
     assert "set it to egl or osmesa before Python starts" in child.stderr and ADVICE in child.stderr
+
+
+WITHOUT = """
+import os, sys
+import numpy as np
+from embodkd.envs import make_task, opengl
+
+task = make_task("peg_hole", 1)
+task.reset(np.arange(1))
+assert task.observe(["wrist_depth"])["wrist_depth"].any()
+assert opengl.REASON and os.environ["MUJOCO_GL"] == sys.argv[1] and "PYOPENGL_PLATFORM" not in os.environ
+from embodkd.envs.sim.render import GLRenderer
+
+GLRenderer(task.world.sim)
+"""
+
+
+@pytest.mark.parametrize("platform", ["osmesa", "nonsense"])
+def test_rays_need_no_opengl_whatever_platform_is_named(platform, tmp_path):
+    # what PyOpenGL ends in without the library
+    (tmp_path / "OpenGL.py").write_text("raise AttributeError('no glGetError')\n")
+    environment = {k: v for k, v in os.environ.items() if k != "PYOPENGL_PLATFORM"}
+    child = subprocess.run(
+        [sys.executable, "-c", WITHOUT, platform],
+        env=environment | {"MUJOCO_GL": platform, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    last = child.stderr.strip().splitlines()[-1]
+    assert last.startswith("RuntimeError: OpenGL does not start with") and repr(platform) in last and ADVICE in last
 
 
 @pytest.mark.parametrize("task_name", ["peg_hole", "hand_lift"])

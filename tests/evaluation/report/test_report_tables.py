@@ -44,8 +44,9 @@ def test_films_in_the_run_folders_are_inside(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     row = {**LEARNED, "command": "embodkd train residual base=x run=runs/resip"}
     write_json(tmp_path / "toy.json", {"slug": "toy", "tables": {"main": [row]}})
-    assert "<video" not in write_tables("toy.json").read_text()
     (tmp_path / "runs/resip/videos").mkdir(parents=True)
+    (tmp_path / "runs/resip/videos/._beside_base.mp4").write_bytes(b"hidden")
+    assert "<video" not in write_tables("toy.json").read_text()
     (tmp_path / "runs/resip/videos/beside_base.mp4").write_bytes(b"film")
     text = write_tables("toy.json").read_text()
     assert "data:video/mp4;base64,ZmlsbQ==" in text and "peg/0/resip: beside_base.mp4" in text

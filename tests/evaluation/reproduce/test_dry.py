@@ -66,7 +66,7 @@ def test_every_full_table_can_be_built_without_its_data(name):
     table = tables.read(folder() / "full" / f"{name}.yaml")
     for training in trainings(table):
         built = untrained(small(replace(training, trainer={})), 0)
-        assert built.data.train.size() <= 2000, "the download was not replaced"
+        assert built.data.train.size() <= 300, "the download was not replaced"
 
 
 @pytest.mark.slow

@@ -65,8 +65,9 @@ def test_shifts_are_whole_pixels_each_as_likely_and_nothing_wraps_around():
     lost = shifted(x, 3)
     assert 0 < lost.sum() < 4000 and set(lost.sum((1, 2, 3)).tolist()) == {0.0, 1.0}
     torch.testing.assert_close(shifts(0)(Signals(input=x))["input"], x)
-    with pytest.raises(ValueError, match="shift"):
-        shifts(-1)
+    for pixels, complaint in ((-1, "shift"), (5, "5 pixels move images of 5 x 5 out of themselves")):
+        with pytest.raises(ValueError, match=complaint):
+            shifts(pixels)(Signals(input=x))
 
 
 def test_the_evidence_is_the_sum_of_its_slow_parts():

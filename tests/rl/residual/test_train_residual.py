@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from embodkd.envs.seeds import LEARNING_JUDGE
 from embodkd.policies import load_policy, make_policy, save_policy, task_record
 from reach_task import Reach
 from residual_parts import make_base
@@ -145,5 +146,5 @@ def test_evaluation_keeps_a_queue_per_copy(base):
     together = success_and_return(policy, task)[0]
     alone = []
     for seed in range(16):
-        alone.append(success_and_return(policy, Reach(1), loop.EVALUATION_SEED + seed)[0])
+        alone.append(success_and_return(policy, Reach(1), LEARNING_JUDGE + seed)[0])
     assert together == np.mean(alone)
