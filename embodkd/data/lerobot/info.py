@@ -142,7 +142,7 @@ def check_task(file: Path, task: Mapping[str, Any]) -> None:
 
 def read_mapping(file: Path) -> Mapping[str, Any]:
     """What a file in JSON holds; ValueError if it cannot be read, or holds something else."""
-    content: Mapping[str, Any] = _Fields(file, _json(file)).content
+    content: Mapping[str, Any] = _Fields(file, read_json(file)).content
     return content
 
 
