@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -65,13 +65,15 @@ def test_the_usual_config_of_every_choice_fits() -> None:
         checked(function_of(key.verb), plain(key.verb, key.choice), "")
 
 
-def test_nonsense_on_every_key_is_one_line_that_names_the_key_or_fits_it() -> None:
+def test_nonsense_on_every_key_is_one_line_that_names_the_key_or_fits_it(count_case: Callable[..., None]) -> None:
     _try_on_every_key(NONSENSE)
+    count_case("nonsense on keys", len(NONSENSE) * len(every_key()))
 
 
 @pytest.mark.faults
-def test_more_nonsense() -> None:
+def test_more_nonsense(count_case: Callable[..., None]) -> None:
     _try_on_every_key(MORE)
+    count_case("nonsense on keys", len(MORE) * len(every_key()))
 
 
 def _try_on_every_key(texts: Sequence[str]) -> None:

@@ -73,11 +73,14 @@ def test_a_nasty_name_goes_through_the_verbs(embodkd: Callable, made: Path, tmp_
 
 @pytest.mark.faults
 @pytest.mark.parametrize("name", NAMES)
-def test_every_name_goes_through_all_verbs(embodkd: Callable, made: Path, tmp_path: Path, small, name: str) -> None:
+def test_every_name_goes_through_all_verbs(
+    embodkd: Callable, made: Path, tmp_path: Path, small, name: str, count_case: Callable
+) -> None:
     furnish(tmp_path, made, name)
     for words in chain(name, small):
         answer = embodkd(*words)
         assert answer.code == 0, (words, answer.err)
+        count_case("commands on odd names")
 
 
 def test_under_the_locale_c(made: Path, tmp_path: Path) -> None:

@@ -49,6 +49,17 @@ def kill_when_saved(started: Launch, run: Path, rank: int, after: int = 1) -> No
     raise AssertionError("no checkpoint was written")
 
 
+@pytest.fixture
+def kill(count_case):
+    """`kill_when_saved`, counted."""
+
+    def counted(*given, **more) -> None:
+        kill_when_saved(*given, **more)
+        count_case("kills of ranks")
+
+    return counted
+
+
 def weights(folder: Path) -> dict:
     inside = "model" if (folder / "model").exists() else "policy"
     return load_file(folder / inside / "model.safetensors")
@@ -68,12 +79,12 @@ def same(found: dict, wanted: dict, exactly: bool = True) -> None:
         np.testing.assert_allclose(found[name], value, **tolerance, err_msg=name)
 
 
-def test_robots_go_on_with_the_states_that_all_copies_had_visited(tmp_path):
+def test_robots_go_on_with_the_states_that_all_copies_had_visited(tmp_path, kill):
     """Rows are kept by the first rank, wherever they were collected; a round that was broken off is made again."""
     furnished(tmp_path)
     assert trained(tmp_path, "runs/whole", *ROBOT)[0] == 0
     with training(tmp_path, "runs/broken", *ROBOT) as started:
-        kill_when_saved(started, tmp_path / "runs/broken", 1)
+        kill(started, tmp_path / "runs/broken", 1)
         started.end(60)
     shutil.copytree(tmp_path / "runs/broken", tmp_path / "runs/alone", ignore=shutil.ignore_patterns(".lock"))
     file = tmp_path / "runs/alone/config.yaml"
@@ -85,9 +96,9 @@ def test_robots_go_on_with_the_states_that_all_copies_had_visited(tmp_path):
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_a_killed_rank_ends_the_run_with_one_line_and_resume_goes_on(whole, tmp_path, rank):
+def test_a_killed_rank_ends_the_run_with_one_line_and_resume_goes_on(whole, tmp_path, rank, kill):
     with training(tmp_path, "run") as started:
-        kill_when_saved(started, tmp_path / "run", rank)
+        kill(started, tmp_path / "run", rank)
         code, _, err = started.end(60)
     ours = [line for line in err.splitlines() if line.startswith("embodkd: ")]
     assert code != 0 and len(ours) == 1 and "is gone" in ours[0] and "resume=true" in ours[0], err
@@ -96,19 +107,19 @@ def test_a_killed_rank_ends_the_run_with_one_line_and_resume_goes_on(whole, tmp_
     same(weights(tmp_path / "run"), whole)
 
 
-def test_torchrun_restarts_what_it_lost_from_the_last_checkpoint(whole, tmp_path):
+def test_torchrun_restarts_what_it_lost_from_the_last_checkpoint(whole, tmp_path, kill):
     with training(tmp_path, "run", restarts=2) as started:
-        kill_when_saved(started, tmp_path / "run", 1)
-        kill_when_saved(started, tmp_path / "run", 0, after=1000)
+        kill(started, tmp_path / "run", 1)
+        kill(started, tmp_path / "run", 0, after=1000)
         code, out, err = started.end(400)
     assert code == 0 and "4000 updates" in out, err
     same(weights(tmp_path / "run"), whole)
 
 
 @pytest.mark.parametrize("processes", [1, 3])
-def test_another_number_of_processes_goes_on(whole, tmp_path, processes):
+def test_another_number_of_processes_goes_on(whole, tmp_path, processes, kill):
     with training(tmp_path, "run") as started:
-        kill_when_saved(started, tmp_path / "run", 1)
+        kill(started, tmp_path / "run", 1)
         started.end(60)
     code, out, err = trained(tmp_path, "run", "resume=true", processes=processes)
     assert code == 0 and "4000 updates" in out, err

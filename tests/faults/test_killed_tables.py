@@ -37,7 +37,7 @@ def runs(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGTERM])
-def test_workers_end_with_the_process_that_started_them(tmp_path: Path, by: signal.Signals) -> None:
+def test_workers_end_with_the_process_that_started_them(tmp_path: Path, by: signal.Signals, count_case) -> None:
     (tmp_path / "toy.yaml").write_text(TABLE)
     words = [sys.executable, "-m", "embodkd.cli", "reproduce", "toy.yaml", "jobs=2", "out=toy.json"]
     with subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
@@ -47,6 +47,7 @@ def test_workers_end_with_the_process_that_started_them(tmp_path: Path, by: sign
             time.sleep(0.1)
         started = children(process.pid)
         os.kill(process.pid, by)
+        count_case("kills of tables")
         process.wait()
     assert len(started) >= 2
     limit = time.monotonic() + 30

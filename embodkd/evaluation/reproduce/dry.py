@@ -61,8 +61,8 @@ def _few(data: Splits) -> Splits:
         name: TensorData({field: rows[:_MEASURED] for field, rows in part.fields.items()})
         for name, part in data.parts().items()
     }
-    split = {name: parts.pop(name) for name in ("train", "validation", "test")}
-    return Splits(**split, classes=data.classes, shape=data.shape, extra=parts, names=data.names)
+    train, validation, test = (parts.pop(name) for name in ("train", "validation", "test"))
+    return Splits(train, validation, test, classes=data.classes, shape=data.shape, extra=parts, names=data.names)
 
 
 def _judge(training: Training) -> Judge:
