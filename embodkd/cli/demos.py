@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +61,7 @@ class DistillDemos(Learn):
 
         given = needed(self.demos or None, "demos", "embodkd distill student demos=runs/demos_peg_assembly")
         folders = demos_folders(given)
-        reading = self._reading()
+        reading = self._reading(folders)
         facts = about(folders[0], reading)
         taught = None if self.teacher is None else policy_folder(self.teacher)
         teacher, meta = (None, {}) if taught is None else load_policy(taught)
@@ -155,15 +155,23 @@ class DistillDemos(Learn):
                 "judged at the rate that it learned; say episodes=0, or record at the task's rate"
             )
 
-    def _reading(self) -> Reading:
+    def _reading(self, folders: Sequence[Path]) -> Reading:
+        """How to read them; ValueError for a dataset that names another task than the key does."""
         from embodkd.core.sources.group import GroupFacts
-        from embodkd.data.lerobot import Reading
+        from embodkd.data.lerobot import Reading, about
         from embodkd.envs import make_task
         from embodkd.policies import task_record
 
         size = (self.image_size,) * 2 if isinstance(self.image_size, int) else self.image_size
         if self.task is None:
             return Reading(self.demos_keys, size)
+        for path in folders:
+            own = about(path, Reading(self.demos_keys, size)).task.get("name", self.task["name"])
+            if own != self.task["name"]:
+                raise ValueError(
+                    f"{path}: was recorded in task {own!r}, and task={self.task['name']}: leave the key out, which is "
+                    "for datasets that have lost their own facts"
+                )
         world = make_task(self.task["name"], 1, **task_options(self.task, None, None))
         try:
             known = {name: GroupFacts.of(group) for name, group in world.spec.groups.items()}

@@ -53,6 +53,7 @@ REFUSED = {
     "a horizon that is not halved": [*DEMOS, "student=diffusion", "student.horizon=6", "student.execute=2"],
     "a single step from pure noise": [*DEMOS, "student=diffusion", "student.steps=1", "student.warm_start=cold"],
     "the same demonstrations twice": ["distill", "student", "demos=[demos,./demos]", "student=mlp_chunk"],
+    "demonstrations of another task": [*DEMOS, "student=mlp_chunk", "task=pick_lift"],
     "demonstrations without cameras": [*DEMOS, "student=camera_chunk", "student.cameras=[front]"],
     "no groups to record": ["record", "policy=runs/expert", "groups=[]", "num_envs=1"],
     "a scripted expert that is not there": ["record", "task=peg_hole"],

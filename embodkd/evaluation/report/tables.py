@@ -82,10 +82,11 @@ def _success(rows: Sequence[Row]) -> dict[str, list[dict[str, Any]]]:
 
 
 def _films(rows: Sequence[Row]) -> dict[str, Path]:
-    files = {}
+    """Those of the runs that the commands name, from below here alone: a table may be a stranger's."""
+    files, here = {}, Path.cwd()
     for row in rows:
         run = next((word[4:] for word in shlex.split(row["command"]) if word.startswith("run=")), None)
-        for film in sorted(Path(run, "videos").glob("*.mp4")) if run else ():
+        for film in sorted(Path(run, "videos").glob("*.mp4")) if run and stays_in(Path(run), [here]) else ():
             if film.name.startswith(".") or not stays_in(film, [Path(str(run))]):
                 continue
             files[f"{row['cell']}: {film.name}"] = film

@@ -50,6 +50,12 @@ def test_films_in_the_run_folders_are_inside(tmp_path, monkeypatch):
     (tmp_path / "runs/resip/videos/beside_base.mp4").write_bytes(b"film")
     text = write_tables("toy.json").read_text()
     assert "data:video/mp4;base64,ZmlsbQ==" in text and "peg/0/resip: beside_base.mp4" in text
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    for run in ("../runs/resip", str(tmp_path / "runs/resip")):
+        row["command"] = f"embodkd train residual base=x run={run}"
+        write_json(tmp_path / "elsewhere/toy.json", {"slug": "toy", "tables": {"main": [row]}})
+        assert "<video" not in write_tables("toy.json").read_text(), "a table may not name any folder of the disk"
 
 
 def test_parts_without_numbers_are_left_out(tmp_path):
