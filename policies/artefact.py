@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from embodkd.policies.base import POLICIES, Policy
 from embodkd.policies.card import model_card
 from torch import Tensor
 
+from embodkd.core.config.ranges import Count
 from embodkd.core.runs.artefact import (
     Config,
     building,
@@ -44,8 +45,8 @@ class _Task(TypedDict):
 class TaskRecord(_Task, total=False):
     """What an artefact says about its task; a data set in its place has no engine."""
 
-    version: Any
-    engine: str | None
+    version: Count | None
+    engine: Literal["mujoco", "bullet"] | None
     options: dict[str, Any]
 
 

@@ -63,7 +63,7 @@ def _apart(policy: Policy, meta: Mapping[str, Any], spec: Any) -> Iterator[str]:
         if before != here:
             yield f"{what}: {before or 'none'}, here {here}"
     # What says nothing of versions was made before there were any.
-    known, same = own.get("version", 1), own.get("name") == spec.name
+    known, same = own.get("version") or 1, own.get("name") == spec.name
     if same and known != spec.version:
         yield f"version of the task: {known}, here {spec.version} (since then: {'; '.join(spec.changes[known - 1 :])})"
     rate = meta.get("control_hz")

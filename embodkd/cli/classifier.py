@@ -87,6 +87,7 @@ class DistillClassifier(TrainClassifier):
 
 def judge_model(folder: str | Path, part: str = "test", out: str | Path | None = None) -> Evaluation:
     """Evaluate a model folder on a part of the data that it was made for, and write the result beside it."""
+    from embodkd.core.runs.reading import blamed
     from embodkd.data import make_data
     from embodkd.evaluation import evaluate_classifier
     from embodkd.models import load_model
@@ -96,7 +97,9 @@ def judge_model(folder: str | Path, part: str = "test", out: str | Path | None =
     source = config["lineage"].get("data")
     if source is None:
         raise ValueError(f"{where}: its config.json does not say which data it was made for (lineage.data)")
-    result = evaluate_classifier(model, make_data(**source), source, part=part, model_folder=where)
+    with blamed(where / "config.json"):
+        data = make_data(**source)
+    result = evaluate_classifier(model, data, source, part=part, model_folder=where)
     beside = where.parent if where.name == "model" else where
     file = out or beside / ("evaluation.json" if part == "test" else f"evaluation_{part}.json")
     ranks().first_does(lambda: result.save(file))

@@ -78,9 +78,11 @@ def build(target: Callable[..., Built], mapping: Mapping[str, Any] | None, where
 
 def checked(target: Callable[..., Any], mapping: Mapping[str, Any] | None, where: str, **given: Any) -> dict[str, Any]:
     """The arguments that `build` would call `target` with, for who wants to know before what is wrong with them."""
+    title = getattr(target, "__name__", repr(target))
+    if mapping is not None and not isinstance(mapping, Mapping):
+        raise ValueError(f"{where or title}: {_short(mapping)} is a {type(mapping).__name__}, expected keys and values")
     mapping = {} if mapping is None else dict(mapping)
     known = parameters(target)
-    title = getattr(target, "__name__", repr(target))
     free = [n for n in known if n not in given]
     for key in mapping:
         if key in given:

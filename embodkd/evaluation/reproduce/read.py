@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from embodkd.core.config.registry import near
-from embodkd.core.config.schema import build
+from embodkd.core.config.schema import build, fit
 from embodkd.core.runs.reading import read_yaml
 from embodkd.evaluation.measures import better
 from embodkd.evaluation.reproduce.spec import ROLES, Arm, Check, Config, Reproduction, Training
@@ -146,7 +146,14 @@ def _arm(raw: _File, name: str, entry: Config, teachers: Mapping[str, Training],
     return Arm(own.role, _checked(training))
 
 
+class _Named(TypedDict):
+    name: str
+
+
 def _checked(training: Training) -> Training:
+    for key, choice in (("model", training.model), ("method", training.method), ("data", training.data)):
+        if choice is not None:
+            fit(choice, _Named, f"{training.name}.{key}")
     training.build_method()
     training.build_budget()
     return training
