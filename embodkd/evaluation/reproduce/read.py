@@ -151,9 +151,8 @@ class _Named(TypedDict):
 
 
 def _checked(training: Training) -> Training:
-    for key, choice in (("model", training.model), ("method", training.method), ("data", training.data)):
-        if choice is not None:
-            fit(choice, _Named, f"{training.name}.{key}")
+    for key, choice in (("model", training.model), ("data", training.data)):
+        fit(choice, _Named, f"{training.name}.{key}")
     training.build_method()
     training.build_budget()
     return training
