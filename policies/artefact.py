@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -43,10 +43,10 @@ class _Task(TypedDict):
 
 
 class TaskRecord(_Task, total=False):
-    """What an artefact says about its task; a data set in its place has no engine."""
+    """What an artefact says about its task; a data set in its place has no engine, a task of others one of its own."""
 
     version: Count | None
-    engine: Literal["mujoco", "bullet"] | None
+    engine: str | None
     options: dict[str, Any]
 
 

@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from embodkd.policies import POLICIES
 from kills import ended_until_done, forked
 from lessons import CASES, lesson
 from shared import TRIALS
-from small_trainings import LEARNERS, improved, trained
+from small_trainings import LEARNERS, ONE_ACTION, improved, trained
 from toy import fingerprint
 
 from embodkd.core import RunFolder, Trainer
@@ -52,7 +51,7 @@ def of_network(name: str, optimiser: str) -> Training:
 TRAININGS: dict[str, Training] = {
     **{f"method {name}": of_method(name) for name in TRIALS},
     **{f"network {name} by {optimiser}": of_network(name, optimiser) for name, optimiser in CASES},
-    **{f"ppo on {name}": lambda folder, name=name: improved(name, folder) for name in POLICIES.names()},
+    **{f"ppo on {name}": lambda folder, name=name: improved(name, folder) for name in ONE_ACTION},
     **{f"learner {name}": lambda folder, name=name: trained(name, folder) for name in LEARNERS},
 }
 

@@ -1,4 +1,4 @@
-"""Trainings by reinforcement learning that take a second: every learner, and PPO on every registered policy."""
+"""Trainings by reinforcement learning that take a second: every learner, and PPO on every policy that it takes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from embodkd.policies import load_policy, make_policy, save_policy, task_record
+from embodkd.policies import (
+    POLICIES,
+    ChunkPolicy,
+    ResidualPolicy,
+    load_policy,
+    make_policy,
+    save_policy,
+    task_record,
+)
 from every_network import POLICY_ARGUMENTS
 from line_task import Line, Seen
 from reach_task import Reach
@@ -42,6 +50,8 @@ IMPROVED = {
     "checkpoint_every": ITERATION,
     "quiet": True,
 }
+# the others act on what they planned, and PPO refuses them
+ONE_ACTION = [name for name in POLICIES.names() if not issubclass(POLICIES.get(name), ChunkPolicy | ResidualPolicy)]
 WORLDS = {"line": Line, "seen": Seen, "reach": Reach}
 
 
@@ -66,7 +76,7 @@ def trained(learner: str, folder: Path) -> bytes:
 
 
 def improved(name: str, folder: Path) -> bytes:
-    """The registered policy `name`, improved by PPO in `folder`, going on there; its weights."""
+    """A policy of `ONE_ACTION`, improved by PPO in `folder`, going on there; its weights."""
     torch.manual_seed(0)
     world = Seen(16)
     student = make_policy(name, world.spec.groups, world.spec.action_size, **POLICY_ARGUMENTS.get(name, {}))
