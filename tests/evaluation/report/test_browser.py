@@ -68,7 +68,7 @@ def report(root: Path, stored: dict[str, Any], text: str) -> str:
         (run / "policy").mkdir(parents=True)
         (run / "videos").mkdir()
         (run / "videos" / f"{name}.mp4").write_bytes(b"x")
-        groups = {text: {"shape": [text], "privileged": False}}
+        groups = {text: {"shape": [3], "privileged": False}}
         (run / "policy/config.json").write_text(json.dumps({"groups": groups, "lineage": {}}))
         (run / "config.yaml").write_text(f"task: {text}\n")
         facts = {"command": ["embodkd", text], "minutes": 1.0, "seed": text, "git_commit": text, "device": text}
@@ -81,8 +81,8 @@ def report(root: Path, stored: dict[str, Any], text: str) -> str:
             episode["failure"] = None if episode["success"] else text
         (run / "evaluation.json").write_text(json.dumps(judged))
         row = {"group": text, "way": text, "verdict": text, "success_rate": 0.5, "ci95": [0.1, 0.9]}
-        intact = {"success_rate": 0.5, "ci95": [0.1, 0.9], "successes": 1, "episodes": 2}
-        spoiled = {"intact": intact, "rows": [{**row, "successes": 1, "episodes": 2}], "unused": [text]}
+        intact = {"success_rate": 0.5, "ci95": [0.1, 0.9], "successes": 1, "episodes": 2, "failures": {text: 1}}
+        spoiled = {"intact": intact, "rows": [{**row, "successes": 1, "episodes": 2, "failures": {text: 1}}], "unused": [text]}
         (run / "ablation.json").write_text(json.dumps(spoiled))
     return write_report(root).read_text(encoding="utf-8")
 
