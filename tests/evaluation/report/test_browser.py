@@ -82,7 +82,11 @@ def report(root: Path, stored: dict[str, Any], text: str) -> str:
         (run / "evaluation.json").write_text(json.dumps(judged))
         row = {"group": text, "way": text, "verdict": text, "success_rate": 0.5, "ci95": [0.1, 0.9]}
         intact = {"success_rate": 0.5, "ci95": [0.1, 0.9], "successes": 1, "episodes": 2, "failures": {text: 1}}
-        spoiled = {"intact": intact, "rows": [{**row, "successes": 1, "episodes": 2, "failures": {text: 1}}], "unused": [text]}
+        spoiled = {
+            "intact": intact,
+            "rows": [{**row, "successes": 1, "episodes": 2, "failures": {text: 1}}],
+            "unused": [text],
+        }
         (run / "ablation.json").write_text(json.dumps(spoiled))
     return write_report(root).read_text(encoding="utf-8")
 
