@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -14,6 +15,10 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 from hypothesis import settings
+
+# A shell starts what it runs in the background with SIGINT ignored; the tests send it to themselves.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What lands is decided by the same examples every time; `make fuzz` looks for new ones.
 settings.register_profile("fixed", derandomize=True, deadline=None)

@@ -33,7 +33,8 @@ def file(tmp_path: Path) -> Path:
         {"cell": "demos", "mark": mark({"task": "peg"}, "older"), "stale": "other sources"},
         {"cell": "gone", "stale": "it has no mark"},
     ]
-    write_json(tmp_path / "toy.json", {"slug": "toy", "tables": {"main": rows}})
+    shown = {"setting": [], "command": "embodkd evaluate", "success_rate": 0.5, "successes": 1, "episodes": 2}
+    write_json(tmp_path / "toy.json", {"slug": "toy", "tables": {"main": [shown | row for row in rows]}})
     return tmp_path / "toy.json"
 
 

@@ -89,7 +89,7 @@ def test_its_row_brings_the_shared_properties(followed: Path, holds) -> None:
 def test_a_run_of_it_that_is_stopped_ends_where_another_does(followed: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(trials, "ROWS", rows.ROWS)
     monkeypatch.setitem(trials.TRIALS, NAME, partial(trials.vision, NAME))
-    test_resume.test_stopped_at_every_checkpoint_and_resumed_equals_uninterrupted(NAME, tmp_path, monkeypatch)
+    test_resume.test_stopped_and_resumed_equals_uninterrupted(NAME, tmp_path, monkeypatch)
 
 
 def test_the_commands_of_the_page_work(followed: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -98,6 +98,6 @@ def test_it_ends_nearer_to_its_teacher_than_a_single_step_of_the_same_weights(te
 
 
 def test_a_student_of_another_build_is_refused(teacher):
-    for options in ({"widths": (16, 16)}, {"warm_start": "cold"}):
+    for options in ({"steps": 1, "widths": (16, 16)}, {"steps": 2, "warm_start": "cold"}):
         with pytest.raises(ValueError, match="built as its teacher"):
-            OneStep().recipe(policy(steps=1, **options), teacher, demos())
+            OneStep().recipe(policy(**options), teacher, demos())

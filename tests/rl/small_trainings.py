@@ -34,6 +34,7 @@ from embodkd.rl.train import train_teacher
 
 EVERY = {"evaluate_every": 48, "evaluate_episodes": 2, "checkpoint_every": 48, "quiet": True}
 TD3 = {"num_envs": 4, "steps": 12, "every": 8, "batch_size": 8, "warmup": 0, "critic_warmup": 0, "policy_delay": 1}
+RESIDUAL_PPO = {"num_envs": 4, "epochs": 1, "minibatches": 1, "actor_warmup": 1}
 # learner -> (its class, its inner step, the part of its network that may be poisoned)
 LEARNERS = {
     "teacher": (PPO, "_step", "critic.layers.0.weight"),
@@ -69,7 +70,7 @@ def trained(learner: str, folder: Path) -> bytes:
             train_teacher("line", run, TeacherConfig(steps=5 * 48, ppo=ppo, network={"hidden": [8]}, **EVERY))
         else:
             save_policy(base, make_base(), task=task_record(Reach(1).spec))
-            given = {"steps": 4 * 48, "ppo": {"num_envs": 4, "epochs": 1, "minibatches": 1}, "td3": TD3, **EVERY}
+            given = {"steps": 4 * 48, "ppo": RESIDUAL_PPO, "td3": TD3, **EVERY}
             config = ResidualConfig(base=base, learner=learner, residual={"hidden": [8]}, **given)
             train_residual("reach", run, config)
     return fingerprint(load_policy(folder / "policy_last")[0])

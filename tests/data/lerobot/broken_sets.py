@@ -199,7 +199,7 @@ BROKEN: dict[str, tuple[Fault, str]] = {
     "statistics of fewer numbers": (stats("observation.state", min=[0.0]), r"observation.state.min: must be 6"),
     "statistics of words": (stats("action", max=["a"] * 6), r"stats.json: action.max: is no list of numbers"),
     "statistics that are no mapping": (lambda f: (f / STATS).write_text("[]"), r"stats.json: it is not a mapping"),
-    "statistics that are no JSON": (lambda f: (f / STATS).write_text("{"), r"stats.json: cannot be read as JSON"),
+    "statistics that are no JSON": (lambda f: (f / STATS).write_text("{"), r"stats.json: not valid JSON"),
     "an episode twice": (rows(each(episode_index=0)), r"episode_index does not count from 0 to 1"),
     "a sentence that is not there": (column("task_index", put(2, 7)), r"frame 2: task_index is 7, .* has 2"),
     "another sentence": (column("task_index", lambda v: [1] * 11), r"episode 0 is told .*Put .* says tasks .*Pick"),
