@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,19 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.register_profile("fuzz", max_examples=3000, deadline=None)
 settings.load_profile("fixed")
+
+
+def _one_thread() -> None:
+    """A verb may ask for one thread per core: what follows shall not wait for them, hundreds of times as long."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def one_thread_afterwards() -> Iterator[None]:
+    """Whatever a test asked for, the next one begins with one thread."""
+    yield
+    _one_thread()
 
 
 @dataclass(frozen=True)
@@ -48,9 +61,7 @@ def embodkd(
         capsys.readouterr()
         code = main(words)
         said = capsys.readouterr()
-        if "torch" in sys.modules:
-            # a verb may ask for one thread per core; the next test shall not wait for them
-            sys.modules["torch"].set_num_threads(1)
+        _one_thread()
         return Answer(code, said.out, said.err)
 
     return call

@@ -10,7 +10,7 @@ from benchmarks.loop import Work
 TINY = {"updates": 2, "batch": 4, "side": 8, "classes": 5, "repeats": 2}
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_three_lines_the_first_with_a_target() -> None:
     found = processes.lines(Work(**TINY, model="resnet20"), Work(**TINY, model="mlp"))
     assert [line.target for line in found] == [1.15, None, None]
