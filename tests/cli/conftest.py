@@ -9,7 +9,14 @@ import pytest
 
 # Budgets that only show that nothing breaks.
 SMALL = {
-    "train teacher": ["steps=1024", "ppo.num_envs=32", "ppo.minibatch=256", "evaluate_episodes=4", "episodes=4"],
+    "train teacher": [
+        "steps=1024",
+        "ppo.num_envs=32",
+        "ppo.minibatch=256",
+        "evaluate_episodes=4",
+        "episodes=4",
+        "torch_threads=1",
+    ],
     "train residual": [
         "steps=400",
         "td3.num_envs=2",
@@ -18,9 +25,10 @@ SMALL = {
         "td3.critic_warmup=128",
         "evaluate_episodes=2",
         "episodes=2",
+        "torch_threads=1",
     ],
     "distill student": ["num_envs=4", "method.rounds=1", "method.steps=6", "episodes=4", "torch_threads=1"],
-    "record": ["episodes=2", "num_envs=4"],
+    "record": ["episodes=2", "num_envs=4", "torch_threads=1"],
     "distill student demos=...": [
         "method.rounds=1",
         "method.updates_per_round=2",
@@ -28,8 +36,8 @@ SMALL = {
         "episodes=2",
         "torch_threads=1",
     ],
-    "train teacher data=...": ["budget.updates=5"],
-    "distill student data=...": ["budget.updates=5"],
+    "train teacher data=...": ["budget.updates=5", "torch_threads=1"],
+    "distill student data=...": ["budget.updates=5", "torch_threads=1"],
     "reproduce": ["dry_run=true"],
     "evaluate": ["episodes=4", "torch_threads=1"],
     "compare": ["episodes=4", "torch_threads=1"],
