@@ -10,26 +10,15 @@ from typing import Any, TypedDict
 import numpy as np
 
 from embodkd.core import Actor
-from embodkd.core.config.ranges import Count, Share, Whole
 from embodkd.core.ranks import alone, ranks
 from embodkd.core.sources.chunks import CHUNK
 from embodkd.envs import BatchTask
 from embodkd.evaluation.compare import Comparison, compare
 from embodkd.evaluation.evaluate import evaluate
-from embodkd.evaluation.result import Evaluation, write_result
+from embodkd.evaluation.result import Evaluation, StoredRate, write_result
 from embodkd.policies.session import Session, session_of
 
 WAYS = ("blank", "mean", "shuffle", "freeze")
-
-
-class StoredRate(TypedDict):
-    """What is read of a success rate in a file."""
-
-    success_rate: Share
-    successes: Whole
-    episodes: Count
-    ci95: tuple[Share, Share]
-    failures: dict[str, Count]
 
 
 class _Row(StoredRate):

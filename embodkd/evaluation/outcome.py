@@ -12,8 +12,7 @@ from embodkd.core.config.ranges import Whole
 from embodkd.core.runs.manifest import Manifest
 from embodkd.core.runs.metrics import read_metrics
 from embodkd.core.runs.reading import read_json
-from embodkd.evaluation.ablate import StoredRate
-from embodkd.evaluation.result import Judging
+from embodkd.evaluation.result import Judging, StoredRate
 from embodkd.evaluation.stored import Correction, Spoilt
 
 _JUDGED = ("success_rate", "successes", "episodes", "ci95", "failures")

@@ -44,14 +44,19 @@ class Judging(Manifest, total=False):
     weights_sha256: str | None
 
 
-class StoredEvaluation(TypedDict):
-    """The contents of evaluation.json."""
+class StoredRate(TypedDict):
+    """What is read of a success rate in a file."""
 
     success_rate: Share
     successes: Whole
     episodes: Count
-    ci95: tuple[float, float]
+    ci95: tuple[Share, Share]
     failures: dict[str, Count]
+
+
+class StoredEvaluation(StoredRate):
+    """The contents of evaluation.json."""
+
     protocol: _Protocol
     manifest: Judging
     per_episode: list[_StoredEpisode]
