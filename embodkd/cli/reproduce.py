@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -32,34 +32,40 @@ def reproduce(
 
     The exit code is 1 if one of its claims fails, or is undecided by the whole table.
     """
-    if slug is None and stale is not None:
-        return _every_table(stale, jobs, quiet)
+    given = {"seeds": seeds, "full": full or None, "trainer": None if trainer == Devices() else trainer}
+    more = {"arms": arms, "dry_run": dry_run or None, "run": run, "out": out}
+    if slug in options("systems"):
+        _refuse(
+            given,
+            f"{slug} is a chain of commands with keys of their own; choose its cells by words in their names, for "
+            "example arms=[peg_assembly/gripper/low/0]",
+        )
+        if dry_run and stale is not None:
+            raise ValueError("dry_run and stale: one tries commands, the other looks at results; give one of them")
+        return _system(slug, arms, jobs, dry_run, run, out, stale)
+    if stale is not None:
+        _refuse({**given, **more}, f"stale={stale} is about stored tables, each as its file says; leave the key out")
+        return _stored_tables(options("reproduce") if slug is None else [slug], stale, jobs, quiet)
     if slug is None:
+        _refuse({**given, **more, "full": None}, "of which table? Give its slug; without one they are listed")
         print("\n".join(line for group in (["full"] if full else ["reproduce", "systems"]) for line in _listed(group)))
         return 0
-    if slug in options("systems"):
-        given = {"seeds": seeds is not None, "full": full, "trainer": trainer != Devices()}
-        for key in (key for key, there in given.items() if there):
-            raise ValueError(
-                f"{key}: {slug} is a chain of commands with keys of their own; choose its cells by words in their "
-                "names, for example arms=[peg_assembly/gripper/low/0]"
-            )
-        return _system(slug, arms, jobs, dry_run, run, out, stale)
     from embodkd.evaluation import reproduce as tables
 
     file = table_file(slug, "full" if full else "reproduce")
-    chosen = {key: value for key, value in asdict(trainer).items() if value is not None}
+    trained = {key: value for key, value in asdict(trainer).items() if value is not None}
+    wanted = [arms] if isinstance(arms, str) else arms
     if dry_run:
-        rows = tables.dry_run(file, trainer=chosen)
+        rows = tables.dry_run(file, arms=wanted, trainer=trained)
         print(f"{file}: all {len(rows)} trainings can be built and make updates")
         return 0
     result, whole = tables.reproduce(
         file,
         seeds=[seeds] if isinstance(seeds, int) else seeds,
-        arms=[arms] if isinstance(arms, str) else arms,
+        arms=wanted,
         jobs=jobs,
         run=run or (Path("runs", "full", file.stem) if full else None),
-        trainer=chosen,
+        trainer=trained,
         quiet=quiet,
     )
     print(tables.as_text(result))
@@ -73,15 +79,22 @@ def reproduce(
     return 1 if broken else 0
 
 
-def _every_table(stale: str, jobs: int, quiet: bool) -> int:
-    """Say of every table of `configs/reproduce` whether it is stored and holds; with "remake" fill those that do not.
+def _refuse(given: Mapping[str, Any], why: str) -> None:
+    """ValueError for the first key that was given a value and has no meaning here."""
+    for key, value in given.items():
+        if value is not None:
+            raise ValueError(f"{key}: {why}")
+
+
+def _stored_tables(slugs: Sequence[str], stale: str, jobs: int, quiet: bool) -> int:
+    """Say of tables of `configs/reproduce` whether they are stored and hold; with "remake" fill those that do not.
 
     A table that cannot be filled does not hold up the others. What is stored of one that was stopped is used again.
     """
     from embodkd.evaluation import reproduce as tables
 
     failed = False
-    for slug, why in _state().items():
+    for slug, why in _state(slugs).items():
         print(f"{slug}: {why or 'as its file and the sources say'}", flush=True)
         if why is None or stale == "mark":
             continue
@@ -97,15 +110,17 @@ def _every_table(stale: str, jobs: int, quiet: bool) -> int:
     return 1 if failed else 0
 
 
-def _state() -> dict[str, str | None]:
-    """Every table -> why it must be filled anew, None if it need not."""
+def _state(slugs: Sequence[str]) -> dict[str, str | None]:
+    """Each table -> why it must be filled anew, None if it need not; ValueError for one that did not come along."""
     from embodkd.evaluation.reproduce.read import read
     from embodkd.evaluation.reproduce.stale import stale
     from embodkd.evaluation.status import stored_tables
 
     stored = {result["slug"]: result for result in stored_tables()}
-    names = options("reproduce")
-    return {n: stale(stored[n], read(table_file(n)), sources=True) if n in stored else "not stored" for n in names}
+    for name in slugs:
+        if name not in options("reproduce"):
+            raise ValueError(f"slug: no table {name!r} came along: {near(name, options('reproduce'))}")
+    return {n: stale(stored[n], read(table_file(n)), sources=True) if n in stored else "not stored" for n in slugs}
 
 
 def marks(slug: str) -> dict[str, Any]:
@@ -147,29 +162,30 @@ def _system(
     """Fill the tables of a whole system; `arms` are words of which a cell's name contains one."""
     from embodkd.cli.compose import resolved
     from embodkd.evaluation.chains import listing, read_chains
-    from embodkd.evaluation.tables.cell import Marks
+    from embodkd.evaluation.tables.cell import Marks, chosen
     from embodkd.evaluation.tables.fill import check, fill
     from embodkd.evaluation.tables.rows import Rows
 
     cells = read_chains(folder() / "systems" / f"{slug}.yaml", run)
+    wanted = [words] if isinstance(words, str) else words or ()
     if dry_run:
         from embodkd.cli.overrides import parse
         from embodkd.cli.verbs import find
 
-        for cell in cells.values():
+        names = chosen(cells, wanted)
+        for cell in (cells[name] for name in names):
             verb, rest = find(shlex.split(cell.command))
             if verb is None:
                 raise ValueError(f"{cell.name}: no verb of embodkd begins {cell.command!r}")
             parse(verb, [*rest, "quiet=true"])
-        print(f"all {len(cells)} commands of {slug} are right")
+        print(f"all {len(names)} commands of {slug} are right")
         return 0
-    chosen = [words] if isinstance(words, str) else words or ()
     rows = Rows(out or Path("results", f"{slug}.json"), slug, cells)
     failed = 0
     if stale == "mark":
         check(cells, rows, Marks(cells, resolved))
     else:
-        failed = fill(cells, rows, resolved, words=chosen, jobs=jobs, stale=stale == "remake")
+        failed = fill(cells, rows, resolved, words=wanted, jobs=jobs, stale=stale == "remake")
     print(listing(rows.load()))
     return 1 if failed else 0
 

@@ -38,7 +38,7 @@ SMALL = {
     ],
     "train teacher data=...": ["budget.updates=5", "torch_threads=1"],
     "distill student data=...": ["budget.updates=5", "torch_threads=1"],
-    "reproduce": ["dry_run=true"],
+    "reproduce": ["dry_run=true", "arms=[nd]"],
     "evaluate": ["episodes=4", "torch_threads=1"],
     "compare": ["episodes=4", "torch_threads=1"],
     "rollout": ["episodes=1"],

@@ -105,6 +105,37 @@ def test_what_is_to_be_done_about_stale_results_is_one_of_two_words(embodkd) -> 
     assert answer.code == 2 and "'mark', 'remake'" in answer.err
 
 
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["stale=mark", "seeds=[0]"], "seeds: stale=mark is about stored tables"),
+        (["stale=remake", "dry_run=true"], "dry_run: stale=remake"),
+        (["nd", "stale=remake", "arms=[nd]"], "arms: stale=remake"),
+        (["tiny.yaml", "stale=mark"], "no table 'tiny.yaml' came along"),
+        (["resip", "stale=mark", "dry_run=true"], "dry_run and stale"),
+        (["dry_run=true"], "dry_run: of which table?"),
+        (["out=here.json"], "out: of which table?"),
+        (["resip", "dry_run=true", "arms=[nowhere]"], "no cell has 'nowhere'"),
+    ],
+)
+def test_a_key_that_would_do_nothing_is_refused(embodkd, words, said) -> None:
+    answer = embodkd("reproduce", *words)
+    assert answer.code == 2 and said in answer.err and answer.err.count("\n") == 1
+
+
+def test_the_state_of_one_table_alone(embodkd) -> None:
+    answer = embodkd("reproduce", "nd", "stale=mark")
+    assert answer.code == 0 and answer.out.startswith("nd: ") and answer.out.count("\n") == 1
+
+
+def test_a_dry_run_of_a_system_tries_the_cells_asked_for(embodkd) -> None:
+    counts = [
+        int(embodkd("reproduce", "resip", "dry_run=true", *words).out.split()[1])
+        for words in ([], ["arms=[peg_assembly/gripper/low/0]"])
+    ]
+    assert counts[0] > counts[1] > 0
+
+
 def test_a_mistake_in_a_table_is_one_line_that_names_the_file(embodkd, file, tmp_path) -> None:
     (tmp_path / file).write_text(TABLE.replace("role: method,", "rol: method,"))
     answer = embodkd("reproduce", file)

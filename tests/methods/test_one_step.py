@@ -89,7 +89,7 @@ def test_it_ends_nearer_to_its_teacher_than_a_single_step_of_the_same_weights(te
     before, student = policy(steps=1), policy(steps=1)
     before.load_state_dict(teacher.state_dict())
     weights = fingerprint(teacher)
-    recipe = OneStep(rounds=1, updates_per_round=200, batch_size=32, learning_rate=1e-3, warmup=10).recipe(
+    recipe = OneStep(rounds=1, updates_per_round=90, batch_size=32, learning_rate=1e-3, warmup=10).recipe(
         student, teacher, demos()
     )
     Trainer(seed=0, quiet=True).fit(recipe)

@@ -12,7 +12,7 @@ from embodkd.core.config.schema import parameters
 from embodkd.data import DATA
 from embodkd.evaluation.measures import measured
 from embodkd.evaluation.reproduce.cells import judges
-from embodkd.evaluation.reproduce.read import read
+from embodkd.evaluation.reproduce.read import arms_of, read
 from embodkd.evaluation.reproduce.run import one_thread
 from embodkd.evaluation.reproduce.spec import Config, Reproduction, Training
 from embodkd.evaluation.reproduce.training import teachers_of, untrained
@@ -25,19 +25,24 @@ Judge = tuple[Any, Teachers, Splits]
 
 
 def dry_run(
-    file: str | Path, *, trainer: Config | None = None, said: Callable[[str], Any] = print
+    file: str | Path,
+    *,
+    arms: Sequence[str] | None = None,
+    trainer: Config | None = None,
+    said: Callable[[str], Any] = print,
 ) -> list[dict[str, Any]]:
-    """Build every arm and teacher of the table in `file` at its full size and train each for two updates of 8 items.
+    """Build every teacher and arm of the table in `file` at its full size and train each for two updates of 8 items.
 
-    Teachers are untrained; a data set that would be downloaded is replaced by blank images of its shape. Nothing is
-    stored. One row per training, also given to `said` in words: name, model, its parameters, updates, measures.
-    Whatever a real run would fail at before its data matter fails here, as it would there.
+    arms: only these, with all teachers. Teachers are untrained; a data set that would be downloaded is replaced by
+    blank images of its shape. Nothing is stored. One row per training, also given to `said` in words: name, model, its
+    parameters, updates, measures. Whatever a real run would fail at before its data matter fails here, as it would
+    there.
     """
     one_thread()
     table = read(file, trainer)
     judged_by = [_judge(small(judge)) for judge in judges(table)]
     rows = []
-    for training in _trainings(table):
+    for training in _trainings(table, arms_of(table, arms)):
         rows.append(_tried(training, [] if training.teaches else judged_by))
         row = rows[-1]
         said(f"{row['name']}: {row['model']}, {row['parameters']:,} parameters, {row['updates']} updates")
@@ -84,9 +89,9 @@ def _tried(training: Training, judged_by: Sequence[Judge]) -> dict[str, Any]:
     return {"name": training.name, "model": model, "parameters": count, "updates": updates, "measures": found}
 
 
-def _trainings(table: Reproduction) -> Iterator[Training]:
+def _trainings(table: Reproduction, arms: Sequence[str]) -> Iterator[Training]:
     yield from table.teachers.values()
-    for arm in table.arms.values():
+    for training in (table.arms[name].training for name in arms):
         # Teachers that an arm has for itself.
-        yield from (teacher for name, teacher in arm.training.teachers.items() if teacher.name != name)
-        yield arm.training
+        yield from (teacher for name, teacher in training.teachers.items() if teacher.name != name)
+        yield training

@@ -6,7 +6,7 @@ gives a `name` replaces the former as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypedDict
@@ -71,6 +71,14 @@ def read(file: str | Path, trainer: Config | None = None) -> Reproduction:
         return _table(raw, {**raw.trainer, **(trainer or {})})
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
+
+
+def arms_of(table: Reproduction, arms: Sequence[str] | None) -> list[str]:
+    """The names of the arms asked for, all for None; ValueError for one that the table lacks."""
+    for name in arms or ():
+        if name not in table.arms:
+            raise ValueError(f"arms: {table.slug} has no arm {name!r}: {near(name, table.arms)}")
+    return list(table.arms if arms is None else arms)
 
 
 def merged(base: Any, over: Any) -> Any:

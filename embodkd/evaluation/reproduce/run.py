@@ -13,14 +13,13 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from embodkd.core.config.registry import near
 from embodkd.core.runs.files import write_atomic
 from embodkd.core.runs.manifest import hardware
 from embodkd.core.runs.memory import keep_freed_memory
 from embodkd.core.runs.progress import progress
 from embodkd.evaluation.manifest import manifest_of
 from embodkd.evaluation.reproduce.cells import Cells
-from embodkd.evaluation.reproduce.read import read
+from embodkd.evaluation.reproduce.read import arms_of, read
 from embodkd.evaluation.reproduce.spec import Reproduction, Training
 from embodkd.evaluation.reproduce.summary import summarise
 from embodkd.evaluation.reproduce.training import RUNS_A_CELL, untrained
@@ -50,10 +49,7 @@ def reproduce(
     """
     table = read(file, trainer)
     chosen_seeds = list(table.seeds if seeds is None else seeds)
-    chosen_arms = list(table.arms if arms is None else arms)
-    for name in chosen_arms:
-        if name not in table.arms:
-            raise ValueError(f"arms: {table.slug} has no arm {name!r}: {near(name, table.arms)}")
+    chosen_arms = arms_of(table, arms)
     if jobs < 1 or not chosen_seeds or not chosen_arms:
         raise ValueError(f"seeds, arms and jobs: at least one of each, got {chosen_seeds}, {chosen_arms}, {jobs}")
     folder = Path(run or f"runs/reproduce/{table.slug}")

@@ -17,7 +17,7 @@ if sys.argv[1] == "keep" and not keep_freed_memory():
 first = [torch.ones(1_000_000) for _ in range(40)]
 del first
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(20):
+for _ in range(6):
     several = [torch.ones(1_000_000) for _ in range(40)]
     del several
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)

@@ -64,7 +64,13 @@ def test_every_full_table_can_be_built_without_its_data(name):
         assert built.data.train.size() <= 300, "the download was not replaced"
 
 
-@pytest.mark.slow
-def test_a_full_table_makes_updates():
-    rows = dry_run(folder() / "full" / "nd.yaml", said=lambda line: None)
+def test_an_arm_of_a_full_table_makes_updates():
+    rows = dry_run(folder() / "full" / "nd.yaml", arms=["nd"], said=lambda line: None)
+    assert [row["name"] for row in rows] == ["teacher", "nd"]
     assert all(row["updates"] == 2 for row in rows) and rows[0]["parameters"] == 861_620
+
+
+def test_only_the_arms_asked_for_are_tried(tried):
+    assert [row["name"] for row in tried(arms=["alone"])] == ["teacher", "alone"]
+    with pytest.raises(ValueError, match="arms: toy has no arm 'alnoe': did you mean 'alone'"):
+        tried(arms=["alnoe"])

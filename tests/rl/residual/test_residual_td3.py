@@ -36,7 +36,7 @@ def test_learns_what_the_base_lacks_and_leaves_the_base_alone():
     policy, task = learner.env.policy, Reach(64)
     before, frozen = success_and_return(base, task)[0], weights(policy.base)
     assert success_and_return(policy, task)[0] == before < 0.5
-    learn(learner, 40)
+    learn(learner, 24)
     assert success_and_return(policy, task)[0] > 0.95
     assert torch.equal(weights(policy.base), frozen)
 
