@@ -111,6 +111,39 @@ def test_our_policy_acts_through_lerobots_interface_as_it_does_here(sets: Path, 
     np.testing.assert_allclose(driven["chunk"][0], driven["actions"][:4], atol=0.5)
 
 
+def test_a_damaged_file_is_refused_in_one_line_and_leaves_nothing(arm: Path, tmp_path: Path) -> None:
+    import onnx
+
+    def told(change) -> bytes:
+        model = onnx.load(arm / "arm.onnx")
+        (entry,) = (entry for entry in model.metadata_props if entry.key == "embodkd")
+        facts = json.loads(entry.value)
+        change(facts)
+        entry.value = json.dumps(facts)
+        return model.SerializeToString()
+
+    whole = (arm / "arm.onnx").read_bytes()
+    files = {
+        "empty": b"",
+        "text": b"not a network",
+        "half": whole[: len(whole) // 2],
+        "silent": told(lambda facts: facts.clear()),
+        "no_chunk": told(lambda facts: facts.pop("chunk")),
+        "no_inputs": told(lambda facts: facts.update(inputs={})),
+        "places": told(lambda facts: facts.update(places=["state"])),
+        "action": told(lambda facts: facts.update(action=None)),
+        "names": told(lambda facts: facts["action"]["names"].pop()),
+        "rate": told(lambda facts: facts.update(control_hz="fast")),
+    }
+    for name, content in files.items():
+        (tmp_path / f"{name}.onnx").write_bytes(content)
+    said = theirs("damaged.py", tmp_path, *files)
+    for name in files:
+        (line,) = [line for line in said.splitlines() if line.startswith(f"{name} ")]
+        assert line.startswith(f"{name} 2 lerobot-embodkd: ") and f"{name}.onnx" in line, line
+        assert not (tmp_path / f"{name}_policy").exists()
+
+
 def test_lerobot_rollout_drives_an_arm_with_it(arm: Path) -> None:
     log = arm / "sent.json"
     words = [

@@ -6,6 +6,7 @@ import argparse
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 from lerobot.configs.types import FeatureType, PolicyFeature
 
@@ -16,18 +17,44 @@ from lerobot_policy_embodkd.runner import Robot
 
 
 def convert(file: str | Path, folder: str | Path) -> EmbodkdConfig:
-    """Write the folder, which must not exist; ValueError for a file that says nothing of LeRobot's features."""
+    """Write the folder, which must not exist; ValueError for a file that is damaged or says nothing of the features."""
     file, folder = Path(file), Path(folder)
     if not file.is_file():
         raise ValueError(f"{file}: no such file; make it with `embodkd export policy=... format=onnx`")
     if folder.exists():
         raise ValueError(f"{folder}: exists; choose another name or remove it")
-    facts = Robot(file.read_bytes()).facts
-    if not facts.get("places"):
-        raise ValueError(
-            f"{file}: its policy was not made from a LeRobot dataset, so nobody knows which of a robot's features it "
-            "reads: distil it from demonstrations (embodkd distill student demos=...)"
-        )
+    config = _config(file)
+    folder.mkdir(parents=True)
+    config._save_pretrained(folder)
+    for steps in make_embodkd_pre_post_processors(config):
+        steps.save_pretrained(folder)
+    shutil.copyfile(file, folder / FILE)
+    return config
+
+
+def _config(file: Path) -> EmbodkdConfig:
+    """What the file says of what it reads and gives, in LeRobot's words."""
+    try:
+        robot = Robot(file.read_bytes())
+        facts, ports = robot.facts, {port.name: tuple(port.shape[1:]) for port in robot.net.get_inputs()}
+        told = {name: tuple(port["shape"]) for name, port in facts["inputs"].items()}
+        if told != ports:
+            raise ValueError(f"it says that it reads {told}, its network reads {ports}")
+        if facts.get("places"):
+            return _told(facts)
+    # onnxruntime has a class of its own for each kind of damage, and a stranger's facts can fail anywhere
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise ValueError(f"{file}: not as `embodkd export format=onnx` writes one ({why}); export it again") from error
+    raise ValueError(
+        f"{file}: its policy was not made from a LeRobot dataset, so nobody knows which of a robot's features it "
+        "reads: distil it from demonstrations (embodkd distill student demos=...)"
+    )
+
+
+def _told(facts: dict[str, Any]) -> EmbodkdConfig:
+    if len(facts["action"]["names"]) != facts["action"]["size"]:
+        raise ValueError(f"{facts['action']['size']} actions have {len(facts['action']['names'])} names")
     features: dict[str, PolicyFeature] = {}
     for name, (feature, start) in facts["places"].items():
         if name not in facts["inputs"] or name == TOLD:
@@ -36,21 +63,15 @@ def convert(file: str | Path, folder: str | Path) -> EmbodkdConfig:
         before = features[feature].shape[0] if feature in features and not seen else 0
         size = shape if seen else (max(before, start + shape[0]),)
         features[feature] = PolicyFeature(FeatureType.VISUAL if seen else FeatureType.STATE, size)
-    config = EmbodkdConfig(
+    return EmbodkdConfig(
         input_features=features,
         output_features={"action": PolicyFeature(FeatureType.ACTION, (facts["action"]["size"],))},
         device="cpu",
-        fps=facts["control_hz"],
+        fps=float(facts["control_hz"]),
         action_feature_names=list(facts["action"]["names"]),
         license="apache-2.0",
         push_to_hub=False,
     )
-    folder.mkdir(parents=True)
-    config._save_pretrained(folder)
-    for steps in make_embodkd_pre_post_processors(config):
-        steps.save_pretrained(folder)
-    shutil.copyfile(file, folder / FILE)
-    return config
 
 
 def main() -> int:
