@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import Any, Literal
 
 from embodkd.envs.spec import Group, TaskSpec
 from embodkd.envs.stream import Stream, StreamStep
@@ -29,16 +29,27 @@ def task_names() -> tuple[str, ...]:
     return tuple(TASKS)
 
 
-def make_task(name: str, num_envs: int = 1, *, engine: str = "mujoco", threads: int = 0, **options: Any) -> BatchTask:
+def make_task(
+    name: str,
+    num_envs: int = 1,
+    *,
+    engine: str = "mujoco",
+    threads: int = 0,
+    cameras: Literal["rays", "shapes"] = "rays",
+    **options: Any,
+) -> BatchTask:
     """Build ``num_envs`` copies of a task.
 
     ``options`` are the constructor's own (randomness, robot, reward, ...).  ``threads`` is the number of physics
-    threads, 0 for one per core; results do not depend on it.  Raises ``ValueError`` for an unknown task, engine or
+    threads, 0 for one per core; results do not depend on it.  ``cameras`` see by a ray per pixel, or by the shapes of
+    what they show (a byte in ten thousand differs by one).  Raises ``ValueError`` for an unknown task, engine or
     option, naming the nearest that exists.
     """
     from embodkd.core.config.schema import build
 
-    return build(task_class(name), options, f"task {name}", num_envs=num_envs, engine=engine, threads=threads)
+    task = build(task_class(name), options, f"task {name}", num_envs=num_envs, engine=engine, threads=threads)
+    task.see(cameras)
+    return task
 
 
 def task_class(name: str) -> type[BatchTask]:

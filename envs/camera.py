@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from embodkd.envs import draws
@@ -15,6 +16,8 @@ SKY = np.array([0.55, 0.65, 0.75])
 SUN = np.array([0.3, -0.4, 1.0])  # towards the light
 AMBIENT, DIFFUSE = 0.35, 0.65  # how much of a colour is seen in the dark, and how much more in full light
 
+By = Literal["rays", "shapes"]
+"""How a camera sees: by a ray per pixel, or by the shapes of what it shows."""
 _DRAWN = {name: name for name in ("_shift_N3", "_turn_N33", "_light_N3", "_albedo_NG3")}
 
 
@@ -34,11 +37,15 @@ class Camera:
     size: int = 48
     hidden_groups: tuple[int, ...] = ()
 
+    def axes(self, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
+        """Where the rays are at unit depth, to the right (columns,) and upwards (rows,), from the top left."""
+        half = np.tan(np.radians(self.fovy) / 2)
+        x = half * (2 * (np.arange(columns) + 0.5) / columns - 1)
+        return x, half * (1 - 2 * (np.arange(rows) + 0.5) / rows)
+
     def directions(self, rows: int, columns: int) -> np.ndarray:
         """Ray directions in the camera's frame with unit depth, (rows * columns, 3), row by row from the top left."""
-        half = np.tan(np.radians(self.fovy) / 2)
-        y = half * (1 - 2 * (np.arange(rows) + 0.5) / rows)
-        x = half * (2 * (np.arange(columns) + 0.5) / columns - 1)
+        x, y = self.axes(rows, columns)
         grid_y, grid_x = np.meshgrid(y, x, indexing="ij")
         return np.stack([grid_x, grid_y, -np.ones_like(grid_x)], axis=-1).reshape(-1, 3)
 
@@ -96,33 +103,34 @@ class RayCamera(ABC):
     def depth(self, ids: np.ndarray | None = None) -> np.ndarray:
         """Depth along the optical axis as bytes, (n, 1, H, W)."""
         size = self.camera.size
-        distance, _, _ = self._cast(ids, size, size, normals=False)
-        # MuJoCo measures along the given vector in its own units: with unit depth that is the depth itself
-        scaled = distance - self.camera.near
+        # a byte of depth is far coarser than a float
+        scaled = self._depths(ids, size, size, np.float32)
+        scaled -= self.camera.near
         scaled *= 255.0 / (self.camera.far - self.camera.near)
-        scaled[distance < 0] = 255.0
         return np.clip(scaled, 0, 255, out=scaled).astype(np.uint8).reshape(-1, 1, size, size)
 
     def segmentation(self, ids: np.ndarray | None = None) -> np.ndarray:
         """Geom id plus one as bytes (0 where a ray hits nothing), (n, 1, H, W)."""
         size = self.camera.size
-        _, geom, _ = self._cast(ids, size, size, normals=False)
-        return (geom + 1).astype(np.uint8).reshape(-1, 1, size, size)
+        return (self._named(ids, size) + 1).astype(np.uint8).reshape(-1, 1, size, size)
 
     def rgb(self, ids: np.ndarray | None = None, size: int | None = None) -> np.ndarray:
         """Colours shaded by one distant light, bytes (n, 3, H, W)."""
         size = size or self.camera.size
-        _, geom, normal = self._cast(ids, size, size, normals=True)
         light, colours = self.looks(ids)
-        facing = np.einsum("nri,ni->nr", normal, light)
-        albedo = np.take_along_axis(colours, np.maximum(geom, 0)[..., None], axis=1)
-        colour = np.where((geom >= 0)[..., None], albedo * (AMBIENT + DIFFUSE * np.maximum(facing, 0))[..., None], SKY)
-        return np.moveaxis((255 * colour).astype(np.uint8).reshape(-1, size, size, 3), -1, 1)
+        geom, facing = (values.reshape(len(light), -1) for values in self._lit(ids, size, light))
+        # the sky is one more geom, which shines by itself
+        colours_n3G = np.concatenate([np.broadcast_to(SKY, (len(light), 1, 3)), colours], axis=1).swapaxes(1, 2)
+        bright = AMBIENT + DIFFUSE * np.maximum(facing, 0)
+        bright[geom < 0] = 1.0
+        images = np.empty((len(light), 3, size * size), np.uint8)
+        for row, named in enumerate(geom + 1):
+            np.multiply(255 * (colours_n3G[row][:, named] * bright[row]), 1, out=images[row], casting="unsafe")
+        return images.reshape(-1, 3, size, size)
 
     def points(self, ids: np.ndarray | None = None, rows: int = 16, columns: int = 32) -> np.ndarray:
         """A cloud of rows * columns points in the camera's frame, metres, float32 (n, P, 3); misses lie at ``far``."""
-        distance, _, _ = self._cast(ids, rows, columns, normals=False)
-        depth = np.where(distance < 0, self.camera.far, np.minimum(distance, self.camera.far))
+        depth = np.minimum(self._depths(ids, rows, columns, np.float64), self.camera.far).reshape(-1, rows * columns)
         return (depth[..., None] * self.camera.directions(rows, columns)).astype(np.float32)
 
     def state_dict(self) -> dict[str, np.ndarray]:
@@ -133,7 +141,28 @@ class RayCamera(ABC):
         """Continue from ``state_dict``."""
         restore(self, _DRAWN, below(self.camera.name, arrays))
 
-    def _cast(self, ids: np.ndarray | None, rows: int, columns: int, *, normals: bool) -> tuple[np.ndarray, ...]:
+    def _depths(self, ids: np.ndarray | None, rows: int, columns: int, dtype: type) -> np.ndarray:
+        """Depth along the optical axis, metres, (n, rows, columns); infinite where nothing is.
+
+        It is needed to the precision of ``dtype``.
+        """
+        # an engine measures along the given vector in its own units: with unit depth that is the depth itself
+        distance = self._cast(ids, rows, columns)[0]
+        distance[distance < 0] = np.inf
+        return distance.reshape(-1, rows, columns)
+
+    def _named(self, ids: np.ndarray | None, size: int) -> np.ndarray:
+        """Geom ids, (n, H, W); -1 where nothing is."""
+        return self._cast(ids, size, size)[1]
+
+    def _lit(self, ids: np.ndarray | None, size: int, light_n3: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Geom ids, and how much the surface at each pixel faces a light (the cosine of the angle), (n, H, W)."""
+        _, geom, normal = self._cast(ids, size, size, normals=True)
+        return geom, np.einsum("nri,ni->nr", normal, light_n3)
+
+    def _cast(
+        self, ids: np.ndarray | None, rows: int, columns: int, *, normals: bool = False
+    ) -> tuple[np.ndarray, ...]:
         origin, rotation = self.pose(ids)
         if (rows, columns) not in self._directions:
             self._directions[rows, columns] = self.camera.directions(rows, columns)

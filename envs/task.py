@@ -8,6 +8,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 from embodkd.envs import draws
+from embodkd.envs.camera import By
 from embodkd.envs.diverged import SimulationDiverged
 from embodkd.envs.spec import TaskSpec
 from embodkd.envs.state import restore, saved
@@ -121,6 +122,11 @@ class BatchTask(ABC):
     ) -> np.ndarray:
         """Pictures of some copies for people, uint8 (n, H, W, 3)."""
         raise NotImplementedError(f"task {self.spec.name!r} on engine {self.spec.engine!r} has no pictures for people")
+
+    def see(self, by: By) -> None:
+        """Let cameras see ``by`` rays or shapes, see ``make_task``."""
+        if by != "rays":
+            raise ValueError(f"cameras={by}: task {self.spec.name!r} has no cameras")
 
     def close(self) -> None:
         """Free what the engine holds; harmless twice.  Afterwards the task can do nothing."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
-from embodkd.envs.camera import Camera, RayCamera
+from embodkd.envs.camera import By, Camera, RayCamera
 from embodkd.envs.randomise import Randomise
 from embodkd.envs.robot import Tool
 from embodkd.envs.spec import Group
@@ -94,6 +94,11 @@ class World(ABC):
         self._queue_NLA[ids] = 0.0
         for camera in self.cameras.values():
             camera.place(ids, seeds)
+
+    def see(self, by: By) -> None:
+        """Let the cameras see by "rays" or, where the engine can, by "shapes"."""
+        if by != "rays":
+            raise ValueError(f"cameras={by}: this engine has rays only; choose engine=mujoco, or cameras=rays")
 
     def settle(self, ids: np.ndarray) -> None:
         """End it: make everything derived current."""

@@ -12,6 +12,7 @@ from embodkd.cli.groups import Engine, Randomise, Task
 from embodkd.core.runs.reading import read_json
 
 Choice = Mapping[str, Any] | None
+_HOW = ("threads", "cameras")  # keys of an engine that change how fast a task runs, not what it is
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,7 @@ def task_options(task: Choice, engine: Choice, randomise: Choice) -> dict[str, A
     """The groups task, engine and randomise of a config as keywords of `make_task`, what is not chosen left out."""
     options = {k: v for k, v in (task or {}).items() if k != "name"}
     if engine is not None:
-        options |= {"engine": engine["name"], "threads": engine.get("threads", 0)}
+        options |= {"engine": engine["name"], **{key: engine[key] for key in _HOW if key in engine}}
     if randomise is not None:
         # Zeros are the default: leaving them out keeps the protocols of two evaluations equal.
         options["randomise"] = {k: v for k, v in randomise.items() if v}
@@ -92,7 +93,7 @@ def changed(meta: Mapping[str, Any], name: str, options: Mapping[str, Any]) -> s
     parts = [] if name == meta["task"]["name"] else [name]
     for key, value in options.items():
         before = own.get(key)
-        if key != "threads" and (list(value) if isinstance(value, tuple) else value) != before:
+        if key not in _HOW and (list(value) if isinstance(value, tuple) else value) != before:
             parts.append(f"{key}-{value}" if isinstance(value, (str, int, float)) else key)
     return "_".join(parts)
 

@@ -22,6 +22,7 @@ class EngineKeys:
 
     name: Literal["mujoco", "bullet"]
     threads: Threads = 0
+    cameras: Literal["rays", "shapes"] = "rays"
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Devices:
     compile: bool | None = None
 
 
-_OF_TASK = ("num_envs", "engine", "threads", "randomise")
+_OF_TASK = ("num_envs", "engine", "threads", "cameras", "randomise")
 _OF_POLICY = ("groups", "action_size")
 
 Task = Annotated[Config, Keys("embodkd.envs:task_class", _OF_TASK, named=True)]

@@ -1,17 +1,21 @@
-"""Cameras of the batched simulator, by MuJoCo's own rays."""
+"""Cameras of the batched simulator: by the shapes of what they show, or by MuJoCo's own rays."""
 
 from __future__ import annotations
 
 import mujoco
 import numpy as np
-from embodkd.envs.camera import Camera, RayCamera
+from embodkd.envs.camera import By, Camera, RayCamera
 from embodkd.envs.randomise import Randomise
 from embodkd.envs.sim.batch_sim import BatchSim
+from embodkd.envs.sim.pictures import Pictures
+from embodkd.envs.sim.pixels import Grid
 from embodkd.envs.sim.sight import Sight
 
 
 class SimCamera(RayCamera):
-    """One ``Camera`` on a ``BatchSim``."""
+    """One ``Camera`` on a ``BatchSim``; ``by`` says how it sees, see ``make_task``."""
+
+    by: By = "rays"
 
     def __init__(self, sim: BatchSim, camera: Camera, randomise: Randomise) -> None:
         super().__init__(camera, _geom_colours(sim.model), sim.num_envs, randomise)
@@ -19,6 +23,7 @@ class SimCamera(RayCamera):
         self._body = sim.model.body(camera.body or "world").id
         groups = np.ones(mujoco.mjNGROUP, np.uint8)
         groups[list(camera.hidden_groups)] = 0
+        self._pictures = Pictures(sim, camera.hidden_groups)
         self._sight = Sight(sim.model, groups, float(np.tan(np.radians(camera.fovy) / 2)))
 
     def body_pose(self, ids: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
@@ -36,6 +41,29 @@ class SimCamera(RayCamera):
         groups = self._sight.groups(origin, rotation, xpos, xmat, self.sim.parameters)
         hits = self.sim.ray(origin[:, None], vector, groups=groups, ids=ids, normals=normals)
         return hits if normals else (*hits, np.empty(0))
+
+    def _depths(self, ids: np.ndarray | None, rows: int, columns: int, dtype: type) -> np.ndarray:
+        if self.by == "rays":
+            return super()._depths(ids, rows, columns, dtype)
+        return self._pictures.depth(*self.pose(ids), self._grid(rows, columns, dtype), ids)
+
+    def _named(self, ids: np.ndarray | None, size: int) -> np.ndarray:
+        if self.by == "rays":
+            return super()._named(ids, size)
+        return self._pictures.ids(*self.pose(ids), self._grid(size, size), ids)
+
+    def _lit(self, ids: np.ndarray | None, size: int, light_n3: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if self.by == "rays":
+            return super()._lit(ids, size, light_n3)
+        return self._pictures.lit(*self.pose(ids), self._grid(size, size), ids, light_n3)
+
+    def _grid(self, rows: int, columns: int, dtype: type = np.float64) -> Grid:
+        if not self._pictures.able():
+            raise ValueError(
+                f"camera {self.camera.name}: shapes draw boxes, spheres, capsules, cylinders and endless planes only, "
+                "and it shows something else; see by rays (engine.cameras=rays)"
+            )
+        return Grid(*self.camera.axes(rows, columns), dtype)
 
 
 def _geom_colours(model: mujoco.MjModel) -> np.ndarray:

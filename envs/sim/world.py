@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import mujoco
 import numpy as np
-from embodkd.envs.camera import Camera
+from embodkd.envs.camera import By, Camera
 from embodkd.envs.randomise import Randomise
 from embodkd.envs.sim.batch_sim import BatchSim
 from embodkd.envs.sim.camera import SimCamera
@@ -42,6 +42,12 @@ class SimWorld(World):
     def eye(self, camera: Camera, randomise: Randomise) -> SimCamera:
         """A camera on this scene."""
         return SimCamera(self.sim, camera, randomise)
+
+    def see(self, by: By) -> None:
+        """See ``World``."""
+        for camera in self.cameras.values():
+            assert isinstance(camera, SimCamera)
+            camera.by = by
 
     def loose(self, body: str) -> tuple[slice, slice]:
         """Where a loose body stands in the rows: its position and quaternion in ``qpos``, its twist in ``qvel``."""

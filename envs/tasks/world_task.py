@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from embodkd.envs import draws, make_task
+from embodkd.envs.camera import By
 from embodkd.envs.randomise import Randomise
 from embodkd.envs.spec import Group, TaskSpec
 from embodkd.envs.state import below, restore, saved, under
@@ -56,7 +57,7 @@ class WorldTask(BatchTask):
             self.max_steps = options["max_steps"]
         if engine not in self.engines:
             raise ValueError(f"task {self.name} has no engine {engine!r}; choose {' or '.join(self.engines)}")
-        self._threads = threads
+        self._threads, self._by = threads, "rays"
         how = build(Randomise, options["randomise"], "task.randomise")
         if how.latency >= self.max_steps:
             raise ValueError(
@@ -118,6 +119,11 @@ class WorldTask(BatchTask):
         restore(self, self.keeps, arrays)
         self.world.load_state_dict(below("world", arrays))
 
+    def see(self, by: By) -> None:
+        """See ``BatchTask``."""
+        self._by = by
+        self.world.see(by)
+
     def close(self) -> None:
         """Free what the engine holds; harmless twice."""
         super().close()
@@ -126,7 +132,8 @@ class WorldTask(BatchTask):
 
     def __reduce__(self) -> tuple[Callable[[], BatchTask], tuple[()], dict[str, np.ndarray]]:
         """How ``copy.deepcopy`` and ``pickle`` copy a task: made anew, and its state loaded."""
-        how: dict[str, Any] = {"engine": self.spec.engine, "threads": self._threads, **self.spec.options}
+        made = {"engine": self.spec.engine, "threads": self._threads, "cameras": self._by}
+        how: dict[str, Any] = {**made, **self.spec.options}
         return partial(make_task, self.spec.name, self.num_envs, **how), (), self.state_dict()
 
     def __setstate__(self, arrays: dict[str, np.ndarray]) -> None:

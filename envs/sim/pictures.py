@@ -1,0 +1,136 @@
+"""Pictures of a batched scene by its shapes: what a ray per pixel would find, for less."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from embodkd.envs.sim.batch_sim import BatchSim
+from embodkd.envs.sim.pixels import PLANE, Grid, Placed, Window, covered
+from embodkd.envs.sim.shapes import SIMPLE, Solids
+
+_TOGETHER = 2**16  # pixels that are drawn at once: what is in between stays in the processor's cache
+_AWAY = 1000.0  # m
+
+
+@dataclass(frozen=True)
+class _Item:
+    """One geom in n copies: the rows from ``first`` on of all of its kind, and what it covers, (n, 4)."""
+
+    geom: int
+    solids: Solids
+    first: int
+    covers: np.ndarray
+
+    def window(self, some: slice) -> Window | None:
+        """Rows of the solids and the least rectangle around what is covered in some copies; None if nothing is."""
+        covers = self.covers[some]
+        seen = covers[covers[:, 1] > 0]
+        if not len(seen):
+            return None
+        (top, _, left, _), (_, bottom, _, right) = seen.min(axis=0), seen.max(axis=0)
+        return slice(self.first + some.start, self.first + some.stop), slice(top, bottom), slice(left, right)
+
+
+_Drawn = tuple[slice, _Item, Window]
+"""Some copies, a geom, and where it is to be drawn in them."""
+
+
+class Pictures:
+    """The geoms of a ``BatchSim`` that a camera shows, drawn by ``shapes``."""
+
+    def __init__(self, sim: BatchSim, hidden_groups: Sequence[int]) -> None:
+        self.sim, model = sim, sim.model
+        alpha = model.geom_rgba[:, 3].copy()
+        with_material = model.geom_matid >= 0
+        alpha[with_material] = model.mat_rgba[model.geom_matid[with_material], 3]
+        self._geoms = np.flatnonzero(~np.isin(model.geom_group, hidden_groups) & (alpha > 0))
+
+    def able(self) -> bool:
+        """Whether all that is shown is a box, sphere, capsule, cylinder or endless plane in every copy."""
+        kinds, size = self._of("geom_type", None), self._of("geom_size", None)
+        ends = (kinds == PLANE) & (size[..., :2] > 0).any(axis=-1)
+        return bool(np.isin(kinds, list(SIMPLE)).all() and not ends.any())
+
+    def depth(self, origin: np.ndarray, rotation: np.ndarray, grid: Grid, ids: np.ndarray | None) -> np.ndarray:
+        """Depth at each pixel of copies ``ids`` (None: all), (n, rows, columns), infinite where nothing is.
+
+        The cameras are at ``origin`` (n, 3) with ``rotation`` (n, 3, 3).
+        """
+        inverse: np.ndarray = np.zeros((len(origin), len(grid.y), len(grid.x)), grid.dtype)
+        for some, item, window in self._windows(origin, rotation, grid, ids):
+            nearest = inverse[some, window[1], window[2]]
+            np.maximum(nearest, item.solids.met(window), out=nearest)
+        inverse += 0.0  # a zero may be negative
+        with np.errstate(divide="ignore"):
+            return np.divide(1, inverse, out=inverse)
+
+    def ids(self, origin: np.ndarray, rotation: np.ndarray, grid: Grid, ids: np.ndarray | None) -> np.ndarray:
+        """Ids of the geoms at each pixel, (n, rows, columns), -1 where nothing is."""
+        return self._named(self._windows(origin, rotation, grid, ids), len(origin), grid)[0]
+
+    def lit(
+        self, origin: np.ndarray, rotation: np.ndarray, grid: Grid, ids: np.ndarray | None, light_n3: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The ids, and how much the surface at each pixel faces a light: the cosine of the angle to it."""
+        windows = list(self._windows(origin, rotation, grid, ids))
+        geom, inverse = self._named(windows, len(origin), grid)
+        light_n3 = (light_n3[:, None] @ rotation)[:, 0]
+        rays, shade = grid.lines(light_n3), np.zeros_like(inverse)
+        for some, item, window in windows:
+            place = some, window[1], window[2]
+            here = (geom[place] == self._geoms[item.geom]) & (item.covers[some, 1] > 0)[:, None, None]
+            if here.any():
+                found = item.solids.facing(window, inverse[place], light_n3[some], rays.within(place))
+                np.copyto(shade[place], found, where=here)
+        return geom, shade
+
+    def _named(self, windows: Iterable[_Drawn], count: int, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+        """Geom ids and inverse depth, (n, rows, columns)."""
+        inverse: np.ndarray = np.zeros((count, len(grid.y), len(grid.x)), grid.dtype)
+        geom = np.full(inverse.shape, -1, np.int32)
+        for some, item, window in windows:
+            found, nearest = item.solids.met(window), inverse[some, window[1], window[2]]
+            np.copyto(geom[some, window[1], window[2]], self._geoms[item.geom], where=found > nearest)
+            np.maximum(nearest, found, out=nearest)
+        return geom, inverse
+
+    def _windows(
+        self, origin: np.ndarray, rotation: np.ndarray, grid: Grid, ids: np.ndarray | None
+    ) -> Iterator[_Drawn]:
+        """All that is to be drawn: all geoms of some copies, then of others."""
+        items = list(self._items(origin, rotation, grid, ids))
+        together = max(1, _TOGETHER // (len(grid.x) * len(grid.y)))
+        for start in range(0, len(origin), together):
+            some = slice(start, min(len(origin), start + together))
+            for item in items:
+                if (window := item.window(some)) is not None:
+                    yield some, item, window
+
+    def _items(self, origin: np.ndarray, rotation: np.ndarray, grid: Grid, ids: np.ndarray | None) -> Iterator[_Item]:
+        """What is shown, in the axes of the cameras."""
+        copies, count = slice(None) if ids is None else ids, len(origin)
+        place = self.sim.view("geom_xpos")[copies][:, self._geoms]
+        axes = self.sim.view("geom_xmat")[copies][:, self._geoms].reshape(*place.shape, 3)
+        every = (place - origin[:, None]) @ rotation, np.swapaxes(rotation, 1, 2)[:, None] @ axes
+        kinds, size = self._of("geom_type", ids), self._of("geom_size", ids)
+        for kind in np.unique(kinds).tolist():
+            which = np.flatnonzero((kinds == kind).any(axis=0))
+            rows = [np.swapaxes(values[:, which], 0, 1) for values in (*every, size)]
+            alike = Placed(*(values.reshape(len(which) * count, *values.shape[2:]) for values in rows))
+            # where a geom is of another kind, nothing of this kind is to be seen: it stands far behind the camera
+            alike.centre_n3[kinds[:, which].T.ravel() != kind] = 0, 0, _AWAY
+            covers = covered(kind, alike, grid)
+            if covers.any():
+                solids = Solids(kind, alike, grid)
+                for index, first in zip(which.tolist(), range(0, len(covers), count), strict=True):
+                    yield _Item(index, solids, first, covers[first : first + count])
+
+    def _of(self, field: str, ids: np.ndarray | None) -> np.ndarray:
+        """A field of the shown geoms, (n, G, ...), whether copies differ in it or not."""
+        values = self.sim.parameters.get(field)
+        if values is None:
+            own = getattr(self.sim.model, field)[self._geoms]
+            return np.broadcast_to(own, (self.sim.num_envs if ids is None else len(ids), *own.shape))
+        return values[:, self._geoms] if ids is None else values[np.ix_(ids, self._geoms)]
