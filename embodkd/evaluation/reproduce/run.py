@@ -18,7 +18,7 @@ from embodkd.core.runs.manifest import hardware
 from embodkd.core.runs.memory import keep_freed_memory
 from embodkd.core.runs.progress import progress
 from embodkd.evaluation.manifest import manifest_of
-from embodkd.evaluation.reproduce.cells import Cells
+from embodkd.evaluation.reproduce.cells import Cells, judges
 from embodkd.evaluation.reproduce.read import arms_of, read
 from embodkd.evaluation.reproduce.spec import Reproduction, Training
 from embodkd.evaluation.reproduce.summary import summarise
@@ -62,14 +62,18 @@ def reproduce(
             untrained(training, chosen_seeds[0])
         with progress(len(todo), f"reproduce {table.slug}", quiet=quiet) as bar, _workers(jobs) as pool:
             make = partial(_fill, table, folder)
-            in_order(todo, _after, make, pool, jobs, lambda name, _: bar.advance(1, done=name), _stop)
+            in_order(
+                todo, partial(_after, judges(table)), make, pool, jobs, lambda name, _: bar.advance(1, done=name), _stop
+            )
         result = _result(table, cells, chosen_arms)
     return result, set(chosen_arms) == set(table.arms) and set(chosen_seeds) >= set(table.seeds)
 
 
-def _after(cell: Cell) -> list[str]:
+def _after(judged_by: Sequence[Training], cell: Cell) -> list[str]:
+    """The cells that one needs: its teachers, and those of whoever measures it, which may be more."""
     training, seed = cell
-    return [f"{teacher.name}/{seed}" for teacher in training.teachers.values()]
+    asked = [training] if training.teaches else [training, *judged_by]
+    return [f"{teacher.name}/{seed}" for one in asked for teacher in one.teachers.values()]
 
 
 def _fill(table: Reproduction, folder: Path, cell: Cell) -> None:

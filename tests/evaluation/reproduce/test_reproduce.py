@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import Future
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from small_table import ALL, numbers
 
+from embodkd.cli.keys import folder, options
 from embodkd.core import Trainer
 from embodkd.evaluation import reproduce as tables
-from embodkd.evaluation.reproduce import training
-from embodkd.evaluation.reproduce.cells import Cells
+from embodkd.evaluation.reproduce import run, training
+from embodkd.evaluation.reproduce.cells import Cells, judges
+from embodkd.evaluation.tables import order as order_module
 from embodkd.evaluation.tables.sources import Sources, sources
 
 
@@ -112,6 +116,38 @@ def test_cells_side_by_side_give_the_same_numbers(table) -> None:
     alone, _ = table(run="one")
     beside, _ = table(run="two", jobs=2)
     assert numbers(alone) == numbers(beside)
+
+
+@pytest.mark.parametrize("slug", options("reproduce"))
+def test_no_cell_begins_before_the_teachers_that_it_is_trained_or_measured_by(slug, monkeypatch, tmp_path) -> None:
+    """Side by side, in the worst order that is allowed: whoever was begun last ends first."""
+    table, order, ended = tables.read(folder() / "reproduce" / f"{slug}.yaml"), [], set()
+    monkeypatch.setattr(run, "read", lambda *given: table)
+    monkeypatch.setattr(run, "untrained", lambda *given: None)
+    monkeypatch.setattr(run, "_result", lambda *given: {})
+    judged_by = judges(table)
+
+    class Late:
+        def submit(self, make, cell):
+            future = Future()
+            training, seed = cell
+            asked = [training, *([] if training.teaches else judged_by)]
+            needed = {f"{teacher.name}/{seed}" for one in asked for teacher in one.teachers.values()}
+            assert needed <= ended, f"{training.name}/{seed} begins before {', '.join(sorted(needed - ended))}"
+            order.append((f"{training.name}/{seed}", future))
+            return future
+
+    def wait(running, return_when):
+        name, future = order.pop()
+        ended.add(name)
+        future.set_result(None)
+        return {future}, None
+
+    monkeypatch.setattr(order_module, "wait", wait)
+    monkeypatch.setattr(run, "_workers", lambda jobs: nullcontext(Late()))
+    tables.reproduce("any.yaml", run=tmp_path, jobs=3, quiet=True)
+    trainings = len(table.teachers) + len(table.arms)
+    assert len(ended) >= trainings * len(table.seeds)
 
 
 def test_a_cell_that_fails_in_its_own_process_says_why(table) -> None:
