@@ -120,13 +120,11 @@ class RayCamera(ABC):
         light, colours = self.looks(ids)
         geom, facing = (values.reshape(len(light), -1) for values in self._lit(ids, size, light))
         # the sky is one more geom, which shines by itself
-        colours_n3G = np.concatenate([np.broadcast_to(SKY, (len(light), 1, 3)), colours], axis=1).swapaxes(1, 2)
+        colours = np.concatenate([np.broadcast_to(SKY, (len(light), 1, 3)), colours], axis=1)
         bright = AMBIENT + DIFFUSE * np.maximum(facing, 0)
         bright[geom < 0] = 1.0
-        images = np.empty((len(light), 3, size * size), np.uint8)
-        for row, named in enumerate(geom + 1):
-            np.multiply(255 * (colours_n3G[row][:, named] * bright[row]), 1, out=images[row], casting="unsafe")
-        return images.reshape(-1, 3, size, size)
+        colour = np.take_along_axis(colours, geom[..., None] + 1, axis=1) * bright[..., None]
+        return np.moveaxis((255 * colour).astype(np.uint8).reshape(-1, size, size, 3), -1, 1)
 
     def points(self, ids: np.ndarray | None = None, rows: int = 16, columns: int = 32) -> np.ndarray:
         """A cloud of rows * columns points in the camera's frame, metres, float32 (n, P, 3); misses lie at ``far``."""
