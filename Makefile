@@ -22,7 +22,7 @@ test: install
 
 # processes that are really killed, and many of them at once, and whatever else takes long; counts what it tried
 faults: install
-	$(BIN)/pytest -m faults
+	$(BIN)/pytest -n 2 -m faults
 
 # there and back with lerobot itself, in an environment of its own (Python 3.12, some gigabytes)
 lerobot: install

@@ -187,6 +187,8 @@ SAID: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
          "features/action/shape", "features/action/dtype"),
         ("distill demonstrations", "evaluate on demonstrations"),
     ),
+    **{f"demos/{table}.parquet": ((), ("distill demonstrations", "evaluate on demonstrations"))
+       for table in ("data/chunk-000/file-000", "meta/episodes/chunk-000/file-000", "meta/tasks")},
     "demos/meta/embodkd.json": (
         ("task", "task/name", "groups", "groups/0", "groups/0/shape", "episodes"),
         ("distill demonstrations", "evaluate on demonstrations"),
