@@ -42,11 +42,14 @@ def judge(
         quiet=quiet,
     )
     if out is None:
-        other = changed(meta, name, options)
-        parts = ("evaluation", other, f"seed_{seed}" if seed else "")
-        out = run_folder(folder) / f"{'_'.join(part for part in parts if part)}.json"
+        out = run_folder(folder) / file_name("evaluation", changed(meta, name, options), seed)
     ranks().first_does(lambda: result.save(out))
     return result
+
+
+def file_name(kind: str, other: str, seed: int) -> str:
+    """The file of a judgement: those of an `other` world, or of another seed than 0, have names of their own."""
+    return f"{'_'.join(part for part in (kind, other, f'seed_{seed}' if seed else '') if part)}.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +123,8 @@ class EvaluatePolicy(WorldChoice):
             if self.ablate:
                 ablation = ablate(actor, world, episodes=self.episodes, seed=self.seed, quiet=self.quiet)
                 beside = run_folder(folder) if self.out is None else Path(self.out).parent
-                ranks().first_does(lambda: ablation.save(beside))
+                file = beside / file_name("ablation", changed(meta, name, options), self.seed)
+                ranks().first_does(lambda: ablation.save(file))
                 print(ablation)
             leaks: tuple[str, ...] = ()
             if self.probe:

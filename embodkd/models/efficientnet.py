@@ -46,8 +46,10 @@ class EfficientNetLite0(Classifier):
         if channels not in (1, 3) or resolution < 0:
             raise ValueError(f"model efficientnet_lite0: {channels} channels at resolution {resolution}: give 1 or 3")
         net = library("efficientnet_lite_pytorch", "efficientnet_lite0").EfficientNet
-        # Without a stated size its convolutions pad to fit any image.
-        self.net = net.from_name("efficientnet-lite0", image_size=None, num_classes=IMAGENET_CLASSES)
+        # Without a stated size its convolutions pad to fit any image. It drops no blocks: its own draw for that would
+        # depend on how a batch is shared out among processes.
+        stated = {"image_size": None, "num_classes": IMAGENET_CLASSES, "drop_connect_rate": 0.0}
+        self.net = net.from_name("efficientnet-lite0", **stated)
         self.classifier = nn.Linear(WIDTH, classes)
         if pretrained:
             self.net.load_state_dict(_imagenet_weights())

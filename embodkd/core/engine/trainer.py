@@ -78,7 +78,8 @@ class Trainer:
     device: "cpu", "cuda" (ValueError where torch sees none), or "auto" for what accelerate finds.
     precision: "no" (float32), "bf16", "fp16" (with a loss scaler, on any device) or "float64": models and batches are
     in double precision then, and stay so afterwards.
-    compile: run the models through torch.compile, except roles with taps, whose hooks a compiled module skips.
+    compile: run the models through torch.compile, except roles with taps, whose hooks a compiled module skips; refused
+    for batches in pieces and on several processes, which compiled layers would not notice.
     accumulate: each batch is worked through in this many pieces; the update stays the same.
     checkpoint_s: seconds between checkpoints, which are written at the end of an epoch; 0 means after each. SIGINT and
     SIGTERM ask for one after the update at hand and end with `Stopped`, a second one at once.
@@ -105,6 +106,11 @@ class Trainer:
         if device == "cuda" and not torch.cuda.is_available():
             raise ValueError(f"trainer.device: cuda, but torch sees no card ({_why_no_cuda()}); use device=cpu")
         self._ranks = ranks()
+        if compile and (accumulate > 1 or self._ranks.size > 1):
+            raise ValueError(
+                f"trainer.compile: compiled layers do not see that a batch is shared out (accumulate={accumulate}, "
+                f"{self._ranks.size} process(es)), so that batch norm and dropout would be others: set compile=false"
+            )
         if was_launched():
             join()  # before accelerate, which would give the others a backend for one kind of device only
         from accelerate import Accelerator

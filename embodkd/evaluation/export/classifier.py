@@ -75,7 +75,7 @@ def export_model(
         alone = [_answers(draft, format, item[None]) for item in examples]
         found = (_answers(draft, format, examples), np.concatenate(alone))
         largest = max(1.0, float(np.abs(expected_NC).max()))
-        worst = max(float(np.abs(each_NC - expected_NC).max()) for each_NC in found) / largest
+        worst = float(np.max([np.abs(each_NC - expected_NC) for each_NC in found])) / largest
         if not worst <= tolerance:
             raise ValueError(
                 f"{path}: the exported file answers differently from the model by {worst:.2g} of the largest logit "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +29,7 @@ def parity(policy: Policy, robot: Robot, episode: Mapping[str, np.ndarray]) -> f
     unit_A = action_units(policy)
     plans = policy.base if isinstance(policy, ResidualPolicy) else policy
     robot.begin()
-    worst = 0.0
+    found = [0.0]
     for t in range(len(next(iter(episode.values())))):
         seen = {name: episode[name][t : t + 1] for name in policy.reads}
         noise = None
@@ -39,9 +39,14 @@ def parity(policy: Policy, robot: Robot, episode: Mapping[str, np.ndarray]) -> f
                 drawn = plans.noise(plans.tensors(seen))
             noise = None if drawn is None else drawn[0].float().cpu().numpy()
         expected_A = session.act(seen)[0]
-        found_A = robot.act({name: values[0] for name, values in seen.items()}, noise)
-        worst = max(worst, float(np.max(np.abs(found_A - expected_A) / unit_A)))
-    return worst
+        acted_A = robot.act({name: values[0] for name, values in seen.items()}, noise)
+        found.append(float(np.max(np.abs(acted_A - expected_A) / unit_A)))
+    return largest(found)
+
+
+def largest(differences: Sequence[float]) -> float:
+    """Their maximum, which is not a number where one of them is none: `max` would pass over it."""
+    return float(np.max(differences))
 
 
 def action_units(policy: Policy) -> np.ndarray:

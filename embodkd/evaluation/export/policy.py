@@ -12,7 +12,7 @@ import numpy as np
 from embodkd.evaluation.compare import Comparison, compare
 from embodkd.evaluation.export.formats import written
 from embodkd.evaluation.export.graph import policy_graph
-from embodkd.evaluation.export.parity import parity, side_by_side
+from embodkd.evaluation.export.parity import largest, parity, side_by_side
 from embodkd.evaluation.export.program import Program
 from embodkd.evaluation.result import Evaluation
 from embodkd.policies.runner import Robot
@@ -78,13 +78,12 @@ def export_policy(
             f"{path}: there is no recorded episode to check the file on: the policy folder carries none and has no "
             "simulator; make the policy anew, or say task=... and transfer=true"
         )
-    path, worst, steps = Path(path), 0.0, 0
+    path = Path(path)
     with written(policy_graph(policy, meta), path, format) as draft:
         # The bytes, not the path: the file moves to its final place after the check.
         robot = Robot(draft.read_bytes()) if format == "onnx" else Program(draft)
-        for episode in recorded:
-            worst = max(worst, parity(policy, robot, episode))
-            steps += len(next(iter(episode.values())))
+        worst = largest([parity(policy, robot, episode) for episode in recorded])
+        steps = sum(len(next(iter(episode.values()))) for episode in recorded)
         if not worst <= tolerance:
             raise ValueError(
                 f"{path}: the exported file acts differently from the policy by {worst:.2g} of a normalised action "

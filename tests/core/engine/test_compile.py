@@ -1,12 +1,14 @@
 """device= and compile= reach the models: the same numbers, taps still fire, and a missing card is one clear error."""
 
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
 from embodkd.core import Player, Role, Signals, TensorData, Trainer, cross_entropy, fit, kl, squared_error
+from embodkd.core.engine import trainer
 
 
 def network(seed):
@@ -52,6 +54,15 @@ def test_a_compiled_training_ends_where_an_interpreted_one_does(graphs):
     assert len(graphs) >= 2
     for a, b in zip(plain.state_dict().values(), compiled.state_dict().values(), strict=True):
         torch.testing.assert_close(a, b)
+
+
+def test_what_shares_a_batch_out_is_not_compiled(graphs, monkeypatch):
+    """A compiled layer does not notice: dropout and batch norm would be those of each part, without a word."""
+    with pytest.raises(ValueError, match=r"trainer.compile: .*accumulate=2, 1 process.*compile=false"):
+        Trainer(compile=True, accumulate=2)
+    monkeypatch.setattr(trainer, "ranks", lambda: SimpleNamespace(size=2))
+    with pytest.raises(ValueError, match=r"trainer.compile: .*accumulate=1, 2 process.*compile=false"):
+        Trainer(compile=True)
 
 
 def test_roles_with_taps_are_not_compiled_and_their_taps_fire(graphs):

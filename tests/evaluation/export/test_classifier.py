@@ -32,10 +32,16 @@ def test_every_model_answers_by_its_file_as_it_does(name: str, tmp_path: Path) -
     assert found.worst <= 1e-5 and found.items == EXAMPLES
 
 
-def test_a_file_that_answers_differently_is_not_kept(tmp_path: Path, monkeypatch) -> None:
+@pytest.mark.parametrize(("error", "items"), [(1e-3, 1), (np.nan, 1), (np.nan, EXAMPLES)])
+def test_a_file_that_answers_differently_is_not_kept(tmp_path: Path, monkeypatch, error: float, items: int) -> None:
+    """Whether alone or all at once."""
     model, config, inputs = carried("cnn", tmp_path / "model")
     answers = classifier._answers
-    monkeypatch.setattr(classifier, "_answers", lambda *given: answers(*given) + np.float32(1e-3))
+
+    def wrong(file: Path, format: str, input: np.ndarray) -> np.ndarray:
+        return answers(file, format, input) + np.float32(error if len(input) == items else 0.0)
+
+    monkeypatch.setattr(classifier, "_answers", wrong)
     with pytest.raises(ValueError, match="answers differently"):
         export_model(model, config, tmp_path / "model.onnx", "onnx", examples=inputs)
     assert not (tmp_path / "model.onnx").exists()

@@ -58,6 +58,22 @@ def test_what_acts_without_a_session_is_noticed_though_each_answer_is_the_policy
     assert parity(policy, Forgetful(policy), episode(policy)) > 0.01
 
 
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_a_file_whose_answers_are_no_numbers_does_not_act_alike(wrong):
+    policy = small("mlp_chunk")
+
+    class Late(Double):
+        """No number from the second step on, or in the second only."""
+
+        calls = 0
+
+        def act(self, obs, noise=None):
+            self.calls += 1
+            return super().act(obs, noise) + (wrong if self.calls in (2, 3) else 0.0)
+
+    assert not parity(policy, Late(policy), episode(policy)) <= 1.0
+
+
 @pytest.mark.parametrize("name", ["mlp_chunk", "residual", "depth_cnn"])
 def test_differences_count_in_normalised_units_not_in_degrees(name):
     policy = small(name)
