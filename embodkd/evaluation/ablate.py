@@ -33,6 +33,7 @@ class StoredAblation(TypedDict):
     intact: StoredRate
     rows: list[_Row]
     unused: list[str]
+    protocol: dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -80,3 +80,24 @@ def test_a_mark_of_privilege_that_was_changed_is_an_error_when_judged_and_in_the
     for words in (*VERBS.values(), "report runs/peg"):
         answer = embodkd(*words.split(), *(["task=peg_assembly"] if "init=" in words else []))
         assert answer.code == 2 and "'privileged'" in answer.err, (words, answer.err)
+
+
+def test_what_sensors_are_worth_in_another_world_does_not_replace_what_they_are_worth_in_its_own(
+    embodkd, tmp_path: Path
+) -> None:
+    """A short episode, so that it takes no time; a blind policy has one sensor."""
+    task = make_task("peg_hole", 1, threads=1)
+    save_policy(
+        tmp_path / "runs/blind/policy",
+        make_policy("blind", task.spec.groups, task.spec.action_size, hidden=(4,)),
+        task=task_record(task.spec),
+    )
+    task.close()
+    words = ["evaluate", "policy=runs/blind", "episodes=2", "copies=2", "ablate=true", "quiet=true", "torch_threads=1"]
+    assert embodkd(*words).code == 0
+    own = (tmp_path / "runs/blind/ablation.json").read_bytes()
+    assert embodkd(*words, "task=peg_hole", "task.randomness=high", "seed=3").code == 0
+    assert (tmp_path / "runs/blind/ablation.json").read_bytes() == own
+    other = json.loads((tmp_path / "runs/blind/ablation_randomness-high_seed_3.json").read_text())
+    assert other["protocol"]["options"]["randomness"] == "high" and other["protocol"]["seed"] == 3
+    assert embodkd("report", "runs/blind").code == 0

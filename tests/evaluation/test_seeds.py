@@ -10,7 +10,7 @@ from embodkd.envs import Stream, seeds
 
 import embodkd.evaluation
 from embodkd.cli.common import WorldChoice
-from embodkd.cli.evaluate import judge
+from embodkd.cli.evaluate import file_name, judge
 from embodkd.evaluation import Evaluation, evaluate
 from embodkd.evaluation.record import record
 from embodkd.evaluation.report.members import members
@@ -44,6 +44,19 @@ def test_each_seed_keeps_its_own_file_and_a_report_shows_them_together(tmp_path,
     assert shown is not None and shown.protocol["seed"] == [0, 1, 7]
     assert shown.outcomes == tuple(outcome for part in parts for outcome in part.outcomes)
     assert shown.episodes == shown.protocol["episodes"] == 24
+
+
+@pytest.mark.parametrize(
+    ("kind", "other", "seed", "name"),
+    [
+        ("ablation", "", 0, "ablation.json"),
+        ("ablation", "", 3, "ablation_seed_3.json"),
+        ("ablation", "randomness-high", 3, "ablation_randomness-high_seed_3.json"),
+        ("evaluation", "randomness-high", 0, "evaluation_randomness-high.json"),
+    ],
+)
+def test_what_was_judged_in_another_world_or_of_another_seed_has_a_name_of_its_own(kind, other, seed, name) -> None:
+    assert file_name(kind, other, seed) == name
 
 
 def test_only_like_evaluations_are_shown_together() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -35,11 +37,17 @@ class _ShownGroup(_Group, total=False):
     shape: list[Whole]
 
 
+class _Task(TypedDict, total=False):
+    name: str
+    engine: str | None
+
+
 class _Policy(TypedDict, total=False):
     """What a page shows of a policy's config.json."""
 
     groups: dict[str, _ShownGroup]
     lineage: dict[str, Any]
+    task: _Task
 
 
 @dataclass
@@ -65,19 +73,28 @@ class Member:
     @property
     def reads(self) -> dict[str, bool]:
         """Observation groups that the policy reads -> whether they are privileged: as the task said when the policy was
-        judged, before that as its own config.json does; ValueError if the two contradict each other."""
+        judged or says now, where there is none as its own config.json does; ValueError if that contradicts it."""
         groups = self.policy.get("groups", {})
         own = {name: bool(group["privileged"]) for name, group in groups.items()}
-        result = self.evaluation or self.imitation
-        marks = result.manifest.get("reads", {}) if result else {}
-        judged = {name: mark == "privileged" for name, mark in marks.items()}
-        for name in own.keys() & judged.keys():
-            if own[name] != judged[name]:
+        for name in own.keys() & self.told.keys():
+            if own[name] != self.told[name]:
                 raise ValueError(
-                    f"{self.folder}: policy/config.json and evaluation.json contradict each other about whether group "
-                    f"{name!r} is privileged; evaluate the policy again, which asks the task"
+                    f"{self.folder}: policy/config.json contradicts its task about whether group {name!r} is "
+                    "privileged; evaluate the policy again, which asks the task"
                 )
-        return own | judged
+        return own | {name: mark for name, mark in self.told.items() if name in own or self.result}
+
+    @property
+    def result(self) -> Evaluation | Imitation | None:
+        """How it was judged, in a simulator or else by recorded episodes."""
+        return self.evaluation or self.imitation
+
+    @cached_property
+    def told(self) -> dict[str, bool]:
+        """Which groups are privileged by its task's own word, when it was judged or now; {} where there is no task."""
+        if self.result is not None:
+            return {name: mark == "privileged" for name, mark in self.result.manifest.get("reads", {}).items()}
+        return _marks(self.policy.get("task", {}))
 
     @property
     def command(self) -> str:
@@ -133,6 +150,12 @@ def members(run: Path) -> list[Member]:
         p for p in run.iterdir() if p.is_dir() and p.name not in ("policy", "policy_last", "model", "checkpoints")
     ]
     folders = [p for p in inside if any((p / sign).exists() for sign in _SIGNS)]
+    for folder in folders:
+        if not stays_in(folder, [run]):
+            raise ValueError(
+                f"{folder}: is a link out of {run}, and a page holds nothing else of the disk; make a page of "
+                f"{folder.resolve()} itself, or copy it here"
+            )
     if not folders and any((run / sign).exists() for sign in _SIGNS):
         folders = [run]
     if not folders:
@@ -172,11 +195,33 @@ def _member(folder: Path, colour: str) -> Member:
         member.policy = read_json(file, _Policy)
     if file := _own(folder, "ablation.json"):
         member.ablation = read_json(file, StoredAblation)
+        _of_one_world(folder, protocol, member.ablation["protocol"])
     if file := _own(folder, "metrics.jsonl"):
         member.metrics = read_metrics(file)
     if file := _own(folder, "config.yaml"):
         member.config = read_text(file)
     return member
+
+
+def _of_one_world(folder: Path, judged: Mapping[str, Any], spoiled: Mapping[str, Any]) -> None:
+    """ValueError if a policy was judged in one world and its sensors were spoiled in another."""
+    apart = [key for key in ("task", "engine", "options") if {key} <= judged.keys() & spoiled.keys()]
+    apart = [key for key in apart if judged[key] != spoiled[key]]
+    if apart:
+        raise ValueError(
+            f"{folder}: evaluation.json and ablation.json differ in {' and '.join(apart)}; say `embodkd evaluate "
+            "ablate=true` once more, which writes both"
+        )
+
+
+def _marks(task: Mapping[str, Any]) -> dict[str, bool]:
+    """What a task says of its groups, whatever its options; {} for a data set's, or one that is not known here."""
+    from embodkd.envs import make_task, task_names
+
+    if task.get("name") not in task_names() or task.get("engine", "") is None:
+        return {}
+    with closing(make_task(task["name"])) as world:
+        return {name: group.privileged for name, group in world.spec.groups.items()}
 
 
 def _own(folder: Path, name: str) -> Path | None:

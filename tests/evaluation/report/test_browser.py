@@ -86,6 +86,7 @@ def report(root: Path, stored: dict[str, Any], text: str) -> str:
             "intact": intact,
             "rows": [{**row, "successes": 1, "episodes": 2, "failures": {text: 1}}],
             "unused": [text],
+            "protocol": judged["protocol"],
         }
         (run / "ablation.json").write_text(json.dumps(spoiled))
     return write_report(root).read_text(encoding="utf-8")

@@ -52,6 +52,54 @@ def test_a_link_out_of_the_run_folder_is_left_out(tmp_path: Path, stored: dict[s
     assert "stranger.mp4" not in page and "own.mp4" in page
 
 
+def test_a_run_that_is_a_link_out_of_the_folder_is_refused(tmp_path: Path, stored: dict[str, Any]) -> None:
+    private = a_run(tmp_path / "elsewhere", stored)
+    stranger = tmp_path / "stranger"
+    a_run(stranger, stored).rename(stranger / "teacher")
+    (stranger / "student").symlink_to(private)
+    with pytest.raises(ValueError, match=r"stranger/student: is a link out of .*elsewhere/run itself"):
+        write_report(stranger)
+    assert not (stranger / "report.html").exists()
+    (stranger / "student").unlink()
+    (stranger / "student").symlink_to("teacher")
+    write_report(stranger)
+    (tmp_path / "mine").symlink_to(private)
+    write_report(tmp_path / "mine")  # what is named is asked for
+
+
+@pytest.mark.parametrize(("options", "refused"), [({"randomness": "high"}, True), ({}, False)])
+def test_sensors_that_were_spoiled_in_another_world_are_not_shown_beside_it(
+    tmp_path: Path, stored: dict[str, Any], options: dict[str, Any], refused: bool
+) -> None:
+    run, other = a_run(tmp_path, stored), copy.deepcopy(stored)
+    other["protocol"]["options"] = {**other["protocol"]["options"], **options}
+    rate = {key: other[key] for key in ("success_rate", "successes", "episodes", "ci95", "failures")}
+    spoiled = {"intact": rate, "rows": [], "unused": ["eye"], "protocol": other["protocol"]}
+    (run / "ablation.json").write_text(json.dumps(spoiled))
+    if refused:
+        with pytest.raises(ValueError, match=r"evaluation.json and ablation.json differ in options"):
+            write_report(run)
+    else:
+        assert "No proof that it uses" in write_report(run).read_text()
+
+
+@pytest.mark.parametrize("mark", [True, False])
+def test_marks_of_a_policy_that_was_never_judged_are_its_task_s(tmp_path: Path, mark: bool) -> None:
+    folder = tmp_path / "run/policy"
+    folder.mkdir(parents=True)
+    groups = {"privileged": {"shape": [3], "privileged": mark}}
+    task = {"name": "peg_hole", "engine": "mujoco", "options": {"image_size": 10**9}}
+    (folder / "config.json").write_text(json.dumps({"groups": groups, "task": task}))
+    if mark:
+        page = write_report(tmp_path / "run").read_text()
+        assert "its own word" not in page and "wrist_depth" not in page
+    else:
+        with pytest.raises(ValueError, match=r"contradicts its task about whether group 'privileged' is privileged"):
+            write_report(tmp_path / "run")
+    (folder / "config.json").write_text(json.dumps({"groups": groups, "task": {**task, "name": "of_my_own"}}))
+    assert "its own word" in write_report(tmp_path / "run").read_text()
+
+
 @pytest.mark.parametrize(
     "key", ["success_rate", "successes", "ci95", "failures", "protocol", "manifest", "per_episode"]
 )
