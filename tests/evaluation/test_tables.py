@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from embodkd.evaluation.reproduce.read import read
+from embodkd.evaluation.reproduce.stale import stale
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "configs/reproduce").glob("*.yaml"))
@@ -19,6 +21,12 @@ def test_a_method_stands_beside_the_student_alone_and_a_baseline_with_seeds_enou
     assert len(table.seeds) >= 10
     # at ten seeds and a spread of a point between arms the interval is 0.7 points wide to either side
     assert table.margin >= 1.0
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_what_is_stored_was_filled_by_the_file_as_it_is(file: Path) -> None:
+    stored = json.loads((ROOT / "results" / f"{file.stem}.json").read_text())
+    assert stale(stored, read(file)) is None
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

@@ -6,6 +6,7 @@ import json
 import shlex
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import embodkd.envs
@@ -75,6 +76,16 @@ def untrained(run: Path) -> Path:
     save_policy(run / "policy", policy, task=task_record(task.spec), lineage={"method": "ppo", "seed": 0})
     (run / "manifest.json").write_text(json.dumps({"command": ["/some/where/embodkd", "train", "teacher", "seed=0"]}))
     return run
+
+
+def test_every_stored_row_is_of_its_task_as_it_is_or_says_that_it_is_stale() -> None:
+    stored = json.loads((ROOT / "results/transfer.json").read_text())["tables"]["matrix"]
+    versions = {}
+    for name in {row["task"] for row in stored}:
+        with closing(make_task(name, 1)) as task:
+            versions[name] = task.spec.version
+    for row in stored:
+        assert row["protocol"].get("version") == versions[row["task"]] or row.get("stale"), row["cell"]
 
 
 @pytest.mark.slow
