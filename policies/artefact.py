@@ -52,6 +52,7 @@ class TaskRecord(_Task, total=False):
 
 class _Extra(TypedDict, total=False):
     demos_keys: dict[str, str] | None
+    demos_failed: bool
     action_named: bool
 
 

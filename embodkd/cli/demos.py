@@ -14,7 +14,7 @@ from embodkd.cli.groups import Student, Task
 from embodkd.cli.judge_recorded import judge_recorded
 from embodkd.cli.learn import Learn, Lesson
 from embodkd.cli.made_of import items_of, learned_by, lineage_of
-from embodkd.cli.recorded import check_range, demos_folders, seen, sizes_of, told
+from embodkd.cli.recorded import check_range, demos_folders, opened, seen, sizes_of, told
 from embodkd.core.config.ranges import Judged, Part, Pixels, Positive
 from embodkd.core.sources.action import ActionFacts
 
@@ -55,7 +55,7 @@ class DistillDemos(Learn):
         from embodkd.core import seed_everything
         from embodkd.core.fingerprint import digest
         from embodkd.core.runs.artefact import few_enough
-        from embodkd.data.lerobot import Memory, about, read_dataset, together
+        from embodkd.data.lerobot import Memory, about, together
         from embodkd.data.windows import chunks_of
         from embodkd.policies import ChunkPolicy, load_policy, make_policy, save_policy
 
@@ -80,12 +80,11 @@ class DistillDemos(Learn):
                 f"student={self.student['name']} predicts no chunks of actions: choose diffusion or mlp_chunk"
             )
         memory = Memory(self.memory_gb * 1e9)
-        parts = [read_dataset(path, student.reads, reading, failed=self.failed, memory=memory) for path in folders]
+        parts = [opened(path, student.reads, reading, failed=self.failed, memory=memory) for path in folders]
         for path, part in zip(folders, parts, strict=True) if in_simulator else ():
             check_range(part, path)
-        said += [f"{path}: {line}" for path, part in zip(folders, parts, strict=True) for line in part.said]
         data = told(together(parts), student)
-        said += [line for line in data.said if line.startswith("dataset ")] + sizes_of(data, self.memory_gb)
+        said += [*data.said, *sizes_of(data, self.memory_gb)]
         chunks = chunks_of(
             data.frames,
             data.action_FA,
@@ -111,6 +110,7 @@ class DistillDemos(Learn):
         places = {name: facts.places[name] for name in (*student.reads, ACTION) if name in facts.places}
         extra = {"places": places, "action_named": ACTION in facts.names}
         extra |= {"demos_keys": dict(self.demos_keys)} if self.demos_keys else {}
+        extra |= {"demos_failed": True} if self.failed else {}
 
         few = min(int(data.lengths_E[0]), few_enough({name: data.frames[name] for name in student.reads}))
         episode = {name: data.frames[name][:few] for name in student.reads}
@@ -120,7 +120,9 @@ class DistillDemos(Learn):
                 return None
             if in_simulator:
                 return judge(run / "policy", episodes=self.episodes, seed=0, quiet=self.quiet)
-            return judge_recorded(run / "policy", list(map(str, folders)), episodes=self.episodes, quiet=self.quiet)
+            # The pictures that were learned from are still kept: what is looked at now shares their room.
+            rest: dict[str, Any] = {"failed": self.failed, "memory": memory, "quiet": self.quiet}
+            return judge_recorded(run / "policy", list(map(str, folders)), episodes=self.episodes, **rest)
 
         yield Lesson(
             student,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from embodkd.cli.common import WorldChoice, changed, is_classifier, needed, policy_folder, run_folder, use_threads
-from embodkd.core.config.ranges import Copies, Episodes, EpisodeSeed, Threads
+from embodkd.core.config.ranges import Copies, Episodes, EpisodeSeed, Positive, Threads
 from embodkd.core.ranks import ranks
 
 
@@ -63,6 +63,8 @@ class EvaluatePolicy(WorldChoice):
     out: str | None
     demos: str | list[str] | None
     demos_keys: Mapping[str, str] | None
+    failed: bool | None
+    memory_gb: Positive
     part: str
     ablate: bool
     probe: bool
@@ -102,13 +104,25 @@ class EvaluatePolicy(WorldChoice):
 
     def _recorded(self, folder: Path, demos: str | list[str]) -> int:
         from embodkd.cli.judge_recorded import judge_recorded
+        from embodkd.data.lerobot import Memory
 
         if self.task or self.engine or self.randomise or self.transfer or self.ablate or self.probe:
             raise ValueError(
                 "demos=... judges by recorded episodes: leave out task, engine, randomise, transfer, ablate and probe"
             )
-        rest: dict[str, Any] = {"keys": self.demos_keys, "out": self.out, "quiet": self.quiet}
-        print(f"{folder}: {judge_recorded(folder, demos, episodes=self.episodes, copies=self.copies, **rest)}")
+        result = judge_recorded(
+            folder,
+            demos,
+            episodes=self.episodes,
+            memory=Memory(self.memory_gb * 1e9),
+            copies=self.copies,
+            keys=self.demos_keys,
+            failed=self.failed,
+            out=self.out,
+            tell=lambda line: print(f"{folder}: {line}"),
+            quiet=self.quiet,
+        )
+        print(f"{folder}: {result}")
         return 0
 
     def _look_closer(self, folder: Path) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from embodkd.data.lerobot import About, Demonstrations
+    from embodkd.data.lerobot import About, Demonstrations, Memory, Reading
     from embodkd.policies import Policy
 
 
@@ -24,6 +24,14 @@ def demos_folders(given: str | Sequence[str]) -> list[Path]:
         if meant.count(real) > 1:
             raise ValueError(f"demos: {path} is named twice; name each dataset once")
     return folders
+
+
+def opened(path: Path, groups: Sequence[str], reading: Reading, *, failed: bool, memory: Memory) -> Demonstrations:
+    """A dataset as `read_dataset` gives it; all that is said of it names it."""
+    from embodkd.data.lerobot import read_dataset
+
+    part = read_dataset(path, groups, reading, failed=failed, memory=memory)
+    return replace(part, said=tuple(f"{path}: {line}" for line in part.said))
 
 
 def told(data: Demonstrations, policy: Policy) -> Demonstrations:
@@ -71,8 +79,8 @@ def seen(name: str, arguments: Mapping[str, Any], facts: About) -> tuple[dict[st
     return {**arguments, **chosen}, [f"the dataset has no {', '.join(lacking)}: the student reads {words}"]
 
 
-def sizes_of(data: Demonstrations, memory_gb: float) -> list[str]:
-    """What the pictures come to once they are decoded, before any is."""
+def sizes_of(data: Demonstrations, memory_gb: float, *, resizable: bool = True) -> list[str]:
+    """What the pictures come to once they are decoded, before any is; resizable: image_size may make them smaller."""
     from embodkd.data.lerobot import Pictures
 
     cameras = {name: values for name, values in data.frames.items() if isinstance(values, Pictures)}
@@ -83,10 +91,8 @@ def sizes_of(data: Demonstrations, memory_gb: float) -> list[str]:
     line = f"{len(data.action_FA)} frames of {sizes} are {total:.2g} GB decoded"
     if total > memory_gb:
         height, width = (round(side * (memory_gb / total) ** 0.5) for side in next(iter(cameras.values())).shape[2:])
-        line += (
-            f", of which {memory_gb:g} GB are kept and the rest is decoded at every look, which is slow: "
-            f"image_size=[{height},{width}] would fit, or a larger memory_gb"
-        )
+        mend = f"image_size=[{height},{width}] would fit, or a larger memory_gb" if resizable else "enlarge memory_gb"
+        line += f", of which {memory_gb:g} GB are kept and the rest is decoded at every look, which is slow: {mend}"
     return [line]
 
 

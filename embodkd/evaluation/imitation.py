@@ -37,13 +37,17 @@ class _Episode(TypedDict):
     constant: list[NotNegative]
 
 
+class _Judging(Judging, total=False):
+    said: list[str]
+
+
 class _Stored(TypedDict):
     """What is read of imitation.json."""
 
     action: StoredAction
     episodes: list[_Episode]
     protocol: dict[str, Any]
-    manifest: Judging
+    manifest: _Judging
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,11 @@ class Imitation:
     def beware(self) -> tuple[str, ...]:
         """What must be said beside the figures."""
         return tuple(self.manifest.get("beware", ()))
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """What there was to say of the recorded episodes: which are left out, what of them is not read."""
+        return tuple(self.manifest.get("said", ()))
 
     @property
     def rows(self) -> list[tuple[str, str, str, str]]:
@@ -157,6 +166,7 @@ def imitation(
     names: Sequence[str],
     *,
     protocol: Mapping[str, Any],
+    said: Sequence[str] = (),
     beware: Sequence[str] = (),
     copies: int = 64,
     chunk: int = CHUNK,
@@ -186,9 +196,10 @@ def imitation(
         "reads": {n: "privileged" if group.privileged else "deployable" for n, group in policy.inputs.items()},
         "minutes": round((time.monotonic() - start) / 60, 3),
         "beware": list(beware),
+        "said": list(said),
     }
-    said = {**protocol, "measure": "mean absolute error of each action, shown what was recorded"}
-    return Imitation(policy.action, tuple(_judged(course, guess_A) for course in courses), said, facts), courses
+    asked = {**protocol, "measure": "mean absolute error of each action, shown what was recorded"}
+    return Imitation(policy.action, tuple(_judged(course, guess_A) for course in courses), asked, facts), courses
 
 
 def _played(policy: Policy, demos: Demonstrations, chosen: np.ndarray, chunk: int) -> list[np.ndarray]:

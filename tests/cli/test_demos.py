@@ -13,7 +13,8 @@ from embodkd.envs import make_task
 from embodkd.policies import load_policy, task_record
 
 from embodkd.core.sources.group import GroupFacts
-from embodkd.data.lerobot import Recording, write_dataset
+from embodkd.data.lerobot import Memory, Recording, write_dataset
+from embodkd.evaluation.imitation import Imitation
 
 pytest.importorskip("pyarrow", reason="needs pyarrow (extra: lerobot)")
 
@@ -116,6 +117,8 @@ def test_a_dataset_of_others_is_learned_by_its_own_names_and_judged_by_held_out_
     assert "has no proprio, privileged: the student reads vectors ['state']" in answer.out
     run = tmp_path / "runs/mlp_chunk_theirs"
     assert (run / "imitation.json").exists() and not (run / "evaluation.json").exists()
+    said = Imitation.load(run).said
+    assert said == ("theirs: 2 of 2 episodes succeeded and are used",), "numbers that are only counted have no names"
     assert load_policy(run / "policy")[1]["control_hz"] == 30
 
 
@@ -164,11 +167,8 @@ def test_the_method_needs_demonstrations_not_a_teacher(embodkd, made: Path) -> N
 @pytest.fixture(scope="module")
 def arm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A set of others: two cameras, two sentences, actions within a reach of 1; of four episodes the second failed."""
-    pa = pytest.importorskip("pyarrow")
     lengths = (12, 9, 3, 14)
-    won = np.zeros(sum(lengths), bool)
-    won[[11, 23, 37]] = True
-    more = {"next.success": ({"dtype": "bool", "shape": [1], "names": None}, pa.array(won))}
+    more = so101.endings(lengths, (0, 2, 3))
     folder = so101.write(tmp_path_factory.mktemp("arm") / "arm", "image", lengths, more=more)
     small = so101.numbers(lengths)[1] / 200
     so101.edit_table(folder, lambda table: so101.column(table, "action", small.tolist()))
@@ -202,6 +202,46 @@ def test_failed_episodes_are_imitated_when_asked_for_and_padding_is_masked(embod
     made_of = load_policy(tmp_path / "all/policy")[1]["lineage"]["demos"]
     assert sorted(made_of["trained"] + made_of["held_out"]) == [0, 1, 2, 3] and "succeeded" not in answer.out
     assert "repeat" not in answer.out
+
+
+def test_a_set_of_failures_is_imitated_judged_and_judged_again(embodkd, tmp_path: Path) -> None:
+    lengths = (12, 9, 8, 14)
+    so101.write(tmp_path / "lost", "none", lengths, more=so101.endings(lengths, ()))
+    words = ["student.vectors=[state]", "failed=true", "held_out=0.25"]
+    answer = embodkd("distill", "student", "demos=lost", "run=run", *TINY, *words)
+    assert answer.code == 0 and "error on 1 episode" in answer.out, answer.err
+    assert json.loads((tmp_path / "run/manifest.json").read_text())["finished"]
+    held_out = load_policy(tmp_path / "run/policy")[1]["lineage"]["demos"]["held_out"]
+    for judged in ("imitation.json", "again.json"):
+        result = Imitation.load(tmp_path / "run" / judged)
+        assert [episode.name for episode in result.episodes] == [f"lost, episode {k}" for k in held_out]
+        again = embodkd("evaluate", "policy=run", "demos=lost", "out=run/again.json", "quiet=true")
+        assert again.code == 0, again.err
+    refused = embodkd("evaluate", "policy=run", "demos=lost", "failed=false", "quiet=true")
+    assert refused.code == 2 and "none of the 4 episodes succeeded" in refused.err and "failed=true" in refused.err
+
+
+def test_training_and_judging_together_keep_no_more_pictures_than_memory_gb(
+    embodkd, tmp_path: Path, arm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken, take = [0], Memory.take
+
+    def noted(memory: Memory, size: int) -> bool:
+        room = take(memory, size)
+        taken.append(size * room)
+        return room
+
+    monkeypatch.setattr(Memory, "take", noted)
+    words = ["image_size=[24,32]", "memory_gb=1.34e-4", "held_out=0.4", "failed=false"]
+    answer = embodkd("distill", "student", f"demos={arm}", "run=seen", *words, *EYES)
+    assert answer.code == 0 and "29 frames" in answer.out and " GB are kept" not in answer.out, answer.err
+    assert 29 * 24 * 32 * 3 < sum(taken) <= 134000
+    taken.clear()
+    answer = embodkd("evaluate", "policy=seen", f"demos={arm}", "memory_gb=3e-5", "failed=true", "quiet=true")
+    assert answer.code == 0 and sum(taken) <= 30000, answer.err
+    line = next(line for line in answer.out.splitlines() if "GB decoded" in line)
+    assert "front 24x32" in line and "of which 3e-05 GB are kept" in line and "enlarge memory_gb" in line
+    assert "image_size" not in line and answer.out.index(line) < answer.out.index("mean absolute error")
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,27 @@ def test_episodes_that_it_learned_from_are_left_out_wherever_they_lie_or_it_is_s
     assert answer.code == 0 and "beware: which demonstrations it learned from is not known" in answer.out
 
 
+def test_what_is_left_out_or_taken_otherwise_is_said_stored_and_in_the_report(here: Path, embodkd) -> None:
+    lengths = (10, 13, 8, 7)
+    so101.write(here / "mixed", "image", lengths, names=None, more=so101.endings(lengths, (1, 3)))
+    answer = embodkd("evaluate", "policy=run", "demos=mixed", "quiet=true")
+    assert answer.code == 0 and "error on 2 episodes" in answer.out, answer.err
+    lines = [
+        "mixed: not read: front, wrist",
+        "mixed: 2 of 4 episodes succeeded and are used",
+        "mixed: only one of it and the policy names the numbers of state: taken in order",
+        "mixed: only one of it and the policy names the numbers of action: taken in order",
+    ]
+    assert answer.out.splitlines()[:4] == [f"run/policy: {line}" for line in lines]
+    result = Imitation.load(here / "run")
+    assert list(result.said) == lines and [e.name for e in result.episodes] == ["mixed, episode 1", "mixed, episode 3"]
+    assert embodkd("report", "run").code == 0
+    page = (here / "run/report.html").read_text()
+    assert all(f">{line}<" in page for line in lines)
+    answer = embodkd("evaluate", "policy=run", "demos=mixed", "failed=true", "quiet=true")
+    assert answer.code == 0 and "error on 4 episodes" in answer.out and "succeeded" not in answer.out, answer.err
+
+
 def test_joints_in_another_order_are_put_in_the_policys_and_other_joints_are_refused(here: Path, embodkd) -> None:
     other = [so101.NAMES[k] for k in (3, 1, 2, 0, 4, 5)]
     so101.write(here / "same", "none", (10, 13))

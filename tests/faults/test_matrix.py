@@ -121,7 +121,7 @@ SAID: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "runs/clone/imitation.json": (
         ("action", "action/names", "action/units", "action/low/0", "action/size", "episodes", "episodes/0",
          "episodes/0/error", "episodes/0/error/0", "episodes/0/steps", "episodes/0/name", "protocol",
-         "manifest", "manifest/beware", "error"),
+         "manifest", "manifest/beware", "manifest/said", "error"),
         ("report imitation",),
     ),
     "runs/teacher/ablation.json": (
@@ -142,7 +142,8 @@ SAID: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "runs/clone/policy/config.json": (
         ("policy", "arguments", "arguments/width", "arguments/horizon", "groups", "groups/proprio/shape", "action",
-         "control_hz", "task", "lineage", "lineage/method", "extra", "extra/demos_keys", "golden_action"),
+         "control_hz", "task", "lineage", "lineage/method", "extra", "extra/demos_keys", "extra/demos_failed",
+         "golden_action"),
         ("evaluate on demonstrations", "report imitation", "correct"),
     ),
     "runs/digits/model/config.json": (
