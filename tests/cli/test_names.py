@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -43,8 +44,8 @@ def chain(name: str, small: dict[str, list[str]]) -> list[list[str]]:
         ["rollout", f"policy={n}t", f"beside={n}s", f"out={n}v.mp4", *small["rollout"]],
         ["report", f"run={n}t", f"out={n}h.html"],
         ["train", "teacher", "data=digits", f"run={n}c", *small["train teacher data=..."], "quiet=true"],
-        ["distill", "student", "data=digits", f"teacher={n}c", f"run={n}d", "budget.updates=2", "quiet=true"],
-        ["evaluate", f"policy={n}d", f"out={n}f.json"],
+        ["distill", "student", "data=digits", f"teacher={n}c", f"run={n}d", *small["distill student data=..."], "quiet=true"],
+        ["evaluate", f"policy={n}d", f"out={n}f.json", "torch_threads=1"],
         ["export", f"policy={n}s", f"out={n}x.onnx"],
         ["reproduce", f"slug={n}y.yaml", "dry_run=true"],
         ["record", "task=peg_assembly", f"run={n}r", *small["record"], "quiet=true"],
@@ -85,11 +86,36 @@ def test_every_name_goes_through_all_verbs(
 
 def test_under_the_locale_c(made: Path, tmp_path: Path) -> None:
     furnish(tmp_path, made, "größe \U0001f916")
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("LC_", "LANG", "PYTHON"))}
-    command = [sys.executable, "-m", "embodkd.cli", "report", "größe \U0001f916t"]
-    done = subprocess.run(command, cwd=tmp_path, env={**environment, "LC_ALL": "C"}, capture_output=True)
+    done = under_the_locale_c(tmp_path, [["report", "größe \U0001f916t"]])
     assert done.returncode == 0, done.stderr.decode()
     assert (tmp_path / "größe \U0001f916t/report.html").is_file()
+
+
+@pytest.mark.faults
+def test_all_verbs_under_the_locale_c(made: Path, tmp_path: Path, small, count_case: Callable) -> None:
+    furnish(tmp_path, made, NASTY)
+    commands = chain(NASTY, small)
+    done = under_the_locale_c(tmp_path, commands)
+    assert done.returncode == 0, done.stderr.decode()
+    # what they made is named as in any other locale
+    for made_there in ("e.json", "v.mp4", "h.html", "c/model", "x.onnx", "r/demos", "m/policy", "q/policy"):
+        assert (tmp_path / f"{NASTY}{made_there}").exists(), made_there
+    count_case("commands under LC_ALL=C", len(commands))
+
+
+def under_the_locale_c(here: Path, commands: list[list[str]]) -> subprocess.CompletedProcess[bytes]:
+    """Commands one after the other in a process of that locale, until one fails; its words are decoded there."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("LC_", "LANG", "PYTHON"))}
+    program = (
+        "import json, sys\n"
+        "from embodkd.cli import main\n"
+        "for words in map(json.loads, sys.argv[1:]):\n"
+        "    if code := main(words):\n"
+        "        sys.exit(f'{code} of {ascii(words)}')\n"
+    )
+    words = [json.dumps(command, ensure_ascii=False) for command in commands]
+    command = [sys.executable, "-c", program, *words]
+    return subprocess.run(command, cwd=here, env={**environment, "LC_ALL": "C"}, capture_output=True)
 
 
 def test_a_sweep_makes_folders_that_the_verbs_take(embodkd: Callable, tmp_path: Path) -> None:

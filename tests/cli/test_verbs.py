@@ -143,3 +143,24 @@ def test_doctor_says_which_opengl_to_ask_for(embodkd, monkeypatch) -> None:
     ):
         monkeypatch.setattr(render, "probe", lambda found=found: found)
         assert advice in next(clinic._opengl(0.05)).mend
+
+
+@pytest.mark.faults
+def test_compare_on_several_seeds_pools_the_episodes_of_each(embodkd, here: Path) -> None:
+    """The figures are those of all episodes that `evaluate` judges with each seed by itself."""
+    pair, words = ("runs/teacher_peg_hole", "runs/depth_cnn_peg_hole"), ["episodes=3", "torch_threads=1", "quiet=true"]
+    answer = embodkd("compare", f"policy={pair[0]}", f"against={pair[1]}", "seed=[0,1]", "copies=2", *words)
+    assert answer.code == 0, answer.err
+    for policy in pair:
+        won = 0
+        for seed in (0, 1):
+            assert embodkd("evaluate", policy, f"seed={seed}", f"out=s{seed}.json", "copies=3", *words).code == 0
+            stored = json.loads((here / f"s{seed}.json").read_text())
+            assert stored["protocol"]["seed"] == seed and stored["episodes"] == 3
+            won += stored["successes"]
+        assert f"{policy}: {100 * won / 6:.1f} % of 6 episodes (95 %: " in answer.out
+    assert "on 6 shared episodes, p = " in answer.out.splitlines()[-1]
+    both = embodkd("compare", f"policy={pair[0]}", f"against={pair[1]}", "seed=[0,1]", "copies=3", *words)
+    assert both.out == answer.out
+    stored = embodkd("compare", f"policy={pair[0]}", "against=s0.json", "seed=[0,1]", *words)
+    assert stored.code == 2 and "cannot be compared" in stored.err and stored.err.count("\n") == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import embodkd.policies
 import numpy as np
 import pytest
-from coin import Coin, guesser
+from coin import Coin, guesser, knower
 from embodkd.envs import Stream, seeds
 
 import embodkd.evaluation
@@ -57,6 +57,29 @@ def test_each_seed_keeps_its_own_file_and_a_report_shows_them_together(tmp_path,
 )
 def test_what_was_judged_in_another_world_or_of_another_seed_has_a_name_of_its_own(kind, other, seed, name) -> None:
     assert file_name(kind, other, seed) == name
+
+
+def test_compare_judges_on_the_episodes_of_all_seeds_together(embodkd, tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    actors = {"knows": knower(), "guesses": guesser()}
+    for name in actors:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+    monkeypatch.setattr("embodkd.policies.load_policy", lambda folder: (actors[folder.name], {}))
+    monkeypatch.setattr("embodkd.policies.check_task", lambda *_: ())
+    monkeypatch.setattr("embodkd.envs.make_task", lambda name, copies, **_: Coin(copies))
+    monkeypatch.setattr(WorldChoice, "task_of", lambda self, meta: ("coin", {}))
+    monkeypatch.setattr(
+        "embodkd.evaluation.evaluate",
+        lambda actor, *_, seed, **__: evaluate(actor, Coin(4), episodes=10, seed=seed, quiet=True),
+    )
+    answer = embodkd("compare", "policy=knows", "against=guesses", "seed=[0,1]", "episodes=10", "quiet=true")
+    assert answer.code == 0, answer.err
+    parts = [evaluate(guesser(), Coin(4), episodes=10, seed=seed, quiet=True).successes for seed in (0, 1)]
+    assert 0 < parts[0] != parts[1] > 0, "the seeds shall tell apart"
+    knows, guesses, verdict = answer.out.splitlines()
+    assert knows.startswith("knows: 100.0 % of 20 episodes")
+    assert guesses.startswith(f"guesses: {100 * sum(parts) / 20:.1f} % of 20 episodes")
+    assert f"{100 - 100 * sum(parts) / 20:+.1f} points" in verdict and "on 20 shared episodes" in verdict
 
 
 def test_only_like_evaluations_are_shown_together() -> None:

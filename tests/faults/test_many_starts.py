@@ -8,4 +8,4 @@ from test_starts import check_starts
 @pytest.mark.faults
 @every_world
 def test_two_thousand_starts_are_fit(name, options):
-    check_starts(name, options, 200 if options["engine"] == "bullet" else 2000)
+    check_starts(name, options, 2000)
