@@ -60,7 +60,7 @@ def lines(work: Work | None = None) -> list[Line]:
     details = {"unit_of_rates": "updates", "work": vars(work), "percent": [round(s, 3) for s in shares]}
     return [
         Line("trainer around the network", value, interval, "% CPU", "<=", 5.0, COMMAND, details),
-        ratio(work, "KD step / by hand", steps, ("embodkd", "by hand"), "<=", 1.03),
+        ratio(work, "KD step / by hand", steps, ("embodkd", "by hand"), "<=", 1.01),
         ratio(work, "epoch banked vs no teacher", banked, ("no teacher", "banked teacher"), ">=", 0.9),
     ]
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from embodkd.core.config.ranges import Count
 from embodkd.core.runs.artefact import (
-    Config,
+    ArtefactConfig,
     building,
     few_enough,
     golden_of,
@@ -56,7 +56,7 @@ class _Extra(TypedDict, total=False):
     action_named: bool
 
 
-class _Policy(Config):
+class _Policy(ArtefactConfig):
     policy: str
     arguments: dict[str, Any]
     groups: dict[str, StoredGroup]

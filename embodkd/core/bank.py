@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from embodkd.core.config.registry import near
-from embodkd.core.fingerprint import Rows, digest
+from embodkd.core.fingerprint import RowDigest, digest
 from embodkd.core.precision import wide_type
 from embodkd.core.recipe import Answers, Context
 from embodkd.core.role import Role
@@ -51,7 +51,7 @@ def _passes(
     batch_size: int,
     device: torch.device | str,
     epoch: int,
-    seen: Rows | None = None,
+    seen: RowDigest | None = None,
 ) -> Iterator[Signals]:
     _place(answerer, device)
     # a model that was trained in double precision asks for it afterwards too
@@ -122,7 +122,7 @@ class Bank:
             self._take(self._fill(context, lambda name, dtype, shape: np.empty(shape, dtype)))
         else:
             # Before the first answer: one that cannot be told from another is refused at once.
-            answerer, seen = self._answerer_marks(), Rows()
+            answerer, seen = self._answerer_marks(), RowDigest()
             with atomic_folder(folder) as aside:
                 columns = self._fill(
                     context,
@@ -168,7 +168,7 @@ class Bank:
 
     def fingerprint(self) -> dict[str, str]:
         """Digests of everything that the rows depend on, by name; ValueError for an answerer without one."""
-        rows = Rows()
+        rows = RowDigest()
         for piece in _rows(self.source, self.batch_size, self.epoch):
             rows.add(piece)
         return {**self._answerer_marks(), "data": rows.hex(), **self._choice()}
@@ -195,7 +195,7 @@ class Bank:
         return Signals({c: torch.from_numpy(np.asarray(v[rows])).to(wanted.device) for c, v in self._columns.items()})
 
     def _fill(
-        self, context: Context, make: Callable[[str, Any, tuple[int, ...]], np.ndarray], seen: Rows | None = None
+        self, context: Context, make: Callable[[str, Any, tuple[int, ...]], np.ndarray], seen: RowDigest | None = None
     ) -> dict[str, np.ndarray]:
         """One pass, written into arrays that `make(name, dtype, shape)` gives: on disk they never lie in memory."""
         columns: dict[str, np.ndarray] = {}

@@ -63,7 +63,7 @@ def tensors(model: nn.Module) -> dict[str, Any]:
     return {**dict(model.named_buffers()), **model.state_dict()}
 
 
-class Rows:
+class RowDigest:
     """A digest of rows that come piece by piece, whatever the pieces are."""
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ from embodkd.core.runs.reading import json_of
 from embodkd.data.partition import from_package
 
 
-class Rows(NamedTuple):
+class LabelledPictures(NamedTuple):
     """Pictures (N, H, W) or (N, H, W, 3), in [0, 1]; labels as they are stored; a digest of each picture's bytes."""
 
     pictures: list[np.ndarray]
@@ -23,10 +23,10 @@ class Rows(NamedTuple):
     digests: list[int]
 
 
-def read_rows(files: Sequence[Path], image: str, label: str, where: str) -> Rows:
+def read_rows(files: Sequence[Path], image: str, label: str, where: str) -> LabelledPictures:
     """All rows of these files. ValueError naming file and row for a picture that cannot be decoded or has another size
     than the first, and for a label that is missing or of a kind that is no class."""
-    rows = Rows([], [], [])
+    rows = LabelledPictures([], [], [])
     for file in files:
         table = _table(file, image, label, where)
         rows.labels.extend(_labels(table.column(label), label, f"{where}: {file.name}"))
@@ -44,7 +44,7 @@ def read_rows(files: Sequence[Path], image: str, label: str, where: str) -> Rows
     return rows
 
 
-def fields_of(rows: Rows, places: Mapping[Any, int], channels: int, where: str) -> dict[str, torch.Tensor]:
+def fields_of(rows: LabelledPictures, places: Mapping[Any, int], channels: int, where: str) -> dict[str, torch.Tensor]:
     """The fields input (N, C, H, W), label and item of these rows, grey pictures among coloured ones made coloured.
 
     places: label -> class; ValueError for a label without one.

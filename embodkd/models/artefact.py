@@ -14,7 +14,7 @@ from embodkd.core.config.ranges import Count
 from embodkd.core.config.schema import build
 from embodkd.core.modules.modes import evaluating
 from embodkd.core.runs.artefact import (
-    Config,
+    ArtefactConfig,
     building,
     few_enough,
     golden_of,
@@ -34,7 +34,7 @@ GOLDEN_ROWS, GOLDEN_TOLERANCE = 4, 1e-3
 EXAMPLES = 16
 
 
-class _Model(Config):
+class _Model(ArtefactConfig):
     model: str
     arguments: dict[str, Any]
     shape: list[Count]

@@ -7,7 +7,7 @@ import numpy as np
 from embodkd.envs.camera import By, Camera, RayCamera
 from embodkd.envs.randomise import Randomise
 from embodkd.envs.sim.batch_sim import BatchSim
-from embodkd.envs.sim.pictures import Pictures
+from embodkd.envs.sim.pictures import Painter
 from embodkd.envs.sim.pixels import Grid
 from embodkd.envs.sim.sight import Sight
 
@@ -23,7 +23,7 @@ class SimCamera(RayCamera):
         self._body = sim.model.body(camera.body or "world").id
         groups = np.ones(mujoco.mjNGROUP, np.uint8)
         groups[list(camera.hidden_groups)] = 0
-        self._pictures = Pictures(sim, camera.hidden_groups)
+        self._pictures = Painter(sim, camera.hidden_groups)
         self._sight = Sight(sim.model, groups, float(np.tan(np.radians(camera.fovy) / 2)))
 
     def body_pose(self, ids: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

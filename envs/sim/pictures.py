@@ -37,7 +37,7 @@ _Drawn = tuple[slice, _Item, Window]
 """Some copies, a geom, and where it is to be drawn in them."""
 
 
-class Pictures:
+class Painter:
     """The geoms of a ``BatchSim`` that a camera shows, drawn by ``shapes``."""
 
     def __init__(self, sim: BatchSim, hidden_groups: Sequence[int]) -> None:

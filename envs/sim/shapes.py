@@ -65,7 +65,7 @@ class Quadric:
 
 
 @dataclass(frozen=True)
-class Part:
+class ConvexPart:
     """A convex part of geoms: what rays enter and leave it by, and which geoms (n,) the camera is in."""
 
     enter: Planes | None
@@ -173,13 +173,13 @@ def _each(values_n: np.ndarray, pictures: np.ndarray) -> np.ndarray:
     return values_n.astype(pictures.dtype)[:, None, None]
 
 
-def _barrel(placed: Placed, grid: Grid) -> Part:
+def _barrel(placed: Placed, grid: Grid) -> ConvexPart:
     """A cylinder."""
     flat = _between(placed, grid, [2], placed.size_n3[:, 1:2])
     (u, at_u), (v, at_v) = placed.along(0), placed.along(1)
     a = at_u**2 + at_v**2 - placed.size_n3[:, 0] ** 2
     tube = _quadric(a, u * at_u[:, None] + v * at_v[:, None], [u, v], grid)
-    return Part(flat.enter, flat.leave, tube, flat.inside & (a < 0))
+    return ConvexPart(flat.enter, flat.leave, tube, flat.inside & (a < 0))
 
 
 def _quadric(a_n: np.ndarray, b_n3: np.ndarray, c: list[np.ndarray], grid: Grid) -> Quadric:
@@ -187,13 +187,13 @@ def _quadric(a_n: np.ndarray, b_n3: np.ndarray, c: list[np.ndarray], grid: Grid)
     return Quadric(beside[:, None, None], grid.lines(b_n3), [grid.lines(vector) for vector in c])
 
 
-def _ball(centre_n3: np.ndarray, radius_n: np.ndarray, grid: Grid) -> Part:
+def _ball(centre_n3: np.ndarray, radius_n: np.ndarray, grid: Grid) -> ConvexPart:
     a = (centre_n3**2).sum(axis=1) - radius_n**2
     square = [np.tile(axis, (len(a), 1)) for axis in np.eye(3)]
-    return Part(None, None, _quadric(a, centre_n3, square, grid), a < 0)
+    return ConvexPart(None, None, _quadric(a, centre_n3, square, grid), a < 0)
 
 
-def _between(placed: Placed, grid: Grid, axes: Sequence[int], half_nK: np.ndarray) -> Part:
+def _between(placed: Placed, grid: Grid, axes: Sequence[int], half_nK: np.ndarray) -> ConvexPart:
     """Between pairs of planes, at `half_nK` from the centre to either side of it along each of the axes."""
     enter, leave, other = [], [], []
     between = np.zeros((len(axes), len(half_nK)), bool)
@@ -209,17 +209,17 @@ def _between(placed: Placed, grid: Grid, axes: Sequence[int], half_nK: np.ndarra
     ahead, behind = np.array(enter), np.array(leave + other)
     matter = np.concatenate([np.ones_like(between), between])
     by = Planes(grid.lines(ahead), -_unit(ahead), ~between), Planes(grid.lines(behind), _unit(behind), matter)
-    return Part(*by, quadric=None, inside=np.all(between, axis=0))
+    return ConvexPart(*by, quadric=None, inside=np.all(between, axis=0))
 
 
-def _front(placed: Placed, grid: Grid) -> Part:
+def _front(placed: Placed, grid: Grid) -> ConvexPart:
     """An endless plane, which is seen from its front only."""
     normal, offset = placed.along(2)
     front = (offset < -_LEAST)[:, None]
     enter = (normal / np.where(front, offset[:, None], np.inf))[None]
     planes = Planes(grid.lines(enter), normal[None], np.ones(enter.shape[:2], bool))
     nothing = Planes(grid.lines(0 * enter), normal[None], np.zeros(enter.shape[:2], bool))
-    return Part(planes, nothing, None, np.zeros(len(normal), bool))
+    return ConvexPart(planes, nothing, None, np.zeros(len(normal), bool))
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:

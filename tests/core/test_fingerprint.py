@@ -14,7 +14,7 @@ from known_things import __file__ as known_file
 from known_things import known
 
 from embodkd.core import Role
-from embodkd.core.fingerprint import Rows, digest
+from embodkd.core.fingerprint import RowDigest, digest
 
 
 def test_it_is_the_same_in_another_process():
@@ -118,7 +118,7 @@ def test_rows_do_not_depend_on_the_pieces():
     whole = {"x": torch.randn(10, 3), "id": torch.arange(10)}
     marks = set()
     for size in (1, 3, 10):
-        rows = Rows()
+        rows = RowDigest()
         for start in range(0, 10, size):
             rows.add({name: value[start : start + size] for name, value in whole.items()})
         marks.add(rows.hex())

@@ -90,7 +90,7 @@ def checked(target: Callable[..., Any], mapping: Mapping[str, Any] | None, where
         if key not in known:
             raise ValueError(f"{where or title}: unknown key {key!r} for {title}; {near(key, free)}")
     hints = hints_of(target)
-    values = {key: fit(value, hints.get(key), _at(where, key)) for key, value in mapping.items()}
+    values = {key: conform(value, hints.get(key), _at(where, key)) for key, value in mapping.items()}
     empty = inspect.Parameter.empty
     missing = [n for n, p in known.items() if p.default is empty and n not in values and n not in given]
     if missing:
@@ -132,7 +132,7 @@ def _resolved(annotations: Mapping[str, Any], names: dict[str, Any]) -> Iterator
             continue
 
 
-def fit(value: Any, hint: Any, where: str) -> Any:
+def conform(value: Any, hint: Any, where: str) -> Any:
     """`value` as the type `hint` wants it; ValueError if it is of another type or out of a range.
 
     An entry of a list or mapping is named behind `where`. Types beyond those that a config or a file can hold are not
@@ -150,11 +150,11 @@ def fit(value: Any, hint: Any, where: str) -> Any:
     if hint is int or hint is float:
         return _number(value, hint, where)
     if origin in (list, Sequence):
-        return [fit(entry, args[0], f"{where}[{k}]") for k, entry in enumerate(value)]
+        return [conform(entry, args[0], f"{where}[{k}]") for k, entry in enumerate(value)]
     if origin is tuple:
         return _tuple(tuple(value), hint, where)
     if origin in (dict, Mapping) and len(args) == 2:
-        return {key: fit(entry, args[1], _at(where, key)) for key, entry in value.items()}
+        return {key: conform(entry, args[1], _at(where, key)) for key, entry in value.items()}
     if typing.is_typeddict(hint):
         return _entries(value, hint, where)
     if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
@@ -206,7 +206,7 @@ def _annotated(value: Any, hint: Any, where: str) -> Any:
     inner, *parts = typing.get_args(hint)
     if not _is_of_kind(value, inner):
         raise _other_type(value, hint, where)
-    converted = fit(value, inner, where)
+    converted = conform(value, inner, where)
     for part in parts:
         if isinstance(part, Within) and converted is not None and converted not in part:
             raise ValueError(f"{where}: must be {spell(hint)}, got {_short(value)}")
@@ -223,10 +223,10 @@ def _one_of(value: Any, hint: Any, where: str) -> Any:
         raise _other_type(value, hint, where)
     for member in fitting[:-1]:
         try:
-            return fit(value, member, where)
+            return conform(value, member, where)
         except ValueError:
             continue
-    return fit(value, fitting[-1], where)
+    return conform(value, fitting[-1], where)
 
 
 def _other_type(value: Any, hint: Any, where: str) -> ValueError:
@@ -251,7 +251,7 @@ def _tuple(value: tuple[Any, ...], hint: Any, where: str) -> tuple[Any, ...]:
         args = (args[0],) * len(value)
     if len(args) != len(value):
         raise ValueError(f"{where}: must have {len(args)} entries, got {list(value)!r}")
-    return tuple(fit(v, a, f"{where}[{k}]") for k, (v, a) in enumerate(zip(value, args, strict=True)))
+    return tuple(conform(v, a, f"{where}[{k}]") for k, (v, a) in enumerate(zip(value, args, strict=True)))
 
 
 def _entries(value: Mapping[str, Any], hint: Any, where: str) -> dict[str, Any]:
@@ -260,7 +260,7 @@ def _entries(value: Mapping[str, Any], hint: Any, where: str) -> dict[str, Any]:
     if absent:
         raise ValueError(f"{where}: lacks {', '.join(absent)}")
     hints = typing.get_type_hints(hint, include_extras=True)
-    return {key: fit(entry, hints.get(key), _at(where, key)) for key, entry in value.items()}
+    return {key: conform(entry, hints.get(key), _at(where, key)) for key, entry in value.items()}
 
 
 def _short(value: Any) -> str:

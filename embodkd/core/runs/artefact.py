@@ -53,13 +53,13 @@ def write_artefact(
     return folder
 
 
-class Config(TypedDict):
+class ArtefactConfig(TypedDict):
     """What every config.json says; each kind of artefact says more."""
 
     format: Count
 
 
-def read_config(folder: str | Path, kind: str, form: type[Config]) -> Any:
+def read_config(folder: str | Path, kind: str, form: type[ArtefactConfig]) -> Any:
     """config.json of an artefact, without building it; ValueError if the folder is not a whole one of this `form`.
 
     kind: what it holds ("policy", "model"), for the messages; `save_{kind}` is who writes it.
@@ -79,7 +79,7 @@ def read_config(folder: str | Path, kind: str, form: type[Config]) -> Any:
         pickles = [p.name for p in folder.iterdir() if p.suffix in _PICKLES]
         hint += f"; {pickles[0]} may be a pickle, which is never read" if pickles else ""
         raise ValueError(f"{folder}: not a whole {kind} folder, {' and '.join(missing)} missing{hint}")
-    later = read_json(folder / "config.json", Config)["format"]
+    later = read_json(folder / "config.json", ArtefactConfig)["format"]
     if later > FORMAT:
         raise ValueError(f"{folder}: has format {later}, this version reads up to {FORMAT}; upgrade embodkd")
     return read_json(folder / "config.json", form)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from embodkd.core.config.ranges import NotNegative, Whole
-from embodkd.core.config.schema import fit
+from embodkd.core.config.schema import conform
 from embodkd.core.runs.digests import check_digest, write_digest
 from embodkd.core.runs.files import atomic_folder, read_tensors, remove_folder, write_json, write_tensors
 from embodkd.core.runs.reading import blamed, read_json
@@ -122,7 +122,7 @@ def _read(path: Path, form: Any) -> Checkpoint:
     facts = read_json(path / _STATE, _Stored)
     # raw, as it was written: a form that makes objects of it only looks
     with blamed(path / _STATE):
-        fit(facts["state"], form, "state")
+        conform(facts["state"], form, "state")
         if facts["step"] != int(path.name[5:]):
             raise ValueError(f"is of step {facts['step']}, not of {path.name}")
     tensors = read_tensors(path / _TENSORS)

@@ -1,7 +1,7 @@
 """The one reader of files that somebody else may have written, cut or changed: text, JSON, lines of JSON, YAML.
 
 Whatever is wrong with a file is one ValueError that names the file, in it the field, and how to mend it. Nothing is
-taken for granted that is not asked for by a `form`: a type as `core.config.schema.fit` knows them, most often a
+taken for granted that is not asked for by a `form`: a type as `core.config.schema.conform` knows them, most often a
 TypedDict of what the file holds.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from embodkd.core.config.schema import fit
+from embodkd.core.config.schema import conform
 
 MEND = "restore it or write it anew"
 _DEEPEST, _MOST, _DIGITS = 64, 10**6, 40
@@ -59,7 +59,7 @@ def read_lines(path: str | Path, form: Any = dict[str, Any]) -> list[Any]:
     for number, line in enumerate(lines, 1):
         rows.append(json_of(line, f"{path}, line {number}", form, "remove it"))
     try:
-        return [*rows, fit(_json(last), form, "")]
+        return [*rows, conform(_json(last), form, "")]
     except (ValueError, RecursionError):
         return rows
 
@@ -136,4 +136,4 @@ def _whole(digits: str) -> int:
 
 def _fitted(where: str | Path, content: Any, form: Any, mend: str = MEND) -> Any:
     with blamed(where, mend):
-        return fit(content, form, "")
+        return conform(content, form, "")

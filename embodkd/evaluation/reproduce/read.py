@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 from embodkd.core.config.registry import near
-from embodkd.core.config.schema import build, fit
+from embodkd.core.config.schema import build, conform
 from embodkd.core.runs.reading import read_yaml
 from embodkd.evaluation.measures import better
 from embodkd.evaluation.reproduce.spec import ROLES, Arm, Check, Config, Reproduction, Training
@@ -160,7 +160,7 @@ class _Named(TypedDict):
 
 def _checked(training: Training) -> Training:
     for key, choice in (("model", training.model), ("data", training.data)):
-        fit(choice, _Named, f"{training.name}.{key}")
+        conform(choice, _Named, f"{training.name}.{key}")
     training.build_method()
     training.build_budget()
     return training

@@ -11,7 +11,7 @@ from embodkd.evaluation.interval import t_interval
 from embodkd.evaluation.reproduce.spec import Check, Reproduction
 
 Verdict = Literal["gain", "loss", "no_gain", "undecided"]
-Rows = Mapping[str, Mapping[int, Mapping[str, Any]]]
+ArmRows = Mapping[str, Mapping[int, Mapping[str, Any]]]
 """Arm or teacher -> seed -> its stored row."""
 
 
@@ -31,7 +31,7 @@ def verdict(differences: Sequence[float], margin: float, better: str = "higher")
     return "no_gain" if -margin <= low and high <= margin else "undecided"
 
 
-def summarise(table: Reproduction, rows: Rows, seeds: Sequence[int], arms: Sequence[str]) -> dict[str, Any]:
+def summarise(table: Reproduction, rows: ArmRows, seeds: Sequence[int], arms: Sequence[str]) -> dict[str, Any]:
     """The contents of results/SLUG.json but for the manifest, from the cells of `arms` and of the table's teachers."""
     shown = {}
     for name in arms:

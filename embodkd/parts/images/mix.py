@@ -14,6 +14,8 @@ from embodkd.core.recipe import Prepare
 from embodkd.core.signals import Signals
 
 
+# torchvision 0.28 pairs each item with its neighbour and makes labels float32, kornia 0.9 draws uniform shares and
+# leaves labels unmixed; either knows its own process's items only. The arithmetic is two lines of `prepare`.
 def mixup(concentration: float, classes: int) -> Prepare:
     """Mixup (Zhang et al. 2018, arXiv:1710.09412): input <- m * input + (1 - m) * input of another item.
 

@@ -10,6 +10,7 @@ from embodkd.core.batch.whole import drawn, whole
 from embodkd.core.recipe import Prepare
 from embodkd.core.signals import Signals
 
+# torchvision 0.28 and kornia 0.9 have no MixStyle (kornia only mixes pixels); its authors' layer draws by process.
 SMALLEST = 1e-6
 
 

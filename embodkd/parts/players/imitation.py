@@ -14,7 +14,7 @@ from embodkd.core.signals import Signals
 from embodkd.core.terms import smooth_l1
 
 
-class Imitation(nn.Module):
+class OwnLoss(nn.Module):
     """A policy with a `loss(obs, actions_NHA)` whose forward pass is that loss, on several processes too.
 
     kept: the field that says which actions of a chunk count, where some do not; the loss takes it too.
@@ -57,7 +57,7 @@ def imitator(student: Any, field: str, optimiser: Optimiser, *, beta: float = 0.
             return {"imitate": s.imitate_N}
 
         fields = (field,) if kept is None else (field, kept)
-        role = Role(Imitation(student, field, kept), view=(*student.reads, *fields), output="imitate")
+        role = Role(OwnLoss(student, field, kept), view=(*student.reads, *fields), output="imitate")
         return Player(role, own, optimiser=optimiser)
 
     def terms(batch: Signals, s: Signals) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from embodkd.envs.geometry import matrix_from_quat, quat_from_rotvec
 from embodkd.envs.randomise import Randomise
 from embodkd.envs.sim.batch_sim import BatchSim
 from embodkd.envs.sim.camera import SimCamera
-from embodkd.envs.sim.pictures import Pictures
+from embodkd.envs.sim.pictures import Painter
 from embodkd.envs.sim.pixels import Grid
 from every_world import WORLDS
 from hypothesis import given, settings
@@ -38,7 +38,7 @@ def compare(eye: SimCamera, rows: int, columns: int, dtype: type):
     """(by shapes, by rays) of depth, geom and lightness, and which rays graze an edge or meet two surfaces at once."""
     light = np.tile([0.36, -0.48, 0.8], (eye.sim.num_envs, 1))
     where, rays = eye.pose(), eye.camera.directions(rows, columns)
-    grid, pictures = Grid(*eye.camera.axes(rows, columns), dtype), Pictures(eye.sim, eye.camera.hidden_groups)
+    grid, pictures = Grid(*eye.camera.axes(rows, columns), dtype), Painter(eye.sim, eye.camera.hidden_groups)
     geom, lit = pictures.lit(*where, grid, None, light)
     ours = [a.reshape(len(light), -1) for a in (pictures.depth(*where, grid, None), geom, lit)]
     ours[0][np.isinf(ours[0])] = -1
@@ -148,7 +148,7 @@ def test_turned_cameras_see_the_same_scene_turned():
     sim = BatchSim(mujoco.MjModel.from_xml_string(scene(5, floor=False)), 1)
     sim.forward()
     turn = matrix_from_quat(quat_from_rotvec(np.array([[0.3, -0.8, 0.5]])))[0]
-    pictures = Pictures(sim, ())
+    pictures = Painter(sim, ())
     grid = Grid(*Camera("any", "", (0, 0, 0), (1, 0, 0), 0.1, 1.0).axes(16, 16), np.float64)
     rotation = np.eye(3)[None]
     above, light = np.array([[0.0, 0.0, 1.2]]), np.array([[0.6, 0.0, 0.8]])
