@@ -12,7 +12,7 @@ from embodkd.policies.scaling import Scaling
 from embodkd.policies.sentences import Language
 from torch import Tensor, nn
 
-from embodkd.core.config.ranges import Depth, Horizon, Share, Width
+from embodkd.core.config.ranges import Depth, Horizon, Part, Width
 
 
 @POLICIES.register("mlp_chunk", modality="chunk")
@@ -32,7 +32,7 @@ class MLPChunk(ChunkPolicy):
         horizon: Horizon = 8,
         width: Width = 1024,
         blocks: Depth = 5,
-        dropout: Share = 0.1,
+        dropout: Part = 0.1,
         error: Literal["squared", "absolute"] = "squared",
         scaling: Scaling = "range",
         sentences: tuple[str, ...] | None = None,

@@ -48,7 +48,7 @@ from embodkd.core import (
     squared_error,
     staircase,
 )
-from embodkd.core.config.ranges import NotNegative, Positive, Share, Whole
+from embodkd.core.config.ranges import NotNegative, Part, Positive, Whole
 from embodkd.core.terms.base import precise, unit
 from embodkd.methods import METHODS
 from embodkd.parts.networks.features import feature_shapes
@@ -82,7 +82,7 @@ class ND:
     dkd_beta: NotNegative = 8.0
     warmup_epochs: Whole = 20
     form: Literal["joint", "direction", "norm", "mse"] = "joint"
-    dropout: Share = 0.5
+    dropout: Part = 0.5
     projector_std: Positive | None = None
 
     def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from embodkd.core.config.ranges import Share, Width
+from embodkd.core.config.ranges import Part, Width
 from embodkd.models.base import MODELS, Classifier, image_shape
 
 
@@ -27,7 +27,7 @@ class CNN(Classifier):
         widths: tuple[Width, ...] = (16, 32),
         batch_norm: bool = True,
         pool: Literal["avg", "max"] = "avg",
-        dropout: Share = 0.0,
+        dropout: Part = 0.0,
     ) -> None:
         super().__init__(shape, classes)
         channels, *size = image_shape(shape, "cnn")

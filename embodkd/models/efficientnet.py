@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from embodkd.core.config.ranges import Share, Within
+from embodkd.core.config.ranges import Part, Within
 from embodkd.models.base import MODELS, Classifier, image_shape, library
 
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -39,7 +39,7 @@ class EfficientNetLite0(Classifier):
         *,
         pretrained: bool = True,
         resolution: Annotated[int, Within(0, 4096)] = 0,
-        dropout: Share = 0.2,
+        dropout: Part = 0.2,
     ) -> None:
         super().__init__(shape, classes)
         channels, _, _ = image_shape(shape, "efficientnet_lite0")

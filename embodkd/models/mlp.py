@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from embodkd.core.config.ranges import Share, Width
+from embodkd.core.config.ranges import Part, Width
 from embodkd.models.base import MODELS, Classifier
 
 
@@ -20,7 +20,7 @@ class MLP(Classifier):
     """
 
     def __init__(
-        self, shape: Sequence[int], classes: int, *, hidden: tuple[Width, ...] = (256, 256), dropout: Share = 0.0
+        self, shape: Sequence[int], classes: int, *, hidden: tuple[Width, ...] = (256, 256), dropout: Part = 0.0
     ) -> None:
         super().__init__(shape, classes)
         widths = (math.prod(shape), *hidden)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from torch import Tensor, nn
 
-from embodkd.core.config.ranges import Depth, Pixels, Share, Width, Within
+from embodkd.core.config.ranges import Depth, Part, Pixels, Width, Within
 from embodkd.models.base import MODELS, Classifier, image_shape, library
 
 
@@ -30,7 +30,7 @@ class ViT(Classifier):
         depth: Depth = 4,
         heads: Width = 4,
         mlp_ratio: Annotated[float, Within(0.0, 64.0, above=True)] = 2.0,
-        dropout: Share = 0.0,
+        dropout: Part = 0.0,
         pool: Literal["cls", "mean"] = "cls",
     ) -> None:
         super().__init__(shape, classes)

@@ -70,7 +70,7 @@ def test_what_lies_outside_is_one_error_with_the_range(given: dict, said: str) -
         (lambda: make_method({"name": "kd", "temperature": 0}, "splits"), "method.temperature"),
         (lambda: make_method({"name": "supervised", "label_smoothing": 2}, "splits"), "label_smoothing.*from 0 to 1"),
         (lambda: make_model("mlp", (4,), 3, hidden=[0]), "hidden.*from 1 to 65536"),
-        (lambda: make_model("mlp", (4,), 3, dropout=1.5), "dropout.*from 0 to 1"),
+        (lambda: make_model("mlp", (4,), 3, dropout=1.0), "dropout.*from 0 to below 1"),
     ],
 )
 def test_budgets_optimisers_methods_and_models_are_held_to_theirs(make, said: str) -> None:

@@ -21,7 +21,7 @@ SMALL = {"num_envs": 16, "steps": 12, "every": 4, "batch_size": 64, "warmup": 19
 
 
 class Paid(Reach):
-    """Each step earns a twelfth and joining another 1: an episode that fails comes to 1, one that succeeds to 2 at most."""
+    """Each step earns a twelfth and joining another 1: a failed episode comes to 1, any to 2 at most."""
 
     def _advance(self, actions):
         reward_N, *rest = super()._advance(actions)
@@ -156,9 +156,9 @@ def test_the_logged_reward_is_the_mean_of_episodes_that_were_started_together():
     def step_wait():
         answer = took()
         return_N[:] += answer[1]
-        for copy in np.flatnonzero(answer[2]):
-            returns.setdefault(began_N[copy], []).append(return_N[copy])
-            began_N[copy], return_N[copy] = iteration, 0.0
+        for i in np.flatnonzero(answer[2]):
+            returns.setdefault(began_N[i], []).append(return_N[i])
+            began_N[i], return_N[i] = iteration, 0.0
         return answer
 
     learner.env.step_wait = step_wait
@@ -170,7 +170,7 @@ def test_the_logged_reward_is_the_mean_of_episodes_that_were_started_together():
         learner.logger.dump()
         if whole:
             together = np.concatenate([returns.pop(began) for began in sorted(whole)])
-            assert 1 <= logged + 1e-6 and logged <= 2 + 1e-6
+            assert logged + 1e-6 >= 1 and logged <= 2 + 1e-6
             assert logged == pytest.approx(together.mean(), abs=1e-6)
             told, lengths = told + len(together), lengths | {len(together)}
         else:
