@@ -163,7 +163,7 @@ def test_the_logged_reward_is_the_mean_of_episodes_that_were_started_together():
 
     learner.env.step_wait = step_wait
     told, lengths = 0, set()
-    for iteration in range(30):
+    for iteration in range(30):  # noqa: B007 (`step_wait` reads it)
         learn(learner, 1)
         whole = [began for began in list(returns) if began < began_N.min()]
         logged = learner.logger.name_to_value.get("rollout/ep_rew_mean")
