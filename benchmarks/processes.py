@@ -26,8 +26,8 @@ from embodkd.methods import get_method
 from embodkd.models import make_model
 
 COMMAND = "python -m benchmarks processes"
-CONVOLUTIONAL = Work()
-DIGITS = Work(updates=100, side=8, classes=10, model="mlp")
+CONVOLUTIONAL = Work(updates=4)
+DIGITS = Work(updates=50, side=8, classes=10, model="mlp")
 
 
 def lines(convolutional: Work = CONVOLUTIONAL, digits: Work = DIGITS) -> list[Line]:
