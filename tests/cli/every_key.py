@@ -79,13 +79,13 @@ def _keys_of(verb: Verb, choice: tuple[str, str] | None) -> Iterator[Key]:
         if choice is None and name in groups or choice is not None and name != choice[0]:
             continue
         hint = hints_of(function).get(name)
-        for dotted, inner in _inside(name, value, hint):
+        for dotted, inner in inside(name, value, hint):
             if not dotted.endswith(".name") or dotted == "optimiser.name":
                 yield Key(verb, dotted, inner, choice)
     assert config.file.exists()
 
 
-def _inside(name: str, value: Any, hint: Any) -> Iterator[tuple[str, Any]]:
+def inside(name: str, value: Any, hint: Any) -> Iterator[tuple[str, Any]]:
     """(key, its type), through the mappings whose keys a constructor knows."""
     constructor = constructor_of(hint, value)
     if constructor is None or not isinstance(value, Mapping):
@@ -93,7 +93,7 @@ def _inside(name: str, value: Any, hint: Any) -> Iterator[tuple[str, Any]]:
         return
     hints = hints_of(constructor)
     for key, inner in value.items():
-        yield from _inside(f"{name}.{key}", inner, hints.get(key))
+        yield from inside(f"{name}.{key}", inner, hints.get(key))
 
 
 def constructor_of(hint: Any, value: Any) -> Callable[..., Any] | None:

@@ -37,22 +37,14 @@ def test_every_key_that_takes_a_text_takes_these(name: str) -> None:
 
 def chain(name: str, small: dict[str, list[str]]) -> list[list[str]]:
     """Commands in which every path that one of them makes is read by another; `{name}t` is a teacher that is there."""
-    n, demos = name, "distill student demos=..."
+    n, data, demos = name, "distill student data=...", "distill student demos=..."
     return [
         ["evaluate", f"policy={n}t", f"out={n}e.json", *small["evaluate"], "quiet=true"],
         ["compare", f"policy={n}t", f"against={n}e.json", *small["compare"], "quiet=true"],
         ["rollout", f"policy={n}t", f"beside={n}s", f"out={n}v.mp4", *small["rollout"]],
         ["report", f"run={n}t", f"out={n}h.html"],
         ["train", "teacher", "data=digits", f"run={n}c", *small["train teacher data=..."], "quiet=true"],
-        [
-            "distill",
-            "student",
-            "data=digits",
-            f"teacher={n}c",
-            f"run={n}d",
-            *small["distill student data=..."],
-            "quiet=true",
-        ],
+        ["distill", "student", "data=digits", f"teacher={n}c", f"run={n}d", *small[data], "quiet=true"],
         ["evaluate", f"policy={n}d", f"out={n}f.json", "torch_threads=1"],
         ["export", f"policy={n}s", f"out={n}x.onnx"],
         ["reproduce", f"slug={n}y.yaml", "dry_run=true"],
