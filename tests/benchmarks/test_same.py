@@ -17,7 +17,12 @@ from embodkd.core.runs.files import write_tensors
 from embodkd.methods import METHODS, get_method, method_names
 
 
-def made(run: Path, weights: torch.Tensor, loss: float = 0.5, success: bool = True, time: float = 1.0) -> Path:
+ONE = np.array([1, 2], np.float32)
+
+
+def made(
+    run: Path, weights: torch.Tensor | np.ndarray, loss: float = 0.5, success: bool = True, time: float = 1.0
+) -> Path:
     (run / "policy").mkdir(parents=True)
     write_tensors(run / "policy/model.safetensors", {"weight": weights, "fixed": torch.ones(2)})
     (run / "metrics.jsonl").write_text(json.dumps({"step": 1, "time_s": time, "student/ce": loss}) + "\n")
@@ -30,9 +35,10 @@ def test_equal_runs_are_equal_whatever_the_clock_says(tmp_path: Path) -> None:
     assert differences(made(tmp_path / "a", nan), made(tmp_path / "b", nan, time=9.0)) == []
 
 
-def test_the_last_bit_of_a_weight_is_a_difference(tmp_path: Path) -> None:
-    one = torch.tensor([1.0, 2.0])
-    other = torch.from_numpy(np.nextafter(one.numpy(), np.float32(9)))
+@pytest.mark.parametrize("kept_as", [torch.from_numpy, np.asarray], ids=["tensor", "array"])
+def test_the_last_bit_of_a_weight_is_a_difference(tmp_path: Path, kept_as) -> None:  # type: ignore[no-untyped-def]
+    one, other = (kept_as(values) for values in (ONE, np.nextafter(ONE, np.float32(9))))
+    assert differences(made(tmp_path / "c", one), made(tmp_path / "d", one)) == []
     (said,) = differences(made(tmp_path / "a", one), made(tmp_path / "b", other))
     assert "1 of 2 tensors differ, by at most 2.38e-07" in said
 
