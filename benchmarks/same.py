@@ -233,9 +233,13 @@ def main() -> int:
         with ThreadPoolExecutor(asked.jobs) as pool:
             list(pool.map(lambda side: side.make(both), sides))
         differ = _compared(sides[0], sides[1], both, sorted(known[0].keys() ^ known[1].keys()))
-        slugs = [slug_of(file) for file in asked.sign or []]
+        found = {file: slug_of(file) for file in asked.sign or []}
+        slugs = [slug for slug in found.values() if slug is not None]
         old, new = (side.marks(slugs) for side in sides)
-        for file, slug in zip(asked.sign or [], slugs, strict=True):
+        for file, slug in found.items():
+            if slug is None:
+                print(f"{file}: no table of `embodkd reproduce`, left as it is")
+                continue
             moved = sorted(differ & rests_on(old[slug], both))
             count, of = (0, "all") if moved else sign(file, old[slug], new[slug], (names[0], names[1]))
             print(f"{file}: {count} of {of} results signed anew{', moved: ' * bool(moved)}{', '.join(moved)}")

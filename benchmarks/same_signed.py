@@ -7,12 +7,12 @@ command differ, or whose mark is not the one that the old commit would have give
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmarks.same_runs import Commands, needed
+from embodkd.cli.keys import options
 from embodkd.core.runs.manifest import now
 from embodkd.core.runs.reading import read_json
 from embodkd.evaluation.reproduce import write
@@ -74,6 +74,7 @@ def same_but_sources(name: str, old: Marks, new: Marks) -> bool:
     return equal and all(same_but_sources(before, old, new) for before in one["after"])
 
 
-def slug_of(file: Path) -> str:
-    """Which table a file of results is of."""
-    return str(json.loads(file.read_text(encoding="utf-8"))["slug"])
+def slug_of(file: Path) -> str | None:
+    """Which table a file of results is of; None if `embodkd reproduce` fills no such."""
+    slug = read_json(file).get("slug")
+    return slug if slug in (*options("reproduce"), *options("systems")) else None

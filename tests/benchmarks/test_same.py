@@ -16,7 +16,6 @@ from benchmarks.same_runs import TABLE, chosen, commands, needed
 from embodkd.core.runs.files import write_tensors
 from embodkd.methods import METHODS, get_method, method_names
 
-
 ONE = np.array([1, 2], np.float32)
 
 
