@@ -82,7 +82,7 @@ class Member:
                     f"{self.folder}: policy/config.json contradicts its task about whether group {name!r} is "
                     "privileged; evaluate the policy again, which asks the task"
                 )
-        return own | {name: mark for name, mark in self.told.items() if name in own or self.result}
+        return own | self.told
 
     @property
     def result(self) -> Evaluation | Imitation | None:
@@ -91,10 +91,12 @@ class Member:
 
     @cached_property
     def told(self) -> dict[str, bool]:
-        """Which groups are privileged by its task's own word, when it was judged or now; {} where there is no task."""
-        if self.result is not None:
-            return {name: mark == "privileged" for name, mark in self.result.manifest.get("reads", {}).items()}
-        return _marks(self.policy.get("task", {}))
+        """Which groups are privileged by its task's own word, when it was judged or now; {} where none can be asked."""
+        judged = self.result.manifest.get("reads", {}) if self.result else {}
+        if judged:
+            return {name: mark == "privileged" for name, mark in judged.items()}
+        own = self.policy.get("groups", {})
+        return {name: mark for name, mark in _marks(self.policy.get("task", {})).items() if name in own}
 
     @property
     def command(self) -> str:

@@ -84,7 +84,7 @@ def test_sensors_that_were_spoiled_in_another_world_are_not_shown_beside_it(
 
 
 @pytest.mark.parametrize("mark", [True, False])
-def test_marks_of_a_policy_that_was_never_judged_are_its_task_s(tmp_path: Path, mark: bool) -> None:
+def test_marks_that_no_judgement_tells_are_its_task_s(tmp_path: Path, stored: dict[str, Any], mark: bool) -> None:
     folder = tmp_path / "run/policy"
     folder.mkdir(parents=True)
     groups = {"privileged": {"shape": [3], "privileged": mark}}
@@ -94,6 +94,11 @@ def test_marks_of_a_policy_that_was_never_judged_are_its_task_s(tmp_path: Path, 
         page = write_report(tmp_path / "run").read_text()
         assert "its own word" not in page and "wrist_depth" not in page
     else:
+        with pytest.raises(ValueError, match=r"contradicts its task about whether group 'privileged' is privileged"):
+            write_report(tmp_path / "run")
+    judged = {**stored, "manifest": {key: value for key, value in stored["manifest"].items() if key != "reads"}}
+    (folder.parent / "evaluation.json").write_text(json.dumps(judged))
+    if not mark:  # nor does it help to take them out of the judgement
         with pytest.raises(ValueError, match=r"contradicts its task about whether group 'privileged' is privileged"):
             write_report(tmp_path / "run")
     (folder / "config.json").write_text(json.dumps({"groups": groups, "task": {**task, "name": "of_my_own"}}))
