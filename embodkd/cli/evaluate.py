@@ -76,14 +76,18 @@ class EvaluatePolicy(WorldChoice):
         use_threads(self.torch_threads)
         where = needed(self.policy, "policy", "embodkd evaluate policy=runs/student_peg_hole")
         if is_classifier(where):
-            if self.task or self.engine or self.randomise or self.transfer or self.ablate or self.probe:
+            world = self.task or self.engine or self.randomise or self.transfer or self.ablate or self.probe
+            if world or self.demos or self.demos_keys or self.failed is not None:
                 raise ValueError(
-                    f"{where} is a classifier: task, engine, randomise, transfer, ablate and probe are for policies"
+                    f"{where} is a classifier: task, engine, randomise, transfer, ablate, probe, demos, demos_keys and "
+                    "failed are for policies"
                 )
             return _classifier(where, self.part, self.out)
         folder = policy_folder(where)
         if self.demos is not None:
             return self._recorded(folder, self.demos)
+        if self.demos_keys or self.failed is not None:
+            raise ValueError("demos_keys and failed say how recorded episodes are read: name those, too, demos=FOLDER")
         if self.ablate and min(self.episodes, self.copies) < 2:
             raise ValueError(
                 "ablate=true gives episodes each other's sensors: it needs episodes and copies of at least 2"

@@ -180,6 +180,8 @@ def test_joints_in_another_order_are_put_in_the_policys_and_other_joints_are_ref
     [
         ([], ["'set' and has no simulator", "demos=..."]),
         (["demos=set", "task=peg_hole"], ["recorded episodes", "task"]),
+        (["failed=true"], ["failed", "demos=FOLDER"]),
+        (["demos_keys={front:image}"], ["demos_keys", "demos=FOLDER"]),
         (["demos=nowhere"], ["nowhere", "no LeRobot dataset"]),
         (["demos=set", "policy=slow"], ["recorded at 30 Hz", "acts at 10 Hz"]),
         (["demos=told"], ["never told 'Fold the shirt.'", "Pick up the red cube."]),

@@ -125,7 +125,7 @@ class _Opened:
             np.arange(count),
             (*self._said(wanted), *episodes.said),
         )
-        return whole if failed else whole.succeeded(success_E)
+        return whole if failed else whole.succeeded(success_E, info.where)
 
     def _rows(self, feature: str, values: np.ndarray, episodes: Episodes) -> np.ndarray:
         with np.errstate(over="ignore"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -117,16 +118,18 @@ class Demonstrations:
         about = replace(self.about, names={**self.about.names, **{name: tuple(names[name]) for name in order}})
         return replace(self, about=about, frames=frames, action_FA=action_FA, said=(*self.said, *said))
 
-    def succeeded(self, success_E: np.ndarray | None) -> Demonstrations:
-        """Those of the episodes that succeeded, how many is said; all of them where that is unknown. ValueError if
-        none did."""
+    def succeeded(self, success_E: np.ndarray | None, where: Path) -> Demonstrations:
+        """Those of the episodes of the set at `where` that succeeded, how many is said; all of them where that is
+        unknown. ValueError if none did."""
         count = len(self.lengths_E)
         if success_E is None:
             return replace(
                 self, said=(*self.said, f"all {count} episodes are used: the set does not say which succeeded")
             )
         if not success_E.any():
-            raise ValueError(f"none of the {count} episodes succeeded: to imitate them all the same, say failed=true")
+            raise ValueError(
+                f"{where}: none of the {count} episodes succeeded: to imitate them all the same, say failed=true"
+            )
         line = f"{success_E.sum()} of {count} episodes succeeded and are used"
         chosen = self.only(np.flatnonzero(success_E))
         return replace(chosen, said=(*self.said, line))

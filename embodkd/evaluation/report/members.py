@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -72,8 +72,8 @@ class Member:
 
     @property
     def reads(self) -> dict[str, bool]:
-        """Observation groups that the policy reads -> whether they are privileged: as the task said when the policy was
-        judged or says now, where there is none as its own config.json does; ValueError if that contradicts it."""
+        """Observation groups that the policy reads -> whether they are privileged: as the task says, where there is
+        none as its own config.json does; ValueError if that contradicts it."""
         groups = self.policy.get("groups", {})
         own = {name: bool(group["privileged"]) for name, group in groups.items()}
         for name in own.keys() & self.told.keys():
@@ -91,12 +91,12 @@ class Member:
 
     @cached_property
     def told(self) -> dict[str, bool]:
-        """Which groups are privileged by its task's own word, when it was judged or now; {} where none can be asked."""
+        """Which groups are privileged by its task's own word: that of now, where it cannot be asked that of the day on
+        which it was judged; {} where there is neither."""
         judged = self.result.manifest.get("reads", {}) if self.result else {}
-        if judged:
-            return {name: mark == "privileged" for name, mark in judged.items()}
         own = self.policy.get("groups", {})
-        return {name: mark for name, mark in _marks(self.policy.get("task", {})).items() if name in own}
+        now = {name: mark for name, mark in _marks(self.policy.get("task", {})).items() if name in own}
+        return {name: mark == "privileged" for name, mark in judged.items()} | now
 
     @property
     def command(self) -> str:
@@ -218,11 +218,17 @@ def _of_one_world(folder: Path, judged: Mapping[str, Any], spoiled: Mapping[str,
 
 def _marks(task: Mapping[str, Any]) -> dict[str, bool]:
     """What a task says of its groups, whatever its options; {} for a data set's, or one that is not known here."""
-    from embodkd.envs import make_task, task_names
+    from embodkd.envs import task_names
 
-    if task.get("name") not in task_names() or task.get("engine", "") is None:
-        return {}
-    with closing(make_task(task["name"])) as world:
+    name = task.get("name")
+    return {} if name not in task_names() or task.get("engine", "") is None else _marks_of(name)
+
+
+@cache
+def _marks_of(task: str) -> dict[str, bool]:
+    from embodkd.envs import make_task
+
+    with closing(make_task(task)) as world:
         return {name: group.privileged for name, group in world.spec.groups.items()}
 
 

@@ -101,6 +101,11 @@ def test_marks_that_no_judgement_tells_are_its_task_s(tmp_path: Path, stored: di
     if not mark:  # nor does it help to take them out of the judgement
         with pytest.raises(ValueError, match=r"contradicts its task about whether group 'privileged' is privileged"):
             write_report(tmp_path / "run")
+        forged = {**judged["manifest"], "reads": {"privileged": "deployable"}}  # nor to forge both alike
+        (folder.parent / "evaluation.json").write_text(json.dumps({**judged, "manifest": forged}))
+        with pytest.raises(ValueError, match=r"contradicts its task about whether group 'privileged' is privileged"):
+            write_report(tmp_path / "run")
+    (folder.parent / "evaluation.json").write_text(json.dumps(judged))
     (folder / "config.json").write_text(json.dumps({"groups": groups, "task": {**task, "name": "of_my_own"}}))
     assert "its own word" in write_report(tmp_path / "run").read_text()
 
