@@ -32,14 +32,14 @@ class FilmPolicies(WorldChoice):
         actor, meta = load_policy(folder)
         name, options = self.task_of(meta)
         own = run_folder(folder).resolve()
-        cast = {own.name: (actor, meta, f"policy={self.policy}")}
+        cast = {own.name: (actor, meta, f"policy={folder}")}
         if self.beside is not None:
             other = policy_folder(self.beside)
             others = run_folder(other).resolve()
             if others == own:
                 raise ValueError(f"beside={self.beside} is the same run as policy={self.policy}; name another one")
             mine, label = _apart(own, others)
-            cast = {label: (*load_policy(other), f"beside={self.beside}"), mine: cast[own.name]}
+            cast = {label: (*load_policy(other), f"beside={other}"), mine: cast[own.name]}
         world = make_task(name, len(cast), **options)
         try:
             apart = {

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from embodkd.core.runs.reading import json_of
+from embodkd.core.runs.reading import check_file, json_of
 from embodkd.data.partition import from_package
 
 
@@ -79,6 +79,7 @@ def class_names(file: Path, label: str) -> list[str] | None:
 
 def _table(file: Path, image: str, label: str, where: str) -> Any:
     parquet, pa = from_package("pyarrow.parquet", "hub_images"), from_package("pyarrow", "hub_images")
+    check_file(file)
     try:
         names = parquet.read_schema(file).names
         for name in (image, label):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import yaml
 
 Damage = Callable[[Path], object]
@@ -99,6 +100,8 @@ def field(place: str, value: Any) -> Damage:
         for part in way:
             holder = holder[part]
         if value is GONE:
+            if last not in holder and isinstance(holder, dict):
+                pytest.skip(f"{place} is never written where there is nothing to say")
             del holder[last]
         else:
             holder[last] = value

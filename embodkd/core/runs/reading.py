@@ -7,6 +7,7 @@ TypedDict of what the file holds.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -23,16 +24,27 @@ MEND = "restore it or write it anew"
 _DEEPEST, _MOST, _DIGITS = 64, 10**6, 40
 
 
-def read_text(path: str | Path) -> str:
-    """The content of a text file in UTF-8, with or without a mark of it in front."""
+def check_file(path: Path) -> None:
+    """ValueError if there is no file of that name, or something else has it: to open a pipe, one waits for ever."""
+    if not path.is_file():
+        what = "is no file" if os.path.lexists(path) else "no such file"
+        raise ValueError(f"{path}: {what}; {MEND}")
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """The content of a file."""
     path = Path(path)
     try:
-        if not path.is_file():
-            what = "is no file" if os.path.lexists(path) else "no such file"
-            raise ValueError(f"{path}: {what}; {MEND}")
-        return path.read_text(encoding="utf-8-sig")
+        check_file(path)
+        return path.read_bytes()
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror}); {MEND}") from error
+
+
+def read_text(path: str | Path) -> str:
+    """The content of a text file in UTF-8, with or without a mark of it in front; its lines end in one character."""
+    try:
+        return io.StringIO(read_bytes(path).decode("utf-8-sig"), newline=None).read()
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: is no text in UTF-8 (byte {error.start}); {MEND}") from error
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from embodkd.core.runs.reading import check_file
 from embodkd.data.lerobot.layout import INDICES, OUTCOMES
 
 
@@ -69,6 +70,8 @@ def files_of(folder: Path, where: str) -> list[Path]:
     files = [file for file in sorted((folder / where).glob("*/*.parquet")) if not file.name.startswith(".")]
     if not files:
         raise ValueError(f"{folder}: no parquet files in {where}/; the dataset is not complete, fetch or write it anew")
+    for file in files:
+        check_file(file)
     return files
 
 

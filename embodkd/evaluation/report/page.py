@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from embodkd.core.runs.files import write_atomic
+from embodkd.core.runs.reading import check_file, read_bytes
 
 _LARGEST_FILM = 25_000_000
 
@@ -56,14 +57,15 @@ def picture(file: Path | None) -> str:
     """A PNG in base64; "" without one, or if it is too large to be inside the page."""
     if file is None or file.stat().st_size > _LARGEST_FILM:
         return ""
-    return base64.b64encode(file.read_bytes()).decode()
+    return base64.b64encode(read_bytes(file)).decode()
 
 
 def films(files: Mapping[str, Path]) -> list[dict[str, Any]]:
     """Each film by its name, in base64; one that is too large to be inside the page only by its size."""
     found = []
     for name, file in files.items():
+        check_file(file)
         size = file.stat().st_size
-        data = base64.b64encode(file.read_bytes()).decode() if size <= _LARGEST_FILM else ""
+        data = base64.b64encode(read_bytes(file)).decode() if size <= _LARGEST_FILM else ""
         found.append({"name": name, "data": data, "megabytes": f"{size / 1e6:.0f}"})
     return found

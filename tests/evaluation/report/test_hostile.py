@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,15 @@ def test_a_link_out_of_the_run_folder_is_left_out(tmp_path: Path, stored: dict[s
     (run / "videos/stranger.mp4").symlink_to(tmp_path / "secret")
     page = Path(write_report(run)).read_text()
     assert "stranger.mp4" not in page and "own.mp4" in page
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda file: file.symlink_to("nowhere")])
+def test_a_film_that_is_no_file_is_said_by_its_name(tmp_path: Path, stored: dict[str, Any], make: Any) -> None:
+    run = a_run(tmp_path, stored)
+    (run / "videos").mkdir()
+    make(run / "videos/own.mp4")
+    with pytest.raises(ValueError, match=r"own.mp4: is no file"):
+        write_report(run)
 
 
 def test_a_run_that_is_a_link_out_of_the_folder_is_refused(tmp_path: Path, stored: dict[str, Any]) -> None:
