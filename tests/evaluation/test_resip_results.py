@@ -53,6 +53,11 @@ def test_recordings_of_the_residual_teach_more_than_demonstrations():
     assert all(row["success_rate"] - beside(row, "student_demos")["success_rate"] >= 0.05 for row in rows)
 
 
+def test_some_row_of_each_command_holds_today():
+    holds = {row["policy"] for row in ROWS if "stale" not in row}
+    assert {"base", "resip", "student", "student_demos", "diffusion", "one_step"} <= holds
+
+
 @pytest.mark.parametrize("row", [r for r in ROWS if "stale" not in r], ids=lambda row: row["cell"])
 def test_a_row_that_is_not_stale_has_the_config_that_its_command_gives_now(row):
     _, config = resolved(CELLS[row["cell"]].said)

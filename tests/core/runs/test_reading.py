@@ -46,12 +46,14 @@ def test_a_good_file_is_read(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("fault", [*WHOLE, *YAML])
 @pytest.mark.parametrize("name", READERS)
 def test_a_damaged_file_is_named_in_one_short_sentence(name: str, fault: str, tmp_path: Path) -> None:
-    if (fault not in WHOLE and name != "run.yaml") or (fault == "locked" and os.geteuid() == 0):
+    if fault not in WHOLE and name != "run.yaml":
         pytest.skip("no such fault here")
     file = tmp_path / name
     file.write_text(GOOD)
     damage = {**YAML, **WHOLE}[fault]
     damage(file)
+    if fault == "locked" and os.access(file, os.R_OK):
+        pytest.skip("nothing is locked for root")
     signal.alarm(20)  # a pipe that is waited for
     try:
         if fault in HARMLESS[name]:
