@@ -132,15 +132,17 @@ class Side:
 
 
 def differences(one: Path, other: Path) -> list[str]:
-    """What differs between two run folders, in words; [] if they hold the same numbers."""
+    """What differs between two run folders, in words; [] if they hold the same numbers.
+
+    A file that only the later side writes, beside what both have, is new and moves nothing.
+    """
     found = []
     kept = ("**/*.safetensors", "**/*.parquet")
     sides = [{str(f.relative_to(run)) for kind in kept for f in run.glob(kind)} for run in (one, other)]
     sides = [{file for file in files if "checkpoints/" not in file and "banks/" not in file} for files in sides]
-    if not any(sides):
-        found.append("neither side left any weights")
-    for file in sorted(sides[0] ^ sides[1]):
-        found.append(f"{file}: only in {'the first' if file in sides[0] else 'the second'}")
+    if not sides[0]:
+        found.append("the first left no weights")
+    found += [f"{file}: only in the first" for file in sorted(sides[0] - sides[1])]
     for file in sorted(sides[0] & sides[1]):
         found += [f"{file}: {said}" for said in _in_file(one / file, other / file)]
     for file in sorted(f.relative_to(one) for f in one.glob("**/evaluation.json")):

@@ -50,7 +50,14 @@ def test_losses_and_outcomes_are_compared_too(tmp_path: Path, change: dict) -> N
 def test_a_side_without_weights_is_not_equal_to_another_without(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    assert differences(tmp_path / "a", tmp_path / "b") == ["neither side left any weights"]
+    assert differences(tmp_path / "a", tmp_path / "b") == ["the first left no weights"]
+
+
+def test_a_file_that_only_the_later_side_writes_moves_nothing_but_one_that_is_gone_does(tmp_path: Path) -> None:
+    one, other = (made(tmp_path / name, torch.ones(2)) for name in ("a", "b"))
+    (other / "examples.safetensors").write_bytes(next(other.glob("**/*.safetensors")).read_bytes())
+    assert differences(one, other) == []
+    assert differences(other, one) == ["examples.safetensors: only in the first"]
 
 
 def domains() -> dict[str, str]:
