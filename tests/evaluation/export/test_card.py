@@ -119,5 +119,5 @@ def test_an_episode_travels_in_the_folder_and_one_that_does_not_fit_is_refused(t
 
 
 def test_the_plug_in_for_lerobot_has_this_runner() -> None:
-    [found] = (Path(__file__).parents[3] / "plugins").rglob("runner.py")
-    assert found.read_bytes() == RUNNER.read_bytes()
+    package = Path(__file__).parents[3] / "plugins/lerobot_policy_embodkd/lerobot_policy_embodkd"
+    assert (package / "runner.py").read_bytes() == RUNNER.read_bytes()
