@@ -10,9 +10,10 @@ import platform
 from pathlib import Path
 from typing import Any
 
+from benchmarks.measure import machine, used_by_others
 from embodkd.core.runs.memory import keep_freed_memory
 
-SUBJECTS = ("step", "camera", "cli", "latency", "loop", "processes", "ppo")
+SUBJECTS = ("step", "camera", "cli", "latency", "loop", "processes", "demo", "ppo")
 ASIDE = ("peers",)  # asked for by name only: it needs an environment of its own
 
 
@@ -40,8 +41,11 @@ def main() -> None:
         stored = {line["name"]: line for line in json.loads(arguments.out.read_text())["lines"]}
     for subject in arguments.subjects or SUBJECTS:
         options = {"seeds": range(arguments.seeds)} if subject == "ppo" else {}
-        for line in importlib.import_module(f"benchmarks.{subject}").lines(**options):
-            stored[line.name] = line.record() | {"manifest": _manifest()}
+        module, before = importlib.import_module(f"benchmarks.{subject}"), used_by_others()
+        measured = {line.name: line.record() for line in module.lines(**options)}
+        manifest = _manifest() | {"used_by_others": [before, used_by_others()]}
+        stored = {name: line for name, line in stored.items() if line["command"] != module.COMMAND}
+        stored |= {name: line | {"manifest": manifest} for name, line in measured.items()}
         _write(arguments.out, list(stored.values()))
     _print(list(stored.values()))
 
@@ -72,7 +76,7 @@ def _print(lines: list[dict[str, Any]]) -> None:
     from rich.table import Table
 
     table = Table(title="medians with 95 % intervals; the CPU time of all processes counts", box=SIMPLE)
-    for column in ("what", "median", "95 %", "target", "unit", "ok"):
+    for column in ("what", "median", "95 %", "target", "unit", "ok", "machine"):
         table.add_column(column, justify="left" if column in ("what", "unit") else "right", no_wrap=True)
     for line in lines:
         digits = 0 if line["value"] >= 100 else 2
@@ -84,6 +88,7 @@ def _print(lines: list[dict[str, Any]]) -> None:
             "" if line["target"] is None else f"{line['sense']} {line['target']:g}",
             line["unit"],
             "" if line["target"] is None else "[green]yes[/]" if line["reached"] else "[red]no[/]",
+            machine(line["manifest"].get("used_by_others")),
         )
     Console().print(table)
 

@@ -1,14 +1,22 @@
-"""What the command line costs before it does anything: CPU-seconds of help and of completion, torch not imported."""
+"""What the command line costs where it only prints: CPU-seconds of help, completion and lists, torch not imported."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 from benchmarks.measure import Contender, Line, median_interval, summary, take_turns
 
 COMMAND = "python -m benchmarks cli"
-WORDS = {"embodkd --help": ["--help"], "completion": ["__complete", "train", "teacher", "task="]}
+PAGE = Path(tempfile.gettempdir(), "embodkd_report.html")
+WORDS = {
+    "embodkd --help": ["--help"],
+    "completion": ["__complete", "train", "teacher", "task="],
+    "embodkd methods": ["methods"],
+    "embodkd report": ["report", "results/resip.json", f"out={PAGE}"],
+}
 # what the installed command runs, and then which of the heavy packages it pulled in
 _HEAVY = (
     "import sys; from embodkd.cli import main; code = main({words!r}); "

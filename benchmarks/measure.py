@@ -12,6 +12,7 @@ import numpy as np
 import psutil  # accelerate brings it
 
 REPEATS = 9
+BUSY = 0.25  # cores at work for others, from where on a number says so
 
 
 @dataclass(frozen=True)
@@ -112,3 +113,15 @@ def cpu_seconds(workers: Sequence[int] = ()) -> float:
         spent = psutil.Process(pid).cpu_times()
         total += spent.user + spent.system + spent.children_user + spent.children_system
     return total
+
+
+def used_by_others(seconds: float = 1.0) -> float:
+    """How many cores are at work while this process sleeps, on average over some seconds."""
+    return round(psutil.cpu_percent(interval=seconds) / 100 * psutil.cpu_count(), 2)
+
+
+def machine(cores: Sequence[float] | None) -> str:
+    """What to say beside a number that was measured with so many cores at work for others, before and after it."""
+    if cores is None:
+        return "not said"
+    return "quiet" if max(cores) <= BUSY else f"busy: {max(cores):.1f} cores"

@@ -25,7 +25,7 @@ def demo(
     start = time.monotonic()
     if fresh and Path(run).exists():
         remove_folder(Path(run))
-    for command in _commands(run, seed, steps, num_envs, rounds, episodes, filmed):
+    for command in commands(run, seed, steps, num_envs, rounds, episodes, filmed):
         code = _carry_out(command)
         if code:
             return code
@@ -33,9 +33,10 @@ def demo(
     return 0
 
 
-def _commands(
+def commands(
     run: str, seed: int, steps: int, num_envs: int, rounds: int, episodes: int, filmed: int
 ) -> list[list[str]]:
+    """The words of each command, in their order."""
     judged = [f"seed={seed}", f"episodes={episodes}", "resume=true"]
     budget = [
         f"teacher={run}/teacher",
