@@ -16,8 +16,9 @@ SKY = np.array([0.55, 0.65, 0.75])
 SUN = np.array([0.3, -0.4, 1.0])  # towards the light
 AMBIENT, DIFFUSE = 0.35, 0.65  # how much of a colour is seen in the dark, and how much more in full light
 
-By = Literal["rays", "shapes"]
-"""How a camera sees: by a ray per pixel, or by the shapes of what it shows."""
+By = Literal["auto", "rays", "shapes"]
+"""How a camera sees: by a ray per pixel, by the shapes of what it shows, or as is cheaper."""
+Kind = Literal["depth", "segmentation", "rgb", "points"]
 _DRAWN = {name: name for name in ("_shift_N3", "_turn_N33", "_light_N3", "_albedo_NG3")}
 
 
@@ -25,7 +26,8 @@ _DRAWN = {name: name for name in ("_shift_N3", "_turn_N33", "_light_N3", "_albed
 class Camera:
     """A pinhole camera fixed to a body (or to the world when ``body`` is ""), looking from ``position`` at ``target``,
     both in metres in that body's frame.  Depth between ``near`` and ``far`` maps linearly to 0..255; an empty ray
-    reads 255.  ``size`` is the side of the square image in pixels, ``fovy`` the field of view in degrees."""
+    reads 255.  ``size`` is the side of the square image in pixels, ``fovy`` the field of view in degrees.  ``shapes``
+    are the kinds of picture that cost less by shapes than by rays, as measured once (`python -m benchmarks camera`)."""
 
     name: str
     body: str
@@ -36,6 +38,7 @@ class Camera:
     fovy: float = 40.0
     size: int = 48
     hidden_groups: tuple[int, ...] = ()
+    shapes: tuple[Kind, ...] = ("depth", "segmentation", "rgb")
 
     def axes(self, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
         """Where the rays are at unit depth, to the right (columns,) and upwards (rows,), from the top left."""
@@ -79,14 +82,18 @@ class RayCamera(ABC):
     def place(self, ids: np.ndarray, seeds: np.ndarray) -> None:
         """Draw the looks of new episodes: camera pose, light and colours (see ``Randomise``)."""
         how, stream = self._randomise, f"camera/{self.camera.name}"
-        self._shift_N3[ids] = how.camera_position * draws.normal(seeds, stream + "/position", 3)
-        turn = how.camera_rotation * draws.normal(seeds, stream + "/rotation", 3)
-        self._turn_N33[ids] = matrix_from_quat(quat_from_rotvec(turn))
-        tilt = how.light * draws.uniform(seeds, "light", 3, low=-1.0)
-        self._light_N3[ids] = _unit(SUN + tilt)
-        geoms = self._nominal.shape[0]
-        colour = draws.uniform(seeds, "colours", 3 * geoms).reshape(len(ids), geoms, 3)
-        self._albedo_NG3[ids] = (1 - how.colours) * self._nominal + how.colours * colour
+        if how.camera_position:
+            self._shift_N3[ids] = how.camera_position * draws.normal(seeds, stream + "/position", 3)
+        if how.camera_rotation:
+            turn = how.camera_rotation * draws.normal(seeds, stream + "/rotation", 3)
+            self._turn_N33[ids] = matrix_from_quat(quat_from_rotvec(turn))
+        if how.light:
+            tilt = how.light * draws.uniform(seeds, "light", 3, low=-1.0)
+            self._light_N3[ids] = _unit(SUN + tilt)
+        if how.colours:
+            geoms = self._nominal.shape[0]
+            colour = draws.uniform(seeds, "colours", 3 * geoms).reshape(len(ids), geoms, 3)
+            self._albedo_NG3[ids] = (1 - how.colours) * self._nominal + how.colours * colour
 
     def pose(self, ids: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Where the camera is now: position (n, 3) and rotation (n, 3, 3), columns as in ``look_at``."""
@@ -104,7 +111,7 @@ class RayCamera(ABC):
         """Depth along the optical axis as bytes, (n, 1, H, W)."""
         size = self.camera.size
         # a byte of depth is far coarser than a float
-        scaled = self._depths(ids, size, size, np.float32)
+        scaled = self._depths(ids, size, size, np.float32, "depth")
         scaled -= self.camera.near
         scaled *= 255.0 / (self.camera.far - self.camera.near)
         return np.clip(scaled, 0, 255, out=scaled).astype(np.uint8).reshape(-1, 1, size, size)
@@ -128,7 +135,9 @@ class RayCamera(ABC):
 
     def points(self, ids: np.ndarray | None = None, rows: int = 16, columns: int = 32) -> np.ndarray:
         """A cloud of rows * columns points in the camera's frame, metres, float32 (n, P, 3); misses lie at ``far``."""
-        depth = np.minimum(self._depths(ids, rows, columns, np.float64), self.camera.far).reshape(-1, rows * columns)
+        depth = np.minimum(self._depths(ids, rows, columns, np.float64, "points"), self.camera.far).reshape(
+            -1, rows * columns
+        )
         return (depth[..., None] * self.camera.directions(rows, columns)).astype(np.float32)
 
     def state_dict(self) -> dict[str, np.ndarray]:
@@ -139,10 +148,10 @@ class RayCamera(ABC):
         """Continue from ``state_dict``."""
         restore(self, _DRAWN, below(self.camera.name, arrays))
 
-    def _depths(self, ids: np.ndarray | None, rows: int, columns: int, dtype: type) -> np.ndarray:
+    def _depths(self, ids: np.ndarray | None, rows: int, columns: int, dtype: type, kind: Kind) -> np.ndarray:
         """Depth along the optical axis, metres, (n, rows, columns); infinite where nothing is.
 
-        It is needed to the precision of ``dtype``.
+        It is needed for pictures of one ``kind``, to the precision of ``dtype``.
         """
         # an engine measures along the given vector in its own units: with unit depth that is the depth itself
         distance = self._cast(ids, rows, columns)[0]

@@ -38,6 +38,8 @@ class Randomise:
 
     def delays(self, seeds: np.ndarray) -> np.ndarray:
         """Action delay of each episode in control steps, (n,) integers in 0..latency."""
+        if not self.latency:
+            return np.zeros(len(seeds), np.int64)
         return np.floor(draws.uniform(seeds, "latency", 1, high=self.latency + 1.0)[:, 0]).astype(np.int64)
 
     def factor(self, seeds: np.ndarray, name: str, count: int) -> np.ndarray:

@@ -125,7 +125,7 @@ class BatchTask(ABC):
 
     def see(self, by: By) -> None:
         """Let cameras see ``by`` rays or shapes, see ``make_task``."""
-        if by != "rays":
+        if by == "shapes":
             raise ValueError(f"cameras={by}: task {self.spec.name!r} has no cameras")
 
     def close(self) -> None:

@@ -96,8 +96,8 @@ class World(ABC):
             camera.place(ids, seeds)
 
     def see(self, by: By) -> None:
-        """Let the cameras see by "rays" or, where the engine can, by "shapes"."""
-        if by != "rays":
+        """Let the cameras see by "rays" or, where the engine can, by "shapes"; "auto" is what costs less."""
+        if by == "shapes":
             raise ValueError(f"cameras={by}: this engine has rays only; choose engine=mujoco, or cameras=rays")
 
     def settle(self, ids: np.ndarray) -> None:

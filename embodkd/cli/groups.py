@@ -22,7 +22,7 @@ class EngineKeys:
 
     name: Literal["mujoco", "bullet"]
     threads: Threads = 0
-    cameras: Literal["rays", "shapes"] = "rays"
+    cameras: Literal["auto", "rays", "shapes"] = "rays"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import mujoco
@@ -79,6 +80,11 @@ class BatchSim:
         self._parameters.clear()
 
     @property
+    def threads(self) -> int:
+        """How many threads work at once, here and at pictures."""
+        return self._threads or len(os.sched_getaffinity(0))
+
+    @property
     def state(self) -> np.ndarray:
         """Everything the future of a copy depends on, except its parameters: (N, mj_stateSize), live."""
         return self._batch.state
@@ -131,8 +137,8 @@ class BatchSim:
         except mujoco.batch.SimulationError as error:
             self._raise_diverged(np.asarray(error.ids))
         warnings = batch.warning[:, _BAD_WARNINGS, 1]
-        finite = np.isfinite(batch.state).all(axis=1)
-        if warnings.sum() > warned_before or not finite.all():
+        if warnings.sum() > warned_before or not np.isfinite(batch.state).all():
+            finite = np.isfinite(batch.state).all(axis=1)
             self._raise_diverged(np.flatnonzero(warnings.any(axis=1) | ~finite))
 
     def jacobian(self, body: int, point_N3: np.ndarray, ids: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mujoco
 import numpy as np
-from embodkd.envs.camera import By, Camera, RayCamera
+from embodkd.envs.camera import By, Camera, Kind, RayCamera
 from embodkd.envs.randomise import Randomise
 from embodkd.envs.sim.batch_sim import BatchSim
 from embodkd.envs.sim.pictures import Painter
@@ -42,27 +42,33 @@ class SimCamera(RayCamera):
         hits = self.sim.ray(origin[:, None], vector, groups=groups, ids=ids, normals=normals)
         return hits if normals else (*hits, np.empty(0))
 
-    def _depths(self, ids: np.ndarray | None, rows: int, columns: int, dtype: type) -> np.ndarray:
-        if self.by == "rays":
-            return super()._depths(ids, rows, columns, dtype)
+    def _depths(self, ids: np.ndarray | None, rows: int, columns: int, dtype: type, kind: Kind) -> np.ndarray:
+        if not self._draws(kind):
+            return super()._depths(ids, rows, columns, dtype, kind)
         return self._pictures.depth(*self.pose(ids), self._grid(rows, columns, dtype), ids)
 
     def _named(self, ids: np.ndarray | None, size: int) -> np.ndarray:
-        if self.by == "rays":
+        if not self._draws("segmentation"):
             return super()._named(ids, size)
         return self._pictures.ids(*self.pose(ids), self._grid(size, size), ids)
 
     def _lit(self, ids: np.ndarray | None, size: int, light_n3: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        if self.by == "rays":
+        if not self._draws("rgb"):
             return super()._lit(ids, size, light_n3)
         return self._pictures.lit(*self.pose(ids), self._grid(size, size), ids, light_n3)
 
-    def _grid(self, rows: int, columns: int, dtype: type = np.float64) -> Grid:
-        if not self._pictures.able():
+    def _draws(self, kind: Kind) -> bool:
+        """Whether to draw shapes; ValueError where that is asked for and some cannot be drawn."""
+        if self.by == "auto":
+            return kind in self.camera.shapes and self._pictures.able()
+        if self.by == "shapes" and not self._pictures.able():
             raise ValueError(
                 f"camera {self.camera.name}: shapes draw boxes, spheres, capsules, cylinders and endless planes only, "
                 "and it shows something else; see by rays (engine.cameras=rays)"
             )
+        return self.by == "shapes"
+
+    def _grid(self, rows: int, columns: int, dtype: type = np.float64) -> Grid:
         return Grid(*self.camera.axes(rows, columns), dtype)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,10 +34,6 @@ class _Item:
         return slice(self.first + some.start, self.first + some.stop), slice(top, bottom), slice(left, right)
 
 
-_Drawn = tuple[slice, _Item, Window]
-"""Some copies, a geom, and where it is to be drawn in them."""
-
-
 class Painter:
     """The geoms of a ``BatchSim`` that a camera shows, drawn by ``shapes``."""
 
@@ -59,54 +56,75 @@ class Painter:
         The cameras are at ``origin`` (n, 3) with ``rotation`` (n, 3, 3).
         """
         inverse: np.ndarray = np.zeros((len(origin), len(grid.y), len(grid.x)), grid.dtype)
-        for some, item, window in self._windows(origin, rotation, grid, ids):
-            nearest = inverse[some, window[1], window[2]]
-            np.maximum(nearest, item.solids.met(window), out=nearest)
+        items = list(self._items(origin, rotation, grid, ids))
+
+        def draw(some: slice) -> None:
+            for item, window in _windows(items, some):
+                nearest = inverse[some, window[1], window[2]]
+                np.maximum(nearest, item.solids.met(window), out=nearest)
+
+        self._in_parts(draw, inverse.shape)
         inverse += 0.0  # a zero may be negative
         with np.errstate(divide="ignore"):
             return np.divide(1, inverse, out=inverse)
 
     def ids(self, origin: np.ndarray, rotation: np.ndarray, grid: Grid, ids: np.ndarray | None) -> np.ndarray:
         """Ids of the geoms at each pixel, (n, rows, columns), -1 where nothing is."""
-        return self._named(self._windows(origin, rotation, grid, ids), len(origin), grid)[0]
+        return self._seen(origin, rotation, grid, ids, None)[0]
 
     def lit(
         self, origin: np.ndarray, rotation: np.ndarray, grid: Grid, ids: np.ndarray | None, light_n3: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """The ids, and how much the surface at each pixel faces a light: the cosine of the angle to it."""
-        windows = list(self._windows(origin, rotation, grid, ids))
-        geom, inverse = self._named(windows, len(origin), grid)
-        light_n3 = (light_n3[:, None] @ rotation)[:, 0]
-        rays, shade = grid.lines(light_n3), np.zeros_like(inverse)
-        for some, item, window in windows:
-            place = some, window[1], window[2]
-            here = (geom[place] == self._geoms[item.geom]) & (item.covers[some, 1] > 0)[:, None, None]
-            if here.any():
-                found = item.solids.facing(window, inverse[place], light_n3[some], rays.within(place))
-                np.copyto(shade[place], found, where=here)
+        return self._seen(origin, rotation, grid, ids, (light_n3[:, None] @ rotation)[:, 0])
+
+    def _seen(
+        self,
+        origin: np.ndarray,
+        rotation: np.ndarray,
+        grid: Grid,
+        ids: np.ndarray | None,
+        light_n3: np.ndarray | None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Geom ids and, if there is a light (in the axes of the cameras), what it does, (n, rows, columns)."""
+        inverse: np.ndarray = np.zeros((len(origin), len(grid.y), len(grid.x)), grid.dtype)
+        geom, shade = np.full(inverse.shape, -1, np.int32), np.zeros_like(inverse)
+        items = list(self._items(origin, rotation, grid, ids))
+        rays = None if light_n3 is None else grid.lines(light_n3)
+
+        def draw(some: slice) -> None:
+            windows = list(_windows(items, some))
+            for item, window in windows:
+                found, nearest = item.solids.met(window), inverse[some, window[1], window[2]]
+                np.copyto(geom[some, window[1], window[2]], self._geoms[item.geom], where=found > nearest)
+                np.maximum(nearest, found, out=nearest)
+            if light_n3 is None or rays is None:
+                return
+            for item, window in windows:
+                place = some, window[1], window[2]
+                here = (geom[place] == self._geoms[item.geom]) & (item.covers[some, 1] > 0)[:, None, None]
+                if here.any():
+                    lit = item.solids.facing(window, inverse[place], light_n3[some], rays.within(place))
+                    np.copyto(shade[place], lit, where=here)
+
+        self._in_parts(draw, inverse.shape)
         return geom, shade
 
-    def _named(self, windows: Iterable[_Drawn], count: int, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-        """Geom ids and inverse depth, (n, rows, columns)."""
-        inverse: np.ndarray = np.zeros((count, len(grid.y), len(grid.x)), grid.dtype)
-        geom = np.full(inverse.shape, -1, np.int32)
-        for some, item, window in windows:
-            found, nearest = item.solids.met(window), inverse[some, window[1], window[2]]
-            np.copyto(geom[some, window[1], window[2]], self._geoms[item.geom], where=found > nearest)
-            np.maximum(nearest, found, out=nearest)
-        return geom, inverse
+    def _in_parts(self, draw: Callable[[slice], None], shape: tuple[int, ...]) -> None:
+        """Draw all geoms of some copies, then of others, side by side where there are threads: numpy lets go of them.
 
-    def _windows(
-        self, origin: np.ndarray, rotation: np.ndarray, grid: Grid, ids: np.ndarray | None
-    ) -> Iterator[_Drawn]:
-        """All that is to be drawn: all geoms of some copies, then of others."""
-        items = list(self._items(origin, rotation, grid, ids))
-        together = max(1, _TOGETHER // (len(grid.x) * len(grid.y)))
-        for start in range(0, len(origin), together):
-            some = slice(start, min(len(origin), start + together))
-            for item in items:
-                if (window := item.window(some)) is not None:
-                    yield some, item, window
+        Each part writes to copies of its own, so that their number changes nothing.
+        """
+        count, together = shape[0], max(1, _TOGETHER // (shape[1] * shape[2]))
+        parts = [slice(start, min(count, start + together)) for start in range(0, count, together)]
+        threads = min(len(parts), self.sim.threads)
+        if threads < 2:
+            for part in parts:
+                draw(part)
+            return
+        # threads of a moment: those that wait would be missing after a fork
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(draw, parts))
 
     def _items(self, origin: np.ndarray, rotation: np.ndarray, grid: Grid, ids: np.ndarray | None) -> Iterator[_Item]:
         """What is shown, in the axes of the cameras."""
@@ -134,3 +152,10 @@ class Painter:
             own = getattr(self.sim.model, field)[self._geoms]
             return np.broadcast_to(own, (self.sim.num_envs if ids is None else len(ids), *own.shape))
         return values[:, self._geoms] if ids is None else values[np.ix_(ids, self._geoms)]
+
+
+def _windows(items: Sequence[_Item], some: slice) -> Iterator[tuple[_Item, Window]]:
+    """The geoms to be drawn in some copies, and where."""
+    for item in items:
+        if (window := item.window(some)) is not None:
+            yield item, window

@@ -81,6 +81,7 @@ class PegHole(WorldTask):
         super().__init__(num_envs, engine, threads, options, groups, robot=robot, clearance=clearance)
         self._socket_N3, self._yaw_N = np.zeros((num_envs, 3)), np.zeros(num_envs)
         self._felt_N6 = np.zeros((num_envs, 6))
+        self._errors: tuple[np.ndarray, np.ndarray] | None = None
 
     @staticmethod
     def scene(engine: str) -> Callable[..., PegWorld | BulletPegWorld]:
@@ -103,11 +104,18 @@ class PegHole(WorldTask):
         self.world.put("socket", ids, self._socket_N3[ids], quat_from_rotvec(rotvec_about_z(self._yaw_N[ids])))
         self.world.robot.place(ids, position, rotvec)
         self.world.settle(ids)
+        self._errors = None
+
+    def load_state_dict(self, arrays: dict[str, np.ndarray]) -> None:
+        """See ``BatchTask``."""
+        super().load_state_dict(arrays)
+        self._errors = None
 
     def _advance(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         self.world.advance(actions)
+        self._errors = None
         self._felt_N6[:] = self.world.robot.force
-        offset, turn = self._offset(), self._rotation_error()
+        offset, turn = self._offset_and_turn()
         sideways, tilt = np.hypot(offset[:, 0], offset[:, 1]), np.hypot(turn[:, 0], turn[:, 1])
         yaw, depth = np.abs(turn[:, 2]), DEPTH - self.world.robot.position[:, 2]
         at_socket, aligned, deep = sideways <= 0.002, tilt <= np.radians(5), depth >= 0.8 * DEPTH
@@ -119,6 +127,12 @@ class PegHole(WorldTask):
         inside = np.clip(depth / DEPTH, 0, 1) * (sideways < 0.004)
         reward = 0.3 * near + 0.2 * np.exp(-yaw / 0.1) + 0.1 * np.exp(-tilt / 0.1) + 2.0 * inside + success
         return reward, failure, success
+
+    def _offset_and_turn(self) -> tuple[np.ndarray, np.ndarray]:
+        """``_offset`` and ``_rotation_error``, worked out once for reward and observation of the same state."""
+        if self._errors is None:
+            self._errors = self._offset(), self._rotation_error()
+        return self._errors
 
     def _offset(self) -> np.ndarray:
         """The middle of the socket's rim, seen from the tool point in world axes, (N, 3)."""
@@ -142,5 +156,6 @@ class PegHole(WorldTask):
         return robot.position, robot.rotvec, robot.twist, self._felt_N6, self.last_action
 
     def _privileged(self) -> tuple[np.ndarray, ...]:
-        offset = unrotate(self.world.robot.rotation, self._offset())
-        return offset, np.tanh(offset / NEAR), self._rotation_error()
+        offset, turn = self._offset_and_turn()
+        seen = unrotate(self.world.robot.rotation, offset)
+        return seen, np.tanh(seen / NEAR), turn

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import mujoco
 import numpy as np
 import pytest
@@ -109,6 +111,42 @@ def test_a_picture_is_the_same_among_any_number_of_copies():
                 np.testing.assert_array_equal(one, all_of_them[ids])
 
 
+def test_threads_change_no_picture():
+    seen = []
+    for threads in (1, 2):
+        task = make_task("pick_lift", 40, image_size=48, threads=threads, cameras="shapes")
+        task.reset(np.arange(40))
+        seen.append([(e.depth(), e.rgb(), e.segmentation()) for e in task.world.cameras.values()])
+    for one, two in zip(*seen, strict=True):
+        for alone, together in zip(one, two, strict=True):
+            np.testing.assert_array_equal(alone, together)
+
+
+def test_a_camera_left_to_itself_sees_each_kind_as_it_says_and_by_rays_where_shapes_cannot():
+    task = make_task("peg_hole", 2, image_size=24, cameras="auto")
+    task.reset(np.arange(2))
+    eye = task.world.cameras["wrist"]
+    eye.camera = replace(eye.camera, shapes=("depth",))
+    asked = []
+    eye._pictures.depth = lambda *_: asked.append("depth") or np.ones((2, 24, 24), np.float32)
+    eye._pictures.lit = lambda *_: asked.append("rgb")
+    assert eye.by == "auto"
+    eye.depth(), eye.rgb(), eye.points(), eye.segmentation()
+    assert asked == ["depth"]
+    eye._pictures.able = lambda: False
+    eye.depth()
+    assert asked == ["depth"]
+
+
+def test_looks_that_are_not_randomised_stay_as_they_are():
+    task = make_task("peg_hole", 3, randomise={"light": 0.5})
+    before = {name: rows.copy() for name, rows in task.world.cameras["wrist"].state_dict().items()}
+    task.reset(np.arange(3))
+    after = task.world.cameras["wrist"].state_dict()
+    moved = {name for name, rows in after.items() if (rows != before[name]).any()}
+    assert moved == {"wrist/_light_N3"}
+
+
 def test_planes_are_seen_from_their_front_only_and_what_is_transparent_not_at_all():
     xml = "<mujoco><worldbody><geom type='plane' size='0 0 1'/><geom size='.1' rgba='0 0 0 0'/></worldbody></mujoco>"
     sim = BatchSim(mujoco.MjModel.from_xml_string(xml), 1)
@@ -123,10 +161,14 @@ def test_planes_are_seen_from_their_front_only_and_what_is_transparent_not_at_al
 
 
 @pytest.mark.parametrize("geom", ["type='ellipsoid' size='.1 .2 .3'", "type='plane' size='1 1 1'"])
-def test_what_is_no_simple_shape_is_refused(geom):
+def test_what_is_no_simple_shape_is_seen_by_rays_and_refused_to_shapes(geom):
     sim = BatchSim(mujoco.MjModel.from_xml_string(f"<mujoco><worldbody><geom {geom}/></worldbody></mujoco>"), 1)
     sim.forward()
     eye = SimCamera(sim, Camera("any", "", (0.0, 0.5, 0.9), (0.0, 0.0, 0.0), 0.1, 2.0, size=16), Randomise())
+    by_rays = []
+    for eye.by in ("rays", "auto"):
+        by_rays.append(eye.depth())
+    np.testing.assert_array_equal(*by_rays)
     eye.by = "shapes"
     with pytest.raises(ValueError, match=r"camera any: shapes draw boxes.*engine\.cameras=rays"):
         eye.depth()
