@@ -13,6 +13,8 @@ from pathlib import Path
 
 # Before numpy and torch start their pools: tests run side by side on few cores, and small matrices are slower on two.
 os.environ["OMP_NUM_THREADS"] = "1"
+# As the command line does, for the verbs that take a thread per core.
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 import pytest
 from hypothesis import settings

@@ -19,6 +19,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from embodkd.cli.several import Ended, explain, one_voice
 
     words = list(sys.argv[1:] if argv is None else argv)
+    # Threads that wait must not burn a busy machine's time; read once, when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     former = sys.argv
     if argv is not None:
         # A command called from Python: what it stores as its own command is this, not that of the caller.

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from embodkd.cli.groups import Engine, Randomise, Task
 from embodkd.core.runs.reading import read_json
+
+if TYPE_CHECKING:
+    from embodkd.core import RunFolder
 
 Choice = Mapping[str, Any] | None
 _HOW = ("threads", "cameras")  # keys of an engine that change how fast a task runs, not what it is
@@ -111,6 +115,32 @@ def use_threads(count: int) -> int:
     torch.set_num_threads(count or max(1, len(os.sched_getaffinity(0)) // beside))
     keep_freed_memory()
     return torch.get_num_threads()
+
+
+def threads_of(run: RunFolder, asked: int) -> int:
+    """Torch's threads as the run began with them, set now and written into a new run: another number of them would give
+    other bits. Where the machine chose them (`asked` is 0) and is busy, a line says what may be faster.
+
+    On several processes, whose number changes the bits as well, each has its part of the cores.
+    """
+    import torch
+
+    from embodkd.core.ranks import ranks
+
+    now = torch.get_num_threads()
+    if ranks().size > 1:
+        return now
+    began: int = run.before.get("torch_threads", now)
+    load, cores = os.getloadavg()[0], len(os.sched_getaffinity(0))
+    if began != now:
+        print(f"{run.path}: goes on with {began} threads of torch, as it began", file=sys.stderr)
+    elif not asked and began > 1 and load > cores / 2:
+        busy = f"the machine is busy (load {load:.1f} on {cores} cores): torch_threads=1 may be faster"
+        print(f"{run.path}: {busy}", file=sys.stderr)
+    torch.set_num_threads(began)
+    if "torch_threads" not in run.before:
+        run.note(torch_threads=began)
+    return began
 
 
 def needed(value: Any, key: str, example: str) -> Any:

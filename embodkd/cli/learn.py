@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from embodkd.cli.common import use_threads
+from embodkd.cli.common import threads_of, use_threads
 from embodkd.cli.groups import Method, Trainer
 from embodkd.cli.inputs import check_inputs
 from embodkd.core.config.ranges import Seed, Threads
@@ -92,6 +92,7 @@ class Learn(ABC):
                 print(f"{run}: {line}")
             with RunFolder.open(run, {**asdict(self), "run": run}, self.resume, self.tracker) as folder:
                 ranks().first_does(lambda: check_inputs(folder.path, lesson.digest, lesson.given))
+                threads_of(folder, self.torch_threads)
                 summary = TheTrainer(**{**words, "run": folder}).fit(recipe)
                 model, lineage = recipe.product.cpu(), {"method": self.method, "seed": self.seed, **lesson.lineage}
                 ranks().first_does(lambda: lesson.save(model, folder.path, lineage))

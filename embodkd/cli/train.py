@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embodkd.cli.common import WorldChoice, needed, policy_folder, task_options, use_threads
+from embodkd.cli.common import WorldChoice, needed, policy_folder, task_options, threads_of, use_threads
 from embodkd.cli.groups import PPO, TD3, Engine, Network, Randomise, Residual, ResidualPPO, Task
 from embodkd.cli.inputs import check_inputs
 from embodkd.core.config.ranges import Judged
@@ -33,18 +33,19 @@ class Train(WorldChoice, LoopConfig):
         self,
         run: str,
         given: Mapping[str, str | Path | None],
-        train: Callable[[RunFolder], Learned],
+        train: Callable[[RunFolder, int], Learned],
         after: Callable[[Path, Path], None] | None = None,
     ) -> int:
         """Train into the folder `run`, judge its best policy on fresh episodes, and last call `after`(run, policy).
 
-        given: key -> the folder of a policy that it starts from.
+        given: key -> the folder of a policy that it starts from. train is told how many threads torch has.
         """
         from embodkd.core import RunFolder
 
+        use_threads(self.torch_threads)
         with RunFolder.open(run, {**asdict(self), "run": run}, self.resume, self.tracker) as folder:
             check_inputs(folder.path, given=given)
-            learned = train(folder)
+            learned = train(folder, threads_of(folder, self.torch_threads))
             print(f"{run}: {learned.steps} steps in {learned.minutes:.1f} min")
             if self.episodes:
                 from embodkd.cli.evaluate import judge
@@ -75,13 +76,16 @@ class TrainTeacher(Train, TeacherConfig):
             self,
             init=None if self.init is None else policy_folder(self.init),
             ppo={name: value for name, value in self.ppo.items() if name != "steps"},
-            torch_threads=use_threads(self.torch_threads),
         )
         options = task_options(self.task, self.engine, self.randomise)
         if config.init is not None:
             _check_start("init", Path(config.init), self.task["name"], options, self.transfer)
+
+        def made(run: RunFolder, threads: int) -> Learned:
+            return train_teacher(self.task["name"], run, replace(config, torch_threads=threads), **options)
+
         given = {"init": config.init}
-        return self.learn(self.run, given, lambda run: train_teacher(self.task["name"], run, config, **options))
+        return self.learn(self.run, given, made)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,15 +103,17 @@ class TrainResidual(Train, ResidualConfig):
         from embodkd.rl.residual.train import train_residual
 
         base = policy_folder(needed(self.base, "base", "embodkd train residual base=runs/diffusion_peg_assembly"))
-        config = replace(self, base=base, torch_threads=use_threads(self.torch_threads))
+        config = replace(self, base=base)
         name, options = self.task_of(read_meta(base))
         _check_start("base", base, name, options, self.transfer)
 
         def measure(run: Path, policy: Path) -> None:
             _measure_corrections(run, policy, self.evaluate_episodes)
 
-        run = self.run or f"runs/residual_{name}"
-        return self.learn(run, {"base": base}, lambda folder: train_residual(name, folder, config, **options), measure)
+        def made(folder: RunFolder, threads: int) -> Learned:
+            return train_residual(name, folder, replace(config, torch_threads=threads), **options)
+
+        return self.learn(self.run or f"runs/residual_{name}", {"base": base}, made, measure)
 
 
 def _check_start(key: str, folder: Path, name: str, options: Mapping[str, Any], transfer: bool) -> None:

@@ -52,6 +52,7 @@ class RunFolder:
         self._purge_step: int | None = None
         self._metrics_bytes = 0
         self._former: Mapping[str, Any] | None = None  # the manifest of a run that goes on and has done nothing yet
+        self.before: Mapping[str, Any] = {}  # the manifest that was found, of a run that goes on
         self._furthest = 0
         self._made: list[Path] | None = None  # the folders made for a run that is new; None: it is not
 
@@ -232,7 +233,7 @@ class RunFolder:
         if self._former is None:
             write_json(manifest, _manifest(config))
         else:
-            self._minutes_in_all = self._former.get("minutes")
+            self.before, self._minutes_in_all = self._former, self._former.get("minutes")
         read_metrics(self.path / "metrics.jsonl")
         self._goes_on_from(newest)
 

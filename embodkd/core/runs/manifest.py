@@ -8,7 +8,9 @@ import platform
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Annotated, Any, TypedDict
+
+from embodkd.core.config.ranges import Within
 
 
 class Manifest(TypedDict, total=False):
@@ -27,6 +29,7 @@ class Manifest(TypedDict, total=False):
     device: str
     minutes: float | None
     memory_mib: float
+    torch_threads: Annotated[int, Within(1, 1024)]
 
 
 _PACKAGES = ("embodkd", "torch", "numpy", "mujoco", "gymnasium", "stable-baselines3", "accelerate", "pybullet")
