@@ -35,7 +35,6 @@ class ComparePolicies(WorldChoice):
         """The exit code."""
         from embodkd.evaluation import compare
 
-        use_threads(self.torch_threads)
         if not isinstance(self.seed, int) and len(set(self.seed)) < max(1, len(self.seed)):
             raise ValueError(f"seed: {self.seed} are not different seeds: an episode counts once")
         opened = []
@@ -51,16 +50,19 @@ class ComparePolicies(WorldChoice):
 
     def _opened(self, key: str, path: Path) -> Callable[[], Evaluation]:
         """What gives the evaluation of what lies there, which is read, and held against its world, now."""
-        from embodkd.cli.classifier import judge_model
-        from embodkd.envs import make_task
         from embodkd.evaluation import Evaluation
-        from embodkd.policies import check_task, load_policy
 
         if path.suffix == ".json":
             stored = Evaluation.load(path)
             return lambda: stored
+        use_threads(self.torch_threads)
         if is_classifier(path):
+            from embodkd.cli.classifier import judge_model
+
             return partial(judge_model, path)
+        from embodkd.envs import make_task
+        from embodkd.policies import check_task, load_policy
+
         folder = policy_folder(path)
         actor, meta = load_policy(folder)
         name, options = self.task_of(meta)

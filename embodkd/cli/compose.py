@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
+from embodkd.cli import flat
 from embodkd.cli.overrides import Words, parse
 from embodkd.cli.verbs import Verb, find
 
@@ -39,12 +40,24 @@ class _Stop(BaseException):
 
 def run(verb: Verb, words: Words) -> int:
     """Compose the config of `verb` and call its function, once or (multirun) once per combination; the exit code."""
-    import hydra
-    from omegaconf import DictConfig, OmegaConf
+    config = flat.composed(verb, words)
+    return _with_hydra(verb, words) if config is None else _carried_out(verb, config)
 
+
+def _carried_out(verb: Verb, plain: dict[str, Any]) -> int:
     from embodkd.core.config.schema import build
 
     module, _, name = verb.function.partition(":")
+    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    made = build(function, plain, "")
+    # a dataclass of the keys is called when it is made
+    return (made() if callable(made) else made) or 0
+
+
+def _with_hydra(verb: Verb, words: Words) -> int:
+    import hydra
+    from omegaconf import DictConfig, OmegaConf
+
     codes: list[int] = []
     single: list[dict[str, Any]] = []
     typed = list(sys.argv)
@@ -70,10 +83,7 @@ def run(verb: Verb, words: Words) -> int:
     def carry_out(plain: dict[str, Any]) -> None:
         # The manifest of a run stores the command as it was typed, not as Hydra needs it.
         sys.argv = typed
-        function: Callable[..., Any] = getattr(importlib.import_module(module), name)
-        made = build(function, plain, "")
-        # a dataclass of the keys is called when it is made
-        codes.append((made() if callable(made) else made) or 0)
+        codes.append(_carried_out(verb, plain))
 
     # Hydra would print errors its own way and exit with 1: with this it lets them through to us.
     os.environ["HYDRA_FULL_ERROR"] = "1"

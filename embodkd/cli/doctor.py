@@ -34,7 +34,7 @@ class Finding:
 def doctor(seconds: Annotated[float, Within(0.0, 3600.0, above=True)]) -> int:
     """Print one line per part of this machine; the exit code is 1 only if the core does not work."""
     checks: tuple[Callable[[float], Iterator[Finding]], ...] = (
-        _python, _torch, _threads, _disk, _mujoco, _rays, _opengl, _bullet, _extras, _video,
+        _python, _threads, _disk, _torch, _mujoco, _rays, _opengl, _bullet, _extras, _video,
     )  # fmt: skip
     broken = False
     for check in checks:

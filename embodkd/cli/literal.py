@@ -41,6 +41,12 @@ def quoted(text: str) -> str:
     return f"'{escaped}'"
 
 
+def unquoted(text: str) -> str | None:
+    """What `quoted` was given; None for anything that it does not give."""
+    inner = re.sub(r"(\\+)('|$)", lambda match: match[1][: len(match[1]) // 2] + match[2], text[1:-1])
+    return inner if text == quoted(inner) else None
+
+
 def split(text: str) -> list[str]:
     """The pieces of `text` between commas that stand in no quotes and no brackets; [] for an empty one."""
     pieces, start, depth, quote = [], 0, 0, ""

@@ -31,7 +31,8 @@ def main(words: list[str]) -> int:
     from embodkd.methods import method_names
 
     tables = with_staleness(stored_tables())
-    facts = [_facts(name, tables) for name in ([rest[1]] if rest else method_names())]
+    tell = _facts if rest or "--json" in forms else _row
+    facts = [tell(name, tables) for name in ([rest[1]] if rest else method_names())]
     if "--json" in forms:
         print(json.dumps(facts[0] if rest else facts, indent=2, default=str))
     elif forms:
@@ -88,16 +89,21 @@ def _linked(paper: str) -> str:
     return f"[{paper}](https://arxiv.org/abs/{found[1]})" if found else paper
 
 
-def _facts(name: str, tables: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _row(name: str, tables: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What a list says of a method, which is not imported for that."""
     from embodkd.evaluation.status import status_of
-    from embodkd.methods import METHODS, get_method
+    from embodkd.methods import method_facts
+
+    said = method_facts(name)
+    return {"slug": name, **said, **status_of(name, tables, said.get("card", name))}
+
+
+def _facts(name: str, tables: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    from embodkd.methods import get_method
 
     method = get_method(name)
-    module = inspect.getmodule(method)
     keys = {f.name: None if f.default is dataclasses.MISSING else _plain(f.default) for f in dataclasses.fields(method)}
-    said = METHODS.metadata(name)
-    own = {"slug": name, **said, **status_of(name, tables, said.get("card", name))}
-    return {**own, "keys": keys, "text": inspect.getdoc(module) or ""}
+    return {**_row(name, tables), "keys": keys, "text": inspect.getdoc(inspect.getmodule(method)) or ""}
 
 
 def _plain(value: Any) -> Any:

@@ -112,7 +112,7 @@ def _stored_tables(slugs: Sequence[str], stale: str, jobs: int, quiet: bool) -> 
 
 def _state(slugs: Sequence[str]) -> dict[str, str | None]:
     """Each table -> why it must be filled anew, None if it need not; ValueError for one that did not come along."""
-    from embodkd.evaluation.reproduce.read import read
+    from embodkd.evaluation.reproduce.file import read
     from embodkd.evaluation.reproduce.stale import stale
     from embodkd.evaluation.status import stored_tables
 
@@ -133,8 +133,8 @@ def marks(slug: str) -> dict[str, Any]:
         cells = read_chains(folder() / "systems" / f"{slug}.yaml")
         found = Marks(cells, resolved)
         return {name: dict(found.of(name)) for name in cells}
-    from embodkd.evaluation.reproduce.read import read
-    from embodkd.evaluation.reproduce.run import sources_of
+    from embodkd.evaluation.reproduce.file import read
+    from embodkd.evaluation.reproduce.stale import sources_of
 
     table = read(table_file(slug))
     return {"config": table.config(), "sources": sources_of(table)}
@@ -142,12 +142,14 @@ def marks(slug: str) -> dict[str, Any]:
 
 def with_staleness(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The results with the key `stale`: why each is not what its file says now, None if it is."""
-    from embodkd.evaluation.reproduce.read import read
+    from embodkd.evaluation.reproduce.file import as_written
     from embodkd.evaluation.reproduce.stale import stale
 
     known = options("reproduce")
     gone = "there is no such table any more"
-    return [{**r, "stale": stale(r, read(table_file(r["slug"]))) if r["slug"] in known else gone} for r in results]
+    return [
+        {**r, "stale": stale(r, as_written(table_file(r["slug"]))) if r["slug"] in known else gone} for r in results
+    ]
 
 
 def _system(

@@ -1,32 +1,9 @@
-"""Judging: success with intervals, paired comparison, sensor ablation, leak probes, videos and the report."""
+"""Judging: success with intervals, paired comparison, sensor ablation, leak probes, videos and the report.
 
-from embodkd.core import Actor
-from embodkd.evaluation.ablate import Ablation, ablate
-from embodkd.evaluation.classifier import evaluate_classifier
-from embodkd.evaluation.compare import Comparison, compare
-from embodkd.evaluation.evaluate import evaluate
-from embodkd.evaluation.interval import mcnemar, paired_interval, wilson
-from embodkd.evaluation.probe import LeakProbe, Recovery, probe_leak, probe_privileged
-from embodkd.evaluation.result import Episode, Evaluation
-from embodkd.evaluation.transfer import Transfer, transfer
+`from embodkd.evaluation import ...` finds a name where the stub beside this file says, when it is first asked for: who
+only reads what was stored needs neither torch nor a simulator.
+"""
 
-__all__ = [
-    "Ablation",
-    "Actor",
-    "Comparison",
-    "Episode",
-    "Evaluation",
-    "LeakProbe",
-    "Recovery",
-    "Transfer",
-    "ablate",
-    "compare",
-    "evaluate",
-    "evaluate_classifier",
-    "mcnemar",
-    "paired_interval",
-    "probe_leak",
-    "probe_privileged",
-    "transfer",
-    "wilson",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

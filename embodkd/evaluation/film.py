@@ -12,7 +12,7 @@ import numpy as np
 from embodkd.core import Actor
 from embodkd.envs.episodes import episode_steps
 from embodkd.evaluation import pictures
-from embodkd.evaluation.evaluate import built, named_outcome
+from embodkd.evaluation.judge import built, named_outcome
 from embodkd.evaluation.video import VideoWriter
 from embodkd.policies.session import session_of
 

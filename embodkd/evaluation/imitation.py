@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
@@ -21,11 +21,13 @@ from embodkd.core.runs.progress import progress
 from embodkd.core.runs.reading import blamed, read_json
 from embodkd.core.sources.action import ActionFacts, StoredAction
 from embodkd.core.sources.chunks import CHUNK
-from embodkd.data.lerobot import Demonstrations
 from embodkd.evaluation.interval import t_interval
 from embodkd.evaluation.manifest import manifest_of
 from embodkd.evaluation.result import Judging, write_result
-from embodkd.policies import Policy, session_of
+
+if TYPE_CHECKING:
+    from embodkd.data.lerobot import Demonstrations
+    from embodkd.policies import Policy
 
 FILE = "imitation.json"
 
@@ -204,6 +206,8 @@ def imitation(
 
 def _played(policy: Policy, demos: Demonstrations, chosen: np.ndarray, chunk: int) -> list[np.ndarray]:
     """What the policy does in these episodes (T, A), side by side, each as long as it is."""
+    from embodkd.policies import session_of
+
     session = session_of(policy, len(chosen), chunk)
     session.begin()
     lengths, starts = demos.lengths_E[chosen], demos.starts_E[chosen]

@@ -5,11 +5,14 @@ A file `nkd.py` registers the method "nkd"; it is imported when that method is a
 
 from __future__ import annotations
 
+import ast
 import importlib
 import pkgutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from embodkd.core.config.registrations import registrations
 from embodkd.core.config.registry import Registry, near
 from embodkd.core.config.schema import build
 
@@ -35,10 +38,21 @@ def method_names() -> tuple[str, ...]:
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 
 
+def method_facts(name: str) -> Mapping[str, Any]:
+    """What is said about the method called `name` where it is registered, read off its file without importing it.
+
+    ValueError with the nearest names if there is no such method.
+    """
+    _known(name)
+    (folder,) = __path__
+    tree = ast.parse((Path(folder) / f"{name}.py").read_bytes())
+    (said,) = (one.metadata for one in registrations(tree) if (one.registry, one.name) == ("METHODS", name))
+    return said
+
+
 def get_method(name: str) -> Any:
     """The dataclass of the method called `name`, imported now; ValueError with the nearest names otherwise."""
-    if name not in method_names():
-        raise ValueError(f"unknown method {name!r}: {near(name, method_names())}")
+    _known(name)
     importlib.import_module(f"{__name__}.{name}")
     return METHODS.get(name)
 
@@ -51,9 +65,9 @@ def make_method(config: Mapping[str, Any], needs: str, where: str = "method") ->
     if "name" not in config:
         raise ValueError(f"{where}: lacks its name, such as {{name: kd}}")
     name, options = config["name"], {key: value for key, value in config.items() if key != "name"}
-    kind, own = get_method(name), _needs(name)
+    kind, own = get_method(name), method_facts(name)["needs"]
     if own != needs:
-        (how, key), others = _LEARNS[own], [n for n in method_names() if get_method(n) and _needs(n) == needs]
+        (how, key), others = _LEARNS[own], [n for n in method_names() if method_facts(n)["needs"] == needs]
         raise ValueError(
             f"{where}: {name!r} learns {how} ({key}), not {_LEARNS[needs][0]}; these do: {', '.join(others)}"
         )
@@ -61,5 +75,6 @@ def make_method(config: Mapping[str, Any], needs: str, where: str = "method") ->
     return method
 
 
-def _needs(name: str) -> str:
-    return str(METHODS.metadata(name)["needs"])
+def _known(name: str) -> None:
+    if name not in method_names():
+        raise ValueError(f"unknown method {name!r}: {near(name, method_names())}")

@@ -96,7 +96,7 @@ def test_stale_tables_are_named_and_only_they_are_filled_again(embodkd, tmp_path
     edited = tmp_path / "mlp.py"
     edited.write_bytes(sources().files["embodkd.models.mlp"].read_bytes() + b"\n# edited\n")
     read = Sources({**sources().files, "embodkd.models.mlp": edited})
-    monkeypatch.setattr("embodkd.evaluation.reproduce.run.sources", lambda: read)
+    monkeypatch.setattr("embodkd.evaluation.reproduce.stale.source_files", lambda: read)
     assert set(state().values()) == {"filled by other sources"} and training.sources is sources
 
 

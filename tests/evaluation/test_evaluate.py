@@ -12,7 +12,7 @@ from coin import Coin, guesser, knower, seer
 from embodkd.policies import make_policy
 
 from embodkd.evaluation import Evaluation, compare, evaluate
-from embodkd.evaluation.evaluate import run_episodes
+from embodkd.evaluation.judge import run_episodes
 
 
 def test_known_policies_get_their_known_rates() -> None:

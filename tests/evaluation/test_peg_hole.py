@@ -7,7 +7,7 @@ import pytest
 from embodkd.envs import make_task
 
 from embodkd.evaluation import probe_leak, probe_privileged
-from embodkd.evaluation.evaluate import run_episodes
+from embodkd.evaluation.judge import run_episodes
 
 torch = pytest.importorskip("torch")
 # Randomised too: an episode must restore the model's own numbers before it draws its changes.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from embodkd.evaluation.reproduce.read import read
+from embodkd.evaluation.reproduce.file import read
 from embodkd.evaluation.reproduce.stale import stale
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from embodkd.core.sources.chunks import CHUNK
-from embodkd.evaluation.evaluate import run_episodes
+from embodkd.evaluation.judge import run_episodes
 from embodkd.evaluation.result import Evaluation
 from embodkd.policies import ChunkPolicy, Policy, ResidualPolicy, session_of
 from embodkd.policies.runner import Robot

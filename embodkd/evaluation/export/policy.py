@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from embodkd.evaluation.compare import Comparison, compare
+from embodkd.evaluation.comparison import Comparison, compare
 from embodkd.evaluation.export.formats import written
 from embodkd.evaluation.export.graph import policy_graph
 from embodkd.evaluation.export.parity import largest, parity, side_by_side

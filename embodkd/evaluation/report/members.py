@@ -14,10 +14,9 @@ from embodkd.core.config.ranges import Whole
 from embodkd.core.runs.manifest import Manifest
 from embodkd.core.runs.metrics import read_metrics
 from embodkd.core.runs.reading import MEND, read_json, read_text
-from embodkd.evaluation.ablate import StoredAblation
 from embodkd.evaluation.imitation import FILE as IMITATION
 from embodkd.evaluation.imitation import Imitation
-from embodkd.evaluation.result import Evaluation
+from embodkd.evaluation.result import Evaluation, StoredRate
 
 _ORDER = ("teacher", "student", "blind")
 _SIGNS = ("evaluation.json", IMITATION, "metrics.jsonl", "policy", "manifest.json")
@@ -35,6 +34,21 @@ class _Group(TypedDict):
 
 class _ShownGroup(_Group, total=False):
     shape: list[Whole]
+
+
+class _Spoilt(StoredRate):
+    group: str
+    way: str
+    verdict: str
+
+
+class _Ablation(TypedDict):
+    """What a page shows of ablation.json."""
+
+    intact: StoredRate
+    rows: list[_Spoilt]
+    unused: list[str]
+    protocol: dict[str, Any]
 
 
 class _Task(TypedDict, total=False):
@@ -196,7 +210,7 @@ def _member(folder: Path, colour: str) -> Member:
     if file := _own(folder, "policy/config.json"):
         member.policy = read_json(file, _Policy)
     if file := _own(folder, "ablation.json"):
-        member.ablation = read_json(file, StoredAblation)
+        member.ablation = read_json(file, _Ablation)
         _of_one_world(folder, protocol, member.ablation["protocol"])
     if file := _own(folder, "metrics.jsonl"):
         member.metrics = read_metrics(file)

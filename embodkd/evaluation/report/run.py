@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from embodkd.evaluation.compare import compare
+from embodkd.evaluation.comparison import compare
 from embodkd.evaluation.report.charts import curve
 from embodkd.evaluation.report.members import Member, members, videos
 from embodkd.evaluation.report.page import films, percent, picture, write_page

@@ -1,9 +1,8 @@
-"""Reproduction tables: a method beside its baselines and ablations, several seeds, intervals, claims checked."""
+"""Reproduction tables: a method beside its baselines and ablations, several seeds, intervals, claims checked.
 
-from embodkd.evaluation.reproduce.dry import dry_run
-from embodkd.evaluation.reproduce.read import read
-from embodkd.evaluation.reproduce.run import reproduce, write
-from embodkd.evaluation.reproduce.show import as_text
-from embodkd.evaluation.reproduce.spec import Reproduction
+Its names are found when they are asked for, as those of `embodkd.evaluation` are.
+"""
 
-__all__ = ["Reproduction", "as_text", "dry_run", "read", "reproduce", "write"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

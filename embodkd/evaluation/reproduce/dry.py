@@ -12,7 +12,7 @@ from embodkd.core.config.schema import parameters
 from embodkd.data import DATA
 from embodkd.evaluation.measures import measured
 from embodkd.evaluation.reproduce.cells import judges
-from embodkd.evaluation.reproduce.read import arms_of, read
+from embodkd.evaluation.reproduce.file import arms_of, read
 from embodkd.evaluation.reproduce.run import one_thread
 from embodkd.evaluation.reproduce.spec import Config, Reproduction, Training
 from embodkd.evaluation.reproduce.training import teachers_of, untrained

@@ -19,13 +19,13 @@ from embodkd.core.runs.memory import keep_freed_memory
 from embodkd.core.runs.progress import progress
 from embodkd.evaluation.manifest import manifest_of
 from embodkd.evaluation.reproduce.cells import Cells, judges
-from embodkd.evaluation.reproduce.read import arms_of, read
+from embodkd.evaluation.reproduce.file import arms_of, read
 from embodkd.evaluation.reproduce.spec import Reproduction, Training
+from embodkd.evaluation.reproduce.stale import sources_of
 from embodkd.evaluation.reproduce.summary import summarise
-from embodkd.evaluation.reproduce.training import RUNS_A_CELL, untrained
+from embodkd.evaluation.reproduce.training import untrained
 from embodkd.evaluation.tables.order import in_order
 from embodkd.evaluation.tables.rows import as_lines
-from embodkd.evaluation.tables.sources import sources
 
 Cell = tuple[Training, int]
 """A training with its seed."""
@@ -167,11 +167,6 @@ def _result(table: Reproduction, cells: Mapping[int, Cells], arms: list[str]) ->
     manifest = {**facts, "hardware": hardware(), "threads": 1, "cells_git_commit": commits}
     origin = {"config": table.config(), "sources": sources_of(table)}
     return {**summarise(table, rows, list(cells), arms), "manifest": manifest, **origin}
-
-
-def sources_of(table: Reproduction) -> str:
-    """A digest of the sources that its cells run."""
-    return sources().digest([RUNS_A_CELL], table.config())
 
 
 def write(result: Mapping[str, Any], out: str | Path) -> Path:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from embodkd.core import Budget
-from embodkd.methods import make_method
+if TYPE_CHECKING:
+    from embodkd.core import Budget
 
 Config = Mapping[str, Any]
 ROLES = ("student_alone", "baseline", "ablation", "method")
@@ -38,10 +38,14 @@ class Training:
 
     def build_method(self) -> Any:
         """The method with these hyper-parameters, None if it is taken as it is built."""
+        from embodkd.methods import make_method
+
         return None if self.method is None else make_method(self.method, "splits", f"{self.name}.method")
 
     def build_budget(self) -> Budget:
         """Its training budget."""
+        from embodkd.core import Budget
+
         return Budget.of(self.budget, f"{self.name}.budget")
 
 
@@ -87,7 +91,8 @@ class Check:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """A reproduction. margin: a difference of `metric` that nobody would care about; better: "higher" or "lower"."""
+    """A reproduction. margin: a difference of `metric` that nobody would care about; better: "higher" or "lower", or ""
+    as long as nobody has asked the metric."""
 
     slug: str
     title: str

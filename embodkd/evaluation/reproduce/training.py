@@ -16,12 +16,10 @@ from embodkd.core.method import by_name
 from embodkd.core.sources.provenance import Provenance
 from embodkd.data import make_data
 from embodkd.evaluation.reproduce.spec import Config, Training
+from embodkd.evaluation.reproduce.stale import RUNS_A_CELL
 from embodkd.evaluation.tables.mark import mark
 from embodkd.evaluation.tables.sources import sources
 from embodkd.models import make_model
-
-RUNS_A_CELL = "embodkd.evaluation.reproduce.cells:Cells"
-"""What runs, whatever the method."""
 
 
 @dataclass

@@ -22,6 +22,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from embodkd.core.config.registrations import registrations
+
 _PACKAGES = ("embodkd", "embodkd.envs", "embodkd.policies")
 Place = tuple[str, str | None]
 """(module, name defined in it); None stands for what happens when it is imported."""
@@ -142,7 +144,7 @@ class _Module:
     @cached_property
     def entered(self) -> list[tuple[str, str]]:
         """(name, registry) of what it enters by `@REGISTRY.register("name")`."""
-        return [entry for part in self._parts.values() for entry in _decorated(part)]
+        return [(one.name, one.registry) for one in registrations(self._tree)]
 
     @cached_property
     def handed_on(self) -> dict[str, Place]:
@@ -236,14 +238,6 @@ def _table(node: ast.Dict) -> Iterator[tuple[str, str]]:
             continue
         if isinstance(key.value, str) and isinstance(first.value, str):
             yield key.value, first.value
-
-
-def _decorated(node: ast.ClassDef | ast.FunctionDef) -> Iterator[tuple[str, str]]:
-    for call in node.decorator_list:
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "register":
-            first = call.args[0] if call.args else None
-            if isinstance(first, ast.Constant) and isinstance(call.func.value, ast.Name):
-                yield str(first.value), call.func.value.id
 
 
 def _assigned(node: ast.AST) -> Iterator[str]:

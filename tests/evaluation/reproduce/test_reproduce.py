@@ -15,6 +15,7 @@ from embodkd.core import Trainer
 from embodkd.evaluation import reproduce as tables
 from embodkd.evaluation.reproduce import run, training
 from embodkd.evaluation.reproduce.cells import Cells, judges
+from embodkd.evaluation.reproduce.stale import RUNS_A_CELL
 from embodkd.evaluation.tables import order as order_module
 from embodkd.evaluation.tables.sources import Sources, sources
 
@@ -105,7 +106,7 @@ def test_cells_of_other_sources_are_not_mixed_in(table, trained, monkeypatch, tm
 
 def test_the_sources_of_a_cell_are_what_its_training_runs() -> None:
     config = {"data": {"name": "digits"}, "model": {"name": "mlp"}, "method": {"name": "kd"}}
-    found = sources().reached([training.RUNS_A_CELL], config)
+    found = sources().reached([RUNS_A_CELL], config)
     reached = {"methods.kd", "core.engine.trainer", "core.terms.logits", "models.mlp", "data.digits"}
     assert {f"embodkd.{name}" for name in reached} <= found
     strangers = {"methods.supervised", "core.sources.rollout", "evaluation.reproduce.show", "models.cnn", "data.photos"}
@@ -155,7 +156,7 @@ def test_a_cell_that_fails_in_its_own_process_says_why(table) -> None:
         content["budget"]["optimiser"] = {"name": "sgd", "learning_rate": 1e30}
 
     with pytest.raises(FloatingPointError, match="not finite") as caught:
-        table(change, jobs=2)
+        table(change, jobs=2, seeds=[0], arms=["alone"])
     assert any(note.startswith("while training") and "with seed" in note for note in caught.value.__notes__)
 
 

@@ -65,7 +65,7 @@ def test_a_teacher_that_has_seen_an_arm_s_test_is_said_beside_its_figures(table,
 
 
 def test_a_mapping_with_a_name_replaces_and_one_without_is_merged() -> None:
-    from embodkd.evaluation.reproduce.read import merged
+    from embodkd.evaluation.reproduce.file import merged
 
     base = {"epochs": 3, "optimiser": {"name": "adam", "eps": 1e-6, "learning_rate": 0.1}}
     assert merged(base, None) == base

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 
@@ -13,27 +13,12 @@ from embodkd.core import Actor
 from embodkd.core.ranks import alone, ranks
 from embodkd.core.sources.chunks import CHUNK
 from embodkd.envs import BatchTask
-from embodkd.evaluation.compare import Comparison, compare
-from embodkd.evaluation.evaluate import evaluate
-from embodkd.evaluation.result import Evaluation, StoredRate, write_result
+from embodkd.evaluation.comparison import Comparison, compare
+from embodkd.evaluation.judge import evaluate
+from embodkd.evaluation.result import Evaluation, write_result
 from embodkd.policies.session import Session, session_of
 
 WAYS = ("blank", "mean", "shuffle", "freeze")
-
-
-class _Row(StoredRate):
-    group: str
-    way: str
-    verdict: str
-
-
-class StoredAblation(TypedDict):
-    """What is read of ablation.json."""
-
-    intact: StoredRate
-    rows: list[_Row]
-    unused: list[str]
-    protocol: dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from embodkd.core import Actor
-from embodkd.evaluation.evaluate import evaluate
+from embodkd.evaluation.judge import evaluate
 from embodkd.evaluation.result import Evaluation, write_result
 
 

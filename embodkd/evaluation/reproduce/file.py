@@ -6,15 +6,14 @@ gives a `name` replaces the former as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 from embodkd.core.config.registry import near
 from embodkd.core.config.schema import build, conform
 from embodkd.core.runs.reading import read_yaml
-from embodkd.evaluation.measures import better
 from embodkd.evaluation.reproduce.spec import ROLES, Arm, Check, Config, Reproduction, Training
 
 
@@ -66,6 +65,22 @@ def read(file: str | Path, trainer: Config | None = None) -> Reproduction:
 
     ValueError that names the file, the place in it and the nearest right key for whatever is wrong.
     """
+    from embodkd.evaluation.measures import better
+
+    table = as_written(file, trainer)
+    try:
+        for training in _trainings(table):
+            _check(training)
+        return replace(table, better=table.better or better(table.metric))
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+
+
+def as_written(file: str | Path, trainer: Config | None = None) -> Reproduction:
+    """`read`, but methods and budgets are not held against what there is, and a metric's own direction stays "".
+
+    That needs no torch.
+    """
     raw = build(_File, read_yaml(file), str(file))
     try:
         return _table(raw, {**raw.trainer, **(trainer or {})})
@@ -107,9 +122,9 @@ def _table(raw: _File, trainer: Config) -> Reproduction:
             _known(name, [*arms, *teachers], f"check {check.claim!r}")
     if len(set(raw.seeds)) != len(raw.seeds) or not raw.seeds or raw.margin <= 0:
         raise ValueError("seeds must be different and at least one, margin must be positive")
-    direction = raw.better or better(raw.metric)
+    better = raw.better or ""
     return Reproduction(
-        raw.slug, raw.title, raw.metric, direction, raw.margin, tuple(raw.seeds), raw.data, arms, teachers, checks
+        raw.slug, raw.title, raw.metric, better, raw.margin, tuple(raw.seeds), raw.data, arms, teachers, checks
     )
 
 
@@ -117,7 +132,7 @@ def _teacher(
     raw: _File, name: str, entry: Config, above: Mapping[str, Training], trainer: Config, over: Config | None = None
 ) -> Training:
     own = build(_Teacher, entry, f"teachers.{name}")
-    training = Training(
+    return Training(
         name,
         own.model,
         own.method,
@@ -128,7 +143,6 @@ def _teacher(
         own.corrupt,
         teaches=True,
     )
-    return _checked(training)
 
 
 def _arm(raw: _File, name: str, entry: Config, teachers: Mapping[str, Training], trainer: Config) -> Arm:
@@ -151,19 +165,27 @@ def _arm(raw: _File, name: str, entry: Config, teachers: Mapping[str, Training],
         trainer,
         given,
     )
-    return Arm(own.role, _checked(training))
+    return Arm(own.role, training)
 
 
 class _Named(TypedDict):
     name: str
 
 
-def _checked(training: Training) -> Training:
+def _trainings(table: Reproduction) -> Iterator[Training]:
+    """All that are trained; a teacher comes before those whom it teaches, who may say its mistakes again."""
+    for arm in table.arms.values():
+        yield from arm.training.teachers.values()
+    yield from table.teachers.values()
+    yield from (arm.training for arm in table.arms.values())
+
+
+def _check(training: Training) -> None:
+    """ValueError if it cannot be built."""
     for key, choice in (("model", training.model), ("data", training.data)):
         conform(choice, _Named, f"{training.name}.{key}")
     training.build_method()
     training.build_budget()
-    return training
 
 
 def _chosen(names: Iterable[str], teachers: Mapping[str, Training], where: str) -> dict[str, Training]:

@@ -1,0 +1,17 @@
+from .ablation import Ablation as Ablation
+from .ablation import ablate as ablate
+from .classifier import evaluate_classifier as evaluate_classifier
+from .comparison import Comparison as Comparison
+from .comparison import compare as compare
+from .interval import mcnemar as mcnemar
+from .interval import paired_interval as paired_interval
+from .interval import wilson as wilson
+from .judge import evaluate as evaluate
+from .probe import LeakProbe as LeakProbe
+from .probe import Recovery as Recovery
+from .probe import probe_leak as probe_leak
+from .probe import probe_privileged as probe_privileged
+from .result import Episode as Episode
+from .result import Evaluation as Evaluation
+from .transfers import Transfer as Transfer
+from .transfers import transfer as transfer
