@@ -69,7 +69,7 @@ def test_compare_judges_on_the_episodes_of_all_seeds_together(embodkd, tmp_path,
     monkeypatch.setattr("embodkd.envs.make_task", lambda name, copies, **_: Coin(copies))
     monkeypatch.setattr(WorldChoice, "task_of", lambda self, meta: ("coin", {}))
     monkeypatch.setattr(
-        "embodkd.evaluation.judge",
+        "embodkd.evaluation.evaluate",
         lambda actor, *_, seed, **__: evaluate(actor, Coin(4), episodes=10, seed=seed, quiet=True),
     )
     answer = embodkd("compare", "policy=knows", "against=guesses", "seed=[0,1]", "episodes=10", "quiet=true")
