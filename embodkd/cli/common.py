@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,6 +116,12 @@ def use_threads(count: int) -> int:
     return torch.get_num_threads()
 
 
+def too_busy() -> float | None:
+    """The machine's load, if more wants to run than there are cores for, whatever this process did before."""
+    load = os.getloadavg()[0]
+    return load if load > len(os.sched_getaffinity(0)) + 0.5 else None
+
+
 def threads_of(run: RunFolder, asked: int) -> int:
     """Torch's threads as the run began with them, set now and written into a new run: another number of them would give
     other bits. Where the machine chose them (`asked` is 0) and is busy, a line says what may be faster.
@@ -131,12 +136,10 @@ def threads_of(run: RunFolder, asked: int) -> int:
     if ranks().size > 1:
         return now
     began: int = run.before.get("torch_threads", now)
-    load, cores = os.getloadavg()[0], len(os.sched_getaffinity(0))
     if began != now:
-        print(f"{run.path}: goes on with {began} threads of torch, as it began", file=sys.stderr)
-    elif not asked and began > 1 and load > cores / 2:
-        busy = f"the machine is busy (load {load:.1f} on {cores} cores): torch_threads=1 may be faster"
-        print(f"{run.path}: {busy}", file=sys.stderr)
+        print(f"{run.path}: goes on with {began} threads of torch, as it began")
+    elif not asked and began > 1 and (load := too_busy()):
+        print(f"{run.path}: beware: the machine is busy (load {load:.1f}); torch_threads=1 may be faster")
     torch.set_num_threads(began)
     if "torch_threads" not in run.before:
         run.note(torch_threads=began)

@@ -15,6 +15,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from embodkd.cli.common import too_busy
 from embodkd.core.config.ranges import Within
 
 _SLOW_DISK_MB_S, _FREE_GB = 50.0, 2.0
@@ -80,7 +81,7 @@ def _threads(seconds: float) -> Iterator[Finding]:
     cores = len(os.sched_getaffinity(0))
     load = os.getloadavg()[0]
     said = f"{cores} cores, load {load:.1f}, OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'unset')}"
-    if load > cores + 0.5:
+    if too_busy():
         yield Finding("threads", "slow", said, "other programs are using the processor: timings will be long")
     else:
         yield Finding("threads", "ok", said)

@@ -92,8 +92,9 @@ class Learn(ABC):
                 print(f"{run}: {line}")
             with RunFolder.open(run, {**asdict(self), "run": run}, self.resume, self.tracker) as folder:
                 ranks().first_does(lambda: check_inputs(folder.path, lesson.digest, lesson.given))
+                trainer = TheTrainer(**{**words, "run": folder})
                 threads_of(folder, self.torch_threads)
-                summary = TheTrainer(**{**words, "run": folder}).fit(recipe)
+                summary = trainer.fit(recipe)
                 model, lineage = recipe.product.cpu(), {"method": self.method, "seed": self.seed, **lesson.lineage}
                 ranks().first_does(lambda: lesson.save(model, folder.path, lineage))
                 # A run that was finished before measures nothing again.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import importlib.util
 import pkgutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,8 +45,9 @@ def method_facts(name: str) -> Mapping[str, Any]:
     ValueError with the nearest names if there is no such method.
     """
     _known(name)
-    (folder,) = __path__
-    tree = ast.parse((Path(folder) / f"{name}.py").read_bytes())
+    spec = importlib.util.find_spec(f"{__name__}.{name}")
+    assert spec is not None and spec.origin is not None, f"{name} is one of the names"
+    tree = ast.parse(Path(spec.origin).read_bytes())
     (said,) = (one.metadata for one in registrations(tree) if (one.registry, one.name) == ("METHODS", name))
     return said
 
