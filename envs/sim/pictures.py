@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from embodkd.envs.sim.batch_sim import BatchSim
@@ -46,7 +47,17 @@ class Painter:
 
     def able(self) -> bool:
         """Whether all that is shown is a box, sphere, capsule, cylinder or endless plane in every copy."""
-        kinds, size = self._of("geom_type", None), self._of("geom_size", None)
+        if not {"geom_type", "geom_size"} & self.sim.parameters.keys():
+            return self._simple
+        return self._all_simple(self._of("geom_type", None), self._of("geom_size", None))
+
+    @cached_property
+    def _simple(self) -> bool:
+        """The same of the model's own geoms."""
+        return self._all_simple(self.sim.model.geom_type[self._geoms], self.sim.model.geom_size[self._geoms])
+
+    @staticmethod
+    def _all_simple(kinds: np.ndarray, size: np.ndarray) -> bool:
         ends = (kinds == PLANE) & (size[..., :2] > 0).any(axis=-1)
         return bool(np.isin(kinds, list(SIMPLE)).all() and not ends.any())
 

@@ -20,11 +20,21 @@ _INSIDE = 1e12  # w where a ray enters what it starts in
 
 @dataclass(frozen=True)
 class Planes:
-    """F planes of each of n geoms: where rays meet them, their unit normals (F, n, 3), and which of them matter."""
+    """F planes of each of n geoms: rays meet them at `w`, the product of `vector` (F, n, 3) with the ray.
+
+    matter: which of them count, (F, n). Outwards is along their vectors if the planes are `behind`, else against them.
+    """
 
     w: Lines
-    normal: np.ndarray
+    vector: np.ndarray
     matter: np.ndarray
+    behind: bool
+
+    def normal(self, index: int, some: slice) -> np.ndarray:
+        """Outward unit vectors of one plane of some geoms, (n, 3)."""
+        vector = self.vector[index, some]
+        length = np.sqrt((vector * vector).sum(axis=-1, keepdims=True))
+        return (1.0 if self.behind else -1.0) * vector / np.maximum(length, np.finfo(float).tiny)
 
     def first(self, of: np.ufunc, found: np.ndarray | None, window: Window, which: np.ndarray) -> np.ndarray | None:
         """The least or greatest w of some of the planes and of `found`; None of none."""
@@ -157,7 +167,7 @@ class Solids:
         for planes in (self.parts[0].enter, self.parts[0].leave):
             assert planes is not None
             for index in np.flatnonzero(planes.matter[:, window[0]].any(axis=1)).tolist():
-                shade = (planes.normal[index, window[0]] * light_n3).sum(axis=1)
+                shade = (planes.normal(index, window[0]) * light_n3).sum(axis=1)
                 np.copyto(found, _each(shade, w), where=planes.w.within(window, index) == w)
         return found
 
@@ -195,20 +205,20 @@ def _ball(centre_n3: np.ndarray, radius_n: np.ndarray, grid: Grid) -> ConvexPart
 
 def _between(placed: Placed, grid: Grid, axes: Sequence[int], half_nK: np.ndarray) -> ConvexPart:
     """Between pairs of planes, at `half_nK` from the centre to either side of it along each of the axes."""
-    enter, leave, other = [], [], []
-    between = np.zeros((len(axes), len(half_nK)), bool)
-    for row, (axis, half) in enumerate(zip(axes, half_nK.T, strict=True)):
-        direction, offset = placed.along(axis)
-        upper, lower = (np.where(np.abs(q) < _LEAST, _LEAST, q)[:, None] for q in (offset + half, half - offset))
-        by_upper, by_lower = direction / upper, -direction / lower
-        between[row] = ((upper > 0) & (lower > 0))[:, 0]
-        # by the plane that faces the camera rays enter, by the other they leave; from between them by either
-        enter.append(np.where(between[row, :, None], [0, 0, -_INSIDE], np.where(upper < 0, by_upper, by_lower)))
-        leave.append(np.where(upper < 0, by_lower, by_upper))
-        other.append(np.where(between[row, :, None], by_lower, leave[-1]))
-    ahead, behind = np.array(enter), np.array(leave + other)
+    direction = np.moveaxis(placed.axes_n33[:, :, axes], 2, 0)
+    offset = (direction * placed.centre_n3).sum(axis=-1)
+    upper, lower = (
+        np.where(np.abs(q) < _LEAST, _LEAST, q)[..., None] for q in (half_nK.T + offset, half_nK.T - offset)
+    )
+    by_upper, by_lower = direction / upper, -direction / lower
+    between = (upper > 0) & (lower > 0)
+    # by the plane that faces the camera rays enter, by the other they leave; from between them by either
+    enter = np.where(between, [0, 0, -_INSIDE], np.where(upper < 0, by_upper, by_lower))
+    leave = np.where(upper < 0, by_lower, by_upper)
+    ways_out = np.concatenate([leave, np.where(between, by_lower, leave)])
+    between = between[..., 0]
     matter = np.concatenate([np.ones_like(between), between])
-    by = Planes(grid.lines(ahead), -_unit(ahead), ~between), Planes(grid.lines(behind), _unit(behind), matter)
+    by = Planes(grid.lines(enter), enter, ~between, False), Planes(grid.lines(ways_out), ways_out, matter, True)
     return ConvexPart(*by, quadric=None, inside=np.all(between, axis=0))
 
 
@@ -217,10 +227,6 @@ def _front(placed: Placed, grid: Grid) -> ConvexPart:
     normal, offset = placed.along(2)
     front = (offset < -_LEAST)[:, None]
     enter = (normal / np.where(front, offset[:, None], np.inf))[None]
-    planes = Planes(grid.lines(enter), normal[None], np.ones(enter.shape[:2], bool))
-    nothing = Planes(grid.lines(0 * enter), normal[None], np.zeros(enter.shape[:2], bool))
+    planes = Planes(grid.lines(enter), enter, np.ones(enter.shape[:2], bool), False)
+    nothing = Planes(grid.lines(0 * enter), enter, np.zeros(enter.shape[:2], bool), True)
     return ConvexPart(planes, nothing, None, np.zeros(len(normal), bool))
-
-
-def _unit(vector: np.ndarray) -> np.ndarray:
-    return vector / np.linalg.norm(vector, axis=-1, keepdims=True)
