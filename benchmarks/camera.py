@@ -1,6 +1,6 @@
 """Cameras of every task: frames per CPU-second as they see by themselves, and what rays or shapes alone would cost.
 
-What a camera draws by shapes when left to itself (``Camera.shapes``) is what cost less here.
+What a camera draws by shapes when left to itself (``Camera.shapes``) should be what costs less here.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _WAYS: tuple[By, ...] = ("auto", "rays", "shapes")
 
 
 def lines() -> list[Line]:
-    """Frames per CPU-second of the peg's camera on the hand; and of each kind the least gain of any camera."""
+    """Frames per CPU-second of the peg's camera on the hand; and of each kind how wrongly a camera chose."""
     found = {task: _cameras(task) for task in task_names()}
     peg = found["peg_hole"]["wrist"]
     return [_speed(kind, target, peg[kind]) for kind, target in TARGETS.items()] + [
@@ -63,14 +63,13 @@ def _speed(kind: str, target: float, samples: dict[str, list[Sample]]) -> Line:
 
 
 def _gain(kind: str, samples: dict[str, dict[str, list[Sample]]]) -> Line:
-    """By rays over as chosen: the median of the cameras, with the least and the greatest in place of an interval."""
+    """The cheaper of rays and shapes over as chosen, of the camera that chose worst: 1 where it chose right."""
     each: dict[str, dict[str, Any]] = {}
     for camera, of in samples.items():
         for other in ("rays", "shapes"):
             value, interval = median_interval(ratios(of[other], of["auto"]))
             each.setdefault(camera, {})[other] = {"ratio": round(value, 3), "interval": [round(i, 3) for i in interval]}
-    rays = {camera: rows["rays"]["ratio"] for camera, rows in each.items()}
-    low, high = min(rays.values()), max(rays.values())
+    worst = min((row for rows in each.values() for row in rows.values()), key=lambda row: row["ratio"])
     details = {"unit_of_rates": "x CPU of what was chosen", "cameras": each}
-    value = float(np.median(list(rays.values())))
-    return Line(f"{kind}, rays / as chosen", value, (low, high), "x CPU", ">=", 1.0, COMMAND, details)
+    low, high = worst["interval"]
+    return Line(f"{kind}, cheaper way / as chosen", worst["ratio"], (low, high), "x CPU", ">=", 0.95, COMMAND, details)
