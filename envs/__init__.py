@@ -35,16 +35,16 @@ def make_task(
     *,
     engine: str = "mujoco",
     threads: int = 0,
-    cameras: Literal["auto", "rays", "shapes"] = "rays",
+    cameras: Literal["auto", "rays", "shapes"] = "auto",
     **options: Any,
 ) -> BatchTask:
     """Build ``num_envs`` copies of a task.
 
     ``options`` are the constructor's own (randomness, robot, reward, ...).  ``threads`` is the number of physics
     threads, 0 for one per core; results do not depend on it.  ``cameras`` see by a ray per pixel, by the shapes of
-    what they show (beside edges, a byte in ten thousand differs by one), or (auto) by what is cheaper: shapes for the
-    kinds of picture that each camera names, where all that it shows is simple, rays otherwise.  Raises ``ValueError``
-    for an unknown task, engine or option, naming the nearest that exists.
+    what they show (beside edges, a byte in ten thousand differs by one), or (auto) by shapes for the kinds of picture
+    that each camera names, ``Camera.shapes``, where all that it shows is simple, by rays otherwise.  Raises
+    ``ValueError`` for an unknown task, engine or option, naming the nearest that exists.
     """
     from embodkd.core.config.schema import build
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from embodkd.envs import draws
@@ -19,6 +19,7 @@ AMBIENT, DIFFUSE = 0.35, 0.65  # how much of a colour is seen in the dark, and h
 By = Literal["auto", "rays", "shapes"]
 """How a camera sees: by a ray per pixel, by the shapes of what it shows, or as is cheaper."""
 Kind = Literal["depth", "segmentation", "rgb", "points"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 _DRAWN = {name: name for name in ("_shift_N3", "_turn_N33", "_light_N3", "_albedo_NG3")}
 
 
@@ -27,7 +28,7 @@ class Camera:
     """A pinhole camera fixed to a body (or to the world when ``body`` is ""), looking from ``position`` at ``target``,
     both in metres in that body's frame.  Depth between ``near`` and ``far`` maps linearly to 0..255; an empty ray
     reads 255.  ``size`` is the side of the square image in pixels, ``fovy`` the field of view in degrees.  ``shapes``
-    are the kinds of picture that cost less by shapes than by rays, as measured once (`python -m benchmarks camera`)."""
+    are the kinds of picture that cost less by shapes than by rays when `python -m benchmarks camera` was run."""
 
     name: str
     body: str
@@ -135,10 +136,8 @@ class RayCamera(ABC):
 
     def points(self, ids: np.ndarray | None = None, rows: int = 16, columns: int = 32) -> np.ndarray:
         """A cloud of rows * columns points in the camera's frame, metres, float32 (n, P, 3); misses lie at ``far``."""
-        depth = np.minimum(self._depths(ids, rows, columns, np.float64, "points"), self.camera.far).reshape(
-            -1, rows * columns
-        )
-        return (depth[..., None] * self.camera.directions(rows, columns)).astype(np.float32)
+        depth = np.minimum(self._depths(ids, rows, columns, np.float64, "points"), self.camera.far)
+        return (depth.reshape(-1, rows * columns, 1) * self._rays(rows, columns)).astype(np.float32)
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """The looks drawn for the running episodes."""
@@ -171,10 +170,13 @@ class RayCamera(ABC):
         self, ids: np.ndarray | None, rows: int, columns: int, *, normals: bool = False
     ) -> tuple[np.ndarray, ...]:
         origin, rotation = self.pose(ids)
+        vector = self._rays(rows, columns) @ np.swapaxes(rotation, 1, 2)
+        return self.hits(origin, rotation, vector, ids, normals=normals)
+
+    def _rays(self, rows: int, columns: int) -> np.ndarray:
         if (rows, columns) not in self._directions:
             self._directions[rows, columns] = self.camera.directions(rows, columns)
-        vector = self._directions[rows, columns] @ np.swapaxes(rotation, 1, 2)
-        return self.hits(origin, rotation, vector, ids, normals=normals)
+        return self._directions[rows, columns]
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:

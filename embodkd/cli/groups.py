@@ -22,7 +22,7 @@ class EngineKeys:
 
     name: Literal["mujoco", "bullet"]
     threads: Threads = 0
-    cameras: Literal["auto", "rays", "shapes"] = "rays"
+    cameras: Literal["auto", "rays", "shapes"] = "auto"
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Devices:
     """The trainer's keys that a table leaves to the command line; None is what the table says."""
 
     device: Literal["cpu", "cuda", "auto"] | None = None
-    precision: Literal["no", "bf16", "fp16", "float64"] | None = None
+    precision: Literal["auto", "no", "bf16", "fp16", "float64"] | None = None
     compile: bool | None = None
 
 

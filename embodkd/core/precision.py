@@ -4,23 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
-Name = Literal["no", "bf16", "fp16", "float64"]
+if TYPE_CHECKING:
+    from embodkd.core.runs.folder import RunFolder
+
+Name = Literal["auto", "no", "bf16", "fp16", "float64"]
 _HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+def fastest(device: torch.device) -> Literal["bf16", "no"]:
+    """What "auto" is here: bf16 on cards that have it, and on processors that multiply it while torch has one thread.
+
+    On several threads its products were many times as slow as float32 where the machine had other work.
+    """
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
+    # before torch 2.11 there is nothing to ask
+    able: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
+    multiplied = any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
+    return "bf16" if multiplied and torch.get_num_threads() == 1 else "no"
+
+
+def as_begun(run: RunFolder | None, device: torch.device) -> Name:
+    """What "auto" was when the run began, written into a new one and said: another precision would give other bits."""
+    found: Name = fastest(device)
+    if run is not None:
+        found = run.before.get("precision", found)
+        if "precision" not in run.before:
+            run.note(precision=found)
+        print(f"{run.path}: precision=auto is {'float32' if found == 'no' else found} here")
+    return found
+
+
 class Precision:
-    """One training's: "no" (float32), "bf16" or "fp16" (autocast; weights stay float32), or "float64".
+    """One training's: "no" (float32), "bf16" or "fp16" (autocast; weights stay float32), "float64", or "auto" for
+    what `fastest` says.
 
     fp16 has a loss scaler, one for all players and stages: after all optimisers of an update have stepped, `settle`
     moves its scale once. ValueError for another name.
     """
 
     def __init__(self, name: Name, device: torch.device) -> None:
+        if name == "auto":
+            name = fastest(device)
         if name not in get_args(Name):
             raise ValueError(f"trainer.precision: {name!r} is not one of {', '.join(get_args(Name))}")
         self._device, self._half = device, _HALF.get(name)

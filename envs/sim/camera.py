@@ -15,7 +15,7 @@ from embodkd.envs.sim.sight import Sight
 class SimCamera(RayCamera):
     """One ``Camera`` on a ``BatchSim``; ``by`` says how it sees, see ``make_task``."""
 
-    by: By = "rays"
+    by: By = "auto"
 
     def __init__(self, sim: BatchSim, camera: Camera, randomise: Randomise) -> None:
         super().__init__(camera, _geom_colours(sim.model), sim.num_envs, randomise)

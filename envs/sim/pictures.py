@@ -81,47 +81,53 @@ class Painter:
 
     def ids(self, origin: np.ndarray, rotation: np.ndarray, grid: Grid, ids: np.ndarray | None) -> np.ndarray:
         """Ids of the geoms at each pixel, (n, rows, columns), -1 where nothing is."""
-        return self._seen(origin, rotation, grid, ids, None)[0]
+        geom: np.ndarray = np.full((len(origin), len(grid.y), len(grid.x)), -1, np.int32)
+        items = list(self._items(origin, rotation, grid, ids))
+        self._in_parts(lambda some: self._found(list(_windows(items, some)), geom[some], grid.dtype), geom.shape)
+        return geom
 
     def lit(
         self, origin: np.ndarray, rotation: np.ndarray, grid: Grid, ids: np.ndarray | None, light_n3: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """The ids, and how much the surface at each pixel faces a light: the cosine of the angle to it."""
-        return self._seen(origin, rotation, grid, ids, (light_n3[:, None] @ rotation)[:, 0])
-
-    def _seen(
-        self,
-        origin: np.ndarray,
-        rotation: np.ndarray,
-        grid: Grid,
-        ids: np.ndarray | None,
-        light_n3: np.ndarray | None,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Geom ids and, if there is a light (in the axes of the cameras), what it does, (n, rows, columns)."""
-        inverse: np.ndarray = np.zeros((len(origin), len(grid.y), len(grid.x)), grid.dtype)
-        geom, shade = np.full(inverse.shape, -1, np.int32), np.zeros_like(inverse)
+        geom: np.ndarray = np.full((len(origin), len(grid.y), len(grid.x)), -1, np.int32)
+        shade: np.ndarray = np.zeros(geom.shape, grid.dtype)
         items = list(self._items(origin, rotation, grid, ids))
-        rays = None if light_n3 is None else grid.lines(light_n3)
+        light_n3 = (light_n3[:, None] @ rotation)[:, 0]
+        rays = grid.lines(light_n3)
 
         def draw(some: slice) -> None:
             windows = list(_windows(items, some))
+            inverse = self._found(windows, geom[some], grid.dtype)
             for item, window in windows:
-                found, nearest = item.solids.met(window), inverse[some, window[1], window[2]]
-                np.copyto(geom[some, window[1], window[2]], self._geoms[item.geom], where=found > nearest)
-                np.maximum(nearest, found, out=nearest)
-            if light_n3 is None or rays is None:
-                return
-            for item, window in windows:
-                place = some, window[1], window[2]
-                here = (geom[place] == self._geoms[item.geom]) & (item.covers[some, 1] > 0)[:, None, None]
-                if here.any():
-                    lit = item.solids.facing(window, inverse[place], light_n3[some], rays.within(place))
-                    np.copyto(shade[place], lit, where=here)
+                here = (geom[some, *window[1:]] == self._geoms[item.geom]) & (item.covers[some, 1] > 0)[:, None, None]
+                if (inner := _around(here)) is not None:
+                    rows, columns = (
+                        slice(outer.start + part.start, outer.start + part.stop)
+                        for outer, part in zip(window[1:], inner, strict=True)
+                    )
+                    lit = item.solids.facing(
+                        (window[0], rows, columns),
+                        inverse[:, rows, columns],
+                        light_n3[some],
+                        rays.within((some, rows, columns)),
+                    )
+                    np.copyto(shade[some, rows, columns], lit, where=here[:, *inner])
 
-        self._in_parts(draw, inverse.shape)
+        self._in_parts(draw, geom.shape)
         return geom, shade
 
-    def _in_parts(self, draw: Callable[[slice], None], shape: tuple[int, ...]) -> None:
+    def _found(self, windows: Sequence[tuple[_Item, Window]], geom: np.ndarray, dtype: type) -> np.ndarray:
+        """Put the ids of what is nearest into ``geom`` (n, rows, columns); returns one over its depth."""
+        inverse: np.ndarray = np.zeros(geom.shape, dtype)
+        for item, window in windows:
+            place = slice(None), *window[1:]
+            found, nearest = item.solids.met(window), inverse[place]
+            np.copyto(geom[place], self._geoms[item.geom], where=found > nearest)
+            np.maximum(nearest, found, out=nearest)
+        return inverse
+
+    def _in_parts(self, draw: Callable[[slice], object], shape: tuple[int, ...]) -> None:
         """Draw all geoms of some copies, then of others, side by side where there are threads: numpy lets go of them.
 
         Each part writes to copies of its own, so that their number changes nothing.
@@ -163,6 +169,15 @@ class Painter:
             own = getattr(self.sim.model, field)[self._geoms]
             return np.broadcast_to(own, (self.sim.num_envs if ids is None else len(ids), *own.shape))
         return values[:, self._geoms] if ids is None else values[np.ix_(ids, self._geoms)]
+
+
+def _around(here: np.ndarray) -> tuple[slice, slice] | None:
+    """The least rows and columns with all that is true in (n, rows, columns); None if nothing is."""
+    somewhere = np.logical_or.reduce(here, axis=0)
+    rows, columns = (np.flatnonzero(np.logical_or.reduce(somewhere, axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return None
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 def _windows(items: Sequence[_Item], some: slice) -> Iterator[tuple[_Item, Window]]:

@@ -163,10 +163,12 @@ class Solids:
         return self._flat(window, w, light_n3, found) if self.kind == CYLINDER else found
 
     def _flat(self, window: Window, w: np.ndarray, light_n3: np.ndarray, found: np.ndarray) -> np.ndarray:
-        """`found`, but where one of the planes is met."""
-        for planes in (self.parts[0].enter, self.parts[0].leave):
-            assert planes is not None
-            for index in np.flatnonzero(planes.matter[:, window[0]].any(axis=1)).tolist():
+        """`found`, but where one of the planes is met: by those that rays enter by, from inside by the others."""
+        part = self.parts[0]
+        assert part.enter is not None and part.leave is not None
+        inside = part.inside[window[0]]
+        for planes, matter in ((part.enter, ~inside), (part.leave, inside)):
+            for index in np.flatnonzero((planes.matter[:, window[0]] & matter).any(axis=1)).tolist():
                 shade = (planes.normal(index, window[0]) * light_n3).sum(axis=1)
                 np.copyto(found, _each(shade, w), where=planes.w.within(window, index) == w)
         return found

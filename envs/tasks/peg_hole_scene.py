@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mujoco
-from embodkd.envs.camera import Camera
+from embodkd.envs.camera import KINDS, Camera
 from embodkd.envs.randomise import Randomise
 from embodkd.envs.sim.robots.base import ToolRobot
 from embodkd.envs.sim.robots.gripper import FloatingGripper
@@ -21,9 +21,10 @@ FRICTION = [0.3, 0.005, 1e-4]  # of peg and walls
 
 def cameras(tool_body: str, image_size: int) -> list[Camera]:
     """A camera on the tool, looking at its tip, and one beside the table."""
+    aim = (0.0, 0.0, 0.025)
     return [
-        Camera("wrist", tool_body, (0.075, 0.0, 0.065), (0.0, 0.0, 0.0), 0.05, 0.17, size=image_size),
-        Camera("front", "", (0.16, 0.0, 0.14), (0.0, 0.0, 0.025), 0.08, 0.28, fovy=45, size=image_size),
+        Camera("wrist", tool_body, (0.075, 0.0, 0.065), (0.0, 0.0, 0.0), 0.05, 0.17, size=image_size, shapes=KINDS),
+        Camera("front", "", (0.16, 0.0, 0.14), aim, 0.08, 0.28, fovy=45, size=image_size, shapes=KINDS),
     ]
 
 

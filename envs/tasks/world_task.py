@@ -57,7 +57,7 @@ class WorldTask(BatchTask):
             self.max_steps = options["max_steps"]
         if engine not in self.engines:
             raise ValueError(f"task {self.name} has no engine {engine!r}; choose {' or '.join(self.engines)}")
-        self._threads, self._by = threads, "rays"
+        self._threads, self._by = threads, "auto"
         how = build(Randomise, options["randomise"], "task.randomise")
         if how.latency >= self.max_steps:
             raise ValueError(

@@ -18,6 +18,7 @@ from embodkd.core import (
     fit,
     kl,
 )
+from embodkd.core.precision import fastest
 
 
 def distilled(precision, dtype=torch.float32):
@@ -65,7 +66,7 @@ def test_half_precision_is_half_keeps_float32_weights_and_comes_near(wide, preci
 
 
 def test_an_unknown_precision_is_answered_with_those_that_there_are():
-    with pytest.raises(ValueError, match=r"trainer\.precision: 'fp32' is not one of no, bf16, fp16, float64"):
+    with pytest.raises(ValueError, match=r"trainer\.precision: 'fp32' is not one of auto, no, bf16, fp16, float64"):
         Trainer(quiet=True, precision="fp32")
 
 
@@ -156,3 +157,49 @@ def test_a_resumed_run_goes_on_with_the_scale_that_it_had(tmp_path, monkeypatch)
         except Stopped:
             pass
     raise AssertionError("it never ended")
+
+
+def able(monkeypatch, threads, **capabilities):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+
+
+@pytest.mark.parametrize(
+    ("threads", "capabilities", "found"),
+    [
+        (1, {"avx512_bf16": True}, "bf16"),
+        (1, {"amx_bf16": True, "avx2": True}, "bf16"),
+        (1, {"sve_bf16": True}, "bf16"),
+        (2, {"avx512_bf16": True}, "no"),
+        (1, {"avx512_bf16": False, "avx512_f": True}, "no"),
+        (1, {}, "no"),
+    ],
+)
+def test_auto_is_bf16_where_the_processor_multiplies_it_and_torch_has_one_thread(
+    threads, capabilities, found, monkeypatch
+):
+    able(monkeypatch, threads, **capabilities)
+    assert fastest(torch.device("cpu")) == found
+    assert fastest(torch.device("meta")) == "no"
+
+
+def test_a_run_by_itself_goes_on_in_the_precision_that_it_began_with(tmp_path, monkeypatch, capsys):
+    seen = []
+    student = nn.Linear(4, 3)
+    student.register_forward_hook(lambda module, args, out: seen.append(out.dtype))
+    data = TensorData({"input": torch.randn(8, 4), "label": torch.arange(8) % 3})
+    player = Player(Role(student), lambda b, s: {"ce": cross_entropy(s.logits_NC, b.label_N)})
+
+    def train(epochs):
+        with RunFolder.open(tmp_path / "run", {}, resume=True) as run:
+            Trainer(run, quiet=True, precision="auto", checkpoint_s=0.0).fit(
+                fit(player, data, epochs=epochs, batch_size=4)
+            )
+            return run.manifest()["precision"]
+
+    able(monkeypatch, 1, avx512_bf16=True)
+    assert train(1) == "bf16"
+    able(monkeypatch, 1)
+    assert train(2) == "bf16"
+    assert set(seen) == {torch.bfloat16}
+    assert capsys.readouterr().out.count("precision=auto is bf16 here") == 2

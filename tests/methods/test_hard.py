@@ -198,15 +198,14 @@ def bars():
 
 
 def test_an_augmentor_finds_what_the_student_does_not_know_and_the_teacher_does(bars):
-    """The student fixed: disagreement grows, the teacher keeps its answers, and noise still matters."""
+    """The student fixed: disagreement is more than without learning, the teacher keeps its answers, noise matters."""
     data, teacher, student = bars
-    method = HARD(augmentor_rate=0.01)
     keys = {"optimiser": Optimiser("sgd", 0.0)}
 
-    def disagreement(epochs):
+    def disagreement(seed, rate, epochs):
         fixed = copy.deepcopy(student)
-        recipe = method.recipe(fixed, teacher, data, seed=0, budget=budget(epochs=epochs, **keys))
-        Trainer(quiet=True).fit(recipe)
+        recipe = HARD(augmentor_rate=rate).recipe(fixed, teacher, data, seed=seed, budget=budget(epochs=epochs, **keys))
+        Trainer(quiet=True, seed=seed).fit(recipe)
         augmentor = recipe.stages[0].players[1].train.model
         x = data.train.fields["input"]
         noise = torch.randn(len(x), 8, generator=torch.Generator().manual_seed(3))
@@ -214,11 +213,11 @@ def test_an_augmentor_finds_what_the_student_does_not_know_and_the_teacher_does(
             new = augmentor({"input": x, "noise": noise})["image"]
             t, t_new, s_new = (m.eval()(v)["logits"] for m, v in ((teacher, x), (teacher, new), (fixed, new)))
         agree = (t.argmax(1) == t_new.argmax(1)).float().mean()
-        return divergence(t_new, s_new).mean(), agree, augmentor.maps(noise).std(0).detach()
+        return divergence(t_new, s_new).mean(), agree, augmentor.maps(noise).std(0).detach().min()
 
-    before, _, _ = disagreement(1)
-    after, agree, spread = disagreement(40)
-    assert after > 3 * before and agree >= 0.9 and spread.min() > 0.005
+    blind, _, _ = zip(*(disagreement(seed, 0.0, 1) for seed in (0, 1)), strict=True)
+    found, agree, spread = zip(*(disagreement(seed, 0.01, 40) for seed in (0, 1)), strict=True)
+    assert sum(found) > 2 * sum(blind) and min(agree) >= 0.9 and min(spread) > 0.005
 
 
 def test_by_thresholds_the_two_take_turns_and_a_resume_knows_whose_it_is(bars):

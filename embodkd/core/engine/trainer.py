@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from embodkd.core.batch.draws import seed_draws
 from embodkd.core.batch.pieces import Piece, prepared_pieces, shares
 from embodkd.core.config.ranges import Count, NotNegative, Seed
+from embodkd.core.engine.layout import channels_last
 from embodkd.core.engine.position import Position, batches
 from embodkd.core.engine.state import (
     StoredOptimiser,
@@ -43,7 +44,7 @@ from embodkd.core.engine.state import (
 from embodkd.core.engine.update import BadLoss, Learner, smallest_batch, update
 from embodkd.core.method import Method, Teachers
 from embodkd.core.precision import Name as PrecisionName
-from embodkd.core.precision import Precision, default_type
+from embodkd.core.precision import Precision, as_begun, default_type
 from embodkd.core.ranks import alone, join, ranks, was_launched
 from embodkd.core.recipe import Budget, Context, Recipe, Stage, Step
 from embodkd.core.rng import rng_state, seed_everything
@@ -77,7 +78,8 @@ class Trainer:
     run: the folder for checkpoints and metrics (None: nothing is written and nothing can be resumed).
     device: "cpu", "cuda" (ValueError where torch sees none), or "auto" for what accelerate finds.
     precision: "no" (float32), "bf16", "fp16" (with a loss scaler, on any device) or "float64": models and batches are
-    in double precision then, and stay so afterwards.
+    in double precision then, and stay so afterwards. "auto" is bf16 where the hardware has it (see
+    `precision.fastest`), else float32; what it was when the run began is in its manifest and holds when it goes on.
     compile: run the models through torch.compile, except roles with taps, whose hooks a compiled module skips; refused
     for batches in pieces and on several processes, which compiled layers would not notice.
     accumulate: each batch is worked through in this many pieces; the update stays the same.
@@ -120,7 +122,7 @@ class Trainer:
         # Asked for whatever there is, accelerate would leave ranks that find no card to themselves.
         together_on_cpu = self._ranks.size > 1 and not torch.cuda.is_available()
         self._accelerator = Accelerator(cpu=device == "cpu" or together_on_cpu, mixed_precision="no")
-        self._precision = Precision(precision, self._accelerator.device)
+        self._precision, self._automatic = Precision(precision, self._accelerator.device), precision == "auto"
         self._saved_at = 0.0
 
     def fit(self, recipe: Recipe) -> Summary:
@@ -130,6 +132,9 @@ class Trainer:
         begin where that says.
         Raises FloatingPointError naming the term when a loss is not finite (the batch is saved, nothing moved by it).
         """
+        if self._automatic:
+            begun: PrecisionName = as_begun(self.run, self.device) if self.is_main_process else "auto"
+            self._precision = Precision(self._ranks.broadcast(begun), self.device)
         with default_type(self._precision.dtype):
             if self._precision.dtype is not None:
                 for module in (*learning_modules(recipe), *_asked(recipe)):
@@ -236,6 +241,7 @@ class Trainer:
         total = stage.updates()
         options: dict[str, Any] = {"processes": self._ranks.size, "compiled": self.compile}
         learners = [Learner(player, self.device, self._precision, total, **options) for player in stage.players]
+        channels_last(module for learner in learners for module in learner.modules)
         least = smallest_batch(learners, self._ranks.size, self.accumulate)
         if checkpoint is not None and checkpoint.state["optimisers"]:
             optimisers = [learner.optimiser for learner in learners]

@@ -57,11 +57,11 @@ class Learner:
     ) -> None:
         self.player, self.total, self.processes, self._precision = player, total, processes, precision
         roles = [role for role in (player.train, *player.given.values()) if isinstance(role, Role)]
-        modules = list(dict.fromkeys([*player.learning_modules(), *(role.model for role in roles)]))
-        for module in modules:
+        self.modules = list(dict.fromkeys([*player.learning_modules(), *(role.model for role in roles)]))
+        for module in self.modules:
             module.to(device=device, dtype=precision.dtype)
         if processes > 1:
-            start_alike(modules)
+            start_alike(self.modules)
         self.parameters = player.parameters()
         if not self.parameters:
             raise ValueError(f"player {player.name!r} has no parameters that require a gradient: nothing to train")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
+from embodkd.envs.camera import Camera, Kind
 from embodkd.envs.geometry import (
     matrix_from_rot6d,
     quat_from_matrix,
@@ -63,6 +64,7 @@ class Assembly(WorldTask):
     pairs: ClassVar[tuple[Pair, ...]]
     start: ClassVar[tuple[float, float, float]] = (0.0, 0.0, 0.15)
     foot: ClassVar[float] = -0.5  # m, along x: where an arm stands
+    shapes: ClassVar[tuple[Kind, ...]] = Camera.shapes  # those of the camera on the hand
     ends_on_success = True
     control_hz = 1 / (TIMESTEP * SUBSTEPS)
     keeps = {"joined": "joined_NK"}
@@ -102,7 +104,7 @@ class Assembly(WorldTask):
             Group.of("privileged", *poses, privileged=True): self._poses,
             Group.of("relations", *near, privileged=True): self._relations,
         }
-        scene = {"parts": self.parts, "pairs": self.pairs, "robot": robot, "foot": self.foot}
+        scene = {"parts": self.parts, "pairs": self.pairs, "robot": robot, "foot": self.foot, "shapes": self.shapes}
         super().__init__(num_envs, engine, threads, options, groups, action_size=10, **scene)
         self.joined_NK = np.zeros((num_envs, len(self.pairs)), bool)
 

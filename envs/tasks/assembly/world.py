@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from embodkd.envs.camera import Camera
+from embodkd.envs.camera import KINDS, Camera, Kind
 from embodkd.envs.randomise import Randomise
 from embodkd.envs.sim.robots.gripper import FloatingGripper
 from embodkd.envs.sim.robots.panda import PandaArm
@@ -18,11 +18,12 @@ SLOW_FINGERS = 100.0  # N s/m: fingers close at 0.2 m/s; faster ones go deep int
 OVERVIEW = Camera("overview", "", (0.42, -0.36, 0.34), (0.0, 0.0, 0.05), 0.1, 1.5, fovy=45)
 
 
-def cameras(tool_body: str, image_size: int) -> list[Camera]:
-    """A camera on the hand, looking past the fingertips, and one across the table."""
+def cameras(tool_body: str, image_size: int, shapes: tuple[Kind, ...]) -> list[Camera]:
+    """A camera on the hand, looking past the fingertips, with ``shapes`` of its own, and one across the table."""
+    at, aim = (0.08, 0.0, 0.07), (0.01, 0.0, -0.02)
     return [
-        Camera("wrist", tool_body, (0.08, 0.0, 0.07), (0.01, 0.0, -0.02), 0.03, 0.3, fovy=70, size=image_size),
-        Camera("front", "", (0.4, 0.0, 0.3), (0.0, 0.0, 0.03), 0.2, 0.8, fovy=45, size=image_size),
+        Camera("wrist", tool_body, at, aim, 0.03, 0.3, fovy=70, size=image_size, shapes=shapes),
+        Camera("front", "", (0.4, 0.0, 0.3), (0.0, 0.0, 0.03), 0.2, 0.8, fovy=45, size=image_size, shapes=KINDS),
     ]
 
 
@@ -42,6 +43,7 @@ class AssemblyWorld(SimWorld):
         pairs: tuple[Pair, ...],
         robot: str,
         foot: float,
+        shapes: tuple[Kind, ...],
     ) -> None:
         spec = table_scene((0.65, 0.5, 0.01), x=-0.15, timestep=TIMESTEP, grasps=True)
         for part in parts:
@@ -54,7 +56,7 @@ class AssemblyWorld(SimWorld):
             screw.build(spec)
         arm = _robot(robot, foot)
         holder = arm.build(spec)
-        eyes = cameras(holder.name, image_size)
+        eyes = cameras(holder.name, image_size, shapes)
         super().__init__(spec, arm, eyes, OVERVIEW, num_envs, threads=threads, substeps=SUBSTEPS, randomise=randomise)
         self.nuts = {screw: Nut(self.sim, screw) for screw in screws}
         self._twists = {k: self.loose(part.name)[1] for k, part in enumerate(parts) if not part.fixed}
