@@ -27,11 +27,12 @@ OVERVIEW = Camera("overview", "", (0.72, -0.62, 0.42), (0.06, 0.06, 0.2), 0.1, 2
 
 def cameras(hand_body: str, image_size: int) -> list[Camera]:
     """A camera under the wrist, looking at what the fingers close on, and one in front of the table."""
-    aim = (0.03, 0.0, 0.05)
-    shapes: tuple[Kind, ...] = ("depth", "segmentation")
+    under, front = (-0.1, -0.04, -0.03), (0.34, 0.0, 0.2)
+    near: tuple[Kind, ...] = ("depth", "segmentation")
+    far: tuple[Kind, ...] = ("depth",)
     return [
-        Camera("wrist", hand_body, (-0.1, -0.04, -0.03), (0.04, 0.0, -0.06), 0.04, 0.3, fovy=60, size=image_size),
-        Camera("front", "", (0.34, 0.0, 0.2), aim, 0.15, 0.6, fovy=45, size=image_size, shapes=shapes),
+        Camera("wrist", hand_body, under, (0.04, 0.0, -0.06), 0.04, 0.3, fovy=60, size=image_size, shapes=near),
+        Camera("front", "", front, (0.03, 0.0, 0.05), 0.15, 0.6, fovy=45, size=image_size, shapes=far),
     ]
 
 

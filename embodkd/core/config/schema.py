@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import inspect
 import math
@@ -259,8 +260,13 @@ def _entries(value: Mapping[str, Any], hint: Any, where: str) -> dict[str, Any]:
     absent = sorted(hint.__required_keys__ - value.keys())
     if absent:
         raise ValueError(f"{where}: lacks {', '.join(absent)}")
-    hints = typing.get_type_hints(hint, include_extras=True)
+    hints = _entry_types(hint)
     return {key: conform(entry, hints.get(key), _at(where, key)) for key, entry in value.items()}
+
+
+@functools.cache
+def _entry_types(hint: Any) -> Mapping[str, Any]:
+    return typing.get_type_hints(hint, include_extras=True)
 
 
 def _short(value: Any) -> str:

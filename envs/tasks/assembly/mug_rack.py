@@ -83,7 +83,6 @@ class MugRack(Assembly):
         Part("mug", _mug, spot=(-0.08, 0.0), height=0.0, shift=0.8),
     )
     pairs = (Hanging("rack", "mug"),)
-    shapes = ("depth", "segmentation")
 
     def is_joined(self, pair: Pair) -> np.ndarray:
         """Whether the mug hangs at this moment and the hand has left it, (N,)."""

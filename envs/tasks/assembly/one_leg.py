@@ -60,7 +60,6 @@ class OneLegLite(Assembly):
     name = "one_leg_lite"
     max_steps = 90
     foot = -0.6  # nearer, its wrist comes to its limit where the hand leans over the lying leg
-    shapes = ("depth", "segmentation")
     parts = (
         Part("top", _top, spot=(0.045, 0.01), height=0.0, fixed=True, shift=0.3, twist=0.15),
         Part("leg", _leg, spot=(-0.075, -0.045), height=LEG_RADIUS, quat=LYING, shift=0.8),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import mujoco
+from embodkd.envs.camera import KINDS
 from embodkd.envs.tasks.assembly.parts import Insertion, Part
 from embodkd.envs.tasks.assembly.shapes import box
 from embodkd.envs.tasks.assembly.task import Assembly
@@ -36,6 +37,7 @@ class PegAssembly(Assembly):
         Part("peg", _peg, spot=(-0.06, 0.0), height=0.0),
     )
     pairs = (Insertion("socket", "peg", height=0.2 * DEPTH),)
+    shapes = KINDS
 
     def waypoints(self) -> tuple[Waypoint, ...]:
         """How the expert does it: over the peg, down, close, up, over the socket, in."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
-from embodkd.envs.camera import Camera, Kind
+from embodkd.envs.camera import Kind
 from embodkd.envs.geometry import (
     matrix_from_rot6d,
     quat_from_matrix,
@@ -64,7 +64,7 @@ class Assembly(WorldTask):
     pairs: ClassVar[tuple[Pair, ...]]
     start: ClassVar[tuple[float, float, float]] = (0.0, 0.0, 0.15)
     foot: ClassVar[float] = -0.5  # m, along x: where an arm stands
-    shapes: ClassVar[tuple[Kind, ...]] = Camera.shapes  # those of the camera on the hand
+    shapes: ClassVar[tuple[Kind, ...]] = ("depth", "segmentation")  # those of the camera on the hand
     ends_on_success = True
     control_hz = 1 / (TIMESTEP * SUBSTEPS)
     keeps = {"joined": "joined_NK"}
