@@ -44,7 +44,7 @@ def lines(work: Work | None = None) -> list[Line]:
     work = work or Work()
     data, teacher = images(work), network(work, 1)
     with_teacher = partial(trained, work, lambda: kd_recipe(work, data, teacher))
-    by_hand = partial(hand_written, work, data, teacher)
+    by_hand = partial(hand_written, work, data, network(work, 1))
     bank = Bank(Role(teacher, "frozen"), data.train, batch_size=work.batch)
     bank(Context(None, 0, torch.device("cpu")))
     steps = take_turns({"embodkd": Contender(with_teacher), "by hand": Contender(by_hand)}, work.repeats)
@@ -131,8 +131,11 @@ def trained(work: Work, make: Callable[[], Recipe]) -> None:
 
 
 def hand_written(work: Work, data: Splits, teacher: nn.Module) -> None:
-    """The same epoch as anyone would write it."""
-    student, teacher = network(work, 0).train(), teacher.eval()
+    """The same epoch as anyone would write it, in the layout of the Trainer."""
+    student, teacher = (
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub forgets it
+        for net in (network(work, 0).train(), teacher.eval())
+    )
     optimiser = torch.optim.Adam(student.parameters(), RATE, fused=True)
     inputs, labels = data.train.fields["input"], data.train.fields["label"]
     for index in shuffled(len(inputs), work.batch, 0, 0, 0, 0):  # the order of the Trainer

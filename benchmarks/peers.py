@@ -41,12 +41,13 @@ def lines(work: Work | None = None) -> list[Line]:
     data, teacher = images(work), network(work, 1)
     contenders = {
         "embodkd": Contender(partial(trained, work, lambda: kd_recipe(work, data, teacher))),
-        "torchdistill": Contender(partial(by_torchdistill, work, data, teacher)),
+        # a teacher of its own: our trainer changes how the other lies in memory
+        "torchdistill": Contender(partial(by_torchdistill, work, data, network(work, 1))),
     }
     samples = take_turns(contenders, work.repeats)
     value, interval = median_interval(ratios(samples["torchdistill"], samples["embodkd"]))
     details = summary(samples, work.updates) | {"torchdistill": version("torchdistill"), "work": vars(work)}
-    return [Line("KD vs torchdistill", value, interval, "x CPU", ">=", 1.0, COMMAND, details)]
+    return [Line("KD vs torchdistill", value, interval, "x CPU", ">=", 1.15, COMMAND, details)]
 
 
 def distillation_box() -> Callable[..., Any]:
