@@ -24,7 +24,7 @@ _METHODS = {
     "tgeo_kd": f"{_MLP} {_TEACHER} method.validation_batch=32",
     "hard": f"{_CNN} {_CNN_TEACHER}",
     "kd3": f"{_CNN} {_CNN_TEACHER} method.pool=unlabelled method.embed=8 method.cutoff=0.1 budget.epochs=4",
-    "takd": f"{_CNN} {_CNN_TEACHER}",
+    "takd": f"{_MLP} {_TEACHER} method.argument=hidden",
     "trg": f"{_CNN} {_CNN_TEACHER}",
 }
 
@@ -76,6 +76,8 @@ arms:
 TEACHERS: Commands = {
     "teacher": f"train teacher {_DATA} model.hidden=[16] {_SHORT}",
     "cnn_teacher": f"train teacher {_DATA} model=cnn model.widths=[8,16] {_SHORT}",
+    "resnet_teacher": f"train teacher {_DATA} model=resnet model.depths=[1,1] model.widths=[8,16]"
+    f" model.stem_width=8 {_SHORT}",
     "robust_teacher": f"train teacher {_DATA} model.hidden=[16] method=adversarial method.steps=2 {_SHORT}",
 }
 

@@ -54,12 +54,20 @@ def sign(file: Path, old: Marks, new: Marks, commits: tuple[str, str]) -> tuple[
 
 
 def rests_on(marks: Marks, runs: Commands) -> set[str]:
-    """The runs that must be equal before results with these marks hold: of a table those of its methods, else all."""
+    """The runs that must be equal before results with these marks hold.
+
+    Of a table those of its methods and those of its networks (an MLP is what the others have), else all.
+    """
     if not {"config", "sources"} <= marks.keys():
         return set(runs)
     trained = [*marks["config"]["arms"].values(), *marks["config"].get("teachers", {}).values()]
     methods = {method["name"] for arm in trained if (method := arm.get("method"))}
-    names = [name for name in runs if name in {*methods, "table"}]
+    networks = {arm["model"]["name"] for arm in trained if arm.get("model")}
+    names = [
+        name
+        for name, command in runs.items()
+        if name in {*methods, "table"} or any(f"model={network} " in command for network in networks)
+    ]
     for name in names:  # grows while it is read
         names += [other for other in needed(runs[name], runs) if other not in names]
     return set(names)
