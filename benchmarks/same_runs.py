@@ -24,7 +24,7 @@ _METHODS = {
     "tgeo_kd": f"{_MLP} {_TEACHER} method.validation_batch=32",
     "hard": f"{_CNN} {_CNN_TEACHER}",
     "kd3": f"{_CNN} {_CNN_TEACHER} method.pool=unlabelled method.embed=8 method.cutoff=0.1 budget.epochs=4",
-    "takd": f"{_MLP} {_TEACHER} method.argument=hidden",
+    "takd": f"model.hidden=[8] {_TEACHER} method.argument=hidden",
     "trg": f"{_CNN} {_CNN_TEACHER}",
 }
 
