@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from embodkd.cli.common import WorldChoice, is_classifier, needed, policy_folder, use_threads
+from embodkd.cli.common import WorldChoice, needed, use_threads
+from embodkd.cli.judged import Judged, opened
 from embodkd.core.config.ranges import Copies, Episodes, EpisodeSeed, Share, Threads
+from embodkd.core.runs.study import StudyRun, runs_at
 
 if TYPE_CHECKING:
     from embodkd.evaluation import Evaluation
-    from embodkd.policies import Policy
+
+_USUAL = 200
+"""Episodes where nothing is stored and none are asked for, as `embodkd evaluate` runs them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ComparePolicies(WorldChoice):
-    """Run both on the same episodes, of one seed or several (a stored evaluation.json is taken as it is) and print the
-    verdict."""
+    """Hold two on the same episodes, of one seed or several, and print the verdict. What is stored of a run on these
+    episodes is taken as it is, the rest is judged now. Of a study all runs count, seed against seed."""
 
     policy: str | None
     against: str | None
     margin: Share
-    episodes: Episodes
+    episodes: Episodes | None
     seed: EpisodeSeed | list[EpisodeSeed]
     copies: Copies
     torch_threads: Threads
@@ -33,58 +34,30 @@ class ComparePolicies(WorldChoice):
 
     def __call__(self) -> int:
         """The exit code."""
-        from embodkd.evaluation import compare
+        from embodkd.evaluation import compare, compare_over_seeds
 
-        if not isinstance(self.seed, int) and len(set(self.seed)) < max(1, len(self.seed)):
+        seeds = [self.seed] if isinstance(self.seed, int) else self.seed
+        if len(set(seeds)) < max(1, len(seeds)):
             raise ValueError(f"seed: {self.seed} are not different seeds: an episode counts once")
-        opened = []
-        for key, value in (("policy", self.policy), ("against", self.against)):
-            path = Path(needed(value, key, "embodkd compare policy=runs/a against=runs/b"))
-            opened.append((path, self._opened(key, path)))
-        results = []
-        for path, judged in opened:
-            results.append(judged())
-            print(f"{path}: {results[-1]}")
-        print(f"{self.policy} against {self.against}: {compare(results[0], results[1], self.margin)}")
+        use_threads(self.torch_threads)
+        sides = [self._side(key, seeds) for key in ("policy", "against")]
+        counts = {seed: self.episodes or _most(seed, [one for side in sides for one in side]) for seed in seeds}
+        results = [[_on(one, counts) for one in side] for side in sides]
+        named = f"{self.policy} against {self.against}"
+        if len(results[0]) == len(results[1]) == 1:
+            print(f"{named}: {compare(results[0][0], results[1][0], self.margin)}")
+        else:
+            print(f"{named}: {compare_over_seeds(*_paired(sides, results), self.margin)}")
         return 0
 
-    def _opened(self, key: str, path: Path) -> Callable[[], Evaluation]:
-        """What gives the evaluation of what lies there, which is read, and held against its world, now."""
-        from embodkd.evaluation import Evaluation
-
-        if path.suffix == ".json":
-            stored = Evaluation.load(path)
-            return lambda: stored
-        use_threads(self.torch_threads)
-        if is_classifier(path):
-            from embodkd.cli.classifier import judge_model
-
-            return partial(judge_model, path)
-        from embodkd.envs import make_task
-        from embodkd.policies import check_task, load_policy
-
-        folder = policy_folder(path)
-        actor, meta = load_policy(folder)
-        name, options = self.task_of(meta)
-        with closing(make_task(name, 1, **options)) as world:
-            check_task(actor, meta, world.spec, f"{key}={path}", self.transfer)
-        return partial(self._judged, folder, actor, name, options)
-
-    def _judged(self, folder: Path, actor: Policy, name: str, options: Mapping[str, Any]) -> Evaluation:
-        from embodkd.evaluation import Evaluation, evaluate
-
-        judged = [
-            evaluate(
-                actor,
-                name,
-                options,
-                episodes=self.episodes,
-                seed=seed,
-                copies=self.copies,
-                policy_folder=folder,
-                transfer=self.transfer,
-                quiet=self.quiet,
+    def _side(self, key: str, seeds: list[int]) -> list[Judged]:
+        """The run, or the runs of the study, that a key names."""
+        path = Path(needed(getattr(self, key), key, "embodkd compare policy=runs/a against=runs/b"))
+        runs = runs_at(path) or (StudyRun(path),)
+        if len({tuple(run.group.items()) for run in runs}) > 1:
+            groups = dict.fromkeys(",".join(f"{k}={v}" for k, v in run.group.items()) for run in runs)
+            raise ValueError(
+                f"{key}={path}: its runs differ in more than their seed; name those of one kind: {path}/"
+                + f" or {path}/".join(list(groups)[:4])
             )
-            for seed in ([self.seed] if isinstance(self.seed, int) else self.seed)
-        ]
-        return Evaluation.together(judged)
+        return [opened(key, run, self, self.copies, seeds, self.quiet) for run in runs]

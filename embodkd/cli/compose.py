@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import importlib
 import os
-import re
 import shlex
 import sys
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from embodkd.cli import flat
-from embodkd.cli.overrides import Words, parse
+from embodkd.cli import flat, literal
+from embodkd.cli.overrides import MULTIRUN, Words, parse
+from embodkd.cli.study import (
+    Several,
+    choices_of,
+    makes_runs,
+    new_study,
+    run_name,
+    settled,
+    study_folder,
+    swept_over,
+)
 from embodkd.cli.verbs import Verb, find
+from embodkd.core.runs.study import ASIDE
 
-# No folders and log files of Hydra's own: a run folder holds everything. Sweeps store what was asked for.
+# No folders and log files of Hydra's own: a run folder holds everything. Sweeps store what was asked for, and of each
+# run, beside the run folders.
 _QUIET = {
     "hydra.run.dir": ".",
     "hydra.output_subdir": "null",
@@ -24,10 +37,6 @@ _QUIET = {
     "hydra.sweep.dir": "runs/.multirun/${now:%Y-%m-%d_%H-%M-%S}",
     "hydra.sweep.subdir": ".",
 }
-
-
-_LONGEST = 160
-"""Bytes of the name of a sweep's folder."""
 
 
 class _Stop(BaseException):
@@ -39,66 +48,125 @@ class _Stop(BaseException):
 
 
 def run(verb: Verb, words: Words) -> int:
-    """Compose the config of `verb` and call its function, once or (multirun) once per combination; the exit code."""
-    config = flat.composed(verb, words)
-    return _with_hydra(verb, words) if config is None else _carried_out(verb, config)
+    """Compose the config of `verb` and call its function, once or (multirun, a study) once per run; the exit code."""
+    words = swept_over(verb, words)
+    if words.only_shown:
+        _with_hydra(verb, words, lambda plain, now: None)
+        return 0
+    if words.multirun:
+        return _sweep(verb, words)
+    return _each(verb, flat.composed(verb, words) or _single(verb, words))
 
 
-def _carried_out(verb: Verb, plain: dict[str, Any]) -> int:
+def _single(verb: Verb, words: Words) -> dict[str, Any]:
+    """The config as Hydra composes it. The verb runs when Hydra is done: it may call others."""
+    found: list[dict[str, Any]] = []
+    _with_hydra(verb, words, lambda plain, now: found.append(plain))
+    return found[0]
+
+
+def _each(verb: Verb, config: Mapping[str, Any]) -> int:
+    """Carry out what a config means: one command, or one for each run of a study."""
+    commands = settled(verb, config)
+    if len(commands) == 1:
+        return _carried_out(verb, commands[0][1])
+    several, done = Several(), list[Any]()
+    for name, plain in commands:
+        print(f"\n[{name}]", flush=True)
+        several.carry_out(name, partial(_carried_out, verb, plain, done.append))
+    if done and hasattr(done[0], "over_seeds"):
+        done[0].over_seeds(done)
+    return several.end()
+
+
+def _carried_out(verb: Verb, plain: dict[str, Any], done: Callable[[Any], object] = lambda made: None) -> int:
     from embodkd.core.config.schema import build
 
     module, _, name = verb.function.partition(":")
     function: Callable[..., Any] = getattr(importlib.import_module(module), name)
     made = build(function, plain, "")
     # a dataclass of the keys is called when it is made
-    return (made() if callable(made) else made) or 0
+    code = (made() if callable(made) else made) or 0
+    done(made)
+    return code
 
 
-def _with_hydra(verb: Verb, words: Words) -> int:
+def _sweep(verb: Verb, words: Words) -> int:
+    """One command for each combination of what is swept; the runs that are made are a study."""
+    from omegaconf import OmegaConf
+
+    varied, first = _first_of(words)
+    several = Several()
+    if not makes_runs(verb):
+        _with_hydra(verb, words, lambda plain, now: several.carry_out(_told(now, varied), partial(_each, verb, plain)))
+        return several.end()
+
+    place = study_folder(verb, words, _single(verb, first), varied)
+
+    def job(plain: dict[str, Any], now: list[str]) -> None:
+        ((_, plain),) = settled(verb, plain | {"run": f"{place}/{run_name(now, varied)}"}, varied)
+        several.carry_out(_told(now, varied), partial(_carried_out, verb, plain))
+
+    def name(*, _root_: Any) -> str:
+        return run_name(_root_.hydra.overrides.task, varied)
+
+    OmegaConf.register_new_resolver("embodkd.run", name, replace=True)
+    own = {"sweep.dir": literal.quoted(place), "sweep.subdir": f"{ASIDE}/${{embodkd.run:}}", "output_subdir": "."}
+    with new_study(Path(place), choices_of(first.overrides, varied)):
+        _with_hydra(verb, words, job, {f"hydra.{key}": value for key, value in own.items()})
+    return several.end()
+
+
+def _told(now: Sequence[str], varied: Collection[str]) -> str:
+    """The name of a run of a sweep, which begins what it prints."""
+    name = run_name(now, varied)
+    print(f"\n[{name}]", flush=True)
+    return name
+
+
+def _first_of(words: Words) -> tuple[set[str], Words]:
+    """The keys that are swept, and the words of the first run."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    asked = OverridesParser.create().parse_overrides(words.overrides)
+    swept = {o.key_or_group: next(iter(o.sweep_string_iterator())) for o in asked if o.is_discrete_sweep()}
+    first = [f"{o.get_key_element()}={swept[o.key_or_group]}" if o.key_or_group in swept else o.input_line for o in asked]
+    return set(swept), replace(words, flags=[f for f in words.flags if f not in MULTIRUN], overrides=first)
+
+
+def _with_hydra(
+    verb: Verb, words: Words, job: Callable[[dict[str, Any], list[str]], None], own: Mapping[str, str] | None = None
+) -> None:
+    """Call `job` with each config that Hydra composes of the words, and with the words of that one. own: more words."""
     import hydra
+    from hydra.core.hydra_config import HydraConfig
     from omegaconf import DictConfig, OmegaConf
 
-    codes: list[int] = []
-    single: list[dict[str, Any]] = []
     typed = list(sys.argv)
 
     @hydra.main(version_base="1.3", config_path="pkg://embodkd.configs", config_name=verb.config)
-    def job(config: DictConfig) -> None:
-        resolved: Any = OmegaConf.to_container(config, resolve=True)
-        plain = {**resolved, **words.aside}
-        if words.multirun:
-            swept = _swept(words)
-            print(f"\n[{swept}]", flush=True)
-            if "run" in plain:
-                plain["run"] = f"{plain['run'] or f'runs/{verb.words[-1]}'}/{swept}"
-        if not words.multirun:
-            # Run it when Hydra is done: a verb may call others.
-            single.append(plain)
-            return
+    def composed(config: DictConfig) -> None:
+        plain: Any = OmegaConf.to_container(config, resolve=True)
+        # The manifest of a run stores the command as it was typed, not as Hydra needs it.
+        asked, sys.argv = sys.argv, typed
         try:
-            carry_out(plain)
+            job({**plain, **words.aside}, list(HydraConfig.get().overrides.task))
         except Exception as error:
             raise _Stop(error) from error
-
-    def carry_out(plain: dict[str, Any]) -> None:
-        # The manifest of a run stores the command as it was typed, not as Hydra needs it.
-        sys.argv = typed
-        codes.append(_carried_out(verb, plain))
+        finally:
+            sys.argv = asked
 
     # Hydra would print errors its own way and exit with 1: with this it lets them through to us.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        own = {word.lstrip("+~").partition("=")[0] for word in words.overrides}
-        quiet = [f"{key}={value}" for key, value in _QUIET.items() if key not in own]
+        given = {word.lstrip("+~").partition("=")[0] for word in words.overrides}
+        quiet = [f"{key}={value}" for key, value in {**_QUIET, **(own or {})}.items() if key not in given]
         sys.argv = [f"embodkd {verb.title}", *words.flags, *words.overrides, *quiet]
-        job()
+        composed()
     except _Stop as stop:
         raise stop.error from None
     finally:
         sys.argv = typed
-    for plain in single:
-        carry_out(plain)
-    return max(codes, default=0)
 
 
 def resolved(command: str) -> tuple[str, dict[str, Any]]:
@@ -113,18 +181,3 @@ def resolved(command: str) -> tuple[str, dict[str, Any]]:
     with initialize_config_module("embodkd.configs", version_base="1.3"):
         config: Any = OmegaConf.to_container(compose(verb.config, words.overrides), resolve=True)
     return verb.function, {**config, **words.aside}
-
-
-def _swept(words: Words) -> str:
-    """A folder name for this run of a sweep: the values that differ between its runs, `seed=1,task=peg_hole`."""
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    asked = OverridesParser.create().parse_overrides(words.overrides)
-    varied = {o.key_or_group for o in asked if o.is_sweep_override()}
-    now = HydraConfig.get().overrides.task
-    kept = [w.lstrip("+") for w in now if w.lstrip("+").partition("=")[0] in varied]
-    name = re.sub(r"[^\w=.,+-]+", "_", ",".join(kept)) or "0"
-    # file systems end names after 255 bytes, and files written aside have longer ones
-    cut = name.encode()[:_LONGEST].decode(errors="ignore")
-    return name if cut == name else f"{cut}-{zlib.crc32(name.encode()):08x}"

@@ -18,6 +18,7 @@ from embodkd.cli.verbs import Verb, other_forms
 
 # Hydra's own flags that are passed on. Its --experimental-rerun reads a pickle and stays out.
 FLAGS = {"-m": 0, "--multirun": 0, "--cfg": 1, "-c": 1, "--info": 1, "-i": 1, "--resolve": 0, "--package": 1}
+MULTIRUN = ("-m", "--multirun")
 FOLDER_FLAGS = ("--config-dir", "-cd")
 _WORD = re.compile(r"^(~|\+\+|\+)?([A-Za-z_][\w./@]*)(=(.*))?$", re.DOTALL)
 
@@ -34,7 +35,12 @@ class Words:
     @property
     def multirun(self) -> bool:
         """Whether several runs are asked for."""
-        return "-m" in self.flags or "--multirun" in self.flags
+        return any(flag in self.flags for flag in MULTIRUN)
+
+    @property
+    def only_shown(self) -> bool:
+        """Whether the config is to be printed, and nothing to be done."""
+        return any(flag in self.flags for flag in ("--cfg", "-c", "--info", "-i"))
 
 
 def parse(verb: Verb, words: list[str]) -> Words:
@@ -138,7 +144,7 @@ def _check(verb: Verb, words: Words) -> dict[str, bool]:
             raise Refused(f"{verb.title}: {said}")
     given = {key for key, word in plain if not word.startswith("~")} | set(chosen)
     missing = [key for key in verb.needs if key not in given]
-    if missing and not any(f in words.flags for f in ("--cfg", "-c", "--info", "-i")):
+    if missing and not words.only_shown:
         wanted = " ".join(f"{key}=..." for key in missing)
         raise Refused(f"{verb.title} needs {wanted}; for example: {verb.examples[0]}")
     return texts

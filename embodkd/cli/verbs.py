@@ -11,8 +11,9 @@ class Verb:
 
     words: what is typed after `embodkd`; config: its file in configs/ (None: the command parses its own words);
     function: "module:name" of what runs, or of a dataclass of the keys that is called when it is made; positional: the
-    key that a bare word sets; needs: keys without a default; given: a verb of the same words with other keys, chosen by
-    giving this one (`embodkd train teacher data=digits`).
+    key that a bare word sets; needs: keys without a default; runs: keys that name a run; a study there makes it one
+    command for each of its runs, unless it takes them `together`; given: a verb of the same words with other keys, chosen by giving this one (`embodkd train teacher
+    data=digits`).
 
     Started several times by torchrun, the processes share out what `shares` says, or are refused because of `refuses`;
     where neither is said the first one alone runs it.
@@ -25,6 +26,8 @@ class Verb:
     config: str | None = None
     positional: str | None = None
     needs: tuple[str, ...] = ()
+    runs: tuple[str, ...] = ()
+    together: bool = False
     given: str | None = None
     shares: str | None = None
     refuses: str | None = None
@@ -56,6 +59,7 @@ VERBS = (
         "embodkd.cli.train:TrainTeacher",
         ("embodkd train teacher task=peg_hole", "embodkd train teacher -m task=hand_lift seed=0,1,2"),
         config="train_teacher",
+        runs=("init",),
         refuses=_ONE_LEARNER,
     ),
     Verb(
@@ -76,6 +80,7 @@ VERBS = (
             "embodkd train residual base=runs/diffusion_peg_assembly residual.every=8 learner=ppo",
         ),
         config="train_residual",
+        runs=("base",),
         needs=("base",),
         refuses=_ONE_LEARNER,
     ),
@@ -85,6 +90,7 @@ VERBS = (
         "embodkd.cli.distill:DistillStudent",
         ("embodkd distill student teacher=runs/teacher_peg_hole student=depth_cnn method=dagger",),
         config="distill_student",
+        runs=("teacher",),
         needs=("teacher",),
         shares="the copies of the task, every batch, and the episodes of the evaluation",
     ),
@@ -94,6 +100,7 @@ VERBS = (
         "embodkd.cli.classifier:DistillClassifier",
         ("embodkd distill student data=digits teacher=runs/teacher_digits model.hidden=[16] method=kd",),
         config="distill_classifier",
+        runs=("teacher",),
         given="data",
         shares="every batch, and the items of the test",
     ),
@@ -103,6 +110,7 @@ VERBS = (
         "embodkd.cli.demos:DistillDemos",
         ("embodkd distill student demos=runs/record_expert_peg_assembly method.allow_privileged=true",),
         config="distill_demos",
+        runs=("demos", "teacher"),
         needs=("demos",),
         given="demos",
         shares="every batch, and the episodes of the evaluation",
@@ -116,6 +124,7 @@ VERBS = (
             "embodkd record policy=runs/residual_peg_assembly episodes=300 groups=[proprio,wrist_rgb,front_rgb]",
         ),
         config="record",
+        runs=("policy",),
     ),
     Verb(
         ("evaluate",),
@@ -123,6 +132,7 @@ VERBS = (
         "embodkd.cli.evaluate:EvaluatePolicy",
         ("embodkd evaluate policy=runs/depth_cnn_peg_hole episodes=200",),
         config="evaluate",
+        runs=("policy", "demos"),
         positional="policy",
         needs=("policy",),
         shares="the episodes, and the spoiled sensors of ablate=true",
@@ -133,6 +143,8 @@ VERBS = (
         "embodkd.cli.compare:ComparePolicies",
         ("embodkd compare policy=runs/depth_cnn_peg_hole against=runs/teacher_peg_hole",),
         config="compare",
+        runs=("policy", "against"),
+        together=True,
         needs=("policy", "against"),
     ),
     Verb(
@@ -141,6 +153,7 @@ VERBS = (
         "embodkd.cli.rollout:FilmPolicies",
         ("embodkd rollout policy=runs/depth_cnn_peg_hole beside=runs/teacher_peg_hole episodes=4",),
         config="rollout",
+        runs=("policy", "beside"),
         positional="policy",
         needs=("policy",),
     ),
@@ -150,6 +163,8 @@ VERBS = (
         "embodkd.cli.report:report",
         ("embodkd report runs/demo",),
         config="report",
+        runs=("run",),
+        together=True,
         positional="run",
         needs=("run",),
     ),
@@ -159,6 +174,7 @@ VERBS = (
         "embodkd.cli.export:ExportTrained",
         ("embodkd export policy=runs/depth_cnn_peg_hole format=onnx out=student.onnx",),
         config="export",
+        runs=("policy",),
         positional="policy",
         needs=("policy",),
     ),

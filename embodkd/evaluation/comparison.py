@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -58,13 +59,19 @@ def compare(a: Evaluation, b: Evaluation, margin: float = 0.02) -> Comparison:
 
 def check_same_protocol(a: Evaluation, b: Evaluation) -> None:
     """Raise ``ValueError`` naming every setting in which two evaluations differ so that they cannot be compared."""
-    one, other = _flat(a.protocol), _flat(b.protocol)
-    differing = sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
-    if differing:
-        shown = "; ".join(f"{key}: {one.get(key)!r} and {other.get(key)!r}" for key in differing)
+    apart = differing(a.protocol, b.protocol)
+    if apart:
+        shown = "; ".join(f"{key}: {one!r} and {other!r}" for key, (one, other) in apart.items())
         raise ValueError(f"these evaluations cannot be compared, their protocols differ ({shown}); run both alike")
     if [o.seed for o in a.outcomes] != [o.seed for o in b.outcomes]:
         raise ValueError("these evaluations cannot be compared: their episodes ran on other seeds; run both alike")
+
+
+def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Setting -> what it is in each of two protocols, where that is not the same; `options.robot` for one inside."""
+    one, other = _flat(dict(a)), _flat(dict(b))
+    pairs = {key: (one.get(key), other.get(key)) for key in sorted(one.keys() | other.keys())}
+    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def _verdict(low: float, high: float, p_value: float, margin: float) -> Verdict:

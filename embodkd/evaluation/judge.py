@@ -24,7 +24,7 @@ from embodkd.policies.fit import check_task, transferred
 from embodkd.policies.session import session_of
 
 if TYPE_CHECKING:
-    from embodkd.envs import BatchTask, TaskStep
+    from embodkd.envs import BatchTask, TaskSpec, TaskStep
 
 
 def evaluate(
@@ -59,7 +59,7 @@ def evaluate(
             facts["beware"] = [transferred(apart)] if apart else []
         outcomes = run_episodes(policy, world, own_seeds, chunk=chunk, quiet=quiet)
         outcomes = tuple(ranks().merged(outcomes))
-        return Evaluation(outcomes, _protocol(world, episodes, seed), facts | _about(policy, world, start, chunk))
+        return Evaluation(outcomes, protocol_of(world.spec, episodes, seed), facts | _about(policy, world, start, chunk))
 
 
 @contextmanager
@@ -115,8 +115,8 @@ def named_outcome(task: BatchTask, step: TaskStep) -> tuple[np.ndarray, list[str
     return success_N, [None if ok else names[code] for ok, code in zip(success_N, codes_N, strict=True)]
 
 
-def _protocol(task: BatchTask, episodes: int, seed: int) -> dict[str, Any]:
-    spec = task.spec
+def protocol_of(spec: TaskSpec, episodes: int, seed: int) -> dict[str, Any]:
+    """What an evaluation in this task must agree in with another one that it is compared with."""
     return {
         "task": spec.name, "version": spec.version, "engine": spec.engine, "options": dict(spec.options),
         "episodes": episodes, "seed": seed, "success": "is_success at the last step",

@@ -21,8 +21,13 @@ def manifest_of(policy_folder: str | Path | None) -> dict[str, Any]:
         "weights_sha256": None,
     }
     if policy_folder is not None:
-        weights = Path(policy_folder) / "model.safetensors"
-        if not weights.is_file():
-            raise ValueError(f"{policy_folder}: no model.safetensors in it; name a folder written by save_policy")
-        facts |= {"policy": str(policy_folder), "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest()}
+        facts |= {"policy": str(policy_folder), "weights_sha256": digest_of_weights(Path(policy_folder))}
     return facts
+
+
+def digest_of_weights(folder: Path) -> str:
+    """The SHA-256 of the weights of a saved policy or model; ValueError if there are none."""
+    weights = folder / "model.safetensors"
+    if not weights.is_file():
+        raise ValueError(f"{folder}: no model.safetensors in it; name a folder written by save_policy")
+    return hashlib.sha256(weights.read_bytes()).hexdigest()

@@ -7,9 +7,8 @@ runs/<study>/multirun.yaml                     what was asked for, by Hydra
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,8 +37,8 @@ class StudyRun:
 
     @property
     def group(self) -> dict[str, str]:
-        """What sets it apart beside its seed: runs that agree in this differ by chance alone."""
-        return {key: value for key, value in self.choices.items() if key != "seed"}
+        """What sets it apart beside seeds: runs that agree in this differ by chance alone."""
+        return {key: value for key, value in self.choices.items() if key.rpartition(".")[2] != "seed"}
 
 
 @dataclass(frozen=True)
@@ -54,19 +53,17 @@ class Study:
         """The keys in which its runs differ, or by which a single one is named."""
         return tuple(dict.fromkeys(key for run in self.runs for key in run.choices))
 
-    def find(self, name: str) -> StudyRun:
-        """The run of this index, or of these choices: "2", "seed=1", "student=blind,seed=1"; ValueError if not one."""
-        wanted = dict(part.partition("=")[::2] for part in name.split(","))
-        found = [run for run in self.runs if wanted.items() <= run.choices.items() or run.folder.name == name]
+    def named(self, name: str) -> tuple[StudyRun, ...]:
+        """The run of this index, or all with these choices: "2", "seed=1", "student=blind"; ValueError if none is."""
         if name.isdecimal():
-            found = list(self.runs[int(name) : int(name) + 1])
-        if len(found) != 1:
-            said = f"{len(found)} of its runs are" if found else f"none of its {len(self.runs)} runs is"
+            found = self.runs[int(name) : int(name) + 1]
+        else:
+            wanted = dict(part.partition("=")[::2] for part in name.split(","))
+            found = tuple(run for run in self.runs if wanted.items() <= run.choices.items() or run.folder.name == name)
+        if not found:
             names = ", ".join(run.folder.name for run in self.runs[:6]) + (", ..." if len(self.runs) > 6 else "")
-            raise ValueError(
-                f"{self.folder}: {said} {name!r}; there are {names}: name one of them, or its index from 0"
-            )
-        return found[0]
+            raise ValueError(f"{self.folder}: none of its runs is {name!r}; name one by its index from 0, or of {names}")
+        return found
 
 
 def is_study(folder: str | Path) -> bool:
@@ -87,19 +84,23 @@ def read_study(folder: str | Path) -> Study:
     apart = {key for words in there.values() for key in words if len({w.get(key) for w in asked.values()}) > 1}
     if not apart:  # a study of one: by what its folder is named
         apart = {part.partition("=")[0] for name in there for part in name.split(",") if "=" in part}
-    runs = [StudyRun(folder / name, _choices(words, apart)) for name, words in there.items()]
+    runs = [StudyRun(folder / name, choices(words, apart)) for name, words in there.items()]
     return Study(folder, tuple(sorted(runs, key=lambda run: natural(run.folder.name))))
 
 
-def run_of_study(path: str | Path) -> Path:
-    """The run that a path means: `runs/study/2` and `runs/study/seed=1` are runs of a study by index and by choice.
+def runs_at(path: str | Path) -> tuple[StudyRun, ...] | None:
+    """The runs that a path means: of a study all, of `runs/study/2` and `runs/study/seed=1` those of that name.
 
-    What is there is taken as it is; ValueError if the study has no such run.
+    None where the path has nothing to do with a study; ValueError if the study has no such run, or none at all.
     """
     path = Path(path)
-    if os.path.lexists(path) or not is_study(path.parent):
-        return path
-    return read_study(path.parent).find(path.name).folder
+    if is_study(path):
+        found = read_study(path).runs
+        if not found:
+            raise ValueError(f"{path}: none of the runs of this study was begun")
+        return found
+    names_a_run = path.name.isdecimal() or "=" in path.name
+    return read_study(path.parent).named(path.name) if names_a_run and is_study(path.parent) else None
 
 
 def natural(name: str) -> list[tuple[int, float, str]]:
@@ -108,16 +109,17 @@ def natural(name: str) -> list[tuple[int, float, str]]:
     return [(0, float(part), "") if part[0].isdecimal() else (1, 0.0, part) for part in parts]
 
 
-def _choices(words: Mapping[str, str], apart: set[str]) -> dict[str, str]:
-    choices: dict[str, str] = {}
+def choices(words: Mapping[str, str], apart: Collection[str]) -> dict[str, str]:
+    """What sets a run apart, key -> value as text, of the words of its command whose keys are `apart`."""
+    found: dict[str, str] = {}
     for key, value in words.items():
+        text = value.strip("'\"")
         if key not in apart:
             continue
-        text = value.strip("'\"")
         if "/" in text and "=" in Path(text).name:
             of_other = dict(part.partition("=")[::2] for part in Path(text).name.split(","))
-            choices |= {f"{key}.{k}": v for k, v in of_other.items() if k != "seed"}
-            choices.setdefault("seed", of_other.get("seed", ""))
+            # a run made from another has its seed, unless it was given one of its own
+            found |= {k if k == "seed" and k not in words else f"{key}.{k}": v for k, v in of_other.items()}
         else:
-            choices[key] = text
-    return {key: value for key, value in choices.items() if value}
+            found[key] = text
+    return found
