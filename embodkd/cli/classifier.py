@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embodkd.cli.common import model_folder, without_name
+from embodkd.cli.common import classifier_file, model_folder, without_name
 from embodkd.cli.groups import Budget, Data, Model
 from embodkd.cli.learn import Learn, Lesson
 from embodkd.core.config.ranges import Seed
@@ -100,8 +100,7 @@ def judge_model(folder: str | Path, part: str = "test", out: str | Path | None =
     with blamed(where / "config.json"):
         data = make_data(**source)
     result = evaluate_classifier(model, data, source, part=part, model_folder=where)
-    beside = where.parent if where.name == "model" else where
-    file = out or beside / ("evaluation.json" if part == "test" else f"evaluation_{part}.json")
+    file = out or classifier_file(folder, part)
     ranks().first_does(lambda: result.save(file))
     return result
 

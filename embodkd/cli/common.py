@@ -53,6 +53,13 @@ def is_classifier(path: str | Path) -> bool:
     return file.is_file() and "model" in read_json(file, dict[str, Any])
 
 
+def classifier_file(path: str | Path, part: str = "test") -> Path:
+    """Where the evaluation of a classifier on a part of its data lies: in its run folder, or beside it."""
+    where = model_folder(path)
+    beside = where.parent if where.name == "model" else where
+    return beside / ("evaluation.json" if part == "test" else f"evaluation_{part}.json")
+
+
 def run_folder(path: str | Path) -> Path:
     """The run folder that a policy belongs to; a policy folder that lies alone is its own."""
     folder = policy_folder(path)

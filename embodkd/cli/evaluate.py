@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from embodkd.cli.common import WorldChoice, changed, is_classifier, needed, policy_folder, run_folder, use_threads
+from embodkd.cli.common import (
+    WorldChoice,
+    changed,
+    classifier_file,
+    is_classifier,
+    needed,
+    policy_folder,
+    run_folder,
+    use_threads,
+)
 from embodkd.core.config.ranges import Copies, Episodes, EpisodeSeed, Positive, Threads
 from embodkd.core.ranks import ranks
+from embodkd.core.runs.study import groups_of
 
 
 def judge(
@@ -41,9 +51,8 @@ def judge(
         transfer=chosen.transfer,
         quiet=quiet,
     )
-    if out is None:
-        out = run_folder(folder) / file_name("evaluation", changed(meta, name, options), seed)
-    ranks().first_does(lambda: result.save(out))
+    file = out or run_folder(folder) / file_name("evaluation", changed(meta, name, options), seed)
+    ranks().first_does(lambda: result.save(file))
     return result
 
 
@@ -105,6 +114,25 @@ class EvaluatePolicy(WorldChoice):
         for reason, count in result.failures.items():
             print(f"  {reason}: {count}")
         return self._look_closer(folder) if self.ablate or self.probe else 0
+
+    def over_seeds(self, judged: Sequence[EvaluatePolicy]) -> None:
+        """Print what the runs of a study come to, those that differ in their seed alone together."""
+        from embodkd.evaluation import Evaluation, grouped
+
+        if self.demos is not None:
+            return
+        print()
+        for name, runs in groups_of([Path(str(one.policy)) for one in judged]).items():
+            print(f"{name}: {grouped([Evaluation.load(self._written(run)) for run in runs])}")
+
+    def _written(self, run: Path) -> Path:
+        """Where the judgement of a run lies."""
+        from embodkd.policies.artefact import read_meta
+
+        if is_classifier(run):
+            return classifier_file(run, self.part)
+        meta = read_meta(policy_folder(run))
+        return run_folder(run) / file_name("evaluation", changed(meta, *self.task_of(meta)), self.seed)
 
     def _recorded(self, folder: Path, demos: str | list[str]) -> int:
         from embodkd.cli.judge_recorded import judge_recorded

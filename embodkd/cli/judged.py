@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embodkd.cli.common import WorldChoice, changed, is_classifier, model_folder, policy_folder, run_folder
+from embodkd.cli.common import WorldChoice, changed, classifier_file, is_classifier, model_folder, policy_folder, run_folder
 from embodkd.core.runs.reading import read_json
 
 if TYPE_CHECKING:
@@ -33,8 +33,11 @@ class Judged:
         return known if known is not None and known.episodes == episodes else self.judge(seed, episodes)
 
 
-def opened(key: str, path: Path, chosen: WorldChoice, copies: int, seeds: list[int], quiet: bool) -> Judged:
-    """What lies at `path`, read and held against its world now: nothing is judged before all is known to fit."""
+def opened(where: str, path: Path, chosen: WorldChoice, copies: int, seeds: list[int], quiet: bool) -> Judged:
+    """What lies at `path`, read and held against its world now: nothing is judged before all is known to fit.
+
+    where: what names it on the command line, for what is wrong with it.
+    """
     from embodkd.evaluation import Evaluation
 
     if path.suffix == ".json":
@@ -52,7 +55,7 @@ def opened(key: str, path: Path, chosen: WorldChoice, copies: int, seeds: list[i
     actor, meta = load_policy(folder)
     name, options = chosen.task_of(meta)
     with closing(make_task(name, 1, **options)) as world:
-        check_task(actor, meta, world.spec, f"{key}={path}", chosen.transfer)
+        check_task(actor, meta, world.spec, where, chosen.transfer)
         spec = world.spec
     files = {seed: run_folder(folder) / file_name("evaluation", changed(meta, name, options), seed) for seed in seeds}
     found = {seed: stored_of(folder, file) for seed, file in files.items()}
@@ -78,7 +81,7 @@ def _classifier(path: Path) -> Judged:
     from embodkd.cli.classifier import judge_model
 
     folder = model_folder(path)
-    stored = stored_of(folder, run_folder(path) / "evaluation.json")
+    stored = stored_of(folder, classifier_file(path))
     data = read_json(folder / "config.json", dict[str, Any])["lineage"].get("data")
     if stored is not None and (stored.protocol.get("data"), stored.protocol.get("part")) == (data, "test"):
         return Judged(path, {None: stored})

@@ -80,6 +80,11 @@ def settled(verb: Verb, config: Mapping[str, Any], swept: Collection[str] = ()) 
         paired = {key: str(_partner(key, runs, run).folder) for key, runs in found.items() if key != leading}
         seed = {"seed": run.seed} if leading in swept and run.seed is not None and "seed" not in swept else {}
         commands.append((run.folder.name, {**plain, **paired, **seed, leading: str(run.folder)}))
+    if len(commands) > 1 and plain.get("out") is not None:
+        raise ValueError(
+            f"out={plain['out']} is one place for what {len(commands)} runs of a study give: leave it out, and each "
+            "keeps its own in its run folder"
+        )
     return commands if len(commands) > 1 else [("", commands[0][1])]
 
 

@@ -14,13 +14,13 @@ def channels_last(modules: Iterable[nn.Module]) -> None:
     """Lay the weights of convolutions over pictures out with channels last; what flows through them follows by itself.
 
     Shapes and files stay as they are, sums are rounded in another order. Where one of the modules has a layer that
-    torch's library does not manage in this layout (`_fails`), all of them stay as they are, since it may read the
-    others' signals.
+    torch's library does not manage in this layout (`_fails`), all of them have torch's own, since it may read the
+    others' signals: those too that an earlier stage laid out.
     """
     layers = [layer for module in modules for layer in module.modules() if isinstance(layer, nn.Conv2d)]
-    if not any(_fails(layer) for layer in layers):
-        for layer in layers:
-            layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub forgets it
+    layout = torch.contiguous_format if any(map(_fails, layers)) else torch.channels_last
+    for layer in layers:
+        layer.to(memory_format=layout)  # type: ignore[call-overload] # torch's stub forgets it
 
 
 def _fails(layer: nn.Conv2d) -> bool:

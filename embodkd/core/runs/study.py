@@ -8,7 +8,7 @@ runs/<study>/multirun.yaml                     what was asked for, by Hydra
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -101,6 +101,16 @@ def runs_at(path: str | Path) -> tuple[StudyRun, ...] | None:
         return found
     names_a_run = path.name.isdecimal() or "=" in path.name
     return read_study(path.parent).named(path.name) if names_a_run and is_study(path.parent) else None
+
+
+def groups_of(folders: Sequence[Path]) -> dict[str, list[Path]]:
+    """Runs of studies by what sets them apart beside their seeds: `runs/study/student=blind` -> those folders."""
+    found: dict[str, list[Path]] = {}
+    for folder in folders:
+        group = next((run.group for run in runs_at(folder) or ()), {})
+        name = "/".join(filter(None, [str(folder.parent), ",".join(f"{k}={v}" for k, v in group.items())]))
+        found.setdefault(name, []).append(folder)
+    return found
 
 
 def natural(name: str) -> list[tuple[int, float, str]]:

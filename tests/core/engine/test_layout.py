@@ -71,3 +71,6 @@ def test_a_narrow_layer_with_strides_keeps_all_that_it_may_read_as_it_was(channe
     assert last(nn.ModuleList([wide, narrow])) == [False, False]
     channels_last([wide, nn.Conv2d(channels, 6, 1), nn.Conv2d(16, 6, 1, stride=2)])
     assert last(wide) == [True]
+    # a later stage that has such a layer gets them as it needs them
+    channels_last([wide, narrow])
+    assert last(nn.ModuleList([wide, narrow])) == [False, False]
