@@ -14,7 +14,7 @@ from typing import Any
 
 from embodkd.cli import flat, literal
 from embodkd.cli.overrides import MULTIRUN, Words, parse
-from embodkd.cli.study import (
+from embodkd.cli.over_studies import (
     Several,
     choices_of,
     makes_runs,
@@ -102,9 +102,10 @@ def _sweep(verb: Verb, words: Words) -> int:
         return several.end()
 
     place = study_folder(verb, words, _single(verb, first), varied)
+    typed = {word.lstrip("+").partition("=")[0] for word in words.overrides}
 
     def job(plain: dict[str, Any], now: list[str]) -> None:
-        ((_, plain),) = settled(verb, plain | {"run": f"{place}/{run_name(now, varied)}"}, varied)
+        ((_, plain),) = settled(verb, plain | {"run": f"{place}/{run_name(now, varied)}"}, varied, typed)
         several.carry_out(_told(now, varied), partial(_carried_out, verb, plain))
 
     def name(*, _root_: Any) -> str:
@@ -130,7 +131,9 @@ def _first_of(words: Words) -> tuple[set[str], Words]:
 
     asked = OverridesParser.create().parse_overrides(words.overrides)
     swept = {o.key_or_group: next(iter(o.sweep_string_iterator())) for o in asked if o.is_discrete_sweep()}
-    first = [f"{o.get_key_element()}={swept[o.key_or_group]}" if o.key_or_group in swept else o.input_line for o in asked]
+    first = [
+        f"{o.get_key_element()}={swept[o.key_or_group]}" if o.key_or_group in swept else o.input_line for o in asked
+    ]
     return set(swept), replace(words, flags=[f for f in words.flags if f not in MULTIRUN], overrides=first)
 
 

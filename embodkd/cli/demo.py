@@ -8,6 +8,12 @@ from pathlib import Path
 
 from embodkd.core.config.ranges import Copies, Count, Episodes, EpisodeSeed
 
+STUDY = (
+    "embodkd train teacher -m seed=0,1,2 run=runs/teachers",
+    "embodkd distill student teacher=runs/teachers run=runs/students",
+)
+"""Three teachers, and a student of each: what a claim takes, in two lines."""
+
 
 def demo(
     run: str,
@@ -69,3 +75,6 @@ def _summary(run: str, minutes: float) -> None:
     for name, what in (("teacher", "knows the socket"), ("student", "depth camera"), ("blind", "no camera")):
         print(f"{name:<8} {what:<17} {Evaluation.load(Path(run) / name)}")
     print(f"\nreport: {run}/report.html   ({minutes:.1f} min)")
+    print("\nThat was one seed; three of each, with an interval over seeds:")
+    for line in STUDY:
+        print(f"  {line}")

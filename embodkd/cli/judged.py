@@ -1,4 +1,4 @@
-"""What `embodkd compare` takes for a side: a stored evaluation, a classifier, or a policy that is judged where it must."""
+"""What `embodkd compare` takes for a side: a stored evaluation, a classifier, or a policy, judged where it must be."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embodkd.cli.common import WorldChoice, changed, classifier_file, is_classifier, model_folder, policy_folder, run_folder
+from embodkd.cli.common import (
+    WorldChoice,
+    changed,
+    classifier_file,
+    is_classifier,
+    model_folder,
+    policy_folder,
+    run_folder,
+)
 from embodkd.core.runs.reading import read_json
 
 if TYPE_CHECKING:

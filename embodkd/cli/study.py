@@ -1,199 +1,101 @@
-"""Verbs over studies: a key that names a run may name several, and the command is then carried out for each of them."""
+"""`embodkd study`: a fair comparison from one file to a page with a verdict."""
 
 from __future__ import annotations
 
-import re
+import shlex
 import sys
-import traceback
-import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated
 
-from embodkd.cli import literal
-from embodkd.cli.errors import said_on_purpose, show
-from embodkd.cli.keys import Config
-from embodkd.cli.overrides import Words
-from embodkd.cli.verbs import Verb
-from embodkd.core.ranks import ranks
-from embodkd.core.runs.files import remove_folder
-from embodkd.core.runs.memory import out_of_memory
-from embodkd.core.runs.study import ASIDE, FILE, StudyRun, choices, is_study, read_study, runs_at
-from embodkd.core.runs.unbegun import missing_folders, remove_empty
+from embodkd.cli.keys import folder, options
+from embodkd.core.config.ranges import EpisodeSeed, Within
+from embodkd.core.config.registry import near
 
-_LONGEST = 160
-"""Bytes of the name of a run's folder."""
+if TYPE_CHECKING:
+    from embodkd.evaluation.tables.cell import Cell
+    from embodkd.evaluation.trial import Trial
 
 
-def makes_runs(verb: Verb) -> bool:
-    """Whether a verb writes a run folder of its own."""
-    return verb.config is not None and "run" in Config(verb.config).top() and "run" not in verb.runs
+def study(
+    study: str | None,
+    seeds: list[EpisodeSeed] | EpisodeSeed | None,
+    arms: list[str] | None,
+    jobs: Annotated[int, Within(1, 256)],
+    run: str | None,
+    dry_run: bool,
+) -> int:
+    """Train what the study's file asks for and is not there yet, and write its page; the exit code is 1 if a training
+    failed."""
+    if study is None:
+        return _listed()
+    from embodkd.cli.compose import resolved
+    from embodkd.evaluation.report import write_study
+    from embodkd.evaluation.tables.fill import fill
+    from embodkd.evaluation.tables.rows import Rows
+    from embodkd.evaluation.trial import cells_of, judge_arms, read_trial
 
-
-def swept_over(verb: Verb, words: Words) -> Words:
-    """The words of a verb that makes runs: a study that one of them names as a sweep over its runs."""
-    if not makes_runs(verb):
-        return words
-    overrides, leading = [], None
-    for word in words.overrides:
-        key, _, value = word.partition("=")
-        if key in verb.runs and not value.startswith("["):
-            pieces = literal.split(value) if words.multirun else [value]
-            folders = [folder for piece in pieces for folder in _folders(piece)]
-            if len(folders) == 1 or leading is None:
-                leading = key if len(folders) > 1 else leading
-                word = f"{key}={','.join(folders)}"
-        overrides.append(word)
-    flags = words.flags if words.multirun or leading is None else [*words.flags, "-m"]
-    return replace(words, flags=flags, overrides=overrides)
-
-
-def _folders(piece: str) -> list[str]:
-    """What a piece of a word means, in quotes: the folders of its runs, or itself."""
-    text = literal.unquoted(piece)
-    found = None if text is None else runs_at(text)
-    return [piece] if found is None else [literal.quoted(str(run.folder)) for run in found]
-
-
-def settled(verb: Verb, config: Mapping[str, Any], swept: Collection[str] = ()) -> list[tuple[str, dict[str, Any]]]:
-    """(name, config) of each command that one config means, once its runs of studies are looked up.
-
-    A list of places is what it is asked of at once: a study in it is all its runs. Of two studies the second one's
-    run is the one that agrees with the first one's; ValueError if there is none, or several. swept: the keys that
-    differ between the runs of a sweep; one made from a run of a study has that one's seed.
-    """
-    plain = dict(config)
-    found: dict[str, tuple[StudyRun, ...]] = {}
-    for key in verb.runs:
-        value = plain.get(key)
-        if isinstance(value, list):
-            plain[key] = [place for entry in value for place in _places(entry)]
-        elif isinstance(value, str) and not verb.together and (runs := runs_at(value)) is not None:
-            found[key] = runs
-    if not found:
-        return [("", plain)]
-    leading = next((key for key in found if key in swept or len(found[key]) > 1), next(iter(found)))
-    commands = []
-    for run in found[leading]:
-        paired = {key: str(_partner(key, runs, run).folder) for key, runs in found.items() if key != leading}
-        seed = {"seed": run.seed} if leading in swept and run.seed is not None and "seed" not in swept else {}
-        commands.append((run.folder.name, {**plain, **paired, **seed, leading: str(run.folder)}))
-    if len(commands) > 1 and plain.get("out") is not None:
-        raise ValueError(
-            f"out={plain['out']} is one place for what {len(commands)} runs of a study give: leave it out, and each "
-            "keeps its own in its run folder"
-        )
-    return commands if len(commands) > 1 else [("", commands[0][1])]
-
-
-def _places(entry: str) -> list[str]:
-    found = runs_at(entry)
-    return [entry] if found is None else [str(run.folder) for run in found]
-
-
-def _partner(key: str, runs: Sequence[StudyRun], of: StudyRun) -> StudyRun:
-    if len(runs) == 1:
-        return runs[0]
-    fitting = [r for r in runs if all(of.choices.get(k, v) == v for k, v in r.choices.items())]
-    if len(fitting) != 1:
-        names = ", ".join(run.folder.name for run in runs[:6])
-        raise ValueError(
-            f"{key}: {len(fitting)} of {names} are for {of.folder}: name one, or a study whose runs differ in the same"
-        )
-    return fitting[0]
-
-
-def choices_of(words: Sequence[str], swept: Collection[str]) -> dict[str, str]:
-    """What sets a run of a sweep apart from the others, by the words of its command."""
-    return choices(dict(word.lstrip("+").partition("=")[::2] for word in words), swept)
-
-
-def run_name(words: Sequence[str], swept: Collection[str]) -> str:
-    """A folder name for a run of a sweep: the values that differ between its runs, `seed=1,task=peg_hole`."""
-    apart = ",".join(f"{key}={value}" for key, value in choices_of(words, swept).items())
-    name = re.sub(r"[^\w=.,+-]+", "_", apart) or "0"
-    # file systems end names after 255 bytes, and files written aside have longer ones
-    cut = name.encode()[:_LONGEST].decode(errors="ignore")
-    return name if cut == name else f"{cut}-{zlib.crc32(name.encode()):08x}"
-
-
-def study_folder(verb: Verb, words: Words, first: Mapping[str, Any], swept: Collection[str]) -> str:
-    """Where the runs of a sweep lie: as asked for, else by what they have in common. first: the config of one."""
-    if any(word.startswith("run=") for word in words.overrides):
-        return str(first["run"])
-    what = [first[key] for key in ("student",) if isinstance(first.get(key), Mapping) and key not in swept]
-    where = [first[key] for key in ("task", "data") if isinstance(first.get(key), Mapping) and key not in swept]
-    if not where and "task" not in swept:
-        where = [{"name": task} for key in verb.runs if (task := _task_of(first.get(key)))][:1]
-    noun = [choice["name"] for choice in what] or [verb.words[-1]]
-    return f"runs/{'_'.join([*noun, *(choice['name'] for choice in where)])}"
-
-
-@contextmanager
-def new_study(folder: Path, first: Mapping[str, str]) -> Iterator[None]:
-    """Inside, a sweep fills the study `folder`; what Hydra wrote about runs that came to nothing goes again.
-
-    More runs may join a study. ValueError if the folder is a run, or its runs differ in other keys than in those of
-    `first`, by which the new ones are named.
-    """
-    if (folder / "config.yaml").exists():
-        raise ValueError(f"{folder}: is a single run; choose another folder for several, run=...")
-    there = read_study(folder).swept if is_study(folder) else ()
-    if there and {*there} != {*first}:
-        raise ValueError(
-            f"{folder}: its runs differ in {', '.join(there)}, those asked for in {', '.join(first)}; choose another "
-            "folder, run=..."
-        )
-    made = missing_folders(folder / ASIDE)
-    try:
-        yield
-    finally:
-        for aside in folder.glob(f"{ASIDE}/*"):
-            if not (folder / aside.name).is_dir():
-                remove_folder(aside)
-        if made and not any((folder / ASIDE).glob("*")):
-            (folder / FILE).unlink(missing_ok=True)
-            remove_empty([path for path in made if path.is_dir()])
-
-
-def _task_of(policy: Any) -> str | None:
-    """The task that a policy was made for, None where there is no policy yet."""
-    from embodkd.cli.common import is_classifier, policy_folder
-
-    if not isinstance(policy, str) or is_classifier(policy) or not (policy_folder(policy) / "config.json").is_file():
-        return None
-    from embodkd.policies.artefact import read_meta
-
-    return str(read_meta(policy_folder(policy))["task"]["name"])
-
-
-@dataclass
-class Several:
-    """Commands of one study: each is carried out, whatever becomes of the others, and those that failed are named."""
-
-    codes: list[int] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
-
-    def carry_out(self, name: str, command: Callable[[], int]) -> None:
-        """Do one; an error is said as it would be for a single command."""
-        if ranks().size > 1:
-            self.codes.append(command())  # the ranks could not agree any more on which run they are in
-            return
-        try:
-            self.codes.append(command())
-        except Exception as error:
-            self.failed.append(name)
-            if said_on_purpose(error) or out_of_memory(error):
-                show(error)
-            else:
-                traceback.print_exc()
-
-    def end(self) -> int:
-        """The exit code of all, after a line about those that failed."""
-        if not self.failed:
-            return max(self.codes, default=0)
-        of = len(self.codes) + len(self.failed)
-        print(f"embodkd: {len(self.failed)} of {of} runs failed: {'; '.join(self.failed)}", file=sys.stderr)
+    file = study_file(study)
+    trial = _some(read_trial(file, [seeds] if isinstance(seeds, int) else seeds), arms)
+    place = Path(run or f"runs/{file.stem}")
+    cells = cells_of(trial, file.stem, place)
+    check_words(cells)
+    print(f"{trial.title} {len(trial.arms)} arms, {len(trial.seeds)} seeds, {len(cells)} trainings in {place}")
+    if dry_run:
+        print("\n".join(f"embodkd {cell.command}" for cell in cells.values()))
+        return 0
+    failed = fill(cells, Rows(place / "study.json", file.stem, cells), resolved, jobs=jobs, stale=True)
+    if failed:
+        print(f"embodkd: {failed} of {len(cells)} trainings failed; the same command goes on with them", file=sys.stderr)
         return 1
+    judged = judge_arms(trial, place)
+    for arm in judged:
+        print(f"{arm.name}: {arm.over_seeds}")
+    for arm in judged:
+        if arm.comparison is not None:
+            print(f"{arm.name} against {trial.against}: {arm.verdict} ({arm.comparison}; Holm's p = {arm.p_value:.2g})")
+    print(write_study(trial, judged, place))
+    return 0
+
+
+def study_file(study: str) -> Path:
+    """The file of a study, by its name or its path; ValueError with the nearest name for one that is not there."""
+    if study.endswith((".yaml", ".yml")):
+        return Path(study)
+    known = options("studies")
+    if study not in known:
+        raise ValueError(f"study: no study {study!r}: {near(study, known)}; or give the path of a YAML file")
+    return folder() / "studies" / f"{study}.yaml"
+
+
+def check_words(cells: Mapping[str, Cell]) -> None:
+    """Refused, with the nearest right word, before anything is trained, for a key that a command does not have."""
+    from embodkd.cli.overrides import parse
+    from embodkd.cli.verbs import find
+
+    for cell in cells.values():
+        verb, rest = find(shlex.split(cell.command))
+        assert verb is not None
+        parse(verb, rest)
+
+
+def _some(trial: Trial, arms: Sequence[str] | None) -> Trial:
+    """The study with some of its arms."""
+    if arms is None:
+        return trial
+    for arm in arms:
+        if arm not in trial.arms:
+            raise ValueError(f"arms: no arm {arm!r}: {near(arm, trial.arms)}")
+    return replace(trial, arms={name: keys for name, keys in trial.arms.items() if name in {*arms, trial.against}})
+
+
+def _listed() -> int:
+    """One line for each study that came along."""
+    from embodkd.core.runs.reading import read_yaml
+
+    names = options("studies")
+    width = max(map(len, names), default=0)
+    for name in names:
+        print(f"{name:<{width}}  {read_yaml(folder() / 'studies' / f'{name}.yaml')['title']}")
+    return 0

@@ -12,8 +12,8 @@ class Verb:
     words: what is typed after `embodkd`; config: its file in configs/ (None: the command parses its own words);
     function: "module:name" of what runs, or of a dataclass of the keys that is called when it is made; positional: the
     key that a bare word sets; needs: keys without a default; runs: keys that name a run; a study there makes it one
-    command for each of its runs, unless it takes them `together`; given: a verb of the same words with other keys, chosen by giving this one (`embodkd train teacher
-    data=digits`).
+    command for each of its runs, unless it takes them `together`; given: a verb of the same words with other keys,
+    chosen by giving this one (`embodkd train teacher data=digits`).
 
     Started several times by torchrun, the processes share out what `shares` says, or are refused because of `refuses`;
     where neither is said the first one alone runs it.
@@ -177,6 +177,14 @@ VERBS = (
         runs=("policy",),
         positional="policy",
         needs=("policy",),
+    ),
+    Verb(
+        ("study",),
+        "a fair comparison: arms, seeds and one budget from a file, to a page with a verdict",
+        "embodkd.cli.study:study",
+        ("embodkd study sensors jobs=2", "embodkd study my_study.yaml seeds=[0,1,2,3,4]"),
+        config="study",
+        positional="study",
     ),
     Verb(
         ("reproduce",),

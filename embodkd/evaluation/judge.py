@@ -59,7 +59,9 @@ def evaluate(
             facts["beware"] = [transferred(apart)] if apart else []
         outcomes = run_episodes(policy, world, own_seeds, chunk=chunk, quiet=quiet)
         outcomes = tuple(ranks().merged(outcomes))
-        return Evaluation(outcomes, protocol_of(world.spec, episodes, seed), facts | _about(policy, world, start, chunk))
+        return Evaluation(
+            outcomes, protocol_of(world.spec, episodes, seed), facts | _about(policy, world, start, chunk)
+        )
 
 
 @contextmanager

@@ -45,6 +45,7 @@ SMALL = {
     "export": ["episodes=2"],
     "demo": ["steps=1024", "num_envs=4", "rounds=1", "episodes=4", "filmed=1"],
     "doctor": ["seconds=0.05"],
+    "study": ["dry_run=true"],
 }
 
 

@@ -62,7 +62,9 @@ class Study:
             found = tuple(run for run in self.runs if wanted.items() <= run.choices.items() or run.folder.name == name)
         if not found:
             names = ", ".join(run.folder.name for run in self.runs[:6]) + (", ..." if len(self.runs) > 6 else "")
-            raise ValueError(f"{self.folder}: none of its runs is {name!r}; name one by its index from 0, or of {names}")
+            raise ValueError(
+                f"{self.folder}: none of its runs is {name!r}; name one by its index from 0, or of {names}"
+            )
         return found
 
 
