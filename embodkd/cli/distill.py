@@ -78,6 +78,7 @@ class DistillStudent(Learn):
                 lineage["teacher"]["transfer"] = list(apart)
             seed_everything(self.seed)
             student = make_policy(self.student["name"], spec.groups, spec.action_size, **without_name(self.student))
+            then = (_ppo_step(student, world, name, options, self.finetune, self.quiet),) if self.finetune.steps else ()
             yield Lesson(
                 student,
                 expert,
@@ -95,13 +96,15 @@ class DistillStudent(Learn):
                     judge(run / "policy", episodes=self.episodes, seed=0, quiet=self.quiet) if self.episodes else None
                 ),
                 given={"teacher": source},
-                then=(_ppo_step(student, world, name, options, self.finetune),) if self.finetune.steps else (),
+                then=then,
             )
         finally:
             world.close()
 
 
-def _ppo_step(student: Policy, world: BatchTask, name: str, options: Mapping[str, Any], finetune: Finetune) -> Any:
+def _ppo_step(
+    student: Policy, world: BatchTask, name: str, options: Mapping[str, Any], finetune: Finetune, quiet: bool
+) -> Any:
     """The recipe's last step: PPO goes on from the distilled student in the folder finetune/ of the run."""
 
     def step(context: Context) -> dict[str, float]:
@@ -121,6 +124,7 @@ def _ppo_step(student: Policy, world: BatchTask, name: str, options: Mapping[str
                 steps=finetune.steps,
                 init=where / "distilled",
                 ppo=finetune.ppo,
+                quiet=quiet,
             )
             # PPO is done in float32 whatever the distillation before it was done in.
             with default_type(torch.float32):

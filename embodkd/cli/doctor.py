@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.metadata
-import importlib.util
 import os
 import shutil
 import sys
@@ -16,9 +14,14 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from embodkd.cli.common import too_busy
+from embodkd.cli.extras import ANY_OF, GIVES, is_here, packages_of, remedy
 from embodkd.core.config.ranges import Within
 
 _SLOW_DISK_MB_S, _FREE_GB = 50.0, 2.0
+_WITHOUT_CUDA = (
+    "built for CUDA, and no GPU answers; where there is none, this spares 3.4 GB: pip install --force-reinstall torch "
+    "--index-url https://download.pytorch.org/whl/cpu"
+)
 
 
 @dataclass(frozen=True)
@@ -72,9 +75,9 @@ def _torch(seconds: float) -> Iterator[Finding]:
     image = torch.randn(64, 3, 48, 48)
     layer = torch.nn.Conv2d(3, 32, 5, stride=2)
     rate = 64 * _rate(lambda: layer(image), seconds / 2)
-    yield Finding(
-        "torch", "ok", f"{torch.__version__}, {device}, {rate:,.0f} images/s through a convolution", core=True
-    )
+    said = f"{torch.__version__}, {device}, {rate:,.0f} images/s through a convolution"
+    unused = torch.version.cuda is not None and not torch.cuda.is_available()
+    yield Finding("torch", "ok", said, _WITHOUT_CUDA if unused else "", core=True)
 
 
 def _threads(seconds: float) -> Iterator[Finding]:
@@ -151,27 +154,22 @@ def _bullet(seconds: float) -> Iterator[Finding]:
     try:
         version = importlib.metadata.version("pybullet")
     except importlib.metadata.PackageNotFoundError:
-        if sys.version_info >= (3, 12):
-            mend = "PyBullet has no wheel for this Python: use 3.11 for engine=bullet; all else works without"
-        else:
-            mend = "pip install 'embodkd[bullet]'"
-        yield Finding("engine bullet", "missing", "only engine=bullet needs it", mend)
+        yield Finding("engine bullet", "missing", "only engine=bullet needs it", remedy("bullet"))
         return
     rate = _task_rate(4, seconds, engine="bullet")
     yield Finding("engine bullet", "ok", f"{version}, {rate:,.0f} control steps/s of peg_hole")
 
 
 def _extras(seconds: float) -> Iterator[Finding]:
-    for extra, modules in {
-        "export": ("onnx", "onnxruntime", "onnxscript"),
-        "hand": ("gymnasium_robotics",),
-        "gl": ("OpenGL",),
-    }.items():
-        missing = [m for m in modules if importlib.util.find_spec(m) is None]
-        if missing:
-            yield Finding(f"extra {extra}", "missing", f"{', '.join(missing)}", f"pip install 'embodkd[{extra}]'")
+    for extra, gives in GIVES.items():
+        packages = packages_of(extra)
+        missing = [name for name in packages if not is_here(name)]
+        if not missing:
+            yield Finding(f"extra {extra}", "ok", f"{gives}: {', '.join(packages)}")
+        elif extra in ANY_OF and len(missing) < len(packages):
+            yield Finding(f"extra {extra}", "ok", f"{gives}: without {', '.join(missing)}")
         else:
-            yield Finding(f"extra {extra}", "ok", ", ".join(modules))
+            yield Finding(f"extra {extra}", "missing", f"{gives}: without {', '.join(missing)}", remedy(extra))
 
 
 def _video(seconds: float) -> Iterator[Finding]:

@@ -94,6 +94,11 @@ class PPOConfig:
                 f"{self.n_steps} = {self.num_envs * self.n_steps}; choose one that does"
             )
 
+    def whole(self, steps: int) -> int:
+        """Control steps of a training asked for `steps`: whole iterations, the first of which collects twice."""
+        iteration = self.num_envs * self.n_steps
+        return max(2, -(-steps // iteration)) * iteration
+
     def check_steps(self, steps: int, where: str) -> None:
         """ValueError if a training of so many control steps is over before its actor learns anything."""
         iteration = self.num_envs * self.n_steps

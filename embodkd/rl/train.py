@@ -13,6 +13,7 @@ from embodkd.policies import Policy, ResidualPolicy, check_task, load_policy, ma
 from embodkd.rl.config import PPOConfig, TeacherConfig
 from embodkd.rl.loop import Learned, Loop, worlds
 from embodkd.rl.ppo import PPO
+from embodkd.rl.whole import in_whole
 
 
 def train_teacher(task: str, run: RunFolder, config: TeacherConfig, **options: Any) -> Learned:
@@ -34,7 +35,9 @@ def train_teacher(task: str, run: RunFolder, config: TeacherConfig, **options: A
         # after stable-baselines3 has given the environments its own seed
         env.seed(seeds.training(config.seed, ppo.num_envs))
         lineage = {"method": "ppo", "seed": config.seed, **lineage}
-        return Loop(learner, actor, judge, run, config, lineage, {"ppo": asdict(ppo)}).learn(f"teacher {task}")
+        rollouts = f"rollouts of {ppo.num_envs} copies x {ppo.n_steps} steps, two at least"
+        whole = in_whole(config, ppo.whole(config.steps), rollouts, run)
+        return Loop(learner, actor, judge, run, whole, lineage, {"ppo": asdict(ppo)}).learn(f"teacher {task}")
 
 
 def _actor(spec: TaskSpec, config: TeacherConfig) -> tuple[Policy, dict[str, Any]]:

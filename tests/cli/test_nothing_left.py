@@ -128,12 +128,17 @@ def test_a_refused_command_leaves_nothing_behind(reason: str, embodkd, tmp_path:
     assert there(tmp_path) == before
 
 
-def test_a_missing_extra_leaves_nothing_behind(embodkd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if "robotics" in name else find(name, *a))
-    monkeypatch.setitem(sys.modules, "gymnasium_robotics", None)
-    answer = embodkd("train", "teacher", "task=hand_lift", *PPO, "run=runs/hand")
-    assert answer.code == 2 and "hand" in answer.err and not there(tmp_path)
+def test_a_missing_extra_leaves_nothing_behind_and_with_it_the_same_command_works(
+    embodkd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find, words = importlib.util.find_spec, ["train", "teacher", "task=hand_lift", *PPO, "evaluate_episodes=1"]
+    with monkeypatch.context() as without:
+        without.setattr(importlib.util, "find_spec", lambda name, *a: None if "robotics" in name else find(name, *a))
+        without.setitem(sys.modules, "gymnasium_robotics", None)
+        answer = embodkd(*words)
+        assert answer.code == 2 and "pip install 'embodkd[hand]'" in answer.err and not there(tmp_path)
+    answer = embodkd(*words)
+    assert answer.code == 0 and (tmp_path / "runs/teacher_hand_lift/policy").is_dir(), answer.err
 
 
 EXTRAS = {

@@ -89,7 +89,8 @@ def test_dagger_goes_on_with_ppo_by_config(embodkd, here: Path, small) -> None:
     words += [*small["distill student"], "finetune.steps=4096"]
     refused = embodkd("distill", "student", *words)
     assert refused.code == 2 and "finetune.critic_warmup=5" in refused.err and not (here / "runs/tuned").exists()
-    assert embodkd("distill", "student", *words, "finetune.critic_warmup=0").code == 0
+    answer = embodkd("distill", "student", *words, "finetune.critic_warmup=0")
+    assert answer.code == 0 and not answer.err and "steps are" not in answer.out
     assert (here / "runs/tuned/finetune/policy/model.safetensors").exists()
     tuned = (here / "runs/tuned/policy/model.safetensors").read_bytes()
     assert tuned == (here / "runs/tuned/finetune/policy/model.safetensors").read_bytes()
@@ -108,41 +109,6 @@ def test_methods_are_listed_and_shown(embodkd) -> None:
     assert "method.rounds=8" in shown
     facts = json.loads(embodkd("methods", "show", "dagger", "--json").out)
     assert facts["slug"] == "dagger" and facts["keys"]["rounds"] == 8
-
-
-def test_doctor_judges_every_part(embodkd, small) -> None:
-    answer = embodkd("doctor", *small["doctor"])
-    assert answer.code == 0, answer.out
-    for part in ("torch", "threads", "disk", "engine mujoco", "renderer rays", "renderer opengl", "engine bullet"):
-        line = next(line for line in answer.out.splitlines() if f" {part} " in line)
-        assert line.split()[0] in ("ok", "slow", "missing")
-        assert line.startswith("ok") or "->" in line or "opengl" in line
-
-
-def test_doctor_says_when_the_core_is_broken(embodkd, monkeypatch) -> None:
-    import embodkd.cli.doctor as clinic
-
-    def broken(seconds: float):
-        raise RuntimeError("no such engine")
-        yield
-
-    monkeypatch.setattr(clinic, "_mujoco", broken)
-    answer = embodkd("doctor", "seconds=0.05")
-    assert answer.code == 1 and "no such engine" in answer.out and "reinstall" not in answer.out
-
-
-def test_doctor_says_which_opengl_to_ask_for(embodkd, monkeypatch) -> None:
-    from embodkd.envs.sim import render
-
-    import embodkd.cli.doctor as clinic
-
-    monkeypatch.setenv("MUJOCO_GL", "osmesa")
-    for found, advice in (
-        (render.Probe("egl", "a card", 9.0, ""), "set MUJOCO_GL=egl"),
-        (render.Probe(None, "", 0.0, "no OpenGL here"), "unset MUJOCO_GL=osmesa"),
-    ):
-        monkeypatch.setattr(render, "probe", lambda found=found: found)
-        assert advice in next(clinic._opengl(0.05)).mend
 
 
 @pytest.mark.faults

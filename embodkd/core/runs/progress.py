@@ -8,14 +8,17 @@ from types import TracebackType
 from typing import Any
 
 from embodkd.core.ranks import ranks
+from embodkd.core.runs.bar import Bar
+
+_STROKE_S = 0.1
 
 
 def progress(total: float, label: str, *, done: float = 0.0, every_s: float = 15.0, quiet: bool = False) -> Progress:
     """A progress display for `total` units of work called `label`; use it as a context manager.
 
-    `done`: units already done (after a resume); they do not count for the estimate. On a non-terminal a plain line
-    is printed at most every `every_s` seconds, so a log stays readable; `quiet` shows nothing. Of several ranks the
-    first one shows its own, which stands for all.
+    `done`: units already done (after a resume); they do not count for the estimate. Where no bar can be drawn (a pipe,
+    TERM=dumb, a process in the background) a plain line is printed at most every `every_s` seconds, so a log stays
+    readable; `quiet` shows nothing. Of several ranks the first one shows its own, which stands for all.
     """
     return Progress(total, label, done=done, every_s=every_s, quiet=quiet or not ranks().is_first)
 
@@ -38,36 +41,26 @@ class Progress:
         self._start, self._start_done, self._every_s = time.monotonic(), float(done), every_s
         self._scalars: dict[str, Any] = {}
         self._quiet = quiet
-        self._last_line = self._start
-        self._bar: Any = None
-        self._task: Any = None
+        self._shown = self._start
+        self._bar = Bar()
 
     def __enter__(self) -> Progress:
-        if not self._quiet and sys.stderr.isatty():
-            # rich costs 50 ms to import: only where somebody watches.
-            from rich.console import Console
-            from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-            from rich.progress import Progress as Bar
-
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TextColumn("{task.percentage:>3.0f}%"),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[scalars]}"),
-            )
-            self._bar = Bar(*columns, console=Console(file=sys.stderr), transient=False)
-            self._bar.start()
-            self._task = self._bar.add_task(self.label, total=self.total, completed=self.done, scalars="")
+        if not self._quiet and self._bar.may_draw:
+            self._draw()
         return self
 
     def advance(self, units: float = 1.0, **scalars: float | str) -> None:
         """Count `units` more as done; keep `scalars` on display until they are given anew."""
         self.done += units
         self._scalars.update(scalars)
-        if self._bar is not None:
-            self._bar.update(self._task, completed=self.done, scalars=self._spell())
-        elif not self._quiet and time.monotonic() - self._last_line >= self._every_s:
+        since = time.monotonic() - self._shown
+        if self._quiet or since < min(_STROKE_S, self._every_s):
+            return
+        if self._bar.may_draw:
+            self._draw()
+            return
+        self._bar.leave()
+        if since >= self._every_s:
             self._line()
 
     def eta_s(self) -> float | None:
@@ -80,19 +73,37 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bar is not None:
+        if self._quiet:
+            return
+        if self._bar.may_draw:
+            self._draw()
             self._bar.stop()
-        elif not self._quiet and kind is None:
+            return
+        self._bar.leave()
+        if kind is None:
             self._line()
+
+    @property
+    def _share(self) -> float:
+        """Of 1, which it never exceeds: a last step may do more than was asked for."""
+        return min(1.0, self.done / self.total) if self.total else 1.0
 
     def _spell(self) -> str:
         return "  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in self._scalars.items())
 
-    def _line(self) -> None:
-        self._last_line = time.monotonic()
-        share = 100.0 * self.done / self.total if self.total else 100.0
+    def _spent(self) -> str:
+        return f"in {duration(time.monotonic() - self._start)}"
+
+    def _left(self) -> str:
         left = self.eta_s()
-        spent = duration(self._last_line - self._start)
-        time_left = "" if left is None or self.done >= self.total else f", {duration(left)} left"
-        line = f"{self.label}: {share:3.0f}% in {spent}{time_left}  {self._spell()}".rstrip()
+        return "" if left is None or self.done >= self.total else f"{duration(left)} left"
+
+    def _draw(self) -> None:
+        self._shown = time.monotonic()
+        self._bar.draw(self.label, self._share, self._left() or self._spent(), self._spell())
+
+    def _line(self) -> None:
+        self._shown = time.monotonic()
+        times = ", ".join(filter(None, (self._spent(), self._left())))
+        line = f"{self.label}: {100 * self._share:3.0f}% {times}  {self._spell()}".rstrip()
         print(line, file=sys.stderr, flush=True)

@@ -75,6 +75,11 @@ class TD3Config:
         if not 0.0 <= self.rewarded < 1.0:
             raise ValueError(f"td3.rewarded is {self.rewarded}; it must be at least 0 and less than 1")
 
+    def whole(self, steps: int) -> int:
+        """Control steps of a training asked for `steps`: whole iterations."""
+        iteration = self.num_envs * self.steps
+        return -(-steps // iteration) * iteration
+
     def check_steps(self, steps: int) -> None:
         """ValueError if a training of so many control steps is over before its actor learns anything."""
         if self.warmup + self.critic_warmup >= steps:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from embodkd.core import RunFolder
@@ -15,6 +15,7 @@ from embodkd.rl.residual.env import ResidualEnv
 from embodkd.rl.residual.ppo import ResidualPPO
 from embodkd.rl.residual.stream import ResidualStream
 from embodkd.rl.residual.td3 import ResidualTD3
+from embodkd.rl.whole import in_whole
 
 
 def train_residual(task: str, run: RunFolder, config: ResidualConfig, **options: Any) -> Learned:
@@ -38,16 +39,20 @@ def train_residual(task: str, run: RunFolder, config: ResidualConfig, **options:
             iteration = settings.num_envs * world.spec.max_steps
             iterations = max(1, config.steps // iteration)
             settings.check_iterations(iterations, iteration)
-            config = replace(config, steps=iterations * iteration)
+            steps = iterations * iteration
+            rollouts = f"episodes of {settings.num_envs} copies x {world.spec.max_steps} steps, one at least"
             learner = ResidualPPO(ResidualEnv(world, actor, settings, config.seed), settings, iterations, config.seed)
         else:
             settings.check_steps(config.steps)
+            steps = settings.whole(config.steps)
+            rollouts = f"rollouts of {settings.num_envs} copies x {settings.steps} steps"
             env = ResidualStream(world, actor)
-            learner = ResidualTD3(env, settings, config.steps, config.seed)
+            learner = ResidualTD3(env, settings, steps, config.seed)
             # after stable-baselines3 has given the environments its own seed
             env.seed(seeds.training(config.seed, settings.num_envs))
         lineage = {"method": "resip", "learner": config.learner, "seed": config.seed, "base": origin}
-        loop = Loop(learner, actor, judge, run, config, lineage, {config.learner: asdict(settings)})
+        whole = in_whole(config, steps, rollouts, run)
+        loop = Loop(learner, actor, judge, run, whole, lineage, {config.learner: asdict(settings)})
         if learner.num_timesteps == 0:
             run.log(0, **loop.look())
         return loop.learn(f"residual {task}")

@@ -19,6 +19,12 @@ def test_lines_are_rare_and_the_last_one_comes(capsys):
     assert capsys.readouterr().err.splitlines() == ["distil: 100% in 0s"]
 
 
+def test_more_than_was_asked_for_is_a_hundred_percent(capsys):
+    with progress(3, "distil", every_s=0.0) as shown:
+        shown.advance(4)
+    assert capsys.readouterr().err.splitlines() == 2 * ["distil: 100% in 0s"]
+
+
 def test_quiet_prints_nothing(capsys):
     with progress(1, "distil", quiet=True, every_s=0.0) as shown:
         shown.advance()
