@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from embodkd.core.runs.folder import RunFolder
@@ -16,22 +16,26 @@ Name = Literal["auto", "no", "bf16", "fp16", "float64"]
 _HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def fastest(device: torch.device) -> Literal["bf16", "no"]:
-    """What "auto" is here: bf16 on cards that have it, and on processors that multiply it while torch has one thread.
+def fastest(device: torch.device, model: nn.Module) -> Literal["bf16", "no"]:
+    """What "auto" is for a model: bf16 on cards that have it, and for one that sees pictures on processors that
+    multiply it, while torch has one thread.
 
-    On several threads its products were many times as slow as float32 where the machine had other work.
+    On several threads its products were many times as slow as float32 where the machine had other work, and small
+    layers gain nothing that the conversions do not cost.
     """
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
+    if not any(isinstance(layer, nn.Conv2d) for layer in model.modules()):
+        return "no"
     # before torch 2.11 there is nothing to ask
     able: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
     multiplied = any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
     return "bf16" if multiplied and torch.get_num_threads() == 1 else "no"
 
 
-def as_begun(run: RunFolder | None, device: torch.device) -> Name:
+def as_begun(run: RunFolder | None, device: torch.device, model: nn.Module) -> Name:
     """What "auto" was when the run began, written into a new one and said: another precision would give other bits."""
-    found: Name = fastest(device)
+    found: Name = fastest(device, model)
     if run is not None:
         found = run.before.get("precision", found)
         if "precision" not in run.before:
@@ -41,16 +45,13 @@ def as_begun(run: RunFolder | None, device: torch.device) -> Name:
 
 
 class Precision:
-    """One training's: "no" (float32), "bf16" or "fp16" (autocast; weights stay float32), "float64", or "auto" for
-    what `fastest` says.
+    """One training's: "no" (float32), "bf16" or "fp16" (autocast; weights stay float32) or "float64".
 
     fp16 has a loss scaler, one for all players and stages: after all optimisers of an update have stepped, `settle`
     moves its scale once. ValueError for another name.
     """
 
     def __init__(self, name: Name, device: torch.device) -> None:
-        if name == "auto":
-            name = fastest(device)
         if name not in get_args(Name):
             raise ValueError(f"trainer.precision: {name!r} is not one of {', '.join(get_args(Name))}")
         self._device, self._half = device, _HALF.get(name)

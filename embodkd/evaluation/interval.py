@@ -1,15 +1,15 @@
 """Intervals for success rates: Wilson for one, Newcombe for the difference of two on the same seeds, exact McNemar;
 and Student's t for the mean of a few numbers, one per training seed.
 
-All counts are of episodes.  Nothing here knows a task or a policy.  What scipy has is scipy's; it loads where it is
-asked, since that takes a second.
+All counts are of episodes.  Nothing here knows a task or a policy.  Distributions are scipy.special's: scipy.stats has
+these intervals too, and takes as long to import as the rest of a report; the tests hold them together.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import fmean, stdev
+from statistics import NormalDist, fmean, stdev
 
 
 def wilson(successes: int, episodes: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -17,15 +17,21 @@ def wilson(successes: int, episodes: int, confidence: float = 0.95) -> tuple[flo
 
     Raises ``ValueError`` without episodes, or with more successes than episodes.
     """
-    from scipy.stats import binomtest
-
     if episodes < 1:
         raise ValueError(f"an interval needs at least one episode, got {episodes}")
     if not 0 <= successes <= episodes:
         raise ValueError(f"{successes} successes in {episodes} episodes is impossible")
+    return score_interval(successes / episodes, episodes, confidence)
+
+
+def score_interval(rate: float, size: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's where a rate is worth ``size`` independent episodes, which need not be whole; it holds the rate."""
     _check(confidence)
-    limits = binomtest(successes, episodes).proportion_ci(confidence, method="wilson")
-    return float(limits.low), float(limits.high)
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    centre = rate + z * z / (2 * size)
+    half = z * math.sqrt(rate * (1 - rate) / size + (z / (2 * size)) ** 2)
+    low, high = ((centre + side * half) / (1 + z * z / size) for side in (-1, 1))
+    return max(0.0, min(low, rate)), min(1.0, max(high, rate))
 
 
 def paired_interval(
@@ -50,9 +56,10 @@ def paired_interval(
 
 def mcnemar(only_a: int, only_b: int) -> float:
     """Two-sided exact p-value that A and B succeed equally often, from the episodes where they disagree."""
-    from scipy.stats import binomtest
+    from scipy.special import bdtr
 
-    return float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
+    # of a coin: twice its smaller tail
+    return min(1.0, 2 * float(bdtr(min(only_a, only_b), only_a + only_b, 0.5))) if only_a + only_b else 1.0
 
 
 def t_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:

@@ -28,6 +28,7 @@ from embodkd.core.config.registry import near
 from embodkd.core.config.schema import build
 from embodkd.core.runs.manifest import Manifest
 from embodkd.core.runs.reading import read_json, read_yaml
+from embodkd.evaluation.comparison import differing
 from embodkd.evaluation.comparison_over_seeds import ComparisonOverSeeds, compare_over_seeds
 from embodkd.evaluation.multiplicity import holm
 from embodkd.evaluation.over_seeds import OverSeeds, crossed_outcomes, grouped
@@ -35,6 +36,8 @@ from embodkd.evaluation.result import Evaluation
 from embodkd.evaluation.tables.cell import Cell
 
 TEACHER = "teacher"
+_SEEN = "options.image_size"
+"""How finely the cameras see is the student's affair: the episodes are the same."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,13 @@ def judge_arms(trial: Trial, run: Path) -> list[Arm]:
         for arm in trial.arms
     }
     success = {arm: crossed_outcomes(found) for arm, found in evaluations.items()}
+    for arm, (first, *_) in evaluations.items():
+        apart = differing(first.protocol, evaluations[trial.against][0].protocol)
+        if apart.keys() - {_SEEN}:
+            raise ValueError(
+                f"arms.{arm}: is judged by other {' and '.join(apart)} than {trial.against}; arms may differ in what "
+                "learns, not in what judges it"
+            )
     others = [arm for arm in trial.arms if arm != trial.against]
     compared = {
         arm: compare_over_seeds(success[arm], success[trial.against], trial.margin, paired=True) for arm in others

@@ -175,19 +175,21 @@ def able(monkeypatch, threads, **capabilities):
         (1, {}, "no"),
     ],
 )
-def test_auto_is_bf16_where_the_processor_multiplies_it_and_torch_has_one_thread(
+def test_auto_is_bf16_for_pictures_where_the_processor_multiplies_it_and_torch_has_one_thread(
     threads, capabilities, found, monkeypatch
 ):
     able(monkeypatch, threads, **capabilities)
-    assert fastest(torch.device("cpu")) == found
-    assert fastest(torch.device("meta")) == "no"
+    sees = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(16, 2))
+    assert fastest(torch.device("cpu"), sees) == found
+    assert fastest(torch.device("cpu"), nn.Linear(4, 2)) == "no"
+    assert fastest(torch.device("meta"), sees) == "no"
 
 
 def test_a_run_by_itself_goes_on_in_the_precision_that_it_began_with(tmp_path, monkeypatch, capsys):
     seen = []
-    student = nn.Linear(4, 3)
+    student = nn.Sequential(nn.Conv2d(1, 2, 2), nn.Flatten(), nn.Linear(2, 3))
     student.register_forward_hook(lambda module, args, out: seen.append(out.dtype))
-    data = TensorData({"input": torch.randn(8, 4), "label": torch.arange(8) % 3})
+    data = TensorData({"input": torch.randn(8, 1, 2, 2), "label": torch.arange(8) % 3})
     player = Player(Role(student), lambda b, s: {"ce": cross_entropy(s.logits_NC, b.label_N)})
 
     def train(epochs):

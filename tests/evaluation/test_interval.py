@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from statistics import NormalDist
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from embodkd.evaluation.interval import mcnemar, paired_interval, t_interval, wilson
 
 
 @pytest.mark.parametrize("successes, episodes", [(0, 10), (1, 10), (5, 10), (97, 100), (200, 200)])
 @pytest.mark.parametrize("confidence", [0.8, 0.95, 0.99])
-def test_wilson_equals_its_formula(successes: int, episodes: int, confidence: float) -> None:
-    z, rate = NormalDist().inv_cdf(0.5 + confidence / 2), successes / episodes
-    centre = (rate + z * z / (2 * episodes)) / (1 + z * z / episodes)
-    half = z * math.sqrt(rate * (1 - rate) / episodes + (z / (2 * episodes)) ** 2) / (1 + z * z / episodes)
-    assert wilson(successes, episodes, confidence) == pytest.approx((centre - half, centre + half), abs=1e-9)
+def test_wilson_is_scipys(successes: int, episodes: int, confidence: float) -> None:
+    limits = binomtest(successes, episodes).proportion_ci(confidence, method="wilson")
+    assert wilson(successes, episodes, confidence) == pytest.approx((limits.low, limits.high), abs=1e-12)
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_mcnemar_is_scipys_exact_test_of_a_coin(only_a: int, only_b: int) -> None:
+    exact = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
+    assert mcnemar(only_a, only_b) == pytest.approx(exact, rel=1e-12)
 
 
 @given(st.integers(1, 500), st.data())

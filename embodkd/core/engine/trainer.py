@@ -78,7 +78,7 @@ class Trainer:
     run: the folder for checkpoints and metrics (None: nothing is written and nothing can be resumed).
     device: "cpu", "cuda" (ValueError where torch sees none), or "auto" for what accelerate finds.
     precision: "no" (float32), "bf16", "fp16" (with a loss scaler, on any device) or "float64": models and batches are
-    in double precision then, and stay so afterwards. "auto" is bf16 where the hardware has it (see
+    in double precision then, and stay so afterwards. "auto" is bf16 where that is faster (see
     `precision.fastest`), else float32; what it was when the run began is in its manifest and holds when it goes on.
     compile: run the models through torch.compile, except roles with taps, whose hooks a compiled module skips; refused
     for batches in pieces and on several processes, which compiled layers would not notice.
@@ -122,7 +122,8 @@ class Trainer:
         # Asked for whatever there is, accelerate would leave ranks that find no card to themselves.
         together_on_cpu = self._ranks.size > 1 and not torch.cuda.is_available()
         self._accelerator = Accelerator(cpu=device == "cpu" or together_on_cpu, mixed_precision="no")
-        self._precision, self._automatic = Precision(precision, self._accelerator.device), precision == "auto"
+        self._automatic = precision == "auto"  # known when there is a model
+        self._precision = Precision("no" if self._automatic else precision, self._accelerator.device)
         self._saved_at = 0.0
 
     def fit(self, recipe: Recipe) -> Summary:
@@ -133,7 +134,7 @@ class Trainer:
         Raises FloatingPointError naming the term when a loss is not finite (the batch is saved, nothing moved by it).
         """
         if self._automatic:
-            begun: PrecisionName = as_begun(self.run, self.device) if self.is_main_process else "auto"
+            begun = as_begun(self.run, self.device, recipe.product) if self.is_main_process else None
             self._precision = Precision(self._ranks.broadcast(begun), self.device)
         with default_type(self._precision.dtype):
             if self._precision.dtype is not None:
