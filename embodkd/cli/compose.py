@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from embodkd.cli import flat, literal
-from embodkd.cli.overrides import MULTIRUN, Words, parse
 from embodkd.cli.over_studies import (
     Several,
     choices_of,
@@ -24,6 +23,7 @@ from embodkd.cli.over_studies import (
     study_folder,
     swept_over,
 )
+from embodkd.cli.overrides import MULTIRUN, Words, parse
 from embodkd.cli.verbs import Verb, find
 from embodkd.core.runs.study import ASIDE
 

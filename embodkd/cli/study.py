@@ -47,7 +47,9 @@ def study(
         return 0
     failed = fill(cells, Rows(place / "study.json", file.stem, cells), resolved, jobs=jobs, stale=True)
     if failed:
-        print(f"embodkd: {failed} of {len(cells)} trainings failed; the same command goes on with them", file=sys.stderr)
+        print(
+            f"embodkd: {failed} of {len(cells)} trainings failed; the same command goes on with them", file=sys.stderr
+        )
         return 1
     judged = judge_arms(trial, place)
     for arm in judged:
