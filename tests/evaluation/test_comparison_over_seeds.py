@@ -114,7 +114,7 @@ def test_seeds_that_always_or_never_succeed_are_counted_as_one_run_each() -> Non
 
 
 def test_what_stands_in_the_way_of_a_verdict_is_named() -> None:
-    near, apart = (0.80, 0.80, 0.81, 0.80, 0.79), (0.40, 0.95, 0.90, 0.30, 0.85)
+    near, apart = (0.76, 0.78, 0.80, 0.82, 0.84), (0.40, 0.95, 0.90, 0.30, 0.85)
     assert compare_over_seeds(runs(*near), runs(*near, seed=1)).verdict == "not enough episodes to tell"
     assert compare_over_seeds(runs(*apart), runs(*apart, seed=1)).verdict == "not enough seeds to tell"
     assert compare_over_seeds(runs(*apart[:2]), runs(*apart, seed=1)).verdict != "not enough seeds to tell"
