@@ -66,7 +66,7 @@ def _shown(section: Section) -> dict[str, Any]:
         "settings": section.settings if len(section.settings) <= _MOST_CARDS else [],
         "bars": section.judged[:_MOST_BARS],
         "more_bars": section.judged[_MOST_BARS:],
-        "rows": section.judged if len(section.judged) > len(section.roles) or len(section.judged) > 3 else [],
+        "rows": section.judged if len(section.judged) > max(len(section.roles), 1) else [],
         "chosen": chosen if len(chosen) > 1 else [],
         "middle": any(s.over and s.over.interquartile_mean is not None for s in section.judged),
         "seeds_note": seeds_note(section),

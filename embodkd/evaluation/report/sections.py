@@ -14,7 +14,7 @@ from embodkd.evaluation.report.members import Member
 from embodkd.evaluation.report.protocols import alike, titles
 
 _OF_TRIO = {"Teacher": "--c0", "Student": "--c1", "Blind twin": "--c2"}
-_COLOURS = ("--c0", "--c1", "--c2", "--c3", "--c4", "--c5")
+_COLOURS = ("--c0", "--c1", "--c3", "--c4", "--c5")
 OTHER = "--other"
 """Of settings beyond the number of colours that an eye can tell apart."""
 
@@ -190,6 +190,8 @@ def _finish(section: Section) -> None:
     section.roles = {s.label: s for s in section.settings if s.label in order}
     others = [setting for setting in section.settings if setting.label not in order]
     free = [colour for colour in _COLOURS if colour not in {_OF_TRIO[role] for role in section.roles}]
+    if len(others) == len(free) + 1 and "Blind twin" not in section.roles:
+        free.append(_OF_TRIO["Blind twin"])  # a grey, which would be lost among many others
     best = sorted(others, key=lambda setting: -setting.rate if setting.judged else 1.0)[: len(free)]
     for setting in section.settings:
         if setting in best:

@@ -57,11 +57,15 @@ def contrast(one: np.ndarray, other: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("among_others", [False, True], ids=["few", "many"])
 @pytest.mark.parametrize("eye", EYES)
-def test_any_two_colours_of_series_are_told_apart_by(eye: str, dark: bool) -> None:
+def test_any_two_colours_of_series_are_told_apart_by(eye: str, among_others: bool, dark: bool) -> None:
     color = pytest.importorskip("skimage.color")
     series = {name: seen(value, EYES[eye]) for name, value in colours(dark).items() if re.fullmatch(r"c\d", name)}
     assert len(series) == 6
+    if among_others:
+        series = {**series, "other": seen(colours(dark)["other"], EYES[eye])}
+        del series["c2"]
     apart = {(a, b): color.deltaE_ciede2000(series[a], series[b]) for a, b in combinations(series, 2)}
     closest = min(apart, key=lambda pair: apart[pair])
     assert apart[closest] >= LEAST_APART, f"{closest}: {apart[closest]:.1f}"

@@ -124,8 +124,8 @@ def test_every_setting_has_a_colour_of_its_own_until_there_are_too_many_then_the
         a_run(tmp_path / f"run_{n}", 10 * n)
     [section] = made(tmp_path)
     coloured = [setting for setting in section.settings if setting.colour != OTHER]
-    assert [setting.label for setting in coloured] == [f"run_{n}" for n in (3, 4, 5, 6, 7, 8)]
-    assert len({setting.colour for setting in coloured}) == 6
+    assert [setting.label for setting in coloured] == [f"run_{n}" for n in (4, 5, 6, 7, 8)]
+    assert len({setting.colour for setting in coloured}) == 5
 
 
 def test_a_run_that_was_not_judged_stands_by_its_task_and_else_apart(tmp_path: Path) -> None:
