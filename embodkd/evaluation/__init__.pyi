@@ -3,10 +3,16 @@ from .ablation import ablate as ablate
 from .classifier import evaluate_classifier as evaluate_classifier
 from .comparison import Comparison as Comparison
 from .comparison import compare as compare
+from .comparison_over_seeds import ComparisonOverSeeds as ComparisonOverSeeds
+from .comparison_over_seeds import compare_over_seeds as compare_over_seeds
 from .interval import mcnemar as mcnemar
 from .interval import paired_interval as paired_interval
 from .interval import wilson as wilson
 from .judge import evaluate as evaluate
+from .multiplicity import holm as holm
+from .over_seeds import OverSeeds as OverSeeds
+from .over_seeds import crossed_outcomes as crossed_outcomes
+from .over_seeds import grouped as grouped
 from .probe import LeakProbe as LeakProbe
 from .probe import Recovery as Recovery
 from .probe import probe_leak as probe_leak

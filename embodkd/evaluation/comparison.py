@@ -42,15 +42,14 @@ def compare(a: Evaluation, b: Evaluation, margin: float = 0.02) -> Comparison:
     "same within margin" when the whole interval lies within +-``margin``; "better" or "worse" when it excludes zero
     and the exact test agrees at 5 %; otherwise more episodes are needed.  ``ValueError`` when the protocols differ.
     """
-    if margin <= 0:
-        raise ValueError(f"margin must be positive, got {margin}: it is the difference that you would not care about")
+    check_margin(margin)
     check_same_protocol(a, b)
     pairs = list(zip((o.success for o in a.outcomes), (o.success for o in b.outcomes), strict=True))
     only_a, only_b = pairs.count((True, False)), pairs.count((False, True))
     both, neither = pairs.count((True, True)), pairs.count((False, False))
     difference, low, high = paired_interval(both, only_a, only_b, neither)
     p_value = mcnemar(only_a, only_b)
-    verdict = _verdict(low, high, p_value, margin)
+    verdict = verdict_on(low, high, p_value, margin)
     warned = [f"{who}: {said}" for who, one in (("the first", a), ("the second", b)) for said in one.beware]
     flags = (*warned, *_software_differences(a, b))
     return Comparison(difference, low, high, p_value, verdict, margin, len(pairs), only_a, only_b, flags, a.unit)
@@ -67,7 +66,14 @@ def check_same_protocol(a: Evaluation, b: Evaluation) -> None:
         raise ValueError("these evaluations cannot be compared: their episodes ran on other seeds; run both alike")
 
 
-def _verdict(low: float, high: float, p_value: float, margin: float) -> Verdict:
+def check_margin(margin: float) -> None:
+    """Raise ``ValueError`` unless the margin is positive."""
+    if margin <= 0:
+        raise ValueError(f"margin must be positive, got {margin}: it is the difference that you would not care about")
+
+
+def verdict_on(low: float, high: float, p_value: float, margin: float) -> Verdict:
+    """What may be said of a difference with this 95 % interval and this p-value, as ``compare`` puts it."""
     if -margin <= low and high <= margin:
         return "same within margin"
     if low > 0 and p_value < 0.05:
