@@ -7,13 +7,19 @@ from typing import Any
 
 from embodkd.evaluation.report.members import Member
 
-_UNSAID = ("seed", "measure", "learned_from")
+_APART = ("seed", "measure", "learned_from")
 """What may differ among figures of one section: a comparison looks at it again."""
+_SEEN = "image_size"
+"""How finely its cameras see is a policy's affair, and the episodes are the same."""
 
 
 def alike(protocol: Mapping[str, Any]) -> dict[str, Any]:
     """What figures must agree in to stand in one section: task, robot, engine, randomness, episodes and all others."""
-    return {key: value for key, value in protocol.items() if key not in _UNSAID}
+    told = {key: value for key, value in protocol.items() if key not in _APART}
+    options = told.get("options")
+    if isinstance(options, dict):
+        told["options"] = {key: value for key, value in options.items() if key != _SEEN}
+    return told
 
 
 def titles(protocols: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -160,9 +160,11 @@ def _put(section: Section, member: Member) -> None:
 
 
 def _on_the_same_episodes(runs: Sequence[Member]) -> bool:
-    """Whether what was judged may be averaged: on the same episodes, of which it takes two."""
-    judged = [tuple(o.seed for o in run.evaluation.outcomes) for run in runs if run.evaluation]
-    return len(judged) < 2 or (len(set(judged)) == 1 and len(judged[0]) > 1)
+    """Whether what was judged may be averaged: on the same episodes of the same world, of which it takes two."""
+    judged = [run.evaluation for run in runs if run.evaluation]
+    seeds = [[outcome.seed for outcome in one.outcomes] for one in judged]
+    alone = len(judged) < 2
+    return alone or (len(seeds[0]) > 1 and seeds[-1] == seeds[0] and judged[-1].protocol == judged[0].protocol)
 
 
 def _name(member: Member) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from embodkd.evaluation.comparison import compare
+from embodkd.evaluation.comparison_over_seeds import compare_over_seeds
+from embodkd.evaluation.over_seeds import crossed_outcomes
 from embodkd.evaluation.report.page import listed, percent
 from embodkd.evaluation.report.sections import Section, Setting
 
@@ -85,21 +87,29 @@ def seeds_note(section: Section) -> str:
 
 
 def verdicts(section: Section) -> list[dict[str, str]]:
-    """The student against teacher and blind twin, run by run on the same episodes."""
+    """The student against teacher and blind twin, on the same episodes."""
     student, found = section.roles.get("Student"), []
     for role in ("Teacher", "Blind twin"):
         other = section.roles.get(role)
-        if not (student and other and len(student.judged) == len(other.judged) == 1):
+        if not (student and other and student.judged and other.judged):
             continue
-        one, two = student.judged[0].evaluation, other.judged[0].evaluation
-        assert one is not None and two is not None
         try:
-            short, _, numbers = str(compare(one, two)).partition(": ")
+            short, _, numbers = _compared(student, other).partition(": ")
             rest = f", {numbers}"
         except ValueError as error:
             short, rest = "not comparable", f". {error}"
         found.append({"pair": f"Student against {role.lower()}", "short": short, "rest": rest})
     return found
+
+
+def _compared(a: Setting, b: Setting) -> str:
+    """One run against one, or the seeds of both."""
+    one, two = ([run.evaluation for run in setting.judged if run.evaluation] for setting in (a, b))
+    if len(one) == len(two) == 1:
+        return str(compare(one[0], two[0]))
+    success_SE = crossed_outcomes([*one, *two])
+    paired = [seed for seed, _ in a.rates] == [seed for seed, _ in b.rates]
+    return str(compare_over_seeds(success_SE[: len(one)], success_SE[len(one) :], paired=paired))
 
 
 def _named(settings: Sequence[Setting]) -> str:

@@ -57,7 +57,8 @@ def test_what_tells_two_protocols_apart_is_in_their_titles(tmp_path: Path, one, 
     a_run(tmp_path / "a", **one)
     a_run(tmp_path / "b", **other)
     titles = [section.title for section in made(tmp_path)]
-    assert len(titles) == 2 and all(said in title for said, title in zip(told, titles, strict=True)), titles
+    assert len(titles) == 2, titles
+    assert all(said in title for said, title in zip(told, titles, strict=True)), titles
 
 
 def test_seeds_of_a_study_are_one_setting_with_a_dot_for_each(tmp_path: Path) -> None:
@@ -135,3 +136,9 @@ def test_a_run_that_was_not_judged_stands_by_its_task_and_else_apart(tmp_path: P
     a_run(tmp_path / "pick", 5, task="pick_lift")
     titles = [section.title for section in made(tmp_path)]
     assert titles == ["Peg hole, low randomness", "Pick lift, low randomness", "Not evaluated yet"]
+
+
+def test_how_finely_cameras_see_sets_no_one_apart(tmp_path: Path) -> None:
+    for name, size in (("teacher", 16), ("student", 64)):
+        a_run(tmp_path / name, options={"image_size": size})
+    assert len(made(tmp_path)) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from html import unescape
 from pathlib import Path
@@ -11,7 +12,7 @@ from report_runs import a_run, a_study
 
 from embodkd.evaluation.report.places import find_members
 from embodkd.evaluation.report.sections import sections
-from embodkd.evaluation.report.sentences import lead, seeds_note
+from embodkd.evaluation.report.sentences import lead, seeds_note, verdicts
 
 SECRET = {"proprio": False, "privileged": True}
 
@@ -91,3 +92,26 @@ def test_with_fewer_than_three_seeds_it_speaks_of_these_runs_only(tmp_path: Path
     a_study(tmp_path / "s", {f"seed={n}": 50 + n for n in range(seeds)})
     [section] = sections(find_members(tmp_path / "s").members)
     assert ("these runs only" in seeds_note(section)) is these_only
+
+
+def test_a_student_of_several_seeds_is_held_against_its_teacher_and_blind_twin_seed_by_seed(tmp_path: Path) -> None:
+    for name, won in (("teacher", 90), ("student", 85), ("blind", 20)):
+        a_study(tmp_path / name, {f"seed={n}": won + n for n in range(3)})
+    [section] = sections(find_members(tmp_path).members)
+    assert list(section.roles) == ["Teacher", "Student", "Blind twin"]
+    found = {verdict["pair"]: verdict for verdict in verdicts(section)}
+    better = found["Student against blind twin"]
+    assert better["short"] == "better" and "+65.0 points" in better["rest"] and "3 paired seeds" in better["rest"]
+    assert found["Student against teacher"]["short"] != "better"
+
+
+def test_figures_of_other_episode_seeds_stand_together_and_are_not_compared(tmp_path: Path) -> None:
+    a_run(tmp_path / "teacher", 90)
+    a_run(tmp_path / "student", 80, seed=1)
+    file = tmp_path / "student/evaluation.json"
+    judged = json.loads(file.read_text())
+    judged["protocol"]["seed"] = 1
+    file.write_text(json.dumps(judged))
+    [section] = sections(find_members(tmp_path).members)
+    [verdict] = verdicts(section)
+    assert verdict["short"] == "not comparable" and "seed: 1 and 0" in verdict["rest"]
