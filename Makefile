@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 EXTRAS := dev,diffusion,export,hand,gl,bullet,lerobot,vision
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test faults lerobot fuzz lint smoke bench table reproduce dry clean
+.PHONY: install demo test faults lerobot browser fuzz lint smoke bench table reproduce dry clean
 
 install: $(STAMP)
 
@@ -29,6 +29,13 @@ lerobot: install
 	test -x .venv-lerobot/bin/python || python3.12 -m venv .venv-lerobot
 	.venv-lerobot/bin/pip install --quiet --disable-pip-version-check ./plugins/lerobot_policy_embodkd "lerobot[dataset]==0.6.1"
 	LEROBOT_PYTHON=$(CURDIR)/.venv-lerobot/bin/python $(BIN)/pytest -m lerobot tests/round_trip
+
+# the report in a browser: widths, paper, what axe-core finds; the browser is the system's
+browser: install
+	@for program in chromium pdftotext npm; do command -v $$program > /dev/null || \
+		{ echo "browser: no $$program here; apt-get install chromium poppler-utils npm"; exit 2; }; done
+	test -f .browser/node_modules/axe-core/axe.min.js || npm install --silent --prefix .browser axe-core@4
+	$(BIN)/pytest -m browser tests/evaluation/report
 
 # the property tests on many more examples, new ones every time
 fuzz: install

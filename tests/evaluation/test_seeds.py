@@ -13,7 +13,7 @@ from embodkd.cli.common import WorldChoice
 from embodkd.cli.evaluate import file_name, judge
 from embodkd.evaluation import Evaluation, evaluate
 from embodkd.evaluation.record import record
-from embodkd.evaluation.report.members import members
+from embodkd.evaluation.report.members import read_member
 
 
 def judged(seed: int, episodes: int = 8) -> Evaluation:
@@ -40,7 +40,7 @@ def test_each_seed_keeps_its_own_file_and_a_report_shows_them_together(tmp_path,
     parts = [judge(tmp_path, episodes=8, seed=seed) for seed in (0, 1, 7)]
     names = sorted(file.name for file in tmp_path.glob("*.json"))
     assert names == ["evaluation.json", "evaluation_seed_1.json", "evaluation_seed_7.json"]
-    shown = members(tmp_path)[0].evaluation
+    shown = read_member(tmp_path).evaluation
     assert shown is not None and shown.protocol["seed"] == [0, 1, 7]
     assert shown.outcomes == tuple(outcome for part in parts for outcome in part.outcomes)
     assert shown.episodes == shown.protocol["episodes"] == 24

@@ -139,9 +139,9 @@ def conform(value: Any, hint: Any, where: str) -> Any:
     An entry of a list or mapping is named behind `where`. Types beyond those that a config or a file can hold are not
     judged.
     """
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
     if hint is None or hint is Any:
         return value
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
         return _annotated(value, hint, where)
     if origin in (typing.Union, types.UnionType):
@@ -218,6 +218,8 @@ def _annotated(value: Any, hint: Any, where: str) -> Any:
 
 def _one_of(value: Any, hint: Any, where: str) -> Any:
     members = typing.get_args(hint)
+    if type(value) in (str, bool, float) and type(value) in members:  # most of what files hold
+        return conform(value, type(value), where)
     # An exact member wins, so that `int | float` keeps 3 an int.
     fitting = sorted((m for m in members if _is_of_kind(value, m)), key=lambda m: m is not type(value))
     if not fitting:

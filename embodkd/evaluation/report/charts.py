@@ -2,76 +2,116 @@
 
 # Drawn by hand: leather fixes sizes, fonts and greys that a dark page or a phone cannot change, pygal brings a script
 # and a licence that this package cannot pass on, plotly and vega some megabytes of script.
+#
+# Lines stretch to any width and height, in a drawing of their own inside; texts and dots stand beside them by per cent,
+# so that letters are as large on a phone as on a screen.
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 from typing import TYPE_CHECKING
+
+import numpy as np
+
+from embodkd.evaluation.report.series import Line
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-_WIDTH, _HEIGHT = 560, 250
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 14, 30
-_MOST_POINTS = 300
+_SIDE = 1000
+_MOST_BANDS, _MOST_MARKS, _MOST_TOLD = 6, 40, 6
 
 
-Points = Sequence[tuple[float, float]]
+def curve(lines: Sequence[Line], *, title: str, x_label: str, y_label: str, share: bool = False) -> Markup:
+    """A chart of ``lines``, the first on top; "" if there are none.
 
-
-def curve(series: Mapping[str, Points], *, colour: str, x_label: str, share: bool = False) -> Markup:
-    """A line chart of named series of (x, y), the first a full line, the others dotted; "" if there is nothing to draw.
-
-    ``colour`` is a CSS variable; ``share`` fixes the y axis to 0..1 and writes it as percent.
+    ``share`` fixes the y axis to 0..1 and writes it as per cent. What it shows is told in words, too.
     """
     from markupsafe import Markup
 
-    drawn = {name: _thin(points) for name, points in series.items() if len(points) > 1}
-    if not drawn:
+    if not lines:
         return Markup()
-    xs = [x for points in drawn.values() for x, _ in points]
-    ys = [y for points in drawn.values() for _, y in points]
-    y_ticks = [0.0, 0.25, 0.5, 0.75, 1.0] if share else _ticks(min(0.0, *ys), max(ys))
-    x_low, x_high = min(0.0, min(xs)), max(xs)
-    y_low, y_high = min(y_ticks[0], min(ys)), max(y_ticks[-1], max(ys))
-
-    def at(x: float, y: float) -> tuple[float, float]:
-        across = (x - x_low) / ((x_high - x_low) or 1.0)
-        up = (y - y_low) / ((y_high - y_low) or 1.0)
-        return _LEFT + across * (_WIDTH - _LEFT - _RIGHT), _HEIGHT - _BOTTOM - up * (_HEIGHT - _TOP - _BOTTOM)
-
-    parts = [f'<svg class="curve" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" style="--line:var({colour})">']
-    parts.append(f"<title>{escape(', '.join(drawn))}</title>")
+    lows, highs = (min(one.low_P.min() for one in lines), max(one.high_P.max() for one in lines))
+    y_ticks = [0.0, 0.25, 0.5, 0.75, 1.0] if share else _ticks(min(0.0, lows), highs)
+    x_low, x_high = min(0.0, *(one.x_P[0] for one in lines)), max(one.x_P[-1] for one in lines)
+    plane = _Plane(x_low, x_high, min(y_ticks[0], lows), max(y_ticks[-1], highs))
+    told = escape(_told(lines, title, x_label, share))
+    parts = [f'<svg class="curve" role="img"><title>{told}</title>']
     for tick in y_ticks:
-        _, y = at(x_low, tick)
-        label = f"{100 * tick:.0f} %" if share else _number(tick)
-        parts.append(f'<line class="rule" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text class="tick" x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{label}</text>')
-    for tick in _ticks(x_low, x_high)[1:]:
-        if tick <= x_high:
-            x, _ = at(tick, y_low)
-            place = f'x="{x:.1f}" y="{_HEIGHT - 10}" text-anchor="middle"'
-            parts.append(f'<text class="tick" {place}>{_number(tick)}</text>')
-    parts.append(f'<text class="tick" x="{_LEFT}" y="{_HEIGHT - 10}">{escape(x_label)}</text>')
-    for index, points in enumerate(drawn.values()):
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(*point) for point in points))
-        if index == 0:
-            floor = _HEIGHT - _BOTTOM
-            first, last = at(*points[0])[0], at(*points[-1])[0]
-            parts.append(f'<polygon class="area" points="{first:.1f},{floor} {path} {last:.1f},{floor}"/>')
-        parts.append(f'<polyline class="{"line" if index == 0 else "line second"}" points="{path}"/>')
-        x, y = at(*points[-1])
-        parts.append(f'<circle class="{"dot" if index == 0 else "dot second"}" cx="{x:.1f}" cy="{y:.1f}" r="3.5"/>')
+        y, text = plane.up(tick), f"{100 * tick:.0f} %" if share else number(tick)
+        parts.append(f'<line class="rule" x1="0" x2="100%" y1="{y:.2f}%" y2="{y:.2f}%"/>')
+        parts.append(f'<text class="tick" x="-8" y="{y:.2f}%" dy=".35em" text-anchor="end">{text}</text>')
+    for tick in _ticks(x_low, x_high):
+        if x_low <= tick <= x_high:
+            place = f'x="{plane.across(tick):.2f}%" y="100%" dy="1.6em" text-anchor="middle"'
+            parts.append(f'<text class="tick" {place}>{number(tick)}</text>')
+    parts.append(f'<text class="tick" x="100%" y="100%" dy="3em" text-anchor="end">{escape(x_label)}</text>')
+    parts.append(f'<text class="tick" x="-46" y="0" dy="-1.1em">{escape(y_label)}</text>')
+    parts.append(f'<svg viewBox="0 0 {_SIDE} {_SIDE}" preserveAspectRatio="none">')
+    for one in reversed(lines):
+        parts += _drawn(one, plane, len(lines) <= _MOST_BANDS)
+    parts.append("</svg>")
+    for one in reversed(lines):
+        x, y = plane.across(one.x_P[-1]), plane.up(one.mean_P[-1])
+        parts.append(f'<circle class="dot" cx="{x:.2f}%" cy="{y:.2f}%" r="3.5" style="--line:var({one.colour})"/>')
+        parts += _marks(one, plane)
     return Markup("".join([*parts, "</svg>"]))
 
 
-def _thin(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """At most ``_MOST_POINTS`` points, each the mean of a stretch."""
-    stretch = math.ceil(len(points) / _MOST_POINTS)
-    groups = [points[i : i + stretch] for i in range(0, len(points), stretch)]
-    return [(group[-1][0], sum(y for _, y in group) / len(group)) for group in groups]
+class _Plane:
+    """Where numbers lie, in per cent from the left and from the top."""
+
+    def __init__(self, x_low: float, x_high: float, y_low: float, y_high: float) -> None:
+        self.x_low, self.y_low, self.y_high = x_low, y_low, y_high
+        self.width, self.height = (x_high - x_low) or 1.0, (y_high - y_low) or 1.0
+
+    def across(self, x: float) -> float:
+        return 100 * (x - self.x_low) / self.width
+
+    def up(self, y: float) -> float:
+        return 100 * (self.y_high - y) / self.height
+
+    def path(self, x_P: np.ndarray, y_P: np.ndarray) -> str:
+        across = np.rint(_SIDE * (x_P - self.x_low) / self.width).astype(int)
+        down = np.rint(_SIDE * (self.y_high - y_P) / self.height).astype(int)
+        return " ".join(f"{x},{y}" for x, y in zip(across.tolist(), down.tolist(), strict=True))
+
+
+def _drawn(one: Line, plane: _Plane, with_band: bool) -> Iterator[str]:
+    colour = f'style="--line:var({one.colour})"'
+    if with_band and one.has_band:
+        there, back = plane.path(one.x_P, one.high_P), plane.path(one.x_P[::-1], one.low_P[::-1])
+        yield f'<polygon class="area" points="{there} {back}" {colour}/>'
+    yield f'<polyline class="line" points="{plane.path(one.x_P, one.mean_P)}" {colour}/>'
+
+
+def _marks(one: Line, plane: _Plane) -> Iterator[str]:
+    """A spike as an arrow at the edge that it went over; of many, those that stand apart."""
+    places = {}
+    for x, y in one.spikes:
+        above = y > plane.y_high
+        places[round(plane.across(x) * _MOST_MARKS / 100), above] = (x, above)
+    for x, above in places.values():
+        place = f'x="{min(max(plane.across(x), 0.0), 100.0):.2f}%" y="{0 if above else 100}%" dy=".35em"'
+        arrow = "▲" if above else "▼"
+        yield f'<text class="spike" {place} text-anchor="middle" style="--line:var({one.colour})">{arrow}</text>'
+
+
+def _told(lines: Sequence[Line], title: str, x_label: str, share: bool) -> str:
+    """What the chart shows, in words and numbers."""
+
+    def text(value: float) -> str:
+        return f"{100 * value:.0f} %" if share else number(value)
+
+    ends = sorted(lines, key=lambda one: float(one.mean_P[-1]))
+    if len(lines) > _MOST_TOLD:
+        low, high = ends[0], ends[-1]
+        said = f"{len(lines)} lines that end at {text(low.mean_P[-1])} ({low.label}) to {text(high.mean_P[-1])}"
+        return f"{title} over {x_label}: {said} ({high.label})"
+    each = [f"{one.label} from {text(one.mean_P[0])} to {text(one.mean_P[-1])}" for one in lines]
+    return f"{title} over {x_label}: {'; '.join(each)}"
 
 
 def _ticks(low: float, high: float) -> list[float]:
@@ -85,11 +125,14 @@ def _ticks(low: float, high: float) -> list[float]:
     return [step * n for n in range(first, math.ceil(high / step - 1e-9) + 1)]
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """A number in few letters: 0.125, 25k, 3M, 1e9."""
     if value == 0:
         return "0"
+    if abs(value) >= 1e9:
+        return f"{value:.3g}".replace("e+0", "e").replace("e+", "e")
     if abs(value) >= 1e6:
-        return f"{value / 1e6:g}M"
+        return f"{value / 1e6:.4g}M"
     if abs(value) >= 1e3:
-        return f"{value / 1e3:g}k"
+        return f"{value / 1e3:.4g}k"
     return f"{value:.3g}"

@@ -1,4 +1,4 @@
-"""What a report reads: run folders and what lies in them, nothing computed yet."""
+"""One run as a report reads it: what lies in its folder, nothing computed yet."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -18,11 +19,8 @@ from embodkd.evaluation.imitation import FILE as IMITATION
 from embodkd.evaluation.imitation import Imitation
 from embodkd.evaluation.result import Evaluation, StoredRate
 
-_ORDER = ("teacher", "student", "blind")
-_SIGNS = ("evaluation.json", IMITATION, "metrics.jsonl", "policy", "manifest.json")
-COLOURS = {"teacher": "--c0", "student": "--c1", "blind": "--c2"}
-_OTHERS = ("--c3", "--c4", "--c5")
-
+SIGNS = ("evaluation.json", IMITATION, "metrics.jsonl", "policy", "manifest.json")
+"""What a folder is a run by, any of them."""
 
 # What a protocol says at the least, of a data set and of a task.
 _OF_ITEMS, _OF_A_TASK = ("data", "part"), ("task", "engine", "options", "seed")
@@ -66,11 +64,17 @@ class _Policy(TypedDict, total=False):
 
 @dataclass
 class Member:
-    """One run: teacher, student, blind twin or any other; what is missing on disk is None or empty."""
+    """One run; what is missing on disk is None or empty.
 
-    name: str
+    ``place`` is where it lies, for people; a run of a study has ``study``, the place of that, and what it was asked
+    for beside all others: ``choices`` without its seed, and ``seed``.
+    """
+
     folder: Path
-    colour: str
+    place: str
+    study: str | None = None
+    choices: Mapping[str, str] = field(default_factory=dict)
+    seed: int | None = None
     evaluation: Evaluation | None = None
     imitation: Imitation | None = None
     manifest: dict[str, Any] = field(default_factory=dict)
@@ -78,11 +82,6 @@ class Member:
     metrics: list[dict[str, Any]] = field(default_factory=list)
     ablation: dict[str, Any] | None = None
     config: str = ""
-
-    @property
-    def title(self) -> str:
-        """The name for people."""
-        return {"teacher": "Teacher", "student": "Student", "blind": "Blind twin"}.get(self.name, self.name)
 
     @property
     def reads(self) -> dict[str, bool]:
@@ -154,41 +153,9 @@ class Member:
         return file if self.imitation is not None and file.is_file() and not file.is_symlink() else None
 
     def series(self, key: str) -> list[tuple[float, float]]:
-        """(step, value) of one logged scalar, where it was logged."""
-        return [(row["step"], row[key]) for row in self.metrics if isinstance(row.get(key), (int, float))]
-
-
-def members(run: Path) -> list[Member]:
-    """The runs in ``run``: its subfolders teacher, student, blind, ... or itself; ``ValueError`` if there is none."""
-    if not run.is_dir():
-        raise ValueError(f"{run}: no such folder; name a run folder, or a folder with several in it")
-    inside = [
-        p for p in run.iterdir() if p.is_dir() and p.name not in ("policy", "policy_last", "model", "checkpoints")
-    ]
-    folders = [p for p in inside if any((p / sign).exists() for sign in _SIGNS)]
-    for folder in folders:
-        if not stays_in(folder, [run]):
-            raise ValueError(
-                f"{folder}: is a link out of {run}, and a page holds nothing else of the disk; make a page of "
-                f"{folder.resolve()} itself, or copy it here"
-            )
-    if not folders and any((run / sign).exists() for sign in _SIGNS):
-        folders = [run]
-    if not folders:
-        raise ValueError(f"{run}: neither it nor a folder in it is a run (none has {', '.join(_SIGNS)})")
-
-    def rank(folder: Path) -> tuple[int, str]:
-        return (_ORDER.index(folder.name) if folder.name in _ORDER else len(_ORDER), folder.name)
-
-    others = iter(_OTHERS * len(folders))
-    return [_member(p, COLOURS.get(p.name) or next(others)) for p in sorted(folders, key=rank)]
-
-
-def videos(run: Path, found: list[Member]) -> list[Path]:
-    """All mp4 files of the runs and of their common folder, each once, the common ones first."""
-    places = [run, *(member.folder for member in found)]
-    files = [f for p in dict.fromkeys(places) for f in (*sorted(p.glob("*.mp4")), *sorted(p.glob("videos/*.mp4")))]
-    return [f for f in dict.fromkeys(files) if not f.name.startswith(".") and stays_in(f, places)]
+        """(step, value) of one logged scalar, where it was logged and is a number."""
+        pairs = ((row["step"], row.get(key)) for row in self.metrics)
+        return [(step, value) for step, value in pairs if isinstance(value, (int, float)) and isfinite(value)]
 
 
 def stays_in(file: Path, places: Sequence[Path]) -> bool:
@@ -196,8 +163,9 @@ def stays_in(file: Path, places: Sequence[Path]) -> bool:
     return any(file.resolve().is_relative_to(place.resolve()) for place in places)
 
 
-def _member(folder: Path, colour: str) -> Member:
-    member = Member(folder.resolve().name, folder, colour)
+def read_member(folder: Path, place: str = "") -> Member:
+    """What lies in a run folder; ValueError for a file that says something impossible or contradicts another."""
+    member = Member(folder, place or folder.resolve().name)
     member.evaluation = Evaluation.of_run(folder)
     protocol = member.evaluation.protocol if member.evaluation else {}
     unsaid = [key for key in (_OF_ITEMS if "data" in protocol else _OF_A_TASK) if key not in protocol]

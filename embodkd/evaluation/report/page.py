@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import io
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -15,12 +17,21 @@ from embodkd.core.runs.reading import check_file, read_bytes
 _LARGEST_FILM = 25_000_000
 
 
-def write_page(out: Path, template: str, **shown: Any) -> Path:
-    """Fill `template` with what is `shown` (plain text is escaped) and write the page whole or not at all."""
+def write_page(out: Path, template: str, scripted: bool = False, **shown: Any) -> Path:
+    """Fill `template` with what is `shown` (plain text is escaped) and write the page whole or not at all.
+
+    `scripted`: with the script that sorts and filters its tables, the only one that the page's own policy lets run;
+    without it nothing is missing.
+    """
+    from markupsafe import Markup
+
     import embodkd
 
     date = datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC")
-    page = _environment().get_template(template).render(version=embodkd.__version__, date=date, **shown)
+    script = Path(__file__).with_name("table.js").read_text(encoding="utf-8") if scripted else ""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    about = {"version": embodkd.__version__, "date": date, "script": Markup(script), "digest": Markup(digest)}
+    page = _environment().get_template(template).render(**about, **shown)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(out, page)
     return out
@@ -61,11 +72,26 @@ def picture(file: Path | None) -> str:
 
 
 def films(files: Mapping[str, Path]) -> list[dict[str, Any]]:
-    """Each film by its name, in base64; one that is too large to be inside the page only by its size."""
+    """Each film by its name, in base64, with its first frame for paper; one that is too large only by its size."""
     found = []
     for name, file in files.items():
         check_file(file)
         size = file.stat().st_size
         data = base64.b64encode(read_bytes(file)).decode() if size <= _LARGEST_FILM else ""
-        found.append({"name": name, "data": data, "megabytes": f"{size / 1e6:.0f}"})
+        still = _first_frame(file) if data else ""
+        found.append({"name": name, "data": data, "still": still, "megabytes": f"{size / 1e6:.0f}"})
     return found
+
+
+def _first_frame(file: Path) -> str:
+    """A PNG in base64; "" if it is no film that can be read."""
+    import av
+
+    try:
+        with av.open(str(file)) as film:
+            image = next(film.decode(video=0)).to_image()
+    except (av.error.FFmpegError, IndexError, StopIteration):
+        return ""
+    content = io.BytesIO()
+    image.save(content, "PNG", optimize=True)
+    return base64.b64encode(content.getvalue()).decode()

@@ -1,149 +1,121 @@
-"""The report of a run, or of a folder with teacher, student and blind twin in it."""
+"""The report of a run, of a study, or of a folder with any of them in it: a section for each protocol."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from embodkd.evaluation.comparison import compare
-from embodkd.evaluation.report.charts import curve
-from embodkd.evaluation.report.members import Member, members, videos
+from embodkd.evaluation.report.curves import plots
+from embodkd.evaluation.report.members import Member
 from embodkd.evaluation.report.page import films, percent, picture, write_page
+from embodkd.evaluation.report.paper import csv_table, latex_table
+from embodkd.evaluation.report.places import find_members, videos
+from embodkd.evaluation.report.protocols import facts
+from embodkd.evaluation.report.sections import Section, Setting, sections
+from embodkd.evaluation.report.sentences import lead, seeds_note, verdicts
 
 _WAYS = {"blank": "all zeros", "mean": "its mean", "shuffle": "another episode's", "freeze": "its first frame, forever"}
+_MOST_CARDS, _MOST_BARS, _MOST_COLUMNS, _FEW_RUNS = 6, 20, 6, 6
 
 
 def write_report(run: str | Path, out: str | Path | None = None) -> Path:
-    """Write report.html for a run folder, or for a folder with teacher/, student/, blind/ ... in it.
+    """Write report.html for a run folder, a study, or a folder with runs and studies in it.
 
-    Shows what is there and leaves out what is not.  ``out``: a file; by default report.html in ``run``.
+    Runs that were judged by one protocol make a section; those of a study that differ by their seed alone are one
+    setting in it. Shows what is there and leaves out what is not. ``out``: a file; by default report.html in ``run``.
     """
     run = Path(run)
-    found = members(run)
-    of_items = any(member.evaluation is not None and member.evaluation.unit == "items" for member in found)
-    readers, groups = _groups(found)
-    shown, folded = _curves(found)
+    found = find_members(run)
+    made = sections(found.members)
+    judged = [section for section in made if section.judged]
+    of_study = any(member.study is not None for member in found.members)
+    single = made[0] if len(made) == 1 else None
+    name = run.resolve().name
+    runs = f"{len(found.members)} runs"
     return write_page(
         Path(out) if out is not None else run / "report.html",
         "run.html",
-        title=_title(run, found),
-        facts=_facts(found),
-        members=found,
-        by_name=dict.fromkeys(("student", "teacher", "blind")) | {m.name: m for m in found if m.evaluation},
-        of_items=of_items,
-        what_counts="The largest logit is at the label" if of_items else "Success at the last step of each episode",
-        verdicts=_verdicts(found),
-        films=films({str(file.relative_to(run)): file for file in videos(run, found)}),
-        recorded=[(member, picture(member.courses)) for member in found if member.imitation],
-        readers=readers,
-        groups=groups,
+        title=single.title if single and single.judged else name,
+        facts=facts(single.runs) if single else [runs, f"{len(judged)} protocols"],
+        single=single is not None,
+        lead=lead(single) if single else "",
+        runs=runs,
+        sections=[_shown(section) for section in made],
+        films=films({str(file.relative_to(run)): file for file in videos(run, found.members)}),
         ways=_WAYS,
-        shown=shown,
-        folded=folded,
-        failures=_failures(found),
-    )
+        made=[(setting.title(member), member) for section in made for setting in section.settings
+              for member in setting.runs],
+        few=len(found.members) <= _FEW_RUNS,
+        left_out=found.left_out,
+        paper=(latex_table(judged), csv_table(judged)) if of_study and judged else None,
+        scripted=any(len(section.judged) > 1 for section in made),
+    )  # fmt: skip
 
 
-def _title(run: Path, found: Sequence[Member]) -> str:
-    for member in found:
-        if member.evaluation:
-            protocol = member.evaluation.protocol
-            if "data" in protocol:
-                return f"{protocol['data']['name'].replace('_', ' ').capitalize()}, {protocol['part']}"
-            difficulty = protocol["options"].get("randomness")
-            task = protocol["task"].replace("_", " ").capitalize()
-            return f"{task}, {difficulty} randomness" if difficulty else task
-    return run.resolve().name
+def _shown(section: Section) -> dict[str, Any]:
+    """What the template shows of a section."""
+    readers, groups = _groups(section)
+    telling, folded = plots(section)
+    recorded = [(s.title(run), run, picture(run.courses)) for s in section.settings for run in s.runs if run.imitation]
+    keys = dict.fromkeys(key for setting in section.judged for key in setting.choices)
+    chosen = [key for key in keys if len({setting.choices.get(key) for setting in section.judged}) > 1]
+    return {
+        "title": section.title,
+        "facts": facts(section.runs),
+        "lead": lead(section),
+        "settings": section.settings if len(section.settings) <= _MOST_CARDS else [],
+        "bars": section.judged[:_MOST_BARS],
+        "more_bars": section.judged[_MOST_BARS:],
+        "rows": section.judged if len(section.judged) > max(len(section.roles), 1) else [],
+        "chosen": chosen if len(chosen) > 1 else [],
+        "middle": any(s.over and s.over.interquartile_mean is not None for s in section.judged),
+        "seeds_note": seeds_note(section),
+        "what_counts": "The largest logit is at the label" if section.of_items
+        else "Success at the last step of each episode",
+        "of_items": section.of_items,
+        "verdicts": verdicts(section),
+        "recorded": recorded,
+        "readers": readers,
+        "groups": groups,
+        "ablated": [(s.title(run), s.colour, run.ablation) for s in section.settings for run in s.runs if run.ablation],
+        "shown": telling,
+        "folded": folded,
+        "failures": _failures(section),
+    }  # fmt: skip
 
 
-def _facts(found: Sequence[Member]) -> list[str]:
-    judged = next((m.evaluation for m in found if m.evaluation), None)
-    if judged is None:
-        return []
-    protocol, versions = judged.protocol, judged.manifest.get("versions", {})
-    if "data" in protocol:
-        facts = [f"{judged.episodes} items, drawn with seed {protocol['data']['seed']}"]
-    else:
-        facts = [f"{protocol['engine']} {versions.get(protocol['engine']) or ''}".strip()]
-        seeds = protocol["seed"] if isinstance(protocol["seed"], list) else [protocol["seed"]]
-        several = "s" if len(seeds) > 1 else ""
-        facts.append(f"{judged.episodes} episodes of seed{several} {', '.join(map(str, seeds))}")
-    if commit := judged.manifest.get("git_commit"):
-        facts.append(f"code {commit[:10]}{' with changes' if commit.endswith('-dirty') else ''}")
-    return facts
+def _groups(section: Section) -> tuple[list[tuple[str, Member]], list[tuple[str, dict[str, Any]]]]:
+    """Who reads anything, and the facts of each group that is read, the deployable ones first.
 
-
-def _verdicts(found: Sequence[Member]) -> list[dict[str, str]]:
-    """The student against teacher and blind twin, on paired seeds."""
-    judged = {m.name: m for m in found if m.evaluation}
-    verdicts = []
-    for other in ("teacher", "blind"):
-        if "student" in judged and other in judged:
-            a, b = judged["student"], judged[other]
-            try:
-                short, _, numbers = str(compare(a.evaluation, b.evaluation)).partition(": ")  # type: ignore[arg-type]
-                rest = f", {numbers}"
-            except ValueError as error:
-                short, rest = "not comparable", f". {error}"
-            verdicts.append({"pair": f"{a.title} against {b.title.lower()}", "short": short, "rest": rest})
-    return verdicts
-
-
-def _groups(found: Sequence[Member]) -> tuple[list[Member], list[tuple[str, dict[str, Any]]]]:
-    """Who reads anything, and the facts of each group that is read, the deployable ones first."""
-    readers = [member for member in found if member.reads]
+    Of many settings, those that read the same share a column.
+    """
+    readers = [setting for setting in section.settings if setting.reads]
     groups: dict[str, dict[str, Any]] = {}
-    for member in readers:
-        for name, secret in member.reads.items():
-            facts = member.policy.get("groups", {}).get(name, {})
-            groups.setdefault(name, {"shape": [], "privileged": secret, **facts})
-    return readers, sorted(groups.items(), key=lambda item: item[1]["privileged"])
+    for setting in readers:
+        for name, secret in setting.reads.items():
+            facts_of = setting.runs[0].policy.get("groups", {}).get(name, {})
+            groups.setdefault(name, {"shape": [], "privileged": secret, **facts_of})
+    alike: dict[Any, list[Setting]] = {}
+    for setting in readers:
+        key = tuple(setting.reads) if len(readers) > _MOST_COLUMNS else id(setting)
+        alike.setdefault(key, []).append(setting)
+    columns = [(same[0].label if len(same) == 1 else f"{len(same)} settings", same[0].runs[0])
+               for same in alike.values()]  # fmt: skip
+    return columns, sorted(groups.items(), key=lambda item: item[1]["privileged"])
 
 
-def _curves(found: Sequence[Member]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Plots of metrics.jsonl: the telling ones, and all others."""
-    shown, rest = [], []
-    for member in found:
-        success, single, others = _telling(member)
-        if success:
-            shown.append(_plot(member, success, "success while learning", share=True))
-        shown += [_plot(member, [key], key) for key in single]
-        rest += [_plot(member, [key], key) for key in others]
-    return [plot for plot in shown if plot["svg"]], [plot for plot in rest if plot["svg"]]
-
-
-def _telling(member: Member) -> tuple[list[str], list[str], list[str]]:
-    """Logged keys: up to two success shares for one plot, up to two more for plots of their own, and the others."""
-    keys = list(dict.fromkeys(k for row in member.metrics for k in row if k not in ("step", "time_s")))
-    success = sorted(
-        (key for key in keys if "success" in key), key=lambda key: ("evaluation" not in key, "student" not in key)
-    )[:2]
-    # A policy gradient's own loss says nothing about learning; the value's and the imitation's do.
-    losses = [k for k in keys if "value_loss" in k or (k.startswith("student/") and not k.endswith("grad_norm"))]
-    returns = [key for key in keys if "return" in key or "rew" in key]
-    single = [*returns[:1], *(losses or [key for key in keys if "loss" in key])[:1]]
-    return success, single, [key for key in keys if key not in success and key not in single]
-
-
-def _plot(member: Member, keys: Sequence[str], title: str, share: bool = False) -> dict[str, Any]:
-    by_steps = member.policy and not member.policy.get("lineage", {}).get("teacher")
-    x_label = "control steps" if by_steps else "updates"
-    svg = curve({key: member.series(key) for key in keys}, colour=member.colour, x_label=x_label, share=share)
-    return {"title": f"{member.title}: {title}", "series": keys, "colour": member.colour, "svg": svg}
-
-
-def _failures(found: Sequence[Member]) -> list[tuple[str, str, str, str]]:
+def _failures(section: Section) -> list[tuple[str, str, str, str]]:
     """Named failures of each run, with seeds to play again."""
     rows = []
-    for member in found:
-        if member.evaluation and member.evaluation.failures:
-            seeds: dict[str, list[int]] = {}
-            for outcome in member.evaluation.outcomes:
-                if not outcome.success:
-                    seeds.setdefault(outcome.failure or "unnamed", []).append(outcome.seed)
-            for name, count in member.evaluation.failures.items():
-                examples = ", ".join(map(str, seeds[name][:8])) + (", …" if count > 8 else "")
-                often = f"{count} ({percent(count / member.evaluation.episodes)})"
-                rows.append((member.title, name.replace("_", " "), often, examples))
+    for setting, member in ((s, run) for s in section.judged for run in s.judged):
+        evaluation = member.evaluation
+        assert evaluation is not None
+        seeds: dict[str, list[int]] = {}
+        for outcome in evaluation.outcomes:
+            if not outcome.success:
+                seeds.setdefault(outcome.failure or "unnamed", []).append(outcome.seed)
+        for name, count in evaluation.failures.items():
+            examples = ", ".join(map(str, seeds[name][:8])) + (", …" if count > 8 else "")
+            often = f"{count} ({percent(count / evaluation.episodes)})"
+            rows.append((setting.title(member), name.replace("_", " "), often, examples))
     return rows

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
-from coin import Coin, guesser, knower, seer
+from report_runs import a_demo
 
-from embodkd.evaluation import ablate, evaluate
-from embodkd.evaluation.film import film
 from embodkd.evaluation.report import charts, write_report
+from embodkd.evaluation.report.series import line
 
 VOID = {"meta", "br", "hr", "line", "circle", "polyline", "polygon", "rect", "img"}
 
@@ -41,29 +39,9 @@ class _Page(HTMLParser):
         self.text += data
 
 
-def make_demo(root: Path) -> Path:
-    """A folder as `make demo` leaves it, on the coin task."""
-    groups = {"teacher": ["privileged"], "student": ["proprio", "eye"], "blind": ["proprio"]}
-    actors = {"teacher": knower(), "student": seer(), "blind": guesser()}
-    for name, actor in actors.items():
-        folder = root / name
-        (folder / "policy").mkdir(parents=True)
-        facts = {g: {"shape": [3], "privileged": g == "privileged"} for g in groups[name]}
-        (folder / "policy" / "config.json").write_text(json.dumps({"groups": facts}))
-        (folder / "config.yaml").write_text("task: coin\nnote: <b>not bold</b>\n")
-        command = ["/somewhere/bin/embodkd", "train", "teacher", "task=coin"]
-        (folder / "manifest.json").write_text(json.dumps({"command": command, "minutes": 1.5, "seed": 0}))
-        rows = [{"step": 100 * n, "train/loss": 1 / n, "evaluation/success": 1 - 1 / n} for n in range(1, 900)]
-        (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"step": 90')
-        evaluate(actor, Coin(50), episodes=100, quiet=True).save(folder)
-    ablate(seer(), Coin(20), episodes=20, quiet=True).save(root / "student")
-    film({"teacher": knower(), "student": seer()}, Coin(2), episodes=1, out=root / "videos" / "side.mp4")
-    return root
-
-
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_report(make_demo(tmp_path_factory.mktemp("demo"))).read_text(encoding="utf-8")
+    return write_report(a_demo(tmp_path_factory.mktemp("demo"))).read_text(encoding="utf-8")
 
 
 def test_nothing_in_the_page_points_outside_of_it(page: str) -> None:
@@ -71,7 +49,7 @@ def test_nothing_in_the_page_points_outside_of_it(page: str) -> None:
     parsed.feed(page)
     assert parsed.open == []
     assert parsed.links and all(link.startswith("data:") for link in parsed.links)
-    assert not re.search(r"https?:|//[a-z]|@import|url\(|<script|<link", re.sub(r"base64,[^\"]*", "", page))
+    assert not re.search(r"https?:|//[a-z]|@import|url\(|<link", re.sub(r"base64,[^\"]*", "", page))
 
 
 def test_the_page_shows_rates_intervals_marks_videos_commands_and_verdicts(page: str) -> None:
@@ -88,7 +66,7 @@ def test_the_page_shows_rates_intervals_marks_videos_commands_and_verdicts(page:
 
 
 def test_a_single_run_has_a_report_too_and_missing_parts_are_left_out(tmp_path: Path) -> None:
-    make_demo(tmp_path)
+    a_demo(tmp_path)
     single = tmp_path / "teacher"
     (single / "evaluation.json").unlink()
     text = write_report(single, tmp_path / "elsewhere" / "r.html").read_text(encoding="utf-8")
@@ -104,12 +82,15 @@ def test_a_folder_without_runs_is_an_error_that_names_it(tmp_path: Path) -> None
 
 
 def test_a_curve_spans_its_plot_and_ends_at_its_last_value() -> None:
-    svg = charts.curve({"a": [(0, 0.0), (50, 1.0), (100, 0.5)]}, colour="--c0", x_label="steps", share=True)
+    one = line("a", "--c0", [[(0, 0.0), (50, 1.0), (100, 0.5)]], (0.0, 1.0), 300)
+    assert one is not None
+    svg = charts.curve([one], title="a", x_label="steps", y_label="share", share=True)
     points = re.search(r'polyline class="line" points="([^"]*)"', svg)
     assert points is not None
     (x0, y0), (_, y1), (x2, y2) = (tuple(map(float, p.split(","))) for p in points[1].split())
     assert x0 < x2 and y1 < y2 < y0  # y runs downwards
-    assert charts.curve({"a": [(0, 1.0)]}, colour="--c0", x_label="steps") == ""
+    assert line("a", "--c0", [[(0, 1.0)]], (0.0, 1.0), 300) is None
+    assert charts.curve([], title="a", x_label="steps", y_label="share") == ""
 
 
 @pytest.mark.parametrize("low, high", [(0.0, 1.0), (3.0, 3.0), (-1e-5, 2e-5), (0.0, 262144.0), (-40.0, 117.0)])

@@ -37,7 +37,7 @@ def test_stale_rows_are_starred_and_listed_with_their_reason(tmp_path):
     write_json(tmp_path / "toy.json", {"slug": "toy", "tables": {"main": rows}})
     text = write_tables(tmp_path / "toy.json").read_text()
     assert "by seed: 45.0*, 55.0" in text and "1 of 2 rows" in text
-    assert "<td>peg/0/base</td><td>other sources</td>" in text and "1 stale" in text
+    assert '<th scope="row">peg/0/base</th><td>other sources</td>' in text and "1 stale" in text
 
 
 def test_films_in_the_run_folders_are_inside(tmp_path, monkeypatch):
