@@ -132,7 +132,8 @@ def _first_of(words: Words) -> tuple[set[str], Words]:
     asked = OverridesParser.create().parse_overrides(words.overrides)
     swept = {o.key_or_group: next(iter(o.sweep_string_iterator())) for o in asked if o.is_discrete_sweep()}
     first = [
-        f"{o.get_key_element()}={swept[o.key_or_group]}" if o.key_or_group in swept else o.input_line for o in asked
+        f"{o.get_key_element()}={swept[o.key_or_group]}" if o.key_or_group in swept else word
+        for o, word in zip(asked, words.overrides, strict=True)
     ]
     return set(swept), replace(words, flags=[f for f in words.flags if f not in MULTIRUN], overrides=first)
 

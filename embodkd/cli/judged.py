@@ -67,7 +67,9 @@ def opened(where: str, path: Path, chosen: WorldChoice, copies: int, seeds: list
         spec = world.spec
     files = {seed: run_folder(folder) / file_name("evaluation", changed(meta, name, options), seed) for seed in seeds}
     found = {seed: stored_of(folder, file) for seed, file in files.items()}
-    stored = {s: e for s, e in found.items() if e and not differing(e.protocol, protocol_of(spec, e.episodes, s))}
+    stored: dict[int | None, Evaluation] = {
+        s: e for s, e in found.items() if e and not differing(e.protocol, protocol_of(spec, e.episodes, s))
+    }
 
     def judge(seed: int, episodes: int) -> Evaluation:
         return evaluate(

@@ -134,7 +134,7 @@ class Trainer:
         Raises FloatingPointError naming the term when a loss is not finite (the batch is saved, nothing moved by it).
         """
         if self._automatic:
-            begun = as_begun(self.run, self.device, recipe.product) if self.is_main_process else None
+            begun = as_begun(self.run, self.device, recipe.product) if self.is_main_process else "no"
             self._precision = Precision(self._ranks.broadcast(begun), self.device)
         with default_type(self._precision.dtype):
             if self._precision.dtype is not None:
