@@ -142,8 +142,9 @@ def new_study(folder: Path, first: Mapping[str, str]) -> Iterator[None]:
     """
     if (folder / "config.yaml").exists():
         raise ValueError(f"{folder}: is a single run; choose another folder for several, run=...")
-    there = read_study(folder).swept if is_study(folder) else ()
-    if there and {*there} != {*first}:
+    names = [run.folder.name for run in read_study(folder).runs] if is_study(folder) else []
+    there = dict.fromkeys(part.partition("=")[0] for name in names for part in name.split(","))
+    if there and there.keys() != first.keys():
         raise ValueError(
             f"{folder}: its runs differ in {', '.join(there)}, those asked for in {', '.join(first)}; choose another "
             "folder, run=..."

@@ -31,7 +31,7 @@ def study(
     if study is None:
         return _listed()
     from embodkd.cli.compose import resolved
-    from embodkd.evaluation.report import write_study
+    from embodkd.evaluation.report.study import write_study
     from embodkd.evaluation.tables.fill import fill
     from embodkd.evaluation.tables.rows import Rows
     from embodkd.evaluation.trial import cells_of, judge_arms, read_trial

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,15 @@ _WAYS = {"blank": "all zeros", "mean": "its mean", "shuffle": "another episode's
 _MOST_CARDS, _MOST_BARS, _MOST_COLUMNS, _FEW_RUNS = 6, 20, 6, 6
 
 
-def write_report(run: str | Path, out: str | Path | None = None) -> Path:
+def write_report(
+    run: str | Path, out: str | Path | None = None, *, title: str = "", told: Sequence[Mapping[str, str]] = ()
+) -> Path:
     """Write report.html for a run folder, a study, or a folder with runs and studies in it.
 
     Runs that were judged by one protocol make a section; those of a study that differ by their seed alone are one
     setting in it. Shows what is there and leaves out what is not. ``out``: a file; by default report.html in ``run``.
+    title: its own, in place of the task's or the folder's name; told: verdicts that stand above all else, each a pair,
+    a short word and the rest of the sentence.
     """
     run = Path(run)
     found = find_members(run)
@@ -35,7 +40,8 @@ def write_report(run: str | Path, out: str | Path | None = None) -> Path:
     return write_page(
         Path(out) if out is not None else run / "report.html",
         "run.html",
-        title=single.title if single and single.judged else name,
+        title=title or (single.title if single and single.judged else name),
+        told=told,
         facts=facts(single.runs) if single else [runs, f"{len(judged)} protocols"],
         single=single is not None,
         lead=lead(single) if single else "",

@@ -46,20 +46,22 @@ class Marks:
     def __init__(self, cells: Cells, resolve: Resolve) -> None:
         self._cells, self._resolve = cells, resolve
         self._known: dict[str, Mark] = {}
+        self._resolved: dict[str, tuple[str, Mapping[str, Any]]] = {}
 
     def of(self, name: str) -> Mark:
         """The mark of a cell, with those of all that it comes after in it."""
         if name not in self._known:
             cell = self._cells[name]
-            root, config = self._resolve(cell.said)
+            # once: Hydra composes one config at a time, and cells run side by side
+            root, config = self._resolved[name] = self._resolve(cell.said)
             kept = {key: value for key, value in config.items() if key not in _ASIDE}
             after = {other: self.of(other) for other in cell.after}
             self._known[name] = mark(kept, sources().digest([root], config), after)
         return self._known[name]
 
     def edited(self, name: str) -> list[str]:
-        """The modules that a cell reaches and that were edited since its mark was made."""
-        root, config = self._resolve(self._cells[name].said)
+        """The modules that a cell, whose mark was made, reaches and that were edited since."""
+        root, config = self._resolved[name]
         return sources().edited([root], config)
 
 

@@ -1,0 +1,20 @@
+"""The report of a fair comparison: its arms side by side, and above them what each came to against the one arm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from embodkd.evaluation.report.run import write_report
+from embodkd.evaluation.trial import Arm, Trial
+
+
+def write_study(trial: Trial, arms: Sequence[Arm], run: str | Path, out: str | Path | None = None) -> Path:
+    """Write report.html for the folder of a study whose arms are judged; ``out``: a file, else in that folder."""
+    told = []
+    for arm in arms:
+        if arm.comparison is not None:
+            _, _, numbers = str(arm.comparison).partition(": ")
+            pair = f"{arm.name} against {trial.against}"
+            told.append({"pair": pair, "short": arm.verdict, "rest": f", {numbers}; Holm’s p = {arm.p_value:.2g}"})
+    return write_report(run, out, title=trial.title, told=told)
