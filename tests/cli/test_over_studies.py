@@ -142,7 +142,8 @@ def test_a_run_that_fails_is_named_at_the_end_and_the_others_are_kept(embodkd, a
     assert [run.folder.name for run in read_study("runs/half").runs] == ["seed=1"]
     (at / "runs/half/seed=0/notes.txt").unlink()
     assert embodkd("distill", "student", *words, "resume=true").code == 0
-    assert [run.folder.name for run in read_study("runs/half").runs] == ["seed=0", "seed=1"]
+    study = read_study("runs/half")
+    assert [run.folder.name for run in study.runs] == ["seed=0", "seed=1"] and study.swept == ("seed",)
 
 
 def test_a_sweep_that_comes_to_nothing_leaves_nothing(embodkd, at: Path) -> None:

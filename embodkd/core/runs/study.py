@@ -17,6 +17,8 @@ from embodkd.core.runs.reading import read_yaml
 FILE = "multirun.yaml"
 ASIDE = ".multirun"
 """Where Hydra keeps its files of the single runs: a run folder of a study is one as any other."""
+_HOW = frozenset({"run", "resume", "quiet", "tracker"})
+"""Keys that change what is said meanwhile, and not what a run is."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ def read_study(folder: str | Path) -> Study:
         words = read_yaml(file, list[str])
         asked[file.parent.name] = dict(word.lstrip("+").partition("=")[::2] for word in words)
     there = {name: words for name, words in asked.items() if (folder / name / "config.yaml").is_file()}
-    apart = {key for words in there.values() for key in words if len({w.get(key) for w in asked.values()}) > 1}
+    keys = {key for words in there.values() for key in words} - _HOW
+    apart = {key for key in keys if len({words.get(key) for words in there.values()}) > 1}
     if not apart:  # a study of one: by what its folder is named
         apart = {part.partition("=")[0] for name in there for part in name.split(",") if "=" in part}
     runs = [StudyRun(folder / name, choices(words, apart)) for name, words in there.items()]
