@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from embodkd.core.runs.files import write_json
+from embodkd.core.runs.progress import progress
 from embodkd.core.runs.reading import read_json
 from embodkd.evaluation.outcome import outcome
 from embodkd.evaluation.tables.cell import Cell, Cells, Marks, Resolve, chosen, with_needed
@@ -52,6 +53,7 @@ def fill(
             rows.put(cells[name].table, row)
             minutes = "" if row["minutes"] is None else f" in {row['minutes']:.1f} min"
             print(f"{name}: {100 * row['success_rate']:.1f} %{minutes}", flush=True)
+        bar.advance()
 
     def failed(name: str, error: Exception) -> None:
         if not isinstance(error, RuntimeError | OSError | ValueError):
@@ -61,7 +63,7 @@ def fill(
     # the marks of all are there before anything runs: what is edited from now on is refused below
     for name in todo:
         marks.of(name)
-    with ThreadPoolExecutor(jobs) as pool:
+    with progress(len(todo), "cells", quiet=not todo) as bar, ThreadPoolExecutor(jobs) as pool:
         try:
             return in_order(todo, lambda cell: cell.after, lambda cell: _row(cell, marks), pool, jobs, done, failed)
         except KeyboardInterrupt:
