@@ -161,7 +161,7 @@ VERBS = (
         ("report",),
         "one HTML file with curves, intervals and videos that opens offline",
         "embodkd.cli.report:report",
-        ("embodkd report runs/demo",),
+        ("embodkd report runs/demo", "embodkd report runs"),
         config="report",
         runs=("run",),
         together=True,

@@ -141,6 +141,8 @@ def conform(value: Any, hint: Any, where: str) -> Any:
     """
     if hint is None or hint is Any:
         return value
+    if hint is type(value) and hint in (str, bool, int, float):  # most of what files hold
+        return _number(value, hint, where) if hint in (int, float) else value
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
         return _annotated(value, hint, where)
@@ -218,7 +220,7 @@ def _annotated(value: Any, hint: Any, where: str) -> Any:
 
 def _one_of(value: Any, hint: Any, where: str) -> Any:
     members = typing.get_args(hint)
-    if type(value) in (str, bool, float) and type(value) in members:  # most of what files hold
+    if type(value) in (str, bool, float) and type(value) in members:
         return conform(value, type(value), where)
     # An exact member wins, so that `int | float` keeps 3 an int.
     fitting = sorted((m for m in members if _is_of_kind(value, m)), key=lambda m: m is not type(value))

@@ -36,13 +36,13 @@ def write_report(
     of_study = any(member.study is not None for member in found.members)
     single = made[0] if len(made) == 1 else None
     name = run.resolve().name
-    runs = f"{len(found.members)} runs"
+    runs = _count(len(found.members), "run")
     return write_page(
         Path(out) if out is not None else run / "report.html",
         "run.html",
         title=title or (single.title if single and single.judged else name),
         told=told,
-        facts=facts(single.runs) if single else [runs, f"{len(judged)} protocols"],
+        facts=facts(single.runs) if single else [runs, _count(len(judged), "protocol")],
         single=single is not None,
         lead=lead(single) if single else "",
         runs=runs,
@@ -56,6 +56,10 @@ def write_report(
         paper=(latex_table(judged), csv_table(judged)) if of_study and judged else None,
         scripted=any(len(section.judged) > 1 for section in made),
     )  # fmt: skip
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _shown(section: Section) -> dict[str, Any]:

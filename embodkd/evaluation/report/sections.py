@@ -28,7 +28,7 @@ class Setting:
     runs: list[Member]
     label: str = ""
     colour: str = OTHER
-    _over: OverSeeds | None = None
+    _over: OverSeeds | None = field(default=None, init=False, repr=False)
 
     @property
     def judged(self) -> list[Member]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from coin import Coin, guesser
+from report_runs import a_study
 
 from embodkd.evaluation import Evaluation, evaluate
 from embodkd.evaluation.report import write_report
@@ -118,6 +119,13 @@ def test_marks_that_no_judgement_tells_are_its_task_s(tmp_path: Path, stored: di
     (folder.parent / "evaluation.json").write_text(json.dumps(judged))
     (folder / "config.json").write_text(json.dumps({"groups": groups, "task": {**task, "name": "of_my_own"}}))
     assert "its own word" in write_report(tmp_path / "run").read_text()
+
+
+def test_what_a_study_was_asked_for_is_text_in_bars_charts_and_tables(tmp_path: Path) -> None:
+    text = "<img src=x onerror=alert(2)>\"'&"
+    a_study(tmp_path / "s", {f"a={text}{n},seed={seed}": 5 + n for n in range(7) for seed in (0, 1)})
+    page = write_report(tmp_path / "s").read_text()
+    assert "<img" not in page and "&lt;img src=x onerror=alert(2)&gt;" in page
 
 
 @pytest.mark.parametrize(
