@@ -36,8 +36,7 @@ def ask(page: Path, width: int, script: str, library: str = "", dark: bool = Fal
     text = page.read_text(encoding="utf-8")
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)
     assert policy is not None
-    ours = f"{policy[1]} {allowed}" if "script-src" in policy[1] else f"{policy[1]}; script-src {allowed}"
-    head, rest = text.replace(policy[1], ours, 1).split("</head>", 1)
+    head, rest = text.replace(policy[1], f"{policy[1]} {allowed}", 1).split("</head>", 1)
     inside = "".join(f"<script>{one}</script>" for one in scripts)
     (there / "page.html").write_text(f"{head}{inside}</head>{rest}", encoding="utf-8")
     listen = "addEventListener('message', e => document.body.setAttribute('data-found', e.data))"

@@ -17,18 +17,18 @@ from embodkd.core.runs.reading import check_file, read_bytes
 _LARGEST_FILM = 25_000_000
 
 
-def write_page(out: Path, template: str, scripted: bool = False, **shown: Any) -> Path:
+def write_page(out: Path, template: str, **shown: Any) -> Path:
     """Fill `template` with what is `shown` (plain text is escaped) and write the page whole or not at all.
 
-    `scripted`: with the script that sorts and filters its tables, the only one that the page's own policy lets run;
-    without it nothing is missing.
+    The script that sorts and filters its tables is the only one that its own policy lets run; without it nothing is
+    missing.
     """
     from markupsafe import Markup
 
     import embodkd
 
     date = datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC")
-    script = Path(__file__).with_name("table.js").read_text(encoding="utf-8") if scripted else ""
+    script = Path(__file__).with_name("table.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     about = {"version": embodkd.__version__, "date": date, "script": Markup(script), "digest": Markup(digest)}
     page = _environment().get_template(template).render(**about, **shown)

@@ -54,7 +54,6 @@ def write_report(
         few=len(found.members) <= _FEW_RUNS,
         left_out=found.left_out,
         paper=(latex_table(judged), csv_table(judged)) if of_study and judged else None,
-        scripted=any(len(section.judged) > 1 for section in made),
     )  # fmt: skip
 
 

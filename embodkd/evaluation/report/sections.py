@@ -19,7 +19,7 @@ OTHER = "--other"
 """Of settings beyond the number of colours that an eye can tell apart."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Setting:
     """Runs of a study that differ by their seed alone, or a single run; ``name`` is where it lies and what was chosen,
     ``label`` what of that sets it apart in its section."""
@@ -179,7 +179,7 @@ def _seed(run: Member) -> str:
 
 
 def _finish(section: Section) -> None:
-    """Order, labels and colours of its settings."""
+    """Order and labels of its settings, and who is who among them."""
     names = [setting.name for setting in section.settings]
     for setting in section.settings:
         setting.runs.sort(key=lambda run: natural(_seed(run)))
@@ -190,7 +190,12 @@ def _finish(section: Section) -> None:
     order = list(_OF_TRIO)
     section.settings.sort(key=lambda s: (order.index(s.label) if s.label in order else 9, natural(s.name)))
     section.roles = {s.label: s for s in section.settings if s.label in order}
-    others = [setting for setting in section.settings if setting.label not in order]
+    _colour(section)
+
+
+def _colour(section: Section) -> None:
+    """One for each setting; where there are too many, for the best."""
+    others = [setting for setting in section.settings if setting.label not in section.roles]
     free = [colour for colour in _COLOURS if colour not in {_OF_TRIO[role] for role in section.roles}]
     if len(others) == len(free) + 1 and "Blind twin" not in section.roles:
         free.append(_OF_TRIO["Blind twin"])  # a grey, which would be lost among many others

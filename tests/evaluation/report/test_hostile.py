@@ -40,7 +40,8 @@ def test_script_in_any_text_is_shown_and_not_run(tmp_path: Path, stored: dict[st
     for episode in hostile["per_episode"]:
         episode["failure"] = None if episode["success"] else SCRIPT
     page = Path(write_report(a_run(tmp_path, hostile))).read_text()
-    assert "<script" not in page and "onerror=alert(2)>" not in page and "&lt;script&gt;" in page
+    assert page.count("<script") == 1 and "<script>alert" not in page, "one of its own"
+    assert "onerror=alert(2)>" not in page and "&lt;script&gt;" in page
     assert "default-src &#39;none&#39;" in page or "default-src 'none'" in page
 
 

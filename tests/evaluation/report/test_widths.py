@@ -66,7 +66,7 @@ def test_nothing_is_wider_than_the_screen_and_axes_can_be_read(pages: dict[str, 
     )
     assert found["over"] == [] and found["beside"] <= 0
     assert found["letters"] and min(found["letters"]) >= 10
-    assert max(found["folded"], default=0) < (2200 if width == 360 else 1200)
+    assert max(found["folded"], default=0) < (2200 if width == 360 else 1300)
 
 
 @pytest.mark.parametrize("width", (360, 1400))
