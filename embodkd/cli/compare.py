@@ -40,7 +40,8 @@ class ComparePolicies(WorldChoice):
         seeds = [self.seed] if isinstance(self.seed, int) else self.seed
         if len(set(seeds)) < max(1, len(seeds)):
             raise ValueError(f"seed: {self.seed} are not different seeds: an episode counts once")
-        use_threads(self.torch_threads)
+        if not (str(self.policy).endswith(".json") and str(self.against).endswith(".json")):
+            use_threads(self.torch_threads)  # torch is for those that may act: two files need none
         sides = [self._side(key, seeds) for key in ("policy", "against")]
         counts = {seed: self.episodes or _most(seed, [one for side in sides for one in side]) for seed in seeds}
         results = [[_on(one, counts) for one in side] for side in sides]

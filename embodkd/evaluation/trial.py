@@ -107,7 +107,7 @@ def _written(value: Any) -> str:
 
 
 @dataclass(frozen=True)
-class Arm:
+class ArmResult:
     """What an arm came to, alone and held against the one that all are held against (None: it is that one).
 
     p_value: by Holm's method for as many comparisons as there are; verdict: with it.
@@ -128,7 +128,7 @@ class Arm:
         return self.comparison.verdict if stands else "not told apart, with so many comparisons"
 
 
-def judge_arms(trial: Trial, run: Path) -> list[Arm]:
+def judge_arms(trial: Trial, run: Path) -> list[ArmResult]:
     """The arms in the order of the file; ValueError, naming the run, where one was not judged."""
     evaluations = {
         arm: [Evaluation.load(run / arm / f"seed={seed}" / "evaluation.json") for seed in trial.seeds]
@@ -148,7 +148,7 @@ def judge_arms(trial: Trial, run: Path) -> list[Arm]:
     }
     adjusted = dict(zip(others, holm([compared[arm].p_value for arm in others]), strict=True))
     return [
-        Arm(arm, grouped(found), _minutes(run / arm, trial.seeds), compared.get(arm), adjusted.get(arm))
+        ArmResult(arm, grouped(found), _minutes(run / arm, trial.seeds), compared.get(arm), adjusted.get(arm))
         for arm, found in evaluations.items()
     ]
 

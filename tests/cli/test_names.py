@@ -16,6 +16,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from embodkd.cli.keys import Config
 from embodkd.cli.overrides import parse
+from embodkd.core.runs.study import read_study
 
 NAMES = ("a b", "lr=0.1", "a,b", "x(1)[2]{3}", "größe", "\U0001f916", "-dash", "x" * 200, "'q'\"r\"", "100%")
 NASTY = "-lr=0,1 (größe)[\U0001f916]{'x'} "
@@ -135,5 +136,5 @@ def test_a_sweep_over_long_paths_has_folders_of_a_usual_length(embodkd: Callable
     swept = f"teacher={','.join(teachers)}"
     words = ["distill", "student", "-m", "data=digits", swept, "seed=0,1", "run=s", "budget.updates=1", "quiet=true"]
     assert embodkd(*words).code == 0
-    made = [len(folder.name) for folder in (tmp_path / "s").iterdir()]
+    made = [len(run.folder.name) for run in read_study(tmp_path / "s").runs]
     assert len(made) == 4 and max(made) < 200

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from embodkd.evaluation.report.run import write_report
-from embodkd.evaluation.trial import Arm, Trial
+from embodkd.evaluation.trial import ArmResult, Trial
 
 
-def write_study(trial: Trial, arms: Sequence[Arm], run: str | Path, out: str | Path | None = None) -> Path:
+def write_study(trial: Trial, arms: Sequence[ArmResult], run: str | Path, out: str | Path | None = None) -> Path:
     """Write report.html for the folder of a study whose arms are judged; ``out``: a file, else in that folder."""
     told = []
     for arm in arms:
