@@ -104,8 +104,13 @@ def runs_at(path: str | Path) -> tuple[StudyRun, ...] | None:
         if not found:
             raise ValueError(f"{path}: none of the runs of this study was begun")
         return found
-    names_a_run = path.name.isdecimal() or "=" in path.name
-    return read_study(path.parent).named(path.name) if names_a_run and is_study(path.parent) else None
+    if not (path.name.isdecimal() or "=" in path.name) or not is_study(path.parent):
+        return None
+    study = read_study(path.parent)
+    there = tuple(run for run in study.runs if run.folder.name == path.name)
+    if there or path.exists():
+        return there or None
+    return study.named(path.name)
 
 
 def groups_of(folders: Sequence[Path]) -> dict[str, list[Path]]:

@@ -60,6 +60,8 @@ def test_what_has_nothing_to_do_with_a_study_is_left_to_others(tmp_path: Path) -
     folder = make(tmp_path / "s", "seed=0")
     assert runs_at(tmp_path) is None and runs_at(folder / "seed=0/policy") is None
     assert runs_at(folder / "report.html") is None and runs_at("expert") is None
+    (folder / "seed=7").mkdir()
+    assert runs_at(folder / "seed=7") is None  # somebody else's
     assert not is_study(tmp_path)
     with pytest.raises(ValueError, match="is no study"):
         read_study(tmp_path)
