@@ -55,6 +55,8 @@ class ComparisonOverSeeds:
         seeds = f"{self.seeds[0]} paired" if self.paired else f"{self.seeds[0]} and {self.seeds[1]}"
         chance = f"p = {self.p_value:.2g}" if self.p_value >= 0.001 else "p < 0.001"
         said = f"{self.verdict}: {points} over {seeds} seeds of {self.episodes} shared episodes, {chance}"
+        if self.improvement is not None:
+            said += f", better in {100 * self.improvement:.0f} % of pairs of runs"
         if self.of_these_runs:
             said += f"; this speaks of these runs only: it takes {SEEDS_FOR_INTERVAL} seeds of each to speak of others"
         return said

@@ -82,6 +82,8 @@ class OverSeeds:
         seeds = "1 seed" if len(self.rates) == 1 else f"{len(self.rates)} seeds"
         limits = f"95 %: {100 * self.low:.1f} to {100 * self.high:.1f}"
         said = f"{100 * self.mean:.1f} % over {seeds} of {self.episodes} {self.unit} ({limits})"
+        if self.interquartile_mean is not None:
+            said += f", interquartile mean {100 * self.interquartile_mean:.1f} %"
         if self.of_these_runs:
             said += f"; this speaks of these runs only: it takes {SEEDS_FOR_INTERVAL} seeds to speak of others"
         return f"{said}; beware: {'; '.join(self.beware)}" if self.beware else said

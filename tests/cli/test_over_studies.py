@@ -120,6 +120,25 @@ def test_a_run_of_a_study_is_named_by_index_or_by_choice(embodkd, at: Path) -> N
     assert answer.code == 2 and "seed=0, seed=1" in answer.err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["report", f"{TEACHERS}/seed=0"],
+        ["report", f"{TEACHERS}/1"],
+        ["compare", f"policy={TEACHERS}/seed=0", f"against={TEACHERS}/1"],
+        ["compare", f"policy={TEACHERS}", f"against={TEACHERS}/seed=1/evaluation.json"],
+        [
+            *("distill", "student", "demos=runs/record_peg_assembly/seed=0", "method.allow_privileged=true"),
+            *("run=runs/of_one", "quiet=true", *SMALL["distill student demos=..."]),
+        ],
+    ],
+    ids=lambda words: " ".join(words[:3]),
+)
+def test_a_path_with_an_equal_sign_is_a_path(embodkd, at: Path, words: list[str]) -> None:
+    answer = embodkd(*words)
+    assert answer.code == 0, answer.err
+
+
 def test_seeds_are_put_together_in_what_evaluate_says(embodkd, at: Path) -> None:
     answer = embodkd("evaluate", TEACHERS, *SMALL["evaluate"], "quiet=true")
     assert answer.code == 0 and f"{TEACHERS}: " in answer.out and "over 2 seeds" in answer.out
