@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 import numpy as np
 
@@ -74,9 +75,8 @@ class OverSeeds:
         the statistical precipice"); None below five seeds."""
         if len(self.rates) < SEEDS_FOR_SHAPE:
             return None
-        from scipy.stats import trim_mean
-
-        return float(trim_mean(self.rates, 0.25))
+        quarter = len(self.rates) // 4
+        return fmean(sorted(self.rates)[quarter : len(self.rates) - quarter])
 
     def __str__(self) -> str:
         seeds = "1 seed" if len(self.rates) == 1 else f"{len(self.rates)} seeds"
