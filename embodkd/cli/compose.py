@@ -105,16 +105,17 @@ def _sweep(verb: Verb, words: Words) -> int:
     typed = {word.lstrip("+").partition("=")[0] for word in words.overrides}
 
     def job(plain: dict[str, Any], now: list[str]) -> None:
-        ((_, plain),) = settled(verb, plain | {"run": f"{place}/{run_name(now, varied)}"}, varied, typed)
+        own.append(run_name(now, varied))
+        ((_, plain),) = settled(verb, plain | {"run": f"{place}/{own[-1]}"}, varied, typed)
         several.carry_out(_told(now, varied), partial(_carried_out, verb, plain))
 
     def name(*, _root_: Any) -> str:
         return run_name(_root_.hydra.overrides.task, varied)
 
     OmegaConf.register_new_resolver("embodkd.run", name, replace=True)
-    own = {"sweep.dir": literal.quoted(place), "sweep.subdir": f"{ASIDE}/${{embodkd.run:}}", "output_subdir": "."}
-    with new_study(Path(place), choices_of(first.overrides, varied)):
-        _with_hydra(verb, words, job, {f"hydra.{key}": value for key, value in own.items()})
+    told = {"sweep.dir": literal.quoted(place), "sweep.subdir": f"{ASIDE}/${{embodkd.run:}}", "output_subdir": "."}
+    with new_study(Path(place), choices_of(first.overrides, varied)) as own:
+        _with_hydra(verb, words, job, {f"hydra.{key}": value for key, value in told.items()})
     return several.end()
 
 

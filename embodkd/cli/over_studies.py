@@ -20,7 +20,7 @@ from embodkd.cli.verbs import Verb
 from embodkd.core.ranks import ranks
 from embodkd.core.runs.files import remove_folder
 from embodkd.core.runs.memory import out_of_memory
-from embodkd.core.runs.study import ASIDE, FILE, StudyRun, choices, is_study, read_study, runs_at
+from embodkd.core.runs.study import ASIDE, FILE, StudyRun, choices, runs_at
 from embodkd.core.runs.unbegun import missing_folders, remove_empty
 
 _LONGEST = 160
@@ -134,28 +134,29 @@ def study_folder(verb: Verb, words: Words, first: Mapping[str, Any], swept: Coll
 
 
 @contextmanager
-def new_study(folder: Path, first: Mapping[str, str]) -> Iterator[None]:
-    """Inside, a sweep fills the study `folder`; what Hydra wrote about runs that came to nothing goes again.
+def new_study(folder: Path, first: Mapping[str, str]) -> Iterator[list[str]]:
+    """Inside, a sweep fills the study `folder` and notes the names of its runs in the list that it gets; what Hydra
+    wrote about those that came to nothing goes again.
 
-    More runs may join a study. ValueError if the folder is a run, or its runs differ in other keys than in those of
-    `first`, by which the new ones are named.
+    More runs may join a study, also while another process fills it. ValueError if the folder is a run, or its runs
+    differ in other keys than in those of `first`, by which the new ones are named.
     """
     if (folder / "config.yaml").exists():
         raise ValueError(f"{folder}: is a single run; choose another folder for several, run=...")
-    names = [run.folder.name for run in read_study(folder).runs] if is_study(folder) else []
+    names = [aside.name for aside in folder.glob(f"{ASIDE}/*") if (folder / aside.name).is_dir()]
     there = dict.fromkeys(part.partition("=")[0] for name in names for part in name.split(","))
     if there and there.keys() != first.keys():
         raise ValueError(
             f"{folder}: its runs differ in {', '.join(there)}, those asked for in {', '.join(first)}; choose another "
             "folder, run=..."
         )
-    made = missing_folders(folder / ASIDE)
+    made, own = missing_folders(folder / ASIDE), list[str]()
     try:
-        yield
+        yield own
     finally:
-        for aside in folder.glob(f"{ASIDE}/*"):
-            if not (folder / aside.name).is_dir():
-                remove_folder(aside)
+        for name in own:
+            if not (folder / name).is_dir() and (folder / ASIDE / name).is_dir():
+                remove_folder(folder / ASIDE / name)
         if made and not any((folder / ASIDE).glob("*")):
             (folder / FILE).unlink(missing_ok=True)
             remove_empty([path for path in made if path.is_dir()])

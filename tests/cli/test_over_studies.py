@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from embodkd.cli.over_studies import new_study
 from embodkd.cli.verbs import VERBS
 from embodkd.core.runs.study import read_study
 
@@ -182,3 +183,12 @@ def test_one_place_for_the_results_of_several_runs_is_refused(embodkd, at: Path)
     for verb in ("evaluate", "export", "rollout"):
         answer = embodkd(verb, TEACHERS, "out=one.json")
         assert answer.code == 2 and "out=one.json" in answer.err and not (at / "one.json").is_dir()
+
+
+def test_a_sweep_that_ends_leaves_what_another_one_is_about_to_begin(tmp_path: Path) -> None:
+    folder = tmp_path / "s"
+    with new_study(folder, {"seed": "0"}) as own:
+        for name in ("seed=0", "seed=1"):
+            (folder / ".multirun" / name).mkdir(parents=True)
+        own.append("seed=0")
+    assert [path.name for path in (folder / ".multirun").iterdir()] == ["seed=1"]
