@@ -80,11 +80,12 @@ def read_study(folder: str | Path) -> Study:
     folder = Path(folder)
     if not is_study(folder):
         raise ValueError(f"{folder}: is no study: it has no {FILE}; `-m seed=0,1,2` makes one")
-    asked = {}
+    there = {}
     for file in folder.glob(f"{ASIDE}/*/overrides.yaml"):
-        words = read_yaml(file, list[str])
-        asked[file.parent.name] = dict(word.lstrip("+").partition("=")[::2] for word in words)
-    there = {name: words for name, words in asked.items() if (folder / name / "config.yaml").is_file()}
+        # of a run that is not there yet, another process may be writing this file
+        if (folder / file.parent.name / "config.yaml").is_file():
+            words = read_yaml(file, list[str])
+            there[file.parent.name] = dict(word.lstrip("+").partition("=")[::2] for word in words)
     keys = {key for words in there.values() for key in words} - _HOW
     apart = {key for key in keys if len({words.get(key) for words in there.values()}) > 1}
     if not apart:  # a study of one: by what its folder is named
