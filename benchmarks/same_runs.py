@@ -33,7 +33,8 @@ _DEMOS = "method.rounds=1 method.updates_per_round=4 method.batch_size=8 episode
 _STATE = f"student.vectors=[proprio,privileged,relations] method.allow_privileged=true {_DEMOS}"
 _NET = f"student=diffusion student.widths=[8,16] student.horizon=16 {_STATE}"
 _RESIDUAL = "train residual base=runs/mlp_chunk steps=400 evaluate_episodes=2 episodes=2"
-_DAGGER = "num_envs=4 method.rounds=2 method.steps=6 episodes=4 trainer.log_every=1 torch_threads=1"
+_FLOAT32 = "trainer.log_every=1 trainer.precision=no torch_threads=1"  # as the tables are
+_DAGGER = f"num_envs=4 method.rounds=2 method.steps=6 episodes=4 {_FLOAT32}"
 ROBOTS: Commands = {
     "peg_hole": f"train teacher task=peg_hole {_PPO}",
     "pick_lift": f"train teacher task=pick_lift {_PPO}",
@@ -42,7 +43,7 @@ ROBOTS: Commands = {
     "dagger_finetune": f"distill student teacher=runs/pick_lift student=pointnet {_DAGGER} finetune.steps=600"
     " finetune.critic_warmup=0",
     "bc": "distill student teacher=runs/peg_hole student=rgb_cnn method=bc num_envs=4 method.episodes=4 method.epochs=1"
-    " episodes=4 trainer.log_every=1 torch_threads=1",
+    f" episodes=4 {_FLOAT32}",
     "demos": "record task=peg_assembly task.image_size=32 episodes=3 num_envs=4"
     " groups=[proprio,privileged,relations,wrist_rgb,front_rgb]",
     "mug_rack": "record task=mug_rack episodes=2 num_envs=2 only_success=false groups=[proprio,privileged]",
