@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import so101
 
+from embodkd.cli.demo import STUDY
 from embodkd.cli.verbs import VERBS, find
 
 ROOT = Path(__file__).parents[2]
@@ -53,6 +54,8 @@ def test_the_demo_leaves_what_the_readme_promises_and_goes_on_when_asked_again(e
     for name in ("teacher", "student", "blind"):
         assert (demo / name / "evaluation.json").exists() and f"\n{name} " in answer.out
     assert (demo / "student/policy/config.json").exists()
+    # and how to make of one seed a study, in two lines that the README shows, too
+    assert all(f"  {line}" in answer.out and line in COMMANDS for line in STUDY)
     assert "<video" in (demo / "report.html").read_text()
     weights = demo / "student/policy/model.safetensors"
     before = weights.read_bytes()
