@@ -31,6 +31,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert main(["distill", "student", *students]) == 0
         recorded = ["task=peg_assembly", "seed=0,1", *SMALL["record"], "quiet=true"]
         assert main(["record", "-m", *recorded]) == 0
+        cloned = [
+            "demos=runs/record_peg_assembly",
+            "student=mlp_chunk",
+            "method.allow_privileged=true",
+            "run=runs/bases",
+        ]
+        assert main(["distill", "student", *cloned, *SMALL["distill student demos=..."], "quiet=true"]) == 0
+        digits = ["data=digits", "seed=0,1", *SMALL["train teacher data=..."], "quiet=true"]
+        assert main(["train", "teacher", "-m", *digits]) == 0
     finally:
         os.chdir(before)
     return folder
@@ -59,12 +68,19 @@ def test_a_study_of_teachers_makes_a_student_of_each_with_its_seed(at: Path) -> 
 
 def study_for(verb_key: str) -> str:
     """A study that a verb can take there."""
-    return {"demos": "runs/record_peg_assembly", "run": TEACHERS}.get(verb_key.rpartition(" ")[2], TEACHERS)
+    if "data=" in verb_key:
+        return "runs/teacher_digits"
+    return {"demos": "runs/record_peg_assembly", "base": "runs/bases"}.get(verb_key.rpartition(" ")[2], TEACHERS)
 
 
 # Verb and key -> the other words with which it takes a study there.
 WORDS = {
     "train teacher init": [*SMALL["train teacher"], "run=runs/init", "quiet=true"],
+    "train residual base": [*SMALL["train residual"], "run=runs/residuals", "quiet=true"],
+    "distill student data=... teacher": [
+        *SMALL["distill student data=..."],
+        *("data=digits", "model.hidden=[4]", "method=kd", "run=runs/small", "quiet=true"),
+    ],
     "distill student teacher": [*SMALL["distill student"], "student=blind", "run=runs/students", "quiet=true"],
     "distill student demos=... demos": [
         *SMALL["distill student demos=..."],
@@ -88,13 +104,8 @@ WORDS = {
     "export policy": SMALL["export"],
     "report run": [],
 }
-# These need a base of chunks, a classifier or recordings that were not learned from; the way to them is the same.
-ALIKE = {
-    "train residual base",
-    "distill student data=... teacher",
-    "distill student demos=... teacher",
-    "evaluate demos",
-}
+# A method with both, and recordings that were not learned from: they take studies where these do.
+ALIKE = {"distill student demos=... teacher", "evaluate demos"}
 
 
 def test_no_verb_that_takes_a_run_is_left_out() -> None:
