@@ -56,7 +56,7 @@ def study(
         print(f"{arm.name}: {arm.over_seeds}")
     for arm in judged:
         if arm.comparison is not None:
-            print(f"{arm.name} against {trial.against}: {arm.verdict} ({arm.comparison}; Holm's p = {arm.p_value:.2g})")
+            print(f"{arm.name} against {trial.against}: {arm.verdict}, {arm.numbers}")
     print(write_study(trial, judged, place))
     return 0
 

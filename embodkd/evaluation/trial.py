@@ -120,6 +120,12 @@ class ArmResult:
     p_value: float | None = None
 
     @property
+    def numbers(self) -> str:
+        """What the verdict rests on."""
+        numbers = str(self.comparison).partition(": ")[2]
+        return "" if self.p_value is None else f"{numbers}; by Holm's method p = {self.p_value:.2g}"
+
+    @property
     def verdict(self) -> str:
         """In words: a difference that Holm's method does not let stand is not called one."""
         if self.comparison is None:

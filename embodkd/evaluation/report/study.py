@@ -14,7 +14,6 @@ def write_study(trial: Trial, arms: Sequence[ArmResult], run: str | Path, out: s
     told = []
     for arm in arms:
         if arm.comparison is not None:
-            _, _, numbers = str(arm.comparison).partition(": ")
             pair = f"{arm.name} against {trial.against}"
-            told.append({"pair": pair, "short": arm.verdict, "rest": f", {numbers}; Holm’s p = {arm.p_value:.2g}"})
+            told.append({"pair": pair, "short": arm.verdict, "rest": f", {arm.numbers}"})
     return write_report(run, out, title=trial.title, told=told)
