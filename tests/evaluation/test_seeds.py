@@ -64,7 +64,9 @@ def test_compare_judges_on_the_episodes_of_all_seeds_together(embodkd, tmp_path,
     for name in actors:
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text("{}")
-    monkeypatch.setattr("embodkd.policies.load_policy", lambda folder: (actors[folder.name], {}))
+    monkeypatch.setattr(
+        "embodkd.policies.load_policy", lambda folder: (actors[folder.name], {"task": {"name": "coin"}})
+    )
     monkeypatch.setattr("embodkd.policies.check_task", lambda *_: ())
     monkeypatch.setattr("embodkd.envs.make_task", lambda name, copies, **_: Coin(copies))
     monkeypatch.setattr(WorldChoice, "task_of", lambda self, meta: ("coin", {}))

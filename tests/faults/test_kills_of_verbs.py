@@ -87,7 +87,7 @@ COMMANDS = {
     ),
 }  # fmt: skip
 # these answer on the terminal, fetch from elsewhere, or are made of the others
-WRITE_NOTHING = {"compare", "methods", "data list", "data get", "demo", "doctor", "completion"}
+WRITE_NOTHING = {"compare", "methods", "data list", "data get", "demo", "study", "doctor", "completion"}
 RUNS = ("train", "distill", "record")
 TABLE = """slug: toy
 data: {name: digits, train: 80, validation: 20}
