@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ class Judged:
 
     path: Path
     stored: Mapping[int | None, Evaluation] = field(default_factory=dict)
-    judge: Callable[[int, int], Evaluation] | None = None
+    judge: Callable[..., Evaluation] | None = None
     training_seed: int | None = None
 
     def on(self, seed: int, episodes: int) -> Evaluation:
@@ -38,7 +39,7 @@ class Judged:
         known = self.stored.get(seed)
         if self.judge is None:
             return self.stored[None]
-        return known if known is not None and known.episodes == episodes else self.judge(seed, episodes)
+        return known if known is not None and known.episodes == episodes else self.judge(seed=seed, episodes=episodes)
 
 
 def opened(where: str, path: Path, chosen: WorldChoice, copies: int, seeds: list[int], quiet: bool) -> Judged:
@@ -71,19 +72,16 @@ def opened(where: str, path: Path, chosen: WorldChoice, copies: int, seeds: list
         s: e for s, e in found.items() if e and not differing(e.protocol, protocol_of(spec, e.episodes, s))
     }
 
-    def judge(seed: int, episodes: int) -> Evaluation:
-        return evaluate(
-            actor,
-            name,
-            options,
-            episodes=episodes,
-            seed=seed,
-            copies=copies,
-            policy_folder=folder,
-            transfer=chosen.transfer,
-            quiet=quiet,
-        )
-
+    judge = partial(
+        evaluate,
+        actor,
+        name,
+        options,
+        copies=copies,
+        policy_folder=folder,
+        transfer=chosen.transfer,
+        quiet=quiet,
+    )
     return Judged(path, stored, judge)
 
 
