@@ -35,6 +35,8 @@ class BatchTask(ABC):
     """
 
     ends_on_success: ClassVar[bool] = False
+    ends_when_lost = False
+    """See ``end_when_lost``."""
     spec: TaskSpec
     num_envs: int
     observers: dict[str, Callable[[np.ndarray | None], np.ndarray]]
@@ -81,6 +83,8 @@ class BatchTask(ABC):
             raise error.during(self._when(error.copies)) from None
         self.last_action[:] = actions
         terminated = success & self.ends_on_success
+        if self.ends_when_lost:
+            terminated |= self.lost() & ~success
         truncated = ~terminated & (self.steps >= self.spec.max_steps)
         return TaskStep(reward.astype(np.float32), terminated, truncated, {"is_success": success, "failure": failure})
 
@@ -110,6 +114,15 @@ class BatchTask(ABC):
     def uniform(self, seeds_n: np.ndarray, stream: str, count: int, low: float = -1.0, high: float = 1.0) -> np.ndarray:
         """The episode's own random numbers, (n, count); see ``draws.uniform``."""
         return draws.uniform(seeds_n, stream, count, low=low, high=high)
+
+    def end_when_lost(self) -> None:
+        """End episodes that are ``lost`` as well from now on, for a learner: nothing is judged so. ``ValueError`` where
+        a task cannot tell."""
+        raise ValueError(f"end_when_lost: task {self.spec.name!r} does not say when an episode is lost; leave it out")
+
+    def lost(self) -> np.ndarray:
+        """Which copies can hardly succeed any more, (N,)."""
+        return np.zeros(self.num_envs, bool)
 
     @abstractmethod
     def _place(self, ids: np.ndarray, seeds: np.ndarray) -> None: ...

@@ -11,6 +11,7 @@ from embodkd.core.config.ranges import Copies, Episodes, EpisodeSeed, NotNegativ
 
 if TYPE_CHECKING:
     from embodkd.envs import BatchTask
+    from embodkd.evaluation.record import Attempts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +24,7 @@ class RecordEpisodes(WorldChoice):
     episodes: Episodes
     seed: EpisodeSeed
     noise: NotNegative | None
+    disturb: NotNegative
     groups: list[str] | None
     only_success: bool
     after: Whole
@@ -59,16 +61,16 @@ class RecordEpisodes(WorldChoice):
                 if where.exists():
                     said = "recorded already; it stays as it is"
                 else:
-                    self._write(where, world, actor, str(options.get("robot", "")))
+                    said += f"; {self._write(where, world, actor, str(options.get('robot', '')))}"
                 folder.finish(minutes=folder.minutes)
         finally:
             world.close()
         print(f"{where}: {said}")
         return 0
 
-    def _write(self, where: Path, world: BatchTask, actor: Any, robot: str) -> None:
+    def _write(self, where: Path, world: BatchTask, actor: Any, robot: str) -> Attempts:
         from embodkd.data.lerobot import write_dataset
-        from embodkd.evaluation.record import record
+        from embodkd.evaluation.record import Attempts, record
         from embodkd.policies import task_record
 
         usual = [g for g in ("proprio", "privileged", "relations") if g in world.spec.groups]
@@ -76,6 +78,7 @@ class RecordEpisodes(WorldChoice):
         if not chosen:
             raise ValueError("groups: name at least one, or leave the key out for the vectors that the task has")
         facts = {group: world.spec.groups[group] for group in world.spec.check_groups(chosen)}
+        attempts = Attempts()
         made = record(
             world,
             actor,
@@ -84,10 +87,13 @@ class RecordEpisodes(WorldChoice):
             seed=self.seed,
             only_success=self.only_success,
             after=self.after,
+            disturb=self.disturb,
+            attempts=attempts,
             quiet=self.quiet,
         )
         task = task_record(world.spec)
         write_dataset(where, made, facts, fps=world.spec.control_hz, task=task, robot_type=robot)
+        return attempts
 
 
 def _expert(world: BatchTask, noise: float) -> Any:

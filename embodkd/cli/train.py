@@ -105,7 +105,7 @@ class TrainResidual(Train, ResidualConfig):
         base = policy_folder(needed(self.base, "base", "embodkd train residual base=runs/diffusion_peg_assembly"))
         config = replace(self, base=base)
         name, options = self.task_of(read_meta(base))
-        _check_start("base", base, name, options, self.transfer)
+        _check_start("base", base, name, options, self.transfer, lost=self.end_when_lost)
 
         def measure(run: Path, policy: Path) -> None:
             _measure_corrections(run, policy, self.evaluate_episodes)
@@ -116,14 +116,19 @@ class TrainResidual(Train, ResidualConfig):
         return self.learn(self.run or f"runs/residual_{name}", {"base": base}, made, measure)
 
 
-def _check_start(key: str, folder: Path, name: str, options: Mapping[str, Any], transfer: bool) -> None:
-    """ValueError, before any run folder is made, if the policy that a training starts from does not fit its task."""
+def _check_start(
+    key: str, folder: Path, name: str, options: Mapping[str, Any], transfer: bool, lost: bool = False
+) -> None:
+    """ValueError, before any run folder is made, if the policy that a training starts from does not fit its task, or if
+    that shall say when an episode is `lost` and cannot."""
     from embodkd.envs import make_task
     from embodkd.policies import check_task, load_policy
 
     policy, meta = load_policy(folder)
     with closing(make_task(name, 1, **options)) as world:
         check_task(policy, meta, world.spec, f"{key}={folder}", transfer)
+        if lost:
+            world.end_when_lost()
 
 
 def _measure_corrections(run: Path, policy: Path, episodes: int) -> None:

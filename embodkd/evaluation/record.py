@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -14,6 +15,8 @@ from embodkd.data.lerobot import Recording
 from embodkd.envs import BatchTask, TaskStep, make_task
 from embodkd.envs.episodes import episode_steps, seen_in
 from embodkd.envs.seeds import EXAMPLE, recorded
+from embodkd.envs.tasks.assembly.disturbed import Disturbed
+from embodkd.envs.tasks.assembly.task import Assembly
 from embodkd.policies import Policy
 from embodkd.policies.session import Session, session_of
 
@@ -22,6 +25,17 @@ def example(policy: Policy, task: str, options: Mapping[str, Any]) -> dict[str, 
     """What `policy` sees in an episode of its own, group -> (T, *shape), in a task made with `options`."""
     with closing(make_task(task, 1, **options)) as world:
         return seen_in(world, session_of(policy, 1), policy.reads, EXAMPLE)
+
+
+@dataclass
+class Attempts:
+    """How many episodes were played for a recording, and how many of them succeeded."""
+
+    episodes: int = 0
+    successes: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.successes} of {self.episodes} tries succeeded ({100 * self.successes / self.episodes:.1f} %)"
 
 
 def record(
@@ -33,15 +47,24 @@ def record(
     seed: int = 0,
     only_success: bool = True,
     after: int = 0,
+    disturb: float = 0.0,
+    attempts: Attempts | None = None,
     quiet: bool = False,
 ) -> Iterator[Recording]:
     """`episodes` recordings of `actor` in `task`, each with the named observation groups at every step.
 
     Episodes start from seeds of their own, in rounds of one per copy of the task, until enough were kept:
     the successful ones, or all. A recording ends with its episode, or `after` steps after success where the task goes
-    on: who imitates chunks must see them begin near the end too. ValueError if three rounds in a row keep nothing.
+    on: who imitates chunks must see them begin near the end too. disturb (m): positions are carried out with noise, see
+    Disturbed; what is kept is the action that was meant. attempts counts all that was tried. ValueError if three rounds
+    in a row keep nothing, or if positions are to be disturbed in a task whose actions are none.
     """
     session = session_of(actor, task.num_envs)
+    if disturb:
+        if not isinstance(task, Assembly):
+            raise ValueError(f"disturb={disturb} m moves absolute positions, and the actions of {task.spec.name} are none")
+        session = Disturbed(session, task, disturb)
+    attempts = attempts or Attempts()
     reads = task.spec.check_groups(tuple(dict.fromkeys((*actor.reads, *groups))))
     kept, empty = 0, 0
     with progress(episodes, f"recording {task.spec.name}", quiet=quiet) as bar:
@@ -49,6 +72,8 @@ def record(
             seeds = recorded(seed, round_ * task.num_envs, task.num_envs)
             before = kept
             for recording in _round(task, session, seeds, reads, groups, after):
+                attempts.episodes += 1
+                attempts.successes += recording.success
                 if kept < episodes and (recording.success or not only_success):
                     kept += 1
                     yield recording
@@ -70,8 +95,9 @@ def _round(
     rows: list[list[tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]]] = [[] for _ in seeds]
     end = _Ends(task.num_envs, task.spec.max_steps, after)
     for now in episode_steps(task, session, reads, seeds, end):
+        labels = session.meant if isinstance(session, Disturbed) else now.actions
         for k, i in enumerate(now.ids):
-            rows[i].append(({name: now.obs[name][k] for name in groups}, now.actions[k], now.step.reward[i]))
+            rows[i].append(({name: now.obs[name][k] for name in groups}, labels[k], now.step.reward[i]))
     for i, steps in enumerate(rows):
         obs, actions, rewards = zip(*steps, strict=True)
         yield Recording(

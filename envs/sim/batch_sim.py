@@ -166,6 +166,14 @@ class BatchSim:
             found[row] = max(0.0, -contacts.dist.min(initial=0.0))
         return found
 
+    def touched(self, body: int, ids: np.ndarray) -> list[set[int]]:
+        """Which bodies another one touches in each of the copies ``ids``; 0 is the world. One by one: for a few."""
+        data, found = mujoco.MjData(self.model), list[set[int]]()
+        for copy in ids:
+            pairs = self.model.geom_bodyid[self._batch.get_data(int(copy), data).contact.geom]
+            found.append({int(one) for pair in pairs if body in pair for one in pair} - {body})
+        return found
+
     def snapshot(self, copy: int) -> tuple[mujoco.MjModel, mujoco.MjData]:
         """One copy as a plain model and data, for MuJoCo's renderer or any ``mj_`` function."""
         model = self._batch.get_model(copy)

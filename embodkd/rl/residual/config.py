@@ -20,13 +20,15 @@ class ResidualConfig(LoopConfig):
 
     base: the folder of the policy that it corrects. residual: settings of ResidualPolicy (alpha, every, hidden,
     sees_base). learner: "td3" with settings of TD3Config, or ResiP's "ppo", which throws its steps away, with those of
-    ResidualPPOConfig. ValueError for another learner.
+    ResidualPPOConfig. end_when_lost: episodes end, worth nothing, where the task says that they are lost; nothing is
+    judged so. ValueError for another learner.
     """
 
     base: str | Path
     steps: Count = 400_000
     evaluate_every: Count = 64_000
     checkpoint_every: Count = 64_000
+    end_when_lost: bool = False
     residual: Mapping[str, Any] = field(default_factory=dict)
     learner: Literal["td3", "ppo"] = "td3"
     td3: Mapping[str, Any] = field(default_factory=dict)

@@ -32,6 +32,8 @@ def train_residual(task: str, run: RunFolder, config: ResidualConfig, **options:
     else:
         settings = build(TD3Config, config.td3, "td3")
     with worlds(task, settings.num_envs, config, options) as (world, judge):
+        if config.end_when_lost:
+            world.end_when_lost()
         actor, origin = _on_base(world.spec, config)
         learner: ResidualPPO | ResidualTD3
         if isinstance(settings, ResidualPPOConfig):

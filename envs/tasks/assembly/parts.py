@@ -13,6 +13,7 @@ from embodkd.envs.geometry import matrix_from_quat, unrotate
 
 Quat = tuple[float, float, float, float]
 UPRIGHT: Quat = (1.0, 0.0, 0.0, 0.0)
+LIFTED = 0.01  # m above the place where a part stands or lies at the start
 
 
 @dataclass(frozen=True)

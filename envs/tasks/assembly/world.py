@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mujoco
 import numpy as np
 from embodkd.envs.camera import KINDS, Camera, Kind
 from embodkd.envs.randomise import Randomise
@@ -15,6 +16,7 @@ from embodkd.envs.tasks.assembly.screw import Nut, Screw
 TIMESTEP, SUBSTEPS = 0.004, 25  # 10 Hz
 STEP = (0.025, 0.35)  # m per axis, rad: how far one action may move the tool
 SLOW_FINGERS = 100.0  # N s/m: fingers close at 0.2 m/s; faster ones go deep into a wide part within one step
+FLOOR = -0.2  # m: where parts that fall off the table come to rest
 OVERVIEW = Camera("overview", "", (0.42, -0.36, 0.34), (0.0, 0.0, 0.05), 0.1, 1.5, fovy=45)
 
 
@@ -57,13 +59,23 @@ class AssemblyWorld(SimWorld):
         arm = _robot(robot, foot)
         holder = arm.build(spec)
         eyes = cameras(holder.name, image_size, shapes)
+        # nobody sees it; it is there to be fallen on
+        spec.worldbody.add_geom(
+            name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0, 0, 1], pos=[0, 0, FLOOR], rgba=[0, 0, 0, 0]
+        )
         super().__init__(spec, arm, eyes, OVERVIEW, num_envs, threads=threads, substeps=SUBSTEPS, randomise=randomise)
         self.nuts = {screw: Nut(self.sim, screw) for screw in screws}
+        self._names = {index: name for name, index in self.body_ids.items()}
         self._twists = {k: self.loose(part.name)[1] for k, part in enumerate(parts) if not part.fixed}
 
     def quat(self, part: str) -> np.ndarray:
         """A part's unit quaternion (w, x, y, z), (N, 4)."""
         return self.sim.view("xquat")[:, self.body_ids[part]]
+
+    def touched(self, part: str, ids: np.ndarray) -> list[set[str]]:
+        """Names of the bodies that a part touches in each of the copies ``ids``."""
+        found = self.sim.touched(self.body_ids[part], ids)
+        return [{self._names[body] for body in bodies} for bodies in found]
 
     def push(self, speed_NP3: np.ndarray) -> None:
         """Add a planar velocity (m/s) and a turn about the vertical (rad/s) to each loose part, (N, P, 3)."""
