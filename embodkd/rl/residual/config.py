@@ -25,7 +25,7 @@ class ResidualConfig(LoopConfig):
     """
 
     base: str | Path
-    steps: Count = 400_000
+    steps: Count = 200_000
     evaluate_every: Count = 64_000
     checkpoint_every: Count = 64_000
     end_when_lost: bool = False
@@ -46,7 +46,7 @@ class TD3Config:
     num_envs: Copies = 64
     steps: Count = 32
     every: Count = 4
-    batch_size: Count = 256
+    batch_size: Count = 128
     gamma: Share = 0.97
     # Rewards are added up over this many steps before the critic is asked what follows.
     n_steps: Count = 5

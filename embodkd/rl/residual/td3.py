@@ -121,8 +121,10 @@ class ResidualTD3(TD3):
         price_N1 = config.penalty * correction_NA.square().mean(1, keepdim=True)
         actor_loss = -(value_N1 - price_N1).mean()
         check_loss(self, actor_loss, ADVICE)
-        actor.optimizer.zero_grad()
-        actor_loss.backward()
+        # the critics' own gradients would be thrown away
+        weights = list(actor.parameters())
+        for weight, gradient in zip(weights, torch.autograd.grad(actor_loss, weights), strict=True):
+            weight.grad = gradient
         actor.optimizer.step()
         for net, target in ((critic, self.critic_target), (actor, self.actor_target)):
             polyak_update(net.parameters(), target.parameters(), config.tau)
