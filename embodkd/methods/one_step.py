@@ -9,8 +9,9 @@ Details
   In a window of demonstrations that plan is its own first horizon - execute actions, then zeros.
 - A share `first_chunks` of the windows stands for the start of an episode, where nothing is planned: there the teacher
   samples cold from eps itself, and the student starts at level k of a plan of zeros, with the same eps.
-- Student and teacher see the same plan, noise and observation. The student begins with the teacher's weights and
-  ranges: its first answer is one DDIM step from the start's level to the end.
+- Student and teacher see the same plan, noise and observation. The student begins with the teacher's ranges, and,
+  where its network is as large, with the teacher's weights: its first answer is one DDIM step from the start's level
+  to the end. One call needs less than many do: a network of other widths begins with its own weights.
 - The demonstrations only say what is seen and planned; their actions are not targets.
 
 Deviations: the paper distils pure noise to images; a chunk policy starts from its plan.
@@ -66,22 +67,28 @@ class OneStep:
     def recipe(
         self, student: Any, teachers: Teachers, data: Any, *, seed: int = 0, budget: Budget | None = None
     ) -> Recipe:
-        """Take over the teacher's weights, then follow it. ValueError if the two are not built alike."""
+        """Take over what fits of the teacher, then follow it. ValueError if they see or predict different things."""
         teacher = one_teacher(teachers, "one_step")
         if student.privileged and not self.allow_privileged:
             raise ValueError(
                 "the student reads privileged groups, which a deployed robot will not have: let it read others "
                 "(student.vectors), or say method.allow_privileged=true, as for a policy that will be a teacher"
             )
-        expected = {name: tuple(value.shape) for name, value in teacher.state_dict().items()}
-        if {name: tuple(value.shape) for name, value in student.state_dict().items()} != expected or not student.warm:
+        alike = _shapes(student.unet) == _shapes(teacher.unet)
+        around, expected = (
+            {name: shape for name, shape in _shapes(model).items() if not name.startswith("unet.")}
+            for model in (student, teacher)
+        )
+        ahead = (student.horizon, student.execute) == (teacher.horizon, teacher.execute)
+        if around != expected or not ahead or not student.warm:
             raise ValueError(
-                "method one_step: the student must be a diffusion policy built as its teacher is (vectors, widths, "
-                "horizon), with a warm start; only student.steps=1 differs"
+                "method one_step: the student must see and predict what its teacher does (vectors, cameras, horizon, "
+                "execute), with a warm start; only student.steps=1 and student.widths may differ"
             )
 
         def take_over(context: Context) -> None:
-            student.load_state_dict(teacher.state_dict())
+            given = teacher.state_dict()
+            student.load_state_dict(given if alike else student.state_dict() | {name: given[name] for name in around})
 
         def starts(batch: Signals) -> Mapping[str, Tensor]:
             plan_NHA = student.actions.normalise(batch.action_NHA)
@@ -108,6 +115,10 @@ class OneStep:
         )
         stage = length.stage(player, data.train, rounds=self.rounds, prepare=(starts,), name="one_step")
         return Recipe((take_over, stage), student)
+
+
+def _shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in model.state_dict().items()}
 
 
 class Sampler(nn.Module):

@@ -97,7 +97,23 @@ def test_it_ends_nearer_to_its_teacher_than_a_single_step_of_the_same_weights(te
     assert fingerprint(teacher) == weights
 
 
-def test_a_student_of_another_build_is_refused(teacher):
-    for options in ({"steps": 1, "widths": (16, 16)}, {"steps": 2, "warm_start": "cold"}):
-        with pytest.raises(ValueError, match="built as its teacher"):
+def test_a_network_of_other_widths_takes_over_the_ranges_and_learns_it_too(teacher):
+    student = policy(steps=1, widths=(24, 24))
+    recipe = OneStep(rounds=1, updates_per_round=150, batch_size=32, learning_rate=3e-3, warmup=10).recipe(
+        student, teacher, demos()
+    )
+    before = policy(steps=1, widths=(24, 24))
+    for name, tensor in teacher.state_dict().items():
+        if not name.startswith("unet."):
+            before.state_dict()[name].copy_(tensor)
+    Trainer(seed=0, quiet=True).fit(recipe)
+    assert gap(student.eval(), teacher) < 0.6 * gap(before.eval(), teacher)
+    for name, tensor in teacher.state_dict().items():
+        if not name.startswith("unet."):
+            assert torch.equal(student.state_dict()[name], tensor), name
+
+
+def test_a_student_that_sees_or_predicts_something_else_is_refused(teacher):
+    for options in ({"steps": 1, "execute": 1}, {"steps": 2, "warm_start": "cold"}):
+        with pytest.raises(ValueError, match="what its teacher does"):
             OneStep().recipe(policy(**options), teacher, demos())
