@@ -62,7 +62,9 @@ def record(
     session = session_of(actor, task.num_envs)
     if disturb:
         if not isinstance(task, Assembly):
-            raise ValueError(f"disturb={disturb} m moves absolute positions, and the actions of {task.spec.name} are none")
+            raise ValueError(
+                f"disturb={disturb} m moves absolute positions, and the actions of {task.spec.name} are none"
+            )
         session = Disturbed(session, task, disturb)
     attempts = attempts or Attempts()
     reads = task.spec.check_groups(tuple(dict.fromkeys((*actor.reads, *groups))))
