@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 EXTRAS := dev,diffusion,export,hand,gl,bullet,lerobot,vision
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test faults lerobot browser fuzz lint smoke bench table reproduce dry clean
+.PHONY: install demo demo-resip test faults lerobot browser fuzz lint smoke bench table reproduce dry clean
 
 install: $(STAMP)
 
@@ -16,6 +16,23 @@ $(STAMP): pyproject.toml setup.py constraints.txt
 
 demo: install
 	$(BIN)/embodkd demo
+
+# ResiP whole on the peg: demonstrations, base, residual, a student by the camera on the hand, its blind twin, a film
+RESIP := runs/demo_resip
+EMBODKD := $(BIN)/embodkd
+FOLLOW := teacher=$(RESIP)/resip student=camera_chunk method=dagger method.rounds=14 num_envs=64 resume=true
+demo-resip: install
+	$(EMBODKD) record task=peg_assembly task.image_size=48 disturb=0.004 run=$(RESIP)/demos resume=true
+	$(EMBODKD) distill student demos=$(RESIP)/demos student=mlp_chunk student.width=256 student.blocks=2 \
+		student.vectors=[proprio,privileged,relations] student.dropout=0.0 student.error=absolute method.rounds=8 \
+		method.updates_per_round=500 method.batch_size=64 method.learning_rate=0.001 method.allow_privileged=true \
+		run=$(RESIP)/base resume=true
+	$(EMBODKD) train residual base=$(RESIP)/base residual.alpha=0.2 end_when_lost=true target=0.98 \
+		evaluate_every=32000 evaluate_episodes=128 run=$(RESIP)/resip resume=true
+	$(EMBODKD) distill student $(FOLLOW) student.cameras=[wrist_rgb] run=$(RESIP)/student
+	$(EMBODKD) distill student $(FOLLOW) student.cameras=[] run=$(RESIP)/blind
+	$(EMBODKD) rollout policy=$(RESIP)/student beside=$(RESIP)/resip out=$(RESIP)/videos
+	$(EMBODKD) report $(RESIP)
 
 test: install
 	$(BIN)/pytest -n 2
