@@ -39,13 +39,13 @@ echo "smoke: resip"
 short="method.rounds=1 method.updates_per_round=4 method.batch_size=8 episodes=2 quiet=true"
 state="student.vectors=[proprio,privileged,relations] method.allow_privileged=true"
 net="student.widths=[8,16] student.horizon=16"
-embodkd record task=peg_assembly task.image_size=32 episodes=3 num_envs=4 \
+embodkd record task=peg_assembly task.image_size=32 episodes=3 num_envs=4 disturb=0.002 \
     groups=[proprio,privileged,relations,wrist_rgb,front_rgb] run=resip/demos quiet=true
 embodkd distill student demos=resip/demos student=mlp_chunk student.width=16 student.blocks=1 $state $short run=resip/base
 embodkd distill student demos=resip/demos student=diffusion $net $state $short run=resip/diffusion
 embodkd distill student demos=resip/demos teacher=resip/diffusion student=diffusion student.steps=1 method=one_step \
     $net $state $short run=resip/one_step
-embodkd train residual base=resip/base td3.warmup=128 td3.critic_warmup=128 steps=400 evaluate_episodes=2 episodes=2 run=resip/sum quiet=true
+embodkd train residual base=resip/base td3.warmup=128 td3.critic_warmup=128 steps=400 end_when_lost=true evaluate_episodes=2 episodes=2 run=resip/sum quiet=true
 embodkd distill student teacher=resip/sum student=camera_chunk num_envs=2 method.rounds=1 method.steps=4 episodes=2 \
     run=resip/student quiet=true
 embodkd distill student demos=resip/demos student=camera_chunk $short run=resip/imitator
