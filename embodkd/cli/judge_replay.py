@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from embodkd.cli.common import WorldChoice, changed, needed, simulated, use_threads
 from embodkd.cli.evaluate import file_name
@@ -14,6 +14,10 @@ from embodkd.cli.recorded import check_range, demos_folders, opened
 from embodkd.core.config.ranges import Copies, Episodes, EpisodeSeed, Threads
 from embodkd.core.ranks import ranks
 from embodkd.core.runs.study import groups_of
+
+if TYPE_CHECKING:
+    from embodkd.data.lerobot import About
+    from embodkd.envs import TaskSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,14 +43,15 @@ class JudgeReplay(WorldChoice):
         use_threads(self.torch_threads)
         where = self._demos(self.replay)
         data = opened(where, (), Reading(), failed=True, memory=Memory(0.0))
-        name, options = self._world(data.about.task, where)
+        own = _record(data.about)
+        name, options = self._world(own, where)
         check_range(data, where)
         with closing(make_task(name, self.copies, **options)) as world:
-            apart = self._apart(data.about, world.spec, where)
+            apart = self._apart(own, data.about.fps, world.spec, where)
             result = judge_replay(
                 world, data, episodes=self.episodes, seed=self.seed, tries=self.tries, quiet=self.quiet
             )
-        found = {"demos": str(where), "recorded_in": dict(data.about.task), **result.manifest["replay"]}
+        found = {"demos": str(where), "recorded_in": own, **result.manifest["replay"]}
         beware = [transferred(apart)] if apart else []
         result = replace(result, manifest=result.manifest | {"replay": found, "beware": beware})
         file = Path(self.out) if self.out is not None else self._written(where)
@@ -68,18 +73,18 @@ class JudgeReplay(WorldChoice):
         example = "embodkd evaluate replay=runs/record_expert_peg_assembly"
         return demos_folders(needed(replay, "replay", example))[0]
 
-    def _world(self, own: Any, where: Path) -> tuple[str, dict[str, Any]]:
+    def _world(self, own: Mapping[str, Any], where: Path) -> tuple[str, dict[str, Any]]:
         if not self.task and not simulated(own):
             raise ValueError(
-                f"{where}: was recorded in no simulator that is here ({own.get('name') or 'it names no task'}): say "
+                f"{where}: was recorded in no simulator that is here ({own['name'] or 'it names no task'}): say "
                 "task=... with transfer=true to replay it in a task that it was not recorded in"
             )
         return self.task_of({"task": own})
 
-    def _apart(self, about: Any, spec: Any, where: Path) -> tuple[str, ...]:
+    def _apart(self, own: Mapping[str, Any], fps: float, spec: TaskSpec, where: Path) -> tuple[str, ...]:
         from embodkd.policies.fit import worlds_apart
 
-        apart = tuple(worlds_apart(about.task, about.fps, spec))
+        apart = tuple(worlds_apart(own, fps, spec))
         if apart and not self.transfer:
             raise ValueError(
                 f"{where}: was recorded in another world ({'; '.join(apart)}); say transfer=true to replay it here all "
@@ -91,7 +96,12 @@ class JudgeReplay(WorldChoice):
         """Where the judgement lies: beside the dataset, in its run folder; in the dataset itself where it has none."""
         from embodkd.data.lerobot import about
 
-        own = about(where).task
+        own = _record(about(where))
         name, options = self._world(own, where)
         beside = where.parent if where.name == "demos" else where
         return beside / file_name("replay", changed({"task": own}, name, options), self.seed)
+
+
+def _record(about: About) -> dict[str, Any]:
+    """The task that a dataset names; its name is None where it names none."""
+    return {"name": None, **about.task}
