@@ -14,7 +14,7 @@ from embodkd.evaluation.chains import read_chains
 from embodkd.evaluation.tables.cell import Cell, Cells, with_needed
 from embodkd.evaluation.tables.fill import call
 
-# As little as it takes: two episodes, of which one is held out, one update, one iteration of whole episodes in two copies.
+# Two episodes, of which one is held out; one update; one iteration of whole episodes in two copies.
 LITTLE: Mapping[str, Mapping[str, str]] = {
     "record": {"episodes": "2", "num_envs": "2"},
     "distill student demos=...": {

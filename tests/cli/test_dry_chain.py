@@ -32,7 +32,9 @@ tables:
           method.rounds=400 method.batch_size=256 seed={seed} run={run}
       resip:
         after: [base]
-        command: "train residual base={base} learner=ppo ppo.num_envs=1024 ppo.minibatches=1 steps=500000000 seed={seed} run={run}"
+        command: >-
+          train residual base={base} learner=ppo ppo.num_envs=1024 ppo.minibatches=1 steps=500000000 seed={seed}
+          run={run}
         row: {policy: resip}
 """
 
