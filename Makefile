@@ -84,7 +84,7 @@ reproduce: install
 
 # every table of the published scale, without its data: two updates of each arm, some minutes
 dry: install
-	set -e; for file in configs/full/*.yaml; do \
+	set -e; for file in configs/full/*.yaml configs/full_systems/*.yaml; do \
 		$(BIN)/embodkd reproduce $$(basename $$file .yaml) full=true dry_run=true; done
 
 clean:

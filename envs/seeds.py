@@ -14,6 +14,7 @@ LEARNING_JUDGE = 1_000_000_007
 """The first of those that a training is judged on while it goes on; the same for all of its seeds."""
 EXAMPLE = 4_000_000_007
 """The one that a policy folder carries; the next is for those who have none."""
+_REHEARSAL, _REHEARSED = 4_100_000_003, 100_000_000
 _TRAINING, _TRAINING_ROOM = 2_000_000_011, 998_000_000
 _RECORDING, _RECORDED, _RECORDERS = 3_000_000_019, 1_000_003, 990
 
@@ -23,6 +24,12 @@ def judged(seed: int, episodes: int) -> np.ndarray:
     if not 0 <= seed < 2**31:
         raise ValueError(f"seed is {seed}; choose 0 to {2**31 - 1}")
     return seed * BLOCK + np.arange(episodes, dtype=np.int64)
+
+
+def rehearsed(episodes: int) -> np.ndarray:
+    """Those that recordings are tried on to choose the best, int64 (E,); the same whatever it is judged on."""
+    assert episodes <= _REHEARSED, "the rest of the block"
+    return _REHEARSAL + np.arange(episodes, dtype=np.int64)
 
 
 def training(seed: int, copies: int) -> int:

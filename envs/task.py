@@ -130,6 +130,10 @@ class BatchTask(ABC):
     @abstractmethod
     def _advance(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]: ...
 
+    def phases(self) -> tuple[str, ...] | None:
+        """What each copy is busy with at the moment, in a word or two, for people; None for a task that cannot tell."""
+        return None
+
     def render(
         self, ids: np.ndarray | None = None, size: tuple[int, int] = (240, 320), camera: str = "overview"
     ) -> np.ndarray:

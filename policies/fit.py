@@ -52,8 +52,9 @@ def transferred(apart: tuple[str, ...]) -> str:
     return f"transfer to another world than it was made for ({'; '.join(apart)})"
 
 
-def _apart(policy: Policy, meta: Mapping[str, Any], spec: Any) -> Iterator[str]:
-    own = meta["task"]
+def worlds_apart(own: Mapping[str, Any], control_hz: float | None, spec: Any) -> Iterator[str]:
+    """What sets the world of a task's `spec` apart from the one in `own`, as from `task_record`: task, robot, engine,
+    version and control rate."""
     robots = own.get("options", {}).get("robot"), spec.options.get("robot")
     for what, (before, here) in {
         "task": (own.get("name"), spec.name),
@@ -63,12 +64,17 @@ def _apart(policy: Policy, meta: Mapping[str, Any], spec: Any) -> Iterator[str]:
         if before != here:
             yield f"{what}: {before or 'none'}, here {here}"
     # What says nothing of versions was made before there were any.
-    known, same = own.get("version") or 1, own.get("name") == spec.name
-    if same and known != spec.version:
+    known = own.get("version") or 1
+    if own.get("name") == spec.name and known != spec.version:
         yield f"version of the task: {known}, here {spec.version} (since then: {'; '.join(spec.changes[known - 1 :])})"
-    rate = meta.get("control_hz")
-    if rate and not math.isclose(rate, spec.control_hz, rel_tol=1e-3):
-        yield f"control rate: {rate:.4g} Hz, here {spec.control_hz:.4g} Hz"
+    if control_hz and not math.isclose(control_hz, spec.control_hz, rel_tol=1e-3):
+        yield f"control rate: {control_hz:.4g} Hz, here {spec.control_hz:.4g} Hz"
+
+
+def _apart(policy: Policy, meta: Mapping[str, Any], spec: Any) -> Iterator[str]:
+    own = meta["task"]
+    yield from worlds_apart(own, meta.get("control_hz"), spec)
+    known, same = own.get("version") or 1, own.get("name") == spec.name
     words = dict(_other_words(policy, spec))
     if same and known == spec.version:
         yield from (f"group {name!r}: {before!r}, here {here!r}" for name, (before, here) in words.items())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -36,13 +35,13 @@ def reproduce(
     more = {"arms": arms, "dry_run": dry_run or None, "run": run, "out": out}
     if slug in options("systems"):
         _refuse(
-            given,
+            {**given, "full": None},
             f"{slug} is a chain of commands with keys of their own; choose its cells by words in their names, for "
             "example arms=[peg_assembly/gripper/low/0]",
         )
         if dry_run and stale is not None:
             raise ValueError("dry_run and stale: one tries commands, the other looks at results; give one of them")
-        return _system(slug, arms, jobs, dry_run, run, out, stale)
+        return _system(slug, full, arms, jobs, dry_run, run, out, stale)
     if stale is not None:
         _refuse({**given, **more}, f"stale={stale} is about stored tables, each as its file says; leave the key out")
         return _stored_tables(options("reproduce") if slug is None else [slug], stale, jobs, quiet)
@@ -154,6 +153,7 @@ def with_staleness(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _system(
     slug: str,
+    full: bool,
     words: list[str] | str | None,
     jobs: int,
     dry_run: bool,
@@ -161,28 +161,28 @@ def _system(
     out: str | None,
     stale: str | None,
 ) -> int:
-    """Fill the tables of a whole system; `arms` are words of which a cell's name contains one."""
+    """Fill the tables of a whole system, or of its published scale; `words`: a cell's name contains one of them."""
     from embodkd.cli.compose import resolved
     from embodkd.evaluation.chains import listing, read_chains
     from embodkd.evaluation.tables.cell import Marks, chosen
     from embodkd.evaluation.tables.fill import check, fill
     from embodkd.evaluation.tables.rows import Rows
 
-    cells = read_chains(folder() / "systems" / f"{slug}.yaml", run)
+    file = table_file(slug, "full_systems" if full else "systems")
+    cells = read_chains(file, run)
     wanted = [words] if isinstance(words, str) else words or ()
     if dry_run:
-        from embodkd.cli.overrides import parse
-        from embodkd.cli.verbs import find
+        from embodkd.cli.dry_chain import check_commands, of_first_setting, try_chain
 
         names = chosen(cells, wanted)
-        for cell in (cells[name] for name in names):
-            verb, rest = find(shlex.split(cell.command))
-            if verb is None:
-                raise ValueError(f"{cell.name}: no verb of embodkd begins {cell.command!r}")
-            parse(verb, [*rest, "quiet=true"])
+        check_commands([cells[name] for name in names])
         print(f"all {len(names)} commands of {slug} are right")
+        if full:
+            # those of other settings have the same networks and learners
+            try_chain(file, names if wanted else of_first_setting(cells))
         return 0
-    rows = Rows(out or Path("results", f"{slug}.json"), slug, cells)
+    name = f"full/{slug}" if full else slug
+    rows = Rows(out or Path("results", f"{name}.json"), name, cells)
     failed = 0
     if stale == "mark":
         check(cells, rows, Marks(cells, resolved))

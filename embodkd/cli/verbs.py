@@ -138,6 +138,20 @@ VERBS = (
         shares="the episodes, and the spoiled sensors of ablate=true",
     ),
     Verb(
+        ("evaluate",),
+        "judge the best of some recorded episodes, replayed without looking: the floor of a task",
+        "embodkd.cli.judge_replay:JudgeReplay",
+        (
+            "embodkd evaluate replay=runs/record_expert_peg_assembly",
+            "embodkd evaluate replay=runs/record_expert_peg_assembly task=peg_assembly task.randomness=medium",
+        ),
+        config="evaluate_replay",
+        runs=("replay",),
+        needs=("replay",),
+        given="replay",
+        shares="the episodes",
+    ),
+    Verb(
         ("compare",),
         "compare two policies on the same episodes; the answer may be: not enough to tell",
         "embodkd.cli.compare:ComparePolicies",

@@ -39,9 +39,6 @@ class _Watched:
     def begin(self, ids: np.ndarray | None = None) -> None:
         """See Session.begin."""
         self.session.begin(ids)
-        if ids is None:
-            heights = [self.task.part(part.name).position[:, 2] for part in self.task.parts]
-            self._rest_NP = np.stack(heights, axis=1)
 
     def act(self, obs: Mapping[str, np.ndarray], ids: np.ndarray) -> np.ndarray:
         """See Session.act."""
@@ -54,7 +51,7 @@ class _Watched:
                 self._sum_NEA[ids] = policy.corrected(base_nEA, size_nF).numpy()
         sum_nA = self._sum_NEA[ids, k]
         moved_n, turned_n = _apart(self._asked_NEA[ids, k], sum_nA)
-        self.rows.append(np.stack([phase(self.task, self._rest_NP)[ids], moved_n, turned_n], axis=1))
+        self.rows.append(np.stack([phase(self.task)[ids], moved_n, turned_n], axis=1))
         return policy.clipped(torch.from_numpy(sum_nA)).numpy()
 
 

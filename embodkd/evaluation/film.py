@@ -48,7 +48,8 @@ def film(
 
     Episodes are named as an evaluation names them: those of its seed s begin at s * 2**32.
     All policies act at the same time, each in a copy of its own with the same seed; a built ``task`` must have one copy
-    per policy.  ``out`` is an mp4 file or a folder for rollout.mp4.  Success is stamped when an episode is over.
+    per policy.  ``out`` is an mp4 file or a folder for rollout.mp4.  Success is stamped when an episode is over; until
+    then the picture says what each copy is busy with, where the task tells.
     """
     if not policies or episodes < 1:
         raise ValueError(f"film: needs at least one policy and one episode, got {len(policies)} and {episodes}")
@@ -125,13 +126,15 @@ class _Take:
         width = sum(panel.shape[1] for _, panel, _ in panels) + GAP * (len(panels) + 1)
         frame = np.empty((HEADER + PANEL + FOOTER, width + width % 2, 3), np.uint8)
         frame[:] = pictures.PAPER
-        x, texts = GAP, []
+        x, texts, phases = GAP, [], self.task.phases()
         middle = HEADER + PANEL + FOOTER // 2 - 2
         for label, panel, owner in panels:
             frame[HEADER : HEADER + PANEL, x : x + panel.shape[1]] = panel
             texts.append((x + 2, HEADER // 2, label, pictures.INK if owner is not None else pictures.FAINT))
             if owner is not None and self.states[owner][0]:
                 pictures.badge(frame, x, middle, *self.states[owner])
+            elif owner is not None and phases is not None:
+                pictures.badge(frame, x + GAP, HEADER + PANEL - 20, phases[owner], pictures.WAITING, 14)
             x += panel.shape[1] + GAP
         steps = int(self.task.steps.max())
         if not any(text for text, _ in self.states):

@@ -95,6 +95,7 @@ class StoredRow(_Row, total=False):
     """One cell of a system's table; beside these it says what its setting names."""
 
     seed: Any
+    failures: dict[str, Count]
     commit: str | None
     minutes: NotNegative | None
     modality: str

@@ -40,6 +40,7 @@ SMALL = {
     "distill student data=...": ["budget.updates=5", "torch_threads=1"],
     "reproduce": ["dry_run=true", "arms=[nd]"],
     "evaluate": ["episodes=4", "torch_threads=1"],
+    "evaluate replay=...": ["episodes=4", "tries=1", "copies=4", "torch_threads=1"],
     "compare": ["episodes=4", "torch_threads=1"],
     "rollout": ["episodes=1"],
     "export": ["episodes=2"],

@@ -63,6 +63,8 @@ REFUSED = {
     "a group to record": ["record", "policy=runs/expert", "groups=[nothing]", "num_envs=1"],
     "a policy to record": ["record", "policy=runs/none"],
     "demonstrations to be judged on that are not there": ["evaluate", "policy=runs/expert", "demos=none"],
+    "recordings to be replayed that are not there": ["evaluate", "replay=none"],
+    "recordings of another task to be replayed": ["evaluate", "replay=demos", "task=pick_lift"],
     "an episode alone": ["evaluate", "policy=runs/expert", "ablate=true", "episodes=1"],
     "a task that is another": ["evaluate", "policy=runs/expert", "task=pick_lift"],
     "a seed twice": ["compare", "policy=runs/expert", "against=runs/expert", "seed=[1,1]"],

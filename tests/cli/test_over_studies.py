@@ -70,7 +70,8 @@ def study_for(verb_key: str) -> str:
     """A study that a verb can take there."""
     if "data=" in verb_key:
         return "runs/teacher_digits"
-    return {"demos": "runs/record_peg_assembly", "base": "runs/bases"}.get(verb_key.rpartition(" ")[2], TEACHERS)
+    there = {"base": "runs/bases", **dict.fromkeys(("demos", "replay"), "runs/record_peg_assembly")}
+    return there.get(verb_key.rpartition(" ")[2], TEACHERS)
 
 
 # Verb and key -> the other words with which it takes a study there.
@@ -97,6 +98,7 @@ WORDS = {
         "quiet=true",
     ],
     "evaluate policy": [*SMALL["evaluate"], "quiet=true"],
+    "evaluate replay=... replay": [*SMALL["evaluate"], "tries=1", "quiet=true"],
     "compare policy": [f"against={TEACHERS}"],
     "compare against": [f"policy={TEACHERS}"],
     "rollout policy": SMALL["rollout"],
@@ -155,6 +157,12 @@ def test_seeds_are_put_together_in_what_evaluate_says(embodkd, at: Path) -> None
     answer = embodkd("evaluate", TEACHERS, *SMALL["evaluate"], "quiet=true")
     assert answer.code == 0 and f"{TEACHERS}: " in answer.out and "over 2 seeds" in answer.out
     assert "these runs only" in answer.out
+
+
+def test_replays_of_a_study_are_put_together_too(embodkd, at: Path) -> None:
+    answer = embodkd("evaluate", "replay=runs/record_peg_assembly", *SMALL["evaluate"], "tries=1", "quiet=true")
+    assert answer.code == 0 and "over 2 seeds" in answer.out
+    assert all((run.folder / "replay.json").is_file() for run in read_study("runs/record_peg_assembly").runs)
 
 
 def test_recordings_of_a_study_are_poured_together_where_a_list_asks_for_it(embodkd, at: Path) -> None:

@@ -178,7 +178,7 @@ def test_every_table_that_comes_along_is_one(group: str) -> None:
 
 
 def test_a_system_refuses_the_keys_of_other_tables_and_says_how_to_choose(embodkd) -> None:
-    for word in ("seeds=0", "full=true", "trainer.device=cuda"):
+    for word in ("seeds=0", "trainer.device=cuda"):
         answer = embodkd("reproduce", "resip", word)
         assert answer.code == 2 and answer.err.startswith(f"embodkd: {word.split('=')[0].split('.')[0]}: ")
         assert "arms=[peg_assembly/gripper/low/0]" in answer.err

@@ -68,6 +68,24 @@ def test_a_film_shows_every_policy_on_the_same_seeds_and_stamps_the_outcome(tmp_
     assert (np.abs(frames[0].astype(int) - green).max(axis=2) < 40).sum() == 0
 
 
+def test_a_task_that_tells_has_its_phase_in_each_copy_s_picture_until_the_copy_s_episode_is_over(
+    tmp_path: Path,
+) -> None:
+    def badges(frame: np.ndarray) -> list[bool]:
+        near = np.abs(frame[HEADER : HEADER + PANEL].astype(int) - np.array(pictures.WAITING)).max(axis=2) < 12
+        return [bool(near[-40:, x : x + PANEL // 2].sum() > 300) for x in (8, 8 + PANEL + 8)]
+
+    task = Coin(2)
+    place = task._place
+    task._place = lambda ids, seeds: (place(ids, seeds), task.length.__setitem__(1, 2))[0]  # type: ignore[method-assign]
+    task.phases = lambda: ("carry", "insert peg")  # type: ignore[method-assign]
+    frames = _decode(film({"a": knower(), "b": guesser()}, task, episodes=1, seed=3, out=tmp_path / "b.mp4").path)
+    # the second copy's episode is over after two of the six steps
+    assert [badges(frame) for frame in frames] == [[True, True]] * 2 + [[True, False]] * 4 + [[False, False]] * 10
+    silent = _decode(film({"a": knower(), "b": guesser()}, Coin(2), episodes=1, seed=3, out=tmp_path / "c.mp4").path)
+    assert not any(any(badges(frame)) for frame in silent)
+
+
 def test_a_policy_that_ends_early_waits_for_the_others(tmp_path: Path) -> None:
     task = Coin(2)
     place = task._place

@@ -117,8 +117,13 @@ def test_no_seed_of_training_or_recording_meets_an_episode_that_is_judged_on(see
     learned = np.concatenate([*trained, *recorded])
     assert len(np.unique(learned)) == len(learned) and learned.min() >= 0
     assert (learned % 2**32).min() > 10_000_000, "the first ten million of every block are judged on"
-    fixed = [np.arange(1_048_576) + seeds.LEARNING_JUDGE, np.arange(2) + seeds.EXAMPLE]
-    assert not np.isin(learned, np.concatenate(fixed)).any()
+    fixed = np.concatenate(
+        [np.arange(1_048_576) + seeds.LEARNING_JUDGE, np.arange(2) + seeds.EXAMPLE, seeds.rehearsed(1_000_000)]
+    )
+    assert not np.isin(learned, fixed).any() and len(np.unique(fixed)) == len(fixed)
+    assert fixed.min() > 10_000_000 and fixed.max() < 2**32, (
+        "nor of the first block's judged ones, nor in another block"
+    )
 
 
 def test_small_seeds_have_the_episodes_that_stored_results_were_made_of() -> None:

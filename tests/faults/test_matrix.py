@@ -51,6 +51,11 @@ VERBS: dict[str, tuple[str, list[str], list[str]]] = {
         ["evaluate", "policy=runs/clone", "demos=demos", "out=out.json", *QUIET],
         ["out.json", "out.png"],
     ),
+    "evaluate a replay": (
+        "clone",
+        ["evaluate", "replay=demos", "tries=1", "episodes=1", "copies=1", "out=out.json", *QUIET],
+        ["out.json"],
+    ),
     "record": (
         "teacher",
         [*("record", "policy=runs/teacher", "episodes=1", "num_envs=1", "only_success=false"),
@@ -186,13 +191,14 @@ SAID: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "demos/meta/info.json": (
         ("codebase_version", "fps", "total_episodes", "total_frames", "features", "features/action",
          "features/action/shape", "features/action/dtype"),
-        ("distill demonstrations", "evaluate on demonstrations"),
+        ("distill demonstrations", "evaluate on demonstrations", "evaluate a replay"),
     ),
-    **{f"demos/{table}.parquet": ((), ("distill demonstrations", "evaluate on demonstrations"))
+    **{f"demos/{table}.parquet": ((), ("distill demonstrations", "evaluate on demonstrations", "evaluate a replay"))
        for table in ("data/chunk-000/file-000", "meta/episodes/chunk-000/file-000", "meta/tasks")},
     "demos/meta/embodkd.json": (
-        ("task", "task/name", "groups", "groups/0", "groups/0/shape", "episodes"),
-        ("distill demonstrations", "evaluate on demonstrations"),
+        ("task", "task/name", "task/version", "task/engine", "task/options", "groups", "groups/0", "groups/0/shape",
+         "episodes"),
+        ("distill demonstrations", "evaluate on demonstrations", "evaluate a replay"),
     ),
 }  # fmt: skip
 HELD: dict[str, tuple[str, ...]] = {

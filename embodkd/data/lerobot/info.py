@@ -135,6 +135,7 @@ def check_task(file: Path, task: Mapping[str, Any]) -> None:
         return
     said = _Fields(file, task, "task.")
     said.take("name", lambda v: _is_text(v) and _NAME.fullmatch(v) is not None, "letters, digits, spaces, - and _")
+    said.take("version", lambda v: v is None or (_is_count(v) and v > 0), "a whole number from 1", None)
     said.take("engine", lambda v: v is None or _is_text(v), "a text", None)
     said.take("options", _is_mapping, "a mapping", {})
     said.take("control_hz", lambda v: v is None or (_is_number(v) and v > 0), "a positive number", None)

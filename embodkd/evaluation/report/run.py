@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from embodkd.evaluation.report.causes import Failed, by_cause
 from embodkd.evaluation.report.curves import plots
 from embodkd.evaluation.report.members import Member
 from embodkd.evaluation.report.page import films, percent, picture, write_page
@@ -90,6 +91,8 @@ def _shown(section: Section) -> dict[str, Any]:
         "shown": telling,
         "folded": folded,
         "failures": _failures(section),
+        "causes": [] if section.of_items else _causes(section),
+        "most_bars": _MOST_BARS,
     }  # fmt: skip
 
 
@@ -111,6 +114,15 @@ def _groups(section: Section) -> tuple[list[tuple[str, Member]], list[tuple[str,
     columns = [(same[0].label if len(same) == 1 else f"{len(same)} settings", same[0].runs[0])
                for same in alike.values()]  # fmt: skip
     return columns, sorted(groups.items(), key=lambda item: item[1]["privileged"])
+
+
+def _causes(section: Section) -> list[Failed]:
+    """Why the episodes of each setting failed, all its seeds together."""
+    found = [
+        (setting.label, [run.evaluation for run in setting.judged if run.evaluation]) for setting in section.judged
+    ]
+    return by_cause((label, [one.failures for one in judged], sum(one.episodes for one in judged))
+                    for label, judged in found)  # fmt: skip
 
 
 def _failures(section: Section) -> list[tuple[str, str, str, str]]:

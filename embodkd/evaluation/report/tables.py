@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from embodkd.evaluation.interval import wilson
+from embodkd.evaluation.report.causes import Failed, by_cause
 from embodkd.evaluation.report.charts import curve
 from embodkd.evaluation.report.members import stays_in
 from embodkd.evaluation.report.page import films, write_page
@@ -44,6 +45,7 @@ def write_tables(file: str | Path, out: str | Path | None = None) -> Path:
         rows=rows,
         stale=[[row["cell"], row["stale"]] for row in rows if "stale" in row],
         success=_success(rows),
+        causes=_causes(rows),
         films=films(_films(rows)),
         curves=_curves(rows),
         corrections=_corrections(rows),
@@ -81,6 +83,18 @@ def _success(rows: Sequence[Row]) -> dict[str, list[dict[str, Any]]]:
             }
             found.setdefault(place, []).append(bar)
     return found
+
+
+def _causes(rows: Sequence[Row]) -> dict[str, list[Failed]]:
+    """setting -> why the episodes of each of its cells failed, as far as its rows say it."""
+    return {
+        place: by_cause(
+            (name, [row["failures"] for row in told], sum(row["episodes"] for row in told))
+            for name, group in cells.items()
+            if (told := [row for row in group if "failures" in row])
+        )
+        for place, cells in _groups(rows).items()
+    }
 
 
 def _films(rows: Sequence[Row]) -> dict[str, Path]:

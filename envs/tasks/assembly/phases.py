@@ -2,35 +2,54 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from embodkd.envs.tasks.assembly.task import Assembly
+from embodkd.envs.tasks.assembly.parts import LIFTED
+
+if TYPE_CHECKING:
+    from embodkd.envs.tasks.assembly.task import Assembly
 
 PHASES = ("reach", "grasp", "carry", "insert")
 BESIDE = 0.05  # m, sideways: this close the tool is at a part
-LIFTED = 0.01  # m above the place where the part stood
 
 
-def phase(task: Assembly, rest_NP: np.ndarray) -> np.ndarray:
-    """Index into PHASES for every copy, (N,).
+def phase(task: Assembly) -> np.ndarray:
+    """Index into PHASES for every copy, (N,): the furthest that any of its pairs has come.
 
-    rest_NP: height of each part's frame (m) at the start of the episode. "insert": a part that is not joined yet is
-    within its pair's `near` of the base's axis; "carry": one is lifted elsewhere; "grasp": the tool is over one that
-    is not lifted; "reach": none of these.
+    "insert": a part that is not joined yet is within its pair's `near` of the base's axis; "carry": one is lifted
+    elsewhere; "grasp": the tool is over one that is not lifted; "reach": none of these.
     """
+    furthest_N: np.ndarray = _of_pairs(task).max(axis=1)
+    return furthest_N
+
+
+def phase_names(task: Assembly) -> tuple[str, ...]:
+    """The same in words, with the part that it is about where there are several to join: "insert bulb"."""
+    found_NK = _of_pairs(task)
+    words = []
+    for phases_K in found_NK:
+        pair = int(phases_K.argmax())
+        word = PHASES[phases_K[pair]]
+        words.append(word if len(task.pairs) == 1 or phases_K[pair] == 0 else f"{word} {task.pairs[pair].part}")
+    return tuple(words)
+
+
+def _of_pairs(task: Assembly) -> np.ndarray:
+    """Index into PHASES of every pair of every copy, 0 for one that is joined, (N, K)."""
     tool = task.tool().position
-    found_N = np.zeros(task.num_envs, np.int64)
+    found_NK = np.zeros(task.joined_NK.shape, np.int64)
     for k, pair in enumerate(task.pairs):
-        open_N = ~task.joined_NK[:, k]
         part = task.part(pair.part).position
         beside = task.relative(pair).position
-        here_N = np.select(
+        found_NK[:, k] = np.select(
             [
+                task.joined_NK[:, k],
                 np.hypot(beside[:, 0], beside[:, 1]) < pair.near,
-                part[:, 2] - rest_NP[:, task.order[pair.part]] > LIFTED,
+                part[:, 2] - task.parts[task.order[pair.part]].height > LIFTED,
                 np.hypot(*(part - tool)[:, :2].T) < BESIDE,
             ],
-            [3, 2, 1],
+            [0, 3, 2, 1],
             default=0,
         )
-        found_N = np.maximum(found_N, np.where(open_N, here_N, 0))
-    return found_N
+    return found_NK

@@ -21,6 +21,7 @@ from embodkd.envs.robot import POSITION, SHORTEST, TWIST
 from embodkd.envs.spec import Column, Group
 from embodkd.envs.tasks.assembly import progress
 from embodkd.envs.tasks.assembly.parts import Pair, Part, Poses
+from embodkd.envs.tasks.assembly.phases import phase_names
 from embodkd.envs.tasks.assembly.pushes import pushes
 from embodkd.envs.tasks.assembly.screw import Screw
 from embodkd.envs.tasks.assembly.waypoints import Waypoint
@@ -119,6 +120,10 @@ class Assembly(WorldTask):
     def waypoints(self) -> Sequence[Waypoint]:
         """How the scripted expert does it."""
         raise NotImplementedError
+
+    def phases(self) -> tuple[str, ...]:
+        """See ``BatchTask``."""
+        return phase_names(self)
 
     def tool(self) -> Poses:
         """Where the tool is in every copy."""

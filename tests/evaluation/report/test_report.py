@@ -71,7 +71,7 @@ def test_a_single_run_has_a_report_too_and_missing_parts_are_left_out(tmp_path: 
     (single / "evaluation.json").unlink()
     text = write_report(single, tmp_path / "elsewhere" / "r.html").read_text(encoding="utf-8")
     assert "Not evaluated yet" in text and "How it was made" in text
-    assert "In motion" not in text and "How episodes fail" not in text
+    assert "In motion" not in text and "Why episodes fail" not in text
 
 
 def test_a_folder_without_runs_is_an_error_that_names_it(tmp_path: Path) -> None:
