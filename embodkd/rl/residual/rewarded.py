@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -52,11 +53,17 @@ class RewardedBuffer(NStepReplayBuffer):
 
     def sample(self, batch_size: int, env: VecNormalize | None = None) -> ReplayBufferSamples:
         """Steps of all episodes, then of those with a reward."""
-        chosen = round(self.share * batch_size) if self.rewarded.pos else 0
-        if not chosen:
-            return super().sample(batch_size, env)
-        parts: Any = super().sample(batch_size - chosen, env), self.rewarded.sample(chosen, env)
-        return ReplayBufferSamples(*(torch.cat(pair) for pair in zip(*parts, strict=True)))
+        return next(self.batches(1, batch_size))
+
+    def batches(self, count: int, size: int) -> Iterator[ReplayBufferSamples]:
+        """So many batches, each as ``sample`` gives one: drawn at once, which takes less time than one by one."""
+        chosen = round(self.share * size) if self.rewarded.pos else 0
+        parts = [(super().sample(count * (size - chosen)), size - chosen)]
+        if chosen:
+            parts.append((self.rewarded.sample(count * chosen), chosen))
+        for k in range(count):
+            rows: Any = [[values[k * n : (k + 1) * n] for values in part] for part, n in parts]
+            yield ReplayBufferSamples(*(torch.cat(pieces) for pieces in zip(*rows, strict=True)))
 
     def take_over(self, rows: dict[str, np.ndarray]) -> None:
         """All steps of another buffer, KEPT -> (T, N, ...); this one is empty before."""

@@ -18,8 +18,8 @@ from stable_baselines3 import TD3
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
-from stable_baselines3.common.utils import polyak_update
 from torch.nn.functional import mse_loss
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from embodkd.core.config.ranges import Whole
 from embodkd.rl.checkpoint import load_slots, part, slots
@@ -64,6 +64,10 @@ class ResidualTD3(TD3):
             seed=seed,
             device="cpu",
         )
+        self._actor_weights = list(self.actor.parameters())
+        self._leaders = [*self._actor_weights, *self.critic.parameters()]
+        self._targets = [*self.actor_target.parameters(), *self.critic_target.parameters()]
+        self._follow = get_ema_multi_avg_fn(1.0 - config.tau)
         self.started = Started(env.num_envs)
         # Ours reads the values back from the logger; nothing is printed or written by it.
         self.set_logger(Logger(folder=None, output_formats=[]))
@@ -76,7 +80,7 @@ class ResidualTD3(TD3):
             self.actor.optimizer.param_groups[0]["lr"] = 0.0 if waits else config.actor_rate
             self.critic.optimizer.param_groups[0]["lr"] = config.critic_rate
             self.policy.set_training_mode(True)
-            losses = [self._update(buffer.sample(batch_size)) for _ in range(gradient_steps)]
+            losses = [self._update(batch) for batch in buffer.batches(gradient_steps, batch_size)]
             check_network(self, ADVICE)
             self.logger.record("train/n_updates", self._n_updates)
             for name in ("critic_loss", "actor_loss"):
@@ -122,12 +126,11 @@ class ResidualTD3(TD3):
         actor_loss = -(value_N1 - price_N1).mean()
         check_loss(self, actor_loss, ADVICE)
         # the critics' own gradients would be thrown away
-        weights = list(actor.parameters())
+        weights = self._actor_weights
         for weight, gradient in zip(weights, torch.autograd.grad(actor_loss, weights), strict=True):
             weight.grad = gradient
         actor.optimizer.step()
-        for net, target in ((critic, self.critic_target), (actor, self.actor_target)):
-            polyak_update(net.parameters(), target.parameters(), config.tau)
+        self._follow(self._targets, self._leaders, 0)
         return {**losses, "actor_loss": actor_loss.item()}
 
     def snapshot(self) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -73,8 +73,9 @@ def lost(task: Assembly) -> np.ndarray:
         found_N |= _fallen(task, part)
         if _stood(part):
             tipped = np.flatnonzero(_tilted(task, part) & ~found_N)
-            touched = task.world.touched(part.name, tipped)
-            found_N[tipped] = [("world" in t) and not t & {pair.base, *FINGERS} for t in touched]
+            if tipped.size:
+                touched = task.world.touched(part.name, tipped)
+                found_N[tipped] = ["world" in t and not t & {pair.base, *FINGERS} for t in touched]
     return found_N
 
 
