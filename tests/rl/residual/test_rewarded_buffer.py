@@ -67,6 +67,19 @@ def test_half_of_a_sample_is_from_them_with_their_own_returns(full):
         assert found.item() == pytest.approx(total)
 
 
+def test_each_of_many_batches_is_made_as_a_single_one_is(full):
+    rows = {tuple(row) for row in rewarded_by_hand(full)}
+    drawn = list(full.batches(5, 40))
+    assert len(drawn) == 5
+    for batch in drawn:
+        inside = np.array([tuple(row) in rows for row in batch.observations.numpy()])
+        assert len(inside) == 40 and inside[20:].all() and not inside[:20].all()
+        # the columns of a batch belong together: the next state is the same copy's, at most three steps later
+        later = (batch.next_observations - batch.observations).numpy()
+        assert (later[:, 0] == 0).all() and (later[:, 1] >= 1).all() and (later[:, 1] <= 3).all()
+    assert not torch.equal(drawn[0].observations, drawn[1].observations)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.5])
 def test_without_any_it_draws_as_stable_baselines3_does(share):
     buffer = make(share)
