@@ -10,7 +10,9 @@ from embodkd.envs.tasks.assembly.parts import LIFTED, UPRIGHT, Pair, Part
 if TYPE_CHECKING:
     from embodkd.envs.tasks.assembly.task import Assembly
 
-CAUSES = ("off_the_table", "undone", "tipped_at_the_mouth", "tipped_over", "never_lifted", "out_of_time")
+CAUSES = (
+    "off_the_table", "undone", "tipped_at_the_mouth", "tipped_over", "dropped", "never_lifted", "out_of_time"
+)  # fmt: skip
 FALLEN = -0.03  # m: whatever is lower has left the table
 FINGERS = ("finger-1", "finger1")
 TIPPED = np.cos(np.radians(60))
@@ -37,7 +39,8 @@ def failure(task: Assembly, most_NK: np.ndarray) -> np.ndarray:
     """Index into ``failures`` of why an episode that ends now has failed, (N,); ``most_NK`` is what each pair came to.
 
     It befell the part of the first pair that is not joined at the moment: it has left the table; it was together with
-    its base; it lies tipped over, and has been at its base's mouth, or has not; it was never lifted; time is up.
+    its base; it lies tipped over, and has been at its base's mouth, or has not; it stands where it was let go; it was
+    never lifted; time is up.
     """
     open_NK = ~np.stack([task.is_joined(pair) for pair in task.pairs], axis=1)
     cause_NK = np.zeros(open_NK.shape, np.int64)
@@ -52,6 +55,7 @@ def failure(task: Assembly, most_NK: np.ndarray) -> np.ndarray:
                 (most == _TOGETHER) & ~pair.joined(task.relative(pair)),
                 tipped & (most >= _AT_MOUTH),
                 tipped,
+                low & (most >= _LIFTED),
                 most < _LIFTED,
             ],
             range(len(CAUSES) - 1),

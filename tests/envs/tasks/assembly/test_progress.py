@@ -115,6 +115,8 @@ def test_each_cause_is_named_with_its_part():
     assert reason(task) == "peg_out_of_time"
     place(task, "peg", *ASIDE, 0.008, LYING)
     assert reason(task) == "peg_tipped_at_the_mouth"
+    place(task, "peg", *ASIDE, 0.0)
+    assert reason(task) == "peg_dropped"
     task.reset(np.arange(1))
     assert reason(task) == "peg_never_lifted", "what an episode came to is forgotten with it"
 
