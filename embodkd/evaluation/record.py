@@ -33,13 +33,16 @@ def record(
     seed: int = 0,
     only_success: bool = True,
     after: int = 0,
+    looks: int = 1,
     quiet: bool = False,
 ) -> Iterator[Recording]:
     """`episodes` recordings of `actor` in `task`, each with the named observation groups at every step.
 
     Episodes start from seeds of their own, in rounds of one per copy of the task, until enough were kept:
     the successful ones, or all. A recording ends with its episode, or `after` steps after success where the task goes
-    on: who imitates chunks must see them begin near the end too. ValueError if three rounds in a row keep nothing.
+    on: who imitates chunks must see them begin near the end too. Of each episode come as many recordings as `looks`, one
+    after the other: the same states and actions, seen as `BatchTask.dress` shows them. ValueError if three rounds in a
+    row keep nothing, or for more looks than one of a task that draws none.
     """
     session = session_of(actor, task.num_envs)
     reads = task.spec.check_groups(tuple(dict.fromkeys((*actor.reads, *groups))))
@@ -48,10 +51,10 @@ def record(
         for round_ in count():
             seeds = recorded(seed, round_ * task.num_envs, task.num_envs)
             before = kept
-            for recording in _round(task, session, seeds, reads, groups, after):
-                if kept < episodes and (recording.success or not only_success):
+            for recordings in _round(task, session, seeds, reads, groups, after, looks):
+                if kept < episodes and (recordings[0].success or not only_success):
                     kept += 1
-                    yield recording
+                    yield from recordings
                     bar.advance(1)
             if kept == episodes:
                 return
@@ -64,23 +67,55 @@ def record(
 
 
 def _round(
-    task: BatchTask, session: Session, seeds: np.ndarray, reads: Sequence[str], groups: Sequence[str], after: int
-) -> Iterator[Recording]:
-    """One episode per copy, of which only the part that belongs to the recording is kept."""
-    rows: list[list[tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]]] = [[] for _ in seeds]
-    end = _Ends(task.num_envs, task.spec.max_steps, after)
-    for now in episode_steps(task, session, reads, seeds, end):
+    task: BatchTask,
+    session: Session,
+    seeds: np.ndarray,
+    reads: Sequence[str],
+    groups: Sequence[str],
+    after: int,
+    looks: int,
+) -> Iterator[list[Recording]]:
+    """One episode per copy, in each look, of which only the part that belongs to the recording is kept."""
+    rows: list[list[tuple[list[dict[str, np.ndarray]], np.ndarray, np.ndarray]]] = [[] for _ in seeds]
+    end, onlooker = _Ends(task.num_envs, task.spec.max_steps, after), _Onlooker(task, session, groups, looks)
+    for now in episode_steps(task, onlooker, reads, seeds, end):
         for k, i in enumerate(now.ids):
-            rows[i].append(({name: now.obs[name][k] for name in groups}, now.actions[k], now.step.reward[i]))
+            seen = [{name: obs[name][k] for name in groups} for obs in (now.obs, *onlooker.seen)]
+            rows[i].append((seen, now.actions[k], now.step.reward[i]))
     for i, steps in enumerate(rows):
-        obs, actions, rewards = zip(*steps, strict=True)
-        yield Recording(
-            groups={name: np.stack([seen[name] for seen in obs]) for name in groups},
-            action=np.stack(actions),
-            reward=np.array(rewards),
-            success=bool(end.success_N[i]),
-            seed=int(seeds[i]),
-        )
+        in_looks, actions, rewards = zip(*steps, strict=True)
+        yield [
+            Recording(
+                groups={name: np.stack([seen[name] for seen in obs]) for name in groups},
+                action=np.stack(actions),
+                reward=np.array(rewards),
+                success=bool(end.success_N[i]),
+                seed=int(seeds[i]),
+            )
+            for obs in zip(*in_looks, strict=True)
+        ]
+
+
+class _Onlooker:
+    """Acts as a session does, and before that sees the same moment in the further looks, group -> (n, *shape) each."""
+
+    def __init__(self, task: BatchTask, session: Session, groups: Sequence[str], looks: int) -> None:
+        self._task, self._session, self._groups, self._looks = task, session, groups, looks
+        self.seen: list[dict[str, np.ndarray]] = []
+
+    def begin(self, ids: np.ndarray | None = None) -> None:
+        """See `Driver`."""
+        self._session.begin(ids)
+
+    def act(self, obs: Mapping[str, np.ndarray], ids: np.ndarray) -> np.ndarray:
+        """See `Driver`."""
+        self.seen = []
+        for look in range(1, self._looks):
+            self._task.dress(look)
+            self.seen.append(self._task.observe(self._groups, ids))
+        if self.seen:
+            self._task.dress(0)
+        return self._session.act(obs, ids)
 
 
 class _Ends:
