@@ -87,7 +87,8 @@ class Looks:
         table = rgb[:, :1, :1]
         apart = np.sqrt((rgb - table) ** 2 @ _SEEN)
         # the first that is far enough, or else the farthest
-        best = np.where((apart >= how.contrast).any(axis=1), (apart >= how.contrast).argmax(axis=1), apart.argmax(axis=1))
+        clear = apart >= how.contrast
+        best = np.where(clear.any(axis=1), clear.argmax(axis=1), apart.argmax(axis=1))
         best[:, 0] = 0
         chosen = np.take_along_axis(rgb, best[:, None, :, None], axis=1)[:, 0]
         self.sky_N3[ids] = chosen[:, -1]

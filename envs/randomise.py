@@ -36,9 +36,10 @@ class Randomise:
     ``light_height`` (rad above the horizon): where the light is. ``ambient``: the share of it that comes from
     everywhere. ``brightness``: a factor of it all. ``tint``: how much more red and less blue it is.
     ``hue`` (a turn is 1), ``saturation`` and ``value``: the mean colour of each body and of the sky; the shapes of a
-    body are shifted together, and its colour is at least ``contrast`` (distance of RGB, 0..1, green counts most) from that of the first
-    body, the table, as far as a few draws can find one. ``textures``: the kinds among which each body's is drawn (see
-    ``textures``); ``texture_size`` (m): their period; ``texture_depth``: how much darker and brighter they make it.
+    body are shifted together, and its colour is at least ``contrast`` (distance of RGB, 0..1, green counts most) from
+    that of the first body, the table, as far as a few draws can find one. ``textures``: the kinds among which each
+    body's is drawn (see ``textures``); ``texture_size`` (m): their period; ``texture_depth``: how much darker and
+    brighter they make it.
     ``per_frame``: looks are drawn anew for every control step, and not once for an episode.
     """
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from embodkd.policies.base import POLICIES, dense
 from embodkd.policies.cameras import Trunks
-from embodkd.policies.colours import mixed, standardised
 from embodkd.policies.chunk import ChunkPolicy, History
+from embodkd.policies.colours import mixed, standardised
 from embodkd.policies.scaling import Scaling
 from embodkd.policies.sentences import Language
 from torch import Tensor, nn

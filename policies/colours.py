@@ -1,4 +1,4 @@
-"""Colours that do not matter: pictures standardised one by one, and their colours mixed anew each time one is learned."""
+"""Colours that do not matter: pictures standardised one by one, their colours mixed whenever one is learned from."""
 
 from __future__ import annotations
 

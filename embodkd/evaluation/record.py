@@ -40,9 +40,9 @@ def record(
 
     Episodes start from seeds of their own, in rounds of one per copy of the task, until enough were kept:
     the successful ones, or all. A recording ends with its episode, or `after` steps after success where the task goes
-    on: who imitates chunks must see them begin near the end too. Of each episode come as many recordings as `looks`, one
-    after the other: the same states and actions, seen as `BatchTask.dress` shows them. ValueError if three rounds in a
-    row keep nothing, or for more looks than one of a task that draws none.
+    on: who imitates chunks must see them begin near the end too. Of each episode come as many recordings as `looks`,
+    one after the other: the same states and actions, seen as `BatchTask.dress` shows them. ValueError if three rounds
+    in a row keep nothing, or for more looks than one of a task that draws none.
     """
     session = session_of(actor, task.num_envs)
     reads = task.spec.check_groups(tuple(dict.fromkeys((*actor.reads, *groups))))

@@ -120,8 +120,8 @@ class GLRenderer:
         looks = _eye(self.sim, camera).looks
         if looks.how.textures:
             raise ValueError(
-                "randomise.textures: OpenGL draws the model's own textures only; leave them out (randomise.textures=[]) "
-                "or see by ray cameras"
+                "randomise.textures: OpenGL draws the model's own textures only; leave them out "
+                "(randomise.textures=[]) or see by ray cameras"
             )
         images, inverse = self._draw(camera, ids, size, as_ids=False)
         sky = (255 * looks.sky_N3[slice(None) if ids is None else ids]).astype(np.uint8)

@@ -98,7 +98,6 @@ def test_budget_files_hold_the_dataclass_and_the_default_is_the_default() -> Non
 def test_randomise_files_hold_the_dataclass() -> None:
     from embodkd.envs.randomise import Randomise
 
-
     for option in options("randomise"):
         build(Randomise, content("randomise", option), option)
         assert set(content("randomise", option)) == {f.name for f in dataclasses.fields(Randomise)}

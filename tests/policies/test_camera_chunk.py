@@ -51,7 +51,9 @@ def test_standardised_pictures_do_not_show_brightness_and_tint(groups, obs):
     dim = {name: torch.from_numpy(values) for name, values in obs.items()}
     grey = {**dim, **{name: torch.full_like(dim[name], 50) for name in policy.trunks.cameras}}
     white = {**dim, **{name: torch.full_like(dim[name], 250) for name in policy.trunks.cameras}}
-    assert torch.equal(policy.chunk(grey), policy.chunk(white)) and not torch.equal(policy.chunk(grey), policy.chunk(dim))
+    assert torch.equal(policy.chunk(grey), policy.chunk(white)) and not torch.equal(
+        policy.chunk(grey), policy.chunk(dim)
+    )
 
 
 def test_colours_are_mixed_by_a_matrix_for_each_picture_and_only_while_learning(groups, obs):
