@@ -9,18 +9,13 @@ from typing import Literal, get_args
 import numpy as np
 from embodkd.envs import draws
 from embodkd.envs.geometry import look_at, matrix_from_quat, quat_from_rotvec, rotate
+from embodkd.envs.looks import Looks, shades
 from embodkd.envs.randomise import Randomise
-from embodkd.envs.state import below, restore, saved, under
-
-SKY = np.array([0.55, 0.65, 0.75])
-SUN = np.array([0.3, -0.4, 1.0])  # towards the light
-AMBIENT, DIFFUSE = 0.35, 0.65  # how much of a colour is seen in the dark, and how much more in full light
 
 By = Literal["auto", "rays", "shapes"]
 """How a camera sees: by a ray per pixel, by the shapes of what it shows, or as is cheaper."""
 Kind = Literal["depth", "segmentation", "rgb", "points"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-_DRAWN = {name: name for name in ("_shift_N3", "_turn_N33", "_light_N3", "_albedo_NG3")}
 
 
 @dataclass(frozen=True)
@@ -57,17 +52,19 @@ class Camera:
 class RayCamera(ABC):
     """One ``Camera`` on N copies of a scene; every method takes copy ids (None for all) and returns fresh arrays.
 
-    An engine says where the camera's body is and what rays hit; ``colours_G3`` are those of its geoms.
+    An engine says where bodies are and what rays hit; ``colours_G3`` are those of its geoms, ``bodies_G`` whose these
+    are.
     """
 
-    def __init__(self, camera: Camera, colours_G3: np.ndarray, count: int, randomise: Randomise) -> None:
-        self.camera, self._nominal, self._randomise = camera, colours_G3, randomise
+    def __init__(
+        self, camera: Camera, colours_G3: np.ndarray, bodies_G: np.ndarray, count: int, randomise: Randomise
+    ) -> None:
+        self.camera, self._randomise = camera, randomise
+        self.looks = Looks(randomise, colours_G3, bodies_G, count)
         self._rotation = look_at(np.array(camera.position), np.array(camera.target))
         self._directions: dict[tuple[int, int], np.ndarray] = {}
         self._shift_N3 = np.zeros((count, 3))
         self._turn_N33 = np.tile(np.eye(3), (count, 1, 1))
-        self._light_N3 = np.tile(_unit(SUN), (count, 1))
-        self._albedo_NG3 = np.tile(colours_G3, (count, 1, 1))
 
     @abstractmethod
     def body_pose(self, ids: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
@@ -80,21 +77,22 @@ class RayCamera(ABC):
         """Distances in lengths of the vectors (n, R; -1 for a miss) and geom ids (n, R; -1) of rays from ``origin``
         (n, 3) along ``vector`` (n, R, 3), and unit normals (n, R, 3) if asked for; ``rotation`` is the camera's."""
 
-    def place(self, ids: np.ndarray, seeds: np.ndarray) -> None:
-        """Draw the looks of new episodes: camera pose, light and colours (see ``Randomise``)."""
+    @abstractmethod
+    def places(self, bodies: np.ndarray, ids: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Positions (n, B, 3) and rotations (n, B, 3, 3) of the bodies with these numbers, as in ``bodies_G``."""
+
+    def place(self, ids: np.ndarray, keys: np.ndarray) -> None:
+        """Draw the looks of copies ``ids`` from a key each: light, colours, textures, the camera's pose (see
+        ``Randomise``).  All cameras of a scene draw the same but for their poses."""
         how, stream = self._randomise, f"camera/{self.camera.name}"
         if how.camera_position:
-            self._shift_N3[ids] = how.camera_position * draws.normal(seeds, stream + "/position", 3)
+            reach = how.drawn(keys, "camera_position", 1, stream + "/reach")
+            self._shift_N3[ids] = reach * _anywhere(keys, stream + "/position")
         if how.camera_rotation:
-            turn = how.camera_rotation * draws.normal(seeds, stream + "/rotation", 3)
+            angle = how.drawn(keys, "camera_rotation", 1, stream + "/angle")
+            turn = angle * _anywhere(keys, stream + "/rotation")
             self._turn_N33[ids] = matrix_from_quat(quat_from_rotvec(turn))
-        if how.light:
-            tilt = how.light * draws.uniform(seeds, "light", 3, low=-1.0)
-            self._light_N3[ids] = _unit(SUN + tilt)
-        if how.colours:
-            geoms = self._nominal.shape[0]
-            colour = draws.uniform(seeds, "colours", 3 * geoms).reshape(len(ids), geoms, 3)
-            self._albedo_NG3[ids] = (1 - how.colours) * self._nominal + how.colours * colour
+        self.looks.draw(ids, keys)
 
     def pose(self, ids: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Where the camera is now: position (n, 3) and rotation (n, 3, 3), columns as in ``look_at``."""
@@ -102,11 +100,6 @@ class RayCamera(ABC):
         place, turn = self.body_pose(ids)
         offset = np.asarray(self.camera.position) + self._shift_N3[chosen]
         return place + rotate(turn, offset), turn @ (self._turn_N33[chosen] @ self._rotation)
-
-    def looks(self, ids: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Unit vectors towards the light (n, 3) and colours of the geoms (n, ngeom, 3), as drawn for the episodes."""
-        chosen = slice(None) if ids is None else ids
-        return self._light_N3[chosen], self._albedo_NG3[chosen]
 
     def depth(self, ids: np.ndarray | None = None) -> np.ndarray:
         """Depth along the optical axis as bytes, (n, 1, H, W)."""
@@ -123,29 +116,33 @@ class RayCamera(ABC):
         return (self._named(ids, size) + 1).astype(np.uint8).reshape(-1, 1, size, size)
 
     def rgb(self, ids: np.ndarray | None = None, size: int | None = None) -> np.ndarray:
-        """Colours shaded by one distant light, bytes (n, 3, H, W)."""
-        size = size or self.camera.size
-        light, colours = self.looks(ids)
-        geom, facing = (values.reshape(len(light), -1) for values in self._lit(ids, size, light))
+        """Colours and textures lit by one distant light, bytes (n, 3, H, W)."""
+        size, looks = size or self.camera.size, self.looks
+        chosen = slice(None) if ids is None else ids
+        sky, albedo, ambient = looks.sky_N3[chosen], looks.albedo_NG3[chosen], looks.ambient_N[chosen, None]
+        sun, textured = looks.sun_N3[chosen], bool(self._randomise.textures)
+        seen = self._lit(ids, size, sun, deep=textured)
+        geom, facing, *depth = (values.reshape(len(sun), -1) for values in seen)
         # the sky is one more geom, which shines by itself
-        colours = np.concatenate([np.broadcast_to(SKY, (len(light), 1, 3)), colours], axis=1)
-        bright = AMBIENT + DIFFUSE * np.maximum(facing, 0)
+        colours = np.concatenate([sky[:, None], albedo], axis=1)
+        if looks.shines:
+            colours[:, 1:] *= looks.glow_N3[chosen, None]
+        bright = ambient + (1 - ambient) * np.maximum(facing, 0)
         bright[geom < 0] = 1.0
+        if textured:
+            owner = np.where(geom < 0, -1, looks.owner_G[geom])
+            patterns = looks.of(chosen)
+            places = self.places(looks.bodies, ids)
+            bright *= shades(self._randomise, patterns, owner, places, self.pose(ids), self._rays(size, size), *depth)
         colour = np.take_along_axis(colours, geom[..., None] + 1, axis=1) * bright[..., None]
+        if looks.shines or textured:
+            np.minimum(colour, 1.0, out=colour)
         return np.moveaxis((255 * colour).astype(np.uint8).reshape(-1, size, size, 3), -1, 1)
 
     def points(self, ids: np.ndarray | None = None, rows: int = 16, columns: int = 32) -> np.ndarray:
         """A cloud of rows * columns points in the camera's frame, metres, float32 (n, P, 3); misses lie at ``far``."""
         depth = np.minimum(self._depths(ids, rows, columns, np.float64, "points"), self.camera.far)
         return (depth.reshape(-1, rows * columns, 1) * self._rays(rows, columns)).astype(np.float32)
-
-    def state_dict(self) -> dict[str, np.ndarray]:
-        """The looks drawn for the running episodes."""
-        return under(self.camera.name, saved(self, _DRAWN))
-
-    def load_state_dict(self, arrays: dict[str, np.ndarray]) -> None:
-        """Continue from ``state_dict``."""
-        restore(self, _DRAWN, below(self.camera.name, arrays))
 
     def _depths(self, ids: np.ndarray | None, rows: int, columns: int, dtype: type, kind: Kind) -> np.ndarray:
         """Depth along the optical axis, metres, (n, rows, columns); infinite where nothing is.
@@ -161,10 +158,14 @@ class RayCamera(ABC):
         """Geom ids, (n, H, W); -1 where nothing is."""
         return self._cast(ids, size, size)[1]
 
-    def _lit(self, ids: np.ndarray | None, size: int, light_n3: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Geom ids, and how much the surface at each pixel faces a light (the cosine of the angle), (n, H, W)."""
-        _, geom, normal = self._cast(ids, size, size, normals=True)
-        return geom, np.einsum("nri,ni->nr", normal, light_n3)
+    def _lit(
+        self, ids: np.ndarray | None, size: int, light_n3: np.ndarray, *, deep: bool = False
+    ) -> tuple[np.ndarray, ...]:
+        """Geom ids, how much the surface at each pixel faces a light (the cosine of the angle), and where it must be
+        ``deep`` the depth (anything where nothing is), (n, H, W)."""
+        depth, geom, normal = self._cast(ids, size, size, normals=True)
+        facing = np.einsum("nri,ni->nr", normal, light_n3)
+        return (geom, facing, depth) if deep else (geom, facing)
 
     def _cast(
         self, ids: np.ndarray | None, rows: int, columns: int, *, normals: bool = False
@@ -179,5 +180,7 @@ class RayCamera(ABC):
         return self._directions[rows, columns]
 
 
-def _unit(vector: np.ndarray) -> np.ndarray:
+def _anywhere(keys: np.ndarray, stream: str) -> np.ndarray:
+    """Unit vectors in any direction, (n, 3)."""
+    vector = draws.normal(keys, stream, 3)
     return vector / np.linalg.norm(vector, axis=-1, keepdims=True)

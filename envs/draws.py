@@ -49,6 +49,14 @@ def next_seeds(seeds_N: np.ndarray) -> np.ndarray:
     return (mixed >> np.uint64(2)).astype(np.int64)
 
 
+def forked(seeds_N: np.ndarray, stream: str, number_N: np.ndarray | int) -> np.ndarray:
+    """A seed of its own for each number (a step, say) of an episode, int64 >= 0."""
+    with np.errstate(over="ignore"):
+        salt_N = np.uint64(_fnv(stream)) + np.asarray(number_N).astype(np.uint64) * _GOLDEN
+        mixed = _mix(_mix(np.asarray(seeds_N).astype(np.uint64) + _GOLDEN) + salt_N)
+    return (mixed >> np.uint64(2)).astype(np.int64)
+
+
 def _fnv(text: str) -> int:
     """64-bit FNV-1a hash of a stream's name: stable between processes, unlike ``hash``."""
     value = 0xCBF29CE484222325

@@ -145,6 +145,11 @@ class BatchTask(ABC):
         if by == "shapes":
             raise ValueError(f"cameras={by}: task {self.spec.name!r} has no cameras")
 
+    def dress(self, look: int) -> None:
+        """Show the copies in look number ``look`` of their own, pictures drawn from the same ranges; 0 is that of their
+        episodes.  Nothing but pictures changes.  ValueError where no looks are drawn."""
+        raise ValueError(f"task {self.spec.name!r} draws no looks")
+
     def close(self) -> None:
         """Free what the engine holds; harmless twice.  Afterwards the task can do nothing."""
         self.closed = True

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
+from embodkd.envs import draws
 from embodkd.envs.camera import By, Camera, RayCamera
 from embodkd.envs.randomise import Randomise
 from embodkd.envs.robot import Tool
@@ -17,7 +18,7 @@ from embodkd.envs.state import below, restore, saved, under
 from embodkd.core.config.registry import near
 
 POINT_GRID = (16, 32)
-_QUEUED = {"delay": "_delay_N", "queue": "_queue_NLA"}
+_KEPT = {"delay": "_delay_N", "queue": "_queue_NLA", "look": "_look_N", "frame": "_frame_N", "begun": "_begun_N"}
 Look = Callable[[np.ndarray | None], np.ndarray]
 
 
@@ -55,6 +56,8 @@ class World(ABC):
         self._substeps, self._randomise, self._overview = substeps, randomise, overview
         self._delay_N = np.zeros(count, np.int64)
         self._queue_NLA = np.zeros((count, randomise.latency + 1, self.robot.action_size), np.float32)
+        self._look_N, self._frame_N = np.zeros((2, count), np.int64)
+        self._begun_N = np.zeros(count, bool)
         self.cameras = {camera.name: self.eye(camera, randomise) for camera in cameras}
         self._looks = _looks(list(self.cameras.values()))
         self.camera_groups = list(self._looks)
@@ -92,8 +95,23 @@ class World(ABC):
         self._reset(ids, seeds)
         self._delay_N[ids] = self._randomise.delays(seeds)
         self._queue_NLA[ids] = 0.0
+        self._look_N[ids], self._frame_N[ids], self._begun_N[ids] = seeds, 0, True
+        self._draw_looks(ids)
+
+    def dress(self, look: int) -> None:
+        """See ``BatchTask``."""
+        if look and not self._randomise.varied:
+            raise ValueError("looks: this task draws none; choose randomise=looks, or one look")
+        self._draw_looks(np.flatnonzero(self._begun_N), look)
+
+    def _draw_looks(self, ids: np.ndarray, look: int = 0) -> None:
+        keys, frames = self._look_N[ids], self._frame_N[ids]
+        if self._randomise.per_frame:
+            keys = np.where(frames > 0, draws.forked(keys, "frame", frames), keys)
+        if look:
+            keys = draws.forked(keys, "look", look)
         for camera in self.cameras.values():
-            camera.place(ids, seeds)
+            camera.place(ids, keys)
 
     def see(self, by: By) -> None:
         """Let the cameras see by "rays" or, where the engine can, by "shapes"; "auto" is what costs less."""
@@ -110,6 +128,9 @@ class World(ABC):
         self._queue_NLA[:, 0] = actions
         self.robot.command(self._queue_NLA[np.arange(len(actions)), self._delay_N])
         self._step()
+        self._frame_N += 1
+        if self._randomise.per_frame:
+            self._draw_looks(np.flatnonzero(self._begun_N))
 
     def look(self, group: Group, ids: np.ndarray | None) -> np.ndarray:
         """Fresh images or points of one of ``camera_groups``."""
@@ -132,14 +153,12 @@ class World(ABC):
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Everything needed to continue bit for bit."""
-        looks = {name: rows for eye in self.cameras.values() for name, rows in eye.state_dict().items()}
-        return saved(self, _QUEUED) | under("look", looks) | under("sim", self.sim.state_dict())
+        return saved(self, _KEPT) | under("sim", self.sim.state_dict())
 
     def load_state_dict(self, arrays: dict[str, np.ndarray]) -> None:
         """Continue from ``state_dict``."""
-        restore(self, _QUEUED, arrays)
-        for eye in self.cameras.values():
-            eye.load_state_dict(below("look", arrays))
+        restore(self, _KEPT, arrays)
+        self._draw_looks(np.flatnonzero(self._begun_N))
         self.sim.load_state_dict(below("sim", arrays))
 
     @abstractmethod

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embodkd.cli.common import WorldChoice, needed, policy_folder, run_folder, task_options, use_threads
-from embodkd.core.config.ranges import Copies, Episodes, EpisodeSeed, NotNegative, Threads, Whole
+from embodkd.core.config.ranges import Copies, Count, Episodes, EpisodeSeed, NotNegative, Threads, Whole
 
 if TYPE_CHECKING:
     from embodkd.envs import BatchTask
@@ -28,6 +28,7 @@ class RecordEpisodes(WorldChoice):
     groups: list[str] | None
     only_success: bool
     after: Whole
+    looks: Count
     num_envs: Copies
     torch_threads: Threads
     quiet: bool
@@ -89,6 +90,7 @@ class RecordEpisodes(WorldChoice):
             after=self.after,
             disturb=self.disturb,
             attempts=attempts,
+            looks=self.looks,
             quiet=self.quiet,
         )
         task = task_record(world.spec)

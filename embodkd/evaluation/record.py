@@ -49,6 +49,7 @@ def record(
     after: int = 0,
     disturb: float = 0.0,
     attempts: Attempts | None = None,
+    looks: int = 1,
     quiet: bool = False,
 ) -> Iterator[Recording]:
     """`episodes` recordings of `actor` in `task`, each with the named observation groups at every step.
@@ -56,8 +57,10 @@ def record(
     Episodes start from seeds of their own, in rounds of one per copy of the task, until enough were kept:
     the successful ones, or all. A recording ends with its episode, or `after` steps after success where the task goes
     on: who imitates chunks must see them begin near the end too. disturb (m): positions are carried out with noise, see
-    Disturbed; what is kept is the action that was meant. attempts counts all that was tried. ValueError if three rounds
-    in a row keep nothing, or if positions are to be disturbed in a task whose actions are none.
+    Disturbed; what is kept is the action that was meant. attempts counts all that was tried. Of each episode come as
+    many recordings as `looks`, one after the other: the same states and actions, seen as `BatchTask.dress` shows them.
+    ValueError if three rounds in a row keep nothing, if positions are to be disturbed in a task whose actions are none,
+    or for more looks than one of a task that draws none.
     """
     session = session_of(actor, task.num_envs)
     if disturb:
@@ -73,12 +76,12 @@ def record(
         for round_ in count():
             seeds = recorded(seed, round_ * task.num_envs, task.num_envs)
             before = kept
-            for recording in _round(task, session, seeds, reads, groups, after):
+            for recordings in _round(task, session, seeds, reads, groups, after, looks):
                 attempts.episodes += 1
-                attempts.successes += recording.success
-                if kept < episodes and (recording.success or not only_success):
+                attempts.successes += recordings[0].success
+                if kept < episodes and (recordings[0].success or not only_success):
                     kept += 1
-                    yield recording
+                    yield from recordings
                     bar.advance(1)
             if kept == episodes:
                 return
@@ -91,24 +94,61 @@ def record(
 
 
 def _round(
-    task: BatchTask, session: Session, seeds: np.ndarray, reads: Sequence[str], groups: Sequence[str], after: int
-) -> Iterator[Recording]:
-    """One episode per copy, of which only the part that belongs to the recording is kept."""
-    rows: list[list[tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]]] = [[] for _ in seeds]
-    end = _Ends(task.num_envs, task.spec.max_steps, after)
-    for now in episode_steps(task, session, reads, seeds, end):
-        labels = session.meant if isinstance(session, Disturbed) else now.actions
+    task: BatchTask,
+    session: Session,
+    seeds: np.ndarray,
+    reads: Sequence[str],
+    groups: Sequence[str],
+    after: int,
+    looks: int,
+) -> Iterator[list[Recording]]:
+    """One episode per copy, in each look, of which only the part that belongs to the recording is kept."""
+    rows: list[list[tuple[list[dict[str, np.ndarray]], np.ndarray, np.ndarray]]] = [[] for _ in seeds]
+    end, onlooker = _Ends(task.num_envs, task.spec.max_steps, after), _Onlooker(task, session, groups, looks)
+    for now in episode_steps(task, onlooker, reads, seeds, end):
         for k, i in enumerate(now.ids):
-            rows[i].append(({name: now.obs[name][k] for name in groups}, labels[k], now.step.reward[i]))
+            seen = [{name: obs[name][k] for name in groups} for obs in (now.obs, *onlooker.seen)]
+            rows[i].append((seen, onlooker.meant[k], now.step.reward[i]))
     for i, steps in enumerate(rows):
-        obs, actions, rewards = zip(*steps, strict=True)
-        yield Recording(
-            groups={name: np.stack([seen[name] for seen in obs]) for name in groups},
-            action=np.stack(actions),
-            reward=np.array(rewards),
-            success=bool(end.success_N[i]),
-            seed=int(seeds[i]),
-        )
+        in_looks, actions, rewards = zip(*steps, strict=True)
+        yield [
+            Recording(
+                groups={name: np.stack([seen[name] for seen in obs]) for name in groups},
+                action=np.stack(actions),
+                reward=np.array(rewards),
+                success=bool(end.success_N[i]),
+                seed=int(seeds[i]),
+            )
+            for obs in zip(*in_looks, strict=True)
+        ]
+
+
+class _Onlooker:
+    """Acts as a session does, and before that sees the same moment in the further looks, group -> (n, *shape) each.
+
+    ``meant`` are the actions to learn from, (n, A): those of the session, as they were before they were disturbed.
+    """
+
+    def __init__(self, task: BatchTask, session: Session, groups: Sequence[str], looks: int) -> None:
+        self._task, self._session, self._groups, self._looks = task, session, groups, looks
+        self.seen: list[dict[str, np.ndarray]] = []
+        self.meant = np.empty(0)
+
+    def begin(self, ids: np.ndarray | None = None) -> None:
+        """See `Driver`."""
+        self._session.begin(ids)
+
+    def act(self, obs: Mapping[str, np.ndarray], ids: np.ndarray) -> np.ndarray:
+        """See `Driver`."""
+        self.seen = []
+        for look in range(1, self._looks):
+            self._task.dress(look)
+            self.seen.append(self._task.observe(self._groups, ids))
+        if self.seen:
+            self._task.dress(0)
+        done = self._session.act(obs, ids)
+        self.meant = self._session.meant if isinstance(self._session, Disturbed) else done
+        return done
 
 
 class _Ends:

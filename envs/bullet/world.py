@@ -17,7 +17,7 @@ class BulletCamera(RayCamera):
     """One ``Camera`` on a ``BulletSim``: the same rays, from where Bullet has put the bodies."""
 
     def __init__(self, sim: BulletSim, camera: Camera, randomise: Randomise) -> None:
-        super().__init__(camera, sim.colours_G3, sim.num_envs, randomise)
+        super().__init__(camera, sim.colours_G3, sim.shape_body_G, sim.num_envs, randomise)
         self.sim = sim
         self._body = sim.body(camera.body) if camera.body else None
 
@@ -27,6 +27,11 @@ class BulletCamera(RayCamera):
         if self._body is None:
             return np.zeros((len(chosen), 3)), np.tile(np.eye(3), (len(chosen), 1, 1))
         return self.sim.place_NB3[chosen, self._body], self.sim.rotation_NB33[chosen, self._body]
+
+    def places(self, bodies: np.ndarray, ids: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """See ``RayCamera``."""
+        chosen = slice(None) if ids is None else ids
+        return self.sim.place_NB3[chosen][:, bodies], self.sim.rotation_NB33[chosen][:, bodies]
 
     def hits(
         self, origin: np.ndarray, rotation: np.ndarray, vector: np.ndarray, ids: np.ndarray | None, *, normals: bool

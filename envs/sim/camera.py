@@ -18,7 +18,7 @@ class SimCamera(RayCamera):
     by: By = "auto"
 
     def __init__(self, sim: BatchSim, camera: Camera, randomise: Randomise) -> None:
-        super().__init__(camera, _geom_colours(sim.model), sim.num_envs, randomise)
+        super().__init__(camera, _geom_colours(sim.model), sim.model.geom_bodyid, sim.num_envs, randomise)
         self.sim = sim
         self._body = sim.model.body(camera.body or "world").id
         groups = np.ones(mujoco.mjNGROUP, np.uint8)
@@ -31,6 +31,12 @@ class SimCamera(RayCamera):
         chosen = slice(None) if ids is None else ids
         rotation = self.sim.view("xmat")[chosen, self._body].reshape(-1, 3, 3)
         return self.sim.view("xpos")[chosen, self._body], rotation
+
+    def places(self, bodies: np.ndarray, ids: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """See ``RayCamera``."""
+        chosen = slice(None) if ids is None else ids
+        rotation = self.sim.view("xmat")[chosen][:, bodies]
+        return self.sim.view("xpos")[chosen][:, bodies], rotation.reshape(*rotation.shape[:2], 3, 3)
 
     def hits(
         self, origin: np.ndarray, rotation: np.ndarray, vector: np.ndarray, ids: np.ndarray | None, *, normals: bool
@@ -52,10 +58,12 @@ class SimCamera(RayCamera):
             return super()._named(ids, size)
         return self._pictures.ids(*self.pose(ids), self._grid(size, size), ids)
 
-    def _lit(self, ids: np.ndarray | None, size: int, light_n3: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _lit(
+        self, ids: np.ndarray | None, size: int, light_n3: np.ndarray, *, deep: bool = False
+    ) -> tuple[np.ndarray, ...]:
         if not self._draws("rgb"):
-            return super()._lit(ids, size, light_n3)
-        return self._pictures.lit(*self.pose(ids), self._grid(size, size), ids, light_n3)
+            return super()._lit(ids, size, light_n3, deep=deep)
+        return self._pictures.lit(*self.pose(ids), self._grid(size, size), ids, light_n3, deep=deep)
 
     def _draws(self, kind: Kind) -> bool:
         """Whether to draw shapes; ValueError where that is asked for and some cannot be drawn."""

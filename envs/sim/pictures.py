@@ -87,11 +87,20 @@ class Painter:
         return geom
 
     def lit(
-        self, origin: np.ndarray, rotation: np.ndarray, grid: Grid, ids: np.ndarray | None, light_n3: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The ids, and how much the surface at each pixel faces a light: the cosine of the angle to it."""
+        self,
+        origin: np.ndarray,
+        rotation: np.ndarray,
+        grid: Grid,
+        ids: np.ndarray | None,
+        light_n3: np.ndarray,
+        *,
+        deep: bool = False,
+    ) -> tuple[np.ndarray, ...]:
+        """The ids, how much the surface at each pixel faces a light (the cosine of the angle to it), and where it must
+        be ``deep`` the depth, infinite where nothing is."""
         geom: np.ndarray = np.full((len(origin), len(grid.y), len(grid.x)), -1, np.int32)
         shade: np.ndarray = np.zeros(geom.shape, grid.dtype)
+        depth: np.ndarray = np.empty(geom.shape if deep else 0, grid.dtype)
         items = list(self._items(origin, rotation, grid, ids))
         light_n3 = (light_n3[:, None] @ rotation)[:, 0]
         rays = grid.lines(light_n3)
@@ -99,6 +108,9 @@ class Painter:
         def draw(some: slice) -> None:
             windows = list(_windows(items, some))
             inverse = self._found(windows, geom[some], grid.dtype)
+            if deep:
+                with np.errstate(divide="ignore"):
+                    np.divide(1, inverse, out=depth[some])
             for item, window in windows:
                 here = (geom[some, *window[1:]] == self._geoms[item.geom]) & (item.covers[some, 1] > 0)[:, None, None]
                 if (inner := _around(here)) is not None:
@@ -115,7 +127,7 @@ class Painter:
                     np.copyto(shade[some, rows, columns], lit, where=here[:, *inner])
 
         self._in_parts(draw, geom.shape)
-        return geom, shade
+        return (geom, shade, depth) if deep else (geom, shade)
 
     def _found(self, windows: Sequence[tuple[_Item, Window]], geom: np.ndarray, dtype: type) -> np.ndarray:
         """Put the ids of what is nearest into ``geom`` (n, rows, columns); returns one over its depth."""

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 from embodkd.envs import opengl
-from embodkd.envs.camera import AMBIENT, DIFFUSE, SKY, Camera
+from embodkd.envs.camera import Camera
+from embodkd.envs.looks import SKY, Looks
 from embodkd.envs.randomise import Randomise
 from embodkd.envs.sim import forks
 from embodkd.envs.sim.batch_sim import BatchSim
@@ -114,9 +115,17 @@ class GLRenderer:
         self._any_view = mujoco.MjvCamera()
 
     def rgb(self, camera: Camera | SimCamera, ids: np.ndarray | None = None, size: int | None = None) -> np.ndarray:
-        """Colours and textures lit by one distant light, bytes (n, 3, H, W)."""
+        """Colours lit by one distant light, bytes (n, 3, H, W); the model's own textures, but none that randomisation
+        draws: ValueError where a camera has those."""
+        looks = _eye(self.sim, camera).looks
+        if looks.how.textures:
+            raise ValueError(
+                "randomise.textures: OpenGL draws the model's own textures only; leave them out "
+                "(randomise.textures=[]) or see by ray cameras"
+            )
         images, inverse = self._draw(camera, ids, size, as_ids=False)
-        images = np.where((inverse > 0)[..., None], images, (255 * SKY).astype(np.uint8))
+        sky = (255 * looks.sky_N3[slice(None) if ids is None else ids]).astype(np.uint8)
+        images = np.where((inverse > 0)[..., None], images, sky[:, None, None])
         return np.ascontiguousarray(np.moveaxis(images, -1, 1))
 
     def depth(self, camera: Camera | SimCamera, ids: np.ndarray | None = None, size: int | None = None) -> np.ndarray:
@@ -156,10 +165,9 @@ class GLRenderer:
         _check_process()
         view = _view(camera)
         side = size or view.size
-        eye = camera if isinstance(camera, SimCamera) else SimCamera(self.sim, camera, Randomise())
+        eye = _eye(self.sim, camera)
         copies = np.arange(self.sim.num_envs) if ids is None else np.asarray(ids)
         positions, rotations = eye.pose(ids)
-        lights, geom_colours = eye.looks(ids)
         self._gl.make_current()
         mujoco.mjr_resizeOffscreen(side, side, self._context)
         colours = np.zeros((len(copies), side, side, 3), np.uint8)
@@ -167,7 +175,7 @@ class GLRenderer:
         whole = mujoco.MjrRect(0, 0, side, side)
         for row, copy_id in enumerate(copies):
             self._compose(int(copy_id), view, positions[row], rotations[row])
-            self._shade(lights[row], geom_colours[row], as_ids=as_ids)
+            self._shade(eye.looks, int(copy_id), as_ids=as_ids)
             mujoco.mjr_render(whole, self._scene, self._context)
             mujoco.mjr_readPixels(colours[row], inverse[row], whole, self._context)
         return colours[:, ::-1], inverse[:, ::-1]  # OpenGL's first row is the lowest
@@ -188,7 +196,7 @@ class GLRenderer:
             eye.frustum_bottom, eye.frustum_top = -half, half
             eye.frustum_center, eye.frustum_width = 0.0, half
 
-    def _shade(self, light: np.ndarray, geom_colours: np.ndarray, *, as_ids: bool) -> None:
+    def _shade(self, looks: Looks, copy_id: int, *, as_ids: bool) -> None:
         """The light and the colours of the ray cameras, which randomisation draws, in place of the model's own."""
         scene = self._scene
         for flag in _EXPENSIVE:
@@ -196,11 +204,13 @@ class GLRenderer:
         for flag in _AS_IDS:
             scene.flags[flag] = as_ids
         for geom in scene.geoms[: scene.ngeom]:
-            geom.rgba[:3] = geom_colours[geom.objid]
+            geom.rgba[:3] = looks.albedo_NG3[copy_id, geom.objid]
         scene.nlight = 1
         sun = scene.lights[0]
         sun.type, sun.headlight, sun.castshadow = int(mujoco.mjtLightType.mjLIGHT_DIRECTIONAL), 0, 0
-        sun.dir, sun.ambient, sun.diffuse, sun.specular = -light, [AMBIENT] * 3, [DIFFUSE] * 3, [0.0] * 3
+        ambient, glow = looks.ambient_N[copy_id], looks.glow_N3[copy_id]
+        sun.dir, sun.ambient, sun.diffuse = -looks.sun_N3[copy_id], ambient * glow, (1 - ambient) * glow
+        sun.specular = [0.0] * 3
 
 
 def _check_process() -> None:
@@ -209,6 +219,10 @@ def _check_process() -> None:
             f"OpenGL does not survive a fork: process {_started_in} had started it when it made this one; start this "
             "one by spawn, open no GLRenderer before the fork, or use the ray cameras"
         )
+
+
+def _eye(sim: BatchSim, camera: Camera | SimCamera) -> SimCamera:
+    return camera if isinstance(camera, SimCamera) else SimCamera(sim, camera, Randomise())
 
 
 def _view(camera: Camera | SimCamera) -> Camera:

@@ -124,6 +124,11 @@ class WorldTask(BatchTask):
         self._by = by
         self.world.see(by)
 
+    def dress(self, look: int) -> None:
+        """See ``BatchTask``."""
+        self._check_open()
+        self.world.dress(look)
+
     def close(self) -> None:
         """Free what the engine holds; harmless twice."""
         super().close()

@@ -14,7 +14,7 @@ from embodkd.policies import POLICIES
 from embodkd.cli.keys import Config, options
 from embodkd.cli.verbs import VERBS
 from embodkd.core import Schedule
-from embodkd.core.config.schema import parameters
+from embodkd.core.config.schema import build, parameters
 from embodkd.data import DATA, data_names
 from embodkd.methods import get_method, method_names
 from embodkd.models import MODELS, model_names
@@ -99,9 +99,21 @@ def test_randomise_files_hold_the_dataclass() -> None:
     from embodkd.envs.randomise import Randomise
 
     for option in options("randomise"):
-        Randomise(**content("randomise", option))
+        build(Randomise, content("randomise", option), option)
         assert set(content("randomise", option)) == {f.name for f in dataclasses.fields(Randomise)}
-    assert Randomise(**content("randomise", "none")) == Randomise()
+    assert build(Randomise, content("randomise", "none"), "none") == Randomise()
+
+
+def test_no_range_of_the_held_out_looks_meets_that_of_the_training_looks() -> None:
+    ours, theirs = content("randomise", "looks"), content("randomise", "strange")
+    ranges = {key for key, value in ours.items() if isinstance(value, list)}
+    assert ranges == {key for key, value in theirs.items() if isinstance(value, list)} and len(ranges) == 13
+    for key in ranges - {"textures"}:
+        (low, high), (other_low, other_high) = ours[key], theirs[key]
+        assert low < high < other_low < other_high or other_low < other_high < low < high, key
+    assert ours["textures"] and theirs["textures"] and not set(ours["textures"]) & set(theirs["textures"])
+    # and what is no look is the same in both
+    assert all(ours[key] == theirs[key] for key in ours.keys() - ranges)
 
 
 def test_ppo_files_hold_the_dataclass_and_stock_is_stock() -> None:

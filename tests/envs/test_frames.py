@@ -7,7 +7,7 @@ import mujoco
 import numpy as np
 from embodkd.envs import make_task
 from embodkd.envs.bullet.engine import BulletSim
-from embodkd.envs.camera import AMBIENT, DIFFUSE, SKY
+from embodkd.envs.looks import AMBIENT, SKY
 from every_world import every_world
 from truth import Truth, Vector
 
@@ -153,7 +153,7 @@ def test_every_picture_is_what_its_words_say(name, options):
             agree += list(np.abs(seen[f"{eye.name}_depth"].ravel() - share) <= 1)
             agree += list(seen[f"{eye.name}_segmentation"].ravel() == geom + 1)
             sun = np.array([0.3, -0.4, 1.0]) / np.linalg.norm([0.3, -0.4, 1.0])
-            shade = AMBIENT + DIFFUSE * np.maximum(normal @ sun, 0)
+            shade = AMBIENT + (1 - AMBIENT) * np.maximum(normal @ sun, 0)
             colour = np.where((geom >= 0)[:, None], model.geom_rgba[geom, :3] * shade[:, None], SKY)
             bytes_ = (255 * colour).astype(int).reshape(6, 6, 3).transpose(2, 0, 1)
             agree += list((np.abs(seen[f"{eye.name}_rgb"].astype(int) - bytes_) <= 1).ravel())

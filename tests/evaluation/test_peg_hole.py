@@ -11,7 +11,7 @@ from embodkd.evaluation.judge import run_episodes
 
 torch = pytest.importorskip("torch")
 # Randomised too: an episode must restore the model's own numbers before it draws its changes.
-RANDOMISE = {"mass": 0.3, "friction": 0.3, "gains": 0.2, "latency": 2, "camera_position": 0.002}
+RANDOMISE = {"mass": 0.3, "friction": 0.3, "gains": 0.2, "latency": 2, "camera_position": (0.0, 0.004)}
 OPTIONS = {"randomness": "medium", "image_size": 24, "randomise": RANDOMISE}
 
 

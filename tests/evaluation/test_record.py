@@ -52,3 +52,20 @@ def test_an_actor_that_never_succeeds_is_said_so_or_kept_when_asked_for(task):
         list(record(task, Idle(), 1, (), quiet=True))
     (failed,) = record(task, Idle(), 1, ("proprio",), only_success=False, quiet=True)
     assert not failed.success and len(failed.action) == task.spec.max_steps
+
+
+def test_episodes_in_several_looks_differ_in_their_pictures_alone():
+    looks = {"hue": (0.0, 1.0), "light_azimuth": (-3.0, 3.0)}
+    task, groups = make_task("peg_assembly", 4, image_size=24, randomise=looks), ("proprio", "wrist_rgb")
+    plain = list(record(task, Expert(task), 3, groups, quiet=True))
+    kept = list(record(task, Expert(task), 3, groups, looks=3, quiet=True))
+    assert [recording.seed for recording in kept] == [recording.seed for recording in plain for _ in range(3)]
+    for k, recording in enumerate(kept):
+        first = plain[k // 3]
+        np.testing.assert_array_equal(recording.groups["proprio"], first.groups["proprio"])
+        np.testing.assert_array_equal(recording.action, first.action)
+        np.testing.assert_array_equal(recording.reward, first.reward)
+        changed = (recording.groups["wrist_rgb"] != first.groups["wrist_rgb"]).mean()
+        assert changed == 0 if k % 3 == 0 else changed > 0.5
+    with pytest.raises(ValueError, match="choose randomise=looks"):
+        list(record(make_task("peg_assembly", 4), Expert(task), 1, ("proprio",), looks=2, quiet=True))

@@ -70,7 +70,12 @@ def test_both_engines_offer_the_same_task(name):
 
 @every_task
 @pytest.mark.parametrize(
-    "randomise", [None, {"camera_position": 0.003, "camera_rotation": 0.02, "light": 1.0, "colours": 0.5}]
+    "randomise",
+    [
+        None,
+        {"camera_position": (0.0, 0.006), "camera_rotation": (0.0, 0.04), "light_azimuth": (-3.0, 3.0)},
+        {"hue": (0.0, 1.0), "textures": ("blobs", "rings"), "texture_size": (0.02, 0.05), "texture_depth": (0.1, 0.3)},
+    ],
 )
 def test_episodes_begin_with_the_same_observations(name, randomise):
     mujoco, second = (task.observe(list(task.spec.groups)) for task in pair(6, name, randomise=randomise))
@@ -152,7 +157,7 @@ def test_an_episode_does_not_depend_on_what_ran_before(name):
 
 @every_task
 def test_state_dict_continues_bit_for_bit_in_contact(name):
-    task = bullet(2, name, randomise={"mass": 0.2, "friction": 0.2, "gains": 0.2, "latency": 1, "colours": 1.0})
+    task = bullet(2, name, randomise={"mass": 0.2, "friction": 0.2, "gains": 0.2, "latency": 1, "hue": (0.0, 1.0)})
     roll(task, [1, 2])
     other = bullet(2, name, randomise=task.spec.options["randomise"])
     roll(other, [50, 60], 9)

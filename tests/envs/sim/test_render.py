@@ -16,7 +16,8 @@ import numpy as np
 from embodkd.envs import make_task
 from embodkd.envs.sim.render import GLRenderer
 
-looks = {"camera_position": 0.01, "camera_rotation": 0.05, "light": 0.5, "colours": 0.5}
+looks = dict(camera_position=(0.0, 0.02), camera_rotation=(0.0, 0.08), light_azimuth=(-3.0, 3.0), ambient=(0.2, 0.5))
+looks |= dict(light_height=(0.5, 1.2), brightness=(0.6, 0.9), tint=(-0.1, 0.1), hue=(0.0, 1.0), value=(0.3, 0.9))
 task = make_task("peg_hole", 3, image_size=64, randomise=looks)
 task.reset(np.array([1, 2, 3]))
 renderer = GLRenderer(task.world.sim)
@@ -186,7 +187,7 @@ def test_rays_need_no_opengl_whatever_platform_is_named(platform, tmp_path):
 @pytest.mark.parametrize("task_name", ["peg_hole", "hand_lift"])
 def test_skipping_groups_out_of_sight_changes_no_pixel(task_name):
     # cameras turned by large random angles, so that groups come and go
-    how = {"camera_rotation": 0.6, "camera_position": 0.02}
+    how = {"camera_rotation": (0.0, 1.2), "camera_position": (0.0, 0.04)}
     task = make_task(task_name, 4, image_size=24, randomise=how, cameras="rays")
     skipped = 0
     for start in range(5):

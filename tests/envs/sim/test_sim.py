@@ -99,17 +99,17 @@ def test_depth_of_a_camera_equals_single_rays():
         {"friction": 0.3},
         {"gains": 0.3},
         {"latency": 3},
-        {"camera_position": 0.01},
-        {"camera_rotation": 0.1},
-        {"light": 1.0},
-        {"colours": 1.0},
+        {"camera_position": (0.01, 0.02)},
+        {"camera_rotation": (0.1, 0.2)},
+        {"light_azimuth": (1.0, 2.0)},
+        {"hue": (0.0, 1.0)},
     ],
 )
 def test_each_randomisation_changes_what_it_names(change):
     plain, changed = make_task("peg_hole", 2), make_task("peg_hole", 2, randomise=change)
     for task in (plain, changed):
         task.reset(np.array([1, 2]))
-    looks = {"camera_position", "camera_rotation", "light", "colours"} & set(change)
+    looks = change.keys() - {"mass", "friction", "gains", "latency"}
     group = "wrist_rgb" if looks else "proprio"
     if not looks:
         for task in (plain, changed):
