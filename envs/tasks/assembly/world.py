@@ -8,7 +8,7 @@ from embodkd.envs.camera import KINDS, Camera, Kind
 from embodkd.envs.randomise import Randomise
 from embodkd.envs.sim.robots.gripper import FloatingGripper
 from embodkd.envs.sim.robots.panda import PandaArm
-from embodkd.envs.sim.table import table_scene
+from embodkd.envs.sim.table import COLOUR, table_scene
 from embodkd.envs.sim.world import SimWorld
 from embodkd.envs.tasks.assembly.parts import Pair, Part
 from embodkd.envs.tasks.assembly.screw import Nut, Screw
@@ -59,9 +59,9 @@ class AssemblyWorld(SimWorld):
         arm = _robot(robot, foot)
         holder = arm.build(spec)
         eyes = cameras(holder.name, image_size, shapes)
-        # nobody sees it; it is there to be fallen on
+        # nobody sees it; it is there to be fallen on, and its colour only counts where that of the table is shifted
         spec.worldbody.add_geom(
-            name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0, 0, 1], pos=[0, 0, FLOOR], rgba=[0, 0, 0, 0]
+            name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0, 0, 1], pos=[0, 0, FLOOR], rgba=[*COLOUR, 0]
         )
         super().__init__(spec, arm, eyes, OVERVIEW, num_envs, threads=threads, substeps=SUBSTEPS, randomise=randomise)
         self.nuts = {screw: Nut(self.sim, screw) for screw in screws}
