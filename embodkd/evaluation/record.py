@@ -132,7 +132,7 @@ class _Onlooker:
     def __init__(self, task: BatchTask, session: Session, groups: Sequence[str], looks: int) -> None:
         self._task, self._session, self._groups, self._looks = task, session, groups, looks
         self.seen: list[dict[str, np.ndarray]] = []
-        self.meant = np.empty(0)
+        self.meant: np.ndarray = np.empty(0)
 
     def begin(self, ids: np.ndarray | None = None) -> None:
         """See `Driver`."""

@@ -58,11 +58,11 @@ class RewardedBuffer(NStepReplayBuffer):
     def batches(self, count: int, size: int) -> Iterator[ReplayBufferSamples]:
         """So many batches, each as ``sample`` gives one: drawn at once, which takes less time than one by one."""
         chosen = round(self.share * size) if self.rewarded.pos else 0
-        parts = [(super().sample(count * (size - chosen)), size - chosen)]
+        parts: list[tuple[Any, int]] = [(super().sample(count * (size - chosen)), size - chosen)]
         if chosen:
             parts.append((self.rewarded.sample(count * chosen), chosen))
         for k in range(count):
-            rows: Any = [[values[k * n : (k + 1) * n] for values in part] for part, n in parts]
+            rows = [[values[k * n : (k + 1) * n] for values in part] for part, n in parts]
             yield ReplayBufferSamples(*(torch.cat(pieces) for pieces in zip(*rows, strict=True)))
 
     def take_over(self, rows: dict[str, np.ndarray]) -> None:

@@ -37,8 +37,9 @@ class Disturbed:
             z_n3 = _KEPT * z_n3 + _NEW * fresh_nT3[:, step]
             self._noise_NT3[rows, step] = size_n * z_n3
 
-    def act(self, obs: Mapping[str, np.ndarray], ids: np.ndarray) -> np.ndarray:
-        """The actions to carry out in the copies ``ids``, float32 (n, 10)."""
+    def act(self, obs: Mapping[str, np.ndarray], ids: np.ndarray | None = None) -> np.ndarray:
+        """The actions to carry out in the copies ``ids`` (None: all), float32 (n, 10)."""
+        ids = np.arange(self.task.num_envs) if ids is None else ids
         self.meant = self.session.act(obs, ids)
         now = np.minimum(self.task.steps[ids], self.task.max_steps - 1)
         done = self.meant.copy()
