@@ -12,7 +12,8 @@ _FLOOR = 4.0  # of 255: noise of a channel without contrast is not blown up
 
 def standardised(image_NCHW: Tensor) -> Tensor:
     """Each channel of each picture with mean 0 and deviation 128, as floats: what brightness and tint do is undone."""
-    image_NCHW = image_NCHW.float()
+    # sums round by the order of the pixels in memory, which is not the same for a part of a batch and a whole one
+    image_NCHW = image_NCHW.float().contiguous()
     centred = image_NCHW - image_NCHW.mean((2, 3), keepdim=True)
     deviation = torch.sqrt((centred * centred).mean((2, 3), keepdim=True))
     return centred * (128.0 / (deviation + _FLOOR))

@@ -70,3 +70,8 @@ def test_colours_are_mixed_by_a_matrix_for_each_picture_and_only_while_learning(
     target = torch.zeros(6, 1, 4)
     assert not torch.equal(policy.train().loss(tensors, target), policy.loss(tensors, target))
     assert torch.equal(policy.eval().loss(tensors, target), policy.loss(tensors, target))
+
+
+def test_standardised_pictures_do_not_depend_on_how_they_lie_in_memory():
+    pictures = torch.randint(0, 256, (5, 3, 17, 19), dtype=torch.uint8)
+    assert torch.equal(standardised(pictures), standardised(pictures.contiguous(memory_format=torch.channels_last)))
