@@ -18,4 +18,4 @@ def test_each_base_calls_its_network_as_often_as_it_is_said():
         plan_NHA = torch.zeros(1, base.horizon, base.action_size)
         base.chunk(obs, History(plan_NHA, torch.zeros(1, dtype=torch.bool), torch.zeros_like(plan_NHA)))
         calls.append(len(asked))
-    assert calls == [4, 3, 16, 1]
+    assert calls == [4, 3, 16, 1, 1]

@@ -78,6 +78,9 @@ COMMANDS = {
         ["evaluate", "runs/expert", "episodes=6", "copies=2", "ablate=true", *QUICK],
         ["runs/expert/evaluation.json", "runs/expert/ablation.json"],
     ),
+    "evaluate replay=...": (
+        ["evaluate", "replay=demos", "tries=1", "episodes=4", "copies=2", *QUICK, "out=replay.json"], ["replay.json"]
+    ),
     "rollout": (["rollout", "runs/expert", "episodes=1"], ["runs/expert/videos/*.mp4"]),
     "export": (["export", "runs/expert", "episodes=2"], ["runs/expert/policy.onnx"]),
     "report": (["report", "runs/expert"], ["runs/expert/report.html"]),
