@@ -1,3 +1,4 @@
+from .asked import Asked as Asked
 from .bank import Bank as Bank
 from .bank import Table as Table
 from .bank import class_means as class_means
@@ -8,9 +9,9 @@ from .batch.whole import drawn as drawn
 from .batch.whole import over_the_batch as over_the_batch
 from .batch.whole import own as own
 from .batch.whole import whole as whole
+from .distill import distill as distill
 from .engine.trainer import Summary as Summary
 from .engine.trainer import Trainer as Trainer
-from .engine.trainer import distill as distill
 from .meta.unroll import Unroll as Unroll
 from .method import Method as Method
 from .method import Teachers as Teachers
@@ -24,6 +25,7 @@ from .optimiser import Optimiser as Optimiser
 from .recipe import Answers as Answers
 from .recipe import Budget as Budget
 from .recipe import Context as Context
+from .recipe import Every as Every
 from .recipe import Player as Player
 from .recipe import Prepare as Prepare
 from .recipe import Recipe as Recipe

@@ -91,6 +91,8 @@ class Bank:
     differs in any of them is refused (ValueError), never silently used.
     """
 
+    fixed = True
+
     def __init__(
         self,
         answerer: Answers,
@@ -248,6 +250,8 @@ class Table:
     It is a step and an answerer like Bank, for what is small: class means, directions, prototypes. `table["name"]` is a
     whole tensor; as an answerer it gives each item the row of its key.
     """
+
+    fixed = True
 
     def __init__(
         self, make: Callable[[Context], Mapping[str, Tensor]], *, by: str = "label", name: str = "table"

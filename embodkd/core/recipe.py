@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from embodkd.core.config.ranges import Count
+from embodkd.core.config.registry import near
 from embodkd.core.config.schema import build
 from embodkd.core.optimiser import Optimiser
-from embodkd.core.role import Role
+from embodkd.core.role import Role, roles_of
 from embodkd.core.signals import Signals
 from embodkd.core.sources.source import Source
 from embodkd.core.weights.schedule import Schedule, schedule
@@ -24,7 +25,10 @@ Prepare = Callable[[Signals], Mapping[str, Tensor]]
 
 
 class Answers(Protocol):
-    """Whatever gives signals for a batch: a Role, a bank, a difference of two."""
+    """Whatever gives signals for a batch: a Role, a bank, a difference of two.
+
+    One with an attribute `fixed` that is true is asked once per batch, however many players want to know.
+    """
 
     def signals(self, batch: Signals) -> Signals:
         """The signals for `batch`."""
@@ -46,14 +50,20 @@ class Player:
     terms: `terms(batch, s, **given)` -> {name: one value per item, (N,)}, where s are the signals of `train` and each
     entry of `given` the signals of that role, bank or other answerer. A given role that learns in another player is
     seen without gradient; one with this player's own model (a second view of the same student) with it.
+    first: names of those in `given` that are asked before the student, in this order; the others are asked after it.
+    Whoever is asked sees the former answers as fields "NAME.SIGNAL" of its batch, the student's as "s.SIGNAL".
+    mass: term -> the field of the batch that says what its mean is over, in place of the items: a mask of the term's
+    own shape, which then has one value per position, (N, T, ...), or amounts (N,) for a term with one value per item.
+    logged: terms that are logged and not learned from.
     weights: term name -> number, schedule, or function of the same arguments that gives one weight per item; or a
     Controller that sees what the terms come to.
     helpers: trainable modules that only training needs (projectors, heads); they learn with the role and are dropped.
     every: play in each k-th update only; when: asked before each of these, play only if it says so (what it decides by
     must be checkpointed: buffers of a helper or controller); ascent: climb instead of descend.
     through: learn by the effect on another player's next step (see meta.Unroll) instead of on the batch itself.
-    scheduled: name -> number or schedule over the stage's updates, for what changes inside a term (a temperature);
-    terms and weights read it as a field of the batch, (N,), the same for every item.
+    scheduled: name -> number or schedule over the stage's updates, for what changes inside a term (a temperature), or
+    "update", the number of the update itself; all who are asked, terms and weights read it as a field of the batch,
+    (N,), the same for every item.
     """
 
     train: Role
@@ -66,7 +76,10 @@ class Player:
     when: Callable[[], bool] | None = None
     ascent: bool = False
     through: Through | None = None
-    scheduled: Mapping[str, float | Mapping[str, Any] | Schedule] = field(default_factory=dict)
+    scheduled: Mapping[str, float | Mapping[str, Any] | Schedule | Literal["update"]] = field(default_factory=dict)
+    first: Sequence[str] = ()
+    mass: Mapping[str, str] = field(default_factory=dict)
+    logged: Sequence[str] = ()
     name: str = "student"
 
     def __post_init__(self) -> None:
@@ -75,14 +88,22 @@ class Player:
         if self.every < 1:
             raise ValueError(f"player {self.name!r}: every must be at least 1, got {self.every}")
         self.ready_weights()
-        for name, value in self.scheduled.items():
-            schedule(value, f"scheduled.{name}")
+        self.curves()
+        for name in self.first:
+            if name not in self.given:
+                raise ValueError(f"player {self.name!r}: first: it is given no {name!r}: {near(name, self.given)}")
+        if self.through is not None and (self.first or self.mass):
+            raise ValueError(f"player {self.name!r}: learns through another one: no first and no mass")
 
     def ready_weights(self) -> dict[str, Weight]:
         """The weights of single terms, short forms resolved."""
         if isinstance(self.weights, Controller):
             return {}
         return {name: as_weight(value, f"weights.{name}") for name, value in self.weights.items()}
+
+    def curves(self) -> dict[str, Schedule]:
+        """The scheduled numbers that follow a curve, short forms resolved."""
+        return {name: schedule(v, f"scheduled.{name}") for name, v in self.scheduled.items() if v != "update"}
 
     def plays(self, step: int) -> bool:
         """Whether update `step` is one of its own."""
@@ -93,7 +114,9 @@ class Player:
         if not self.scheduled:
             return batch
         first = next(iter(batch.values()))
-        numbers = {name: schedule(value).at(step, total) for name, value in self.scheduled.items()}
+        numbers = dict.fromkeys(self.scheduled, float(step)) | {
+            name: curve.at(step, total) for name, curve in self.curves().items()
+        }
         return batch.merge(**{name: torch.full((len(first),), v, device=first.device) for name, v in numbers.items()})
 
     def parameters(self) -> list[nn.Parameter]:
@@ -105,11 +128,41 @@ class Player:
         """The modules whose state training changes: the role, running averages among the given, the helpers."""
         yield self.train.model
         for answerer in self.given.values():
-            if isinstance(answerer, Role) and answerer.part in ("train", "ema", "snapshot"):
-                yield answerer.model
+            for role in roles_of(answerer):
+                if role.part in ("train", "ema", "snapshot"):
+                    yield role.model
         yield from self.helpers.values()
         if isinstance(self.weights, Controller):
             yield self.weights
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a step without gradients gets: where to write, the run's seed and device."""
+
+    folder: Path | None
+    seed: int
+    device: torch.device
+
+
+Step = Callable[[Context], Mapping[str, float] | None]
+"""A stage without gradients. One that has a method `restore(context)` gets that call instead when a resumed run is
+already past it: it reads back what it left in the folder."""
+
+
+@dataclass(frozen=True)
+class Every:
+    """`step` is taken after each `updates`-th update of its stage, before anything is saved.
+
+    A killed run takes those again that came after its newest checkpoint: a step twice must be as good as once.
+    """
+
+    updates: int
+    step: Step
+
+    def __post_init__(self) -> None:
+        if self.updates < 1:
+            raise ValueError(f"every: updates must be at least 1, got {self.updates}")
 
 
 @dataclass(frozen=True)
@@ -121,6 +174,7 @@ class Stage:
     in_turn: each player looks at what the former just changed, instead of all looking at the same weights.
     prepare: functions of the batch that give new fields (adversarial inputs, mixes, noise), called once per batch in
     this order, each seeing the former's fields; all players and roles then see the same ones.
+    every: steps without gradients that are taken within the stage, see `Every`.
     """
 
     players: Sequence[Player]
@@ -131,6 +185,7 @@ class Stage:
     updates_per_round: int | None = None
     in_turn: bool = False
     prepare: Sequence[Prepare] = ()
+    every: Sequence[Every] = ()
     name: str = "fit"
 
     def __post_init__(self) -> None:
@@ -155,20 +210,6 @@ class Stage:
             return self.updates_per_round
         size = self.source.planned_size(0 if self.source.refresh == "never" else round_)
         return self.epochs * -(-size // self.batch_size)
-
-
-@dataclass(frozen=True)
-class Context:
-    """What a step without gradients gets: where to write, the run's seed and device."""
-
-    folder: Path | None
-    seed: int
-    device: torch.device
-
-
-Step = Callable[[Context], Mapping[str, float] | None]
-"""A stage without gradients. One that has a method `restore(context)` gets that call instead when a resumed run is
-already past it: it reads back what it left in the folder."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, Literal
 
@@ -74,6 +74,11 @@ class Role:
         """Whether this role's parameters are learned."""
         return self.part == "train"
 
+    @property
+    def fixed(self) -> bool:
+        """Whether it answers the same about the same batch all through a stage, and without gradient."""
+        return self.part in ("frozen", "snapshot")
+
     def parameters(self) -> list[nn.Parameter]:
         """What an optimiser may move: nothing unless the part is "train"."""
         return [p for p in self.model.parameters() if p.requires_grad] if self.trains else []
@@ -127,3 +132,11 @@ class Role:
         buffers = dict(self.follow.named_buffers())
         for name, buffer in self.model.named_buffers():
             buffer.copy_(buffers[name])
+
+
+def roles_of(answerer: Any) -> Iterator[Role]:
+    """The roles by which an answerer answers: itself, or those that its method `roles` names."""
+    if isinstance(answerer, Role):
+        yield answerer
+    elif hasattr(answerer, "roles"):
+        yield from answerer.roles()

@@ -24,15 +24,15 @@ class Signals(Mapping[str, Tensor]):
         self._tensors: dict[str, Tensor] = {**(tensors or {}), **more}
 
     def __getattr__(self, name: str) -> Tensor:
-        if name.startswith("__") or name == "_tensors":
+        if name.startswith("__") or name in ("_tensors", "_read"):
             raise AttributeError(name)
         if name in self._tensors:
-            return self._tensors[name]
+            return self[name]
         suffix = _SUFFIX.search(name)
         key = name[: suffix.start()] if suffix else name
         if key not in self._tensors:
             raise AttributeError(f"no signal {key!r}: {near(key, self._tensors)}")
-        value = self._tensors[key]
+        value = self[key]
         if suffix and value.ndim != len(suffix[1]):
             shape = tuple(value.shape)
             raise AttributeError(
@@ -66,7 +66,7 @@ class Signals(Mapping[str, Tensor]):
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Signals:
         """The same names with `function` applied to each tensor."""
-        return Signals({name: function(value) for name, value in self._tensors.items()})
+        return Signals({name: function(value) for name, value in self._all().items()})
 
     def rows(self, index: slice | Tensor) -> Signals:
         """The items at `index`."""
@@ -78,4 +78,30 @@ class Signals(Mapping[str, Tensor]):
 
     def merge(self, **more: Tensor) -> Signals:
         """These signals and `more`, which win."""
-        return Signals(self._tensors, **more)
+        return Signals(self._all(), **more)
+
+    def _all(self) -> dict[str, Tensor]:
+        return self._tensors
+
+
+class Watched(Signals):
+    """Signals that note which of their names are looked at, absent ones included."""
+
+    def __init__(self, signals: Signals) -> None:
+        super().__init__(signals._tensors)
+        self._read: dict[str, Tensor | None] = {}
+
+    def __getitem__(self, name: str) -> Tensor:
+        self._read[name] = self._tensors.get(name)
+        return super().__getitem__(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def _all(self) -> dict[str, Tensor]:
+        self._read.update(self._tensors)
+        return self._tensors
+
+    def holds_for(self, signals: Signals) -> bool:
+        """Whether every name that was looked at is the same tensor there, not merely an equal one."""
+        return all(signals._tensors.get(name) is value for name, value in self._read.items())

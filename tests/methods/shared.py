@@ -1,6 +1,6 @@
 """Every registered method trained once, tiny and in float64, by however many processes this file is started in.
 
-    PYTHONPATH=tests/core torchrun --nproc_per_node 2 tests/methods/shared.py FOLDER [TRIAL...]
+    PYTHONPATH=tests/core:tests/core/engine torchrun --nproc_per_node 2 tests/methods/shared.py FOLDER [TRIAL...]
 
 writes, per trial, all that the method changed and every number that it logged; then, of each process, what it made of
 weights and losses that are not the same in all of them.
@@ -20,13 +20,14 @@ import torch
 from embodkd.policies import make_policy
 from rows import IMAGE, ROWS, blobs, budget, images, large, large_cnn, small
 from safetensors.torch import save_file
+from sequences import Tokens, nll, sequences
 from test_chunk_bc import SHORT, demos, student
 from test_every_method import tried
 from test_one_step import policy
 from torch import Tensor, nn
 from toy import Teacher, ToyTask
 
-from embodkd.core import Recipe, RunFolder, Trainer, shuffled
+from embodkd.core import Player, Recipe, Role, RunFolder, Signals, Trainer, fit, shuffled
 from embodkd.core.engine.trainer import learning_modules
 from embodkd.core.ranks import ranks
 from embodkd.core.sources.group import GroupFacts
@@ -109,6 +110,26 @@ def one_step() -> Recipe:
     return kind.recipe(policy(steps=1), teacher, demos(), seed=3)
 
 
+def tokens() -> Recipe:
+    """A mean over the tokens of the whole batch, beside one over its items, with a teacher that is asked first."""
+    student, teacher = Tokens(), Role(Tokens(1), "frozen")
+
+    def terms(batch: Signals, s: Signals, t: Signals) -> dict[str, Tensor]:
+        here, there = nll(s["logits"], batch["input"]), nll(t["logits"], batch["input"])
+        each = ((here - batch["t.logits"].mean(-1)) * batch["mask"]).square().sum(1)
+        return {"token": here, "near": (here - there).square(), "each": each * batch["progress"]}
+
+    player = Player(
+        Role(student),
+        terms,
+        given={"t": teacher},
+        first=("t",),
+        mass={"token": "mask", "near": "mask"},
+        scheduled={"progress": "update"},
+    )
+    return fit(player, sequences(), epochs=2, batch_size=9)
+
+
 # what the rows' defaults leave out: statistics over the batch, dropout, partners, second players, stages
 pictures: dict[str, Any] = {"student": cnn, "teachers": {"teacher": large_cnn}, "data": images}
 # the learner's turn is over at once, the other's after one update
@@ -119,6 +140,7 @@ TRIALS: dict[str, Make] = {
     "dagger camera": partial(imitation, "dagger", camera),
     **{f"chunk_bc {name}": partial(chunks, name) for name in ("mlp_chunk", "diffusion")},
     "one_step": one_step,
+    "tokens": tokens,
     "kd batch norm, dropout": partial(vision, "kd", **{**pictures, "student": partial(cnn, dropout=0.3)}),
     "nkd mixup": partial(vision, "nkd", {"mixup": 0.5}),
     "uskd mixup": partial(vision, "uskd", {"mixup": 0.5}),
@@ -138,7 +160,7 @@ TRIALS: dict[str, Make] = {
 }
 
 # those that two processes work through in two pieces each, with controllers ("mtard", "even_teacher") and without
-IN_PIECES = ("kd", "dkd", "nkd mixup", "mtard", "hard shift", "even_teacher")
+IN_PIECES = ("kd", "tokens", "dkd", "nkd mixup", "mtard", "hard shift", "even_teacher")
 
 
 class Told(Trainer):

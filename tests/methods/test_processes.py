@@ -46,7 +46,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("together")
     launcher = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
     command = [sys.executable, *launcher, str(HERE / "shared.py"), str(folder)]
-    paths = {"PYTHONPATH": str(HERE.parent / "core")}
+    paths = {"PYTHONPATH": os.pathsep.join(str(HERE.parent / part) for part in ("core", "core/engine"))}
     child = subprocess.Popen(
         command, stderr=subprocess.PIPE, text=True, start_new_session=True, env={**os.environ, **paths}
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from embodkd.core.recipe import Player, Recipe, Stage
-from embodkd.core.weights.schedule import Schedule, schedule
+from embodkd.core.weights.schedule import Schedule
 
 
 def endless_warmups(recipe: Recipe) -> Iterator[str]:
@@ -29,5 +29,5 @@ def _curves(player: Player) -> Iterator[tuple[str, Schedule]]:
     for name, weight in player.ready_weights().items():
         if isinstance(weight, Schedule):
             yield f"the weight of {name}", weight
-    for name, value in player.scheduled.items():
-        yield f"the number {name}", schedule(value)
+    for name, curve in player.curves().items():
+        yield f"the number {name}", curve

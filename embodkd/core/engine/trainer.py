@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from embodkd.core.batch.draws import seed_draws
 from embodkd.core.batch.pieces import Piece, prepared_pieces, shares
 from embodkd.core.config.ranges import Count, NotNegative, Seed
+from embodkd.core.engine.answers import Memory
 from embodkd.core.engine.layout import channels_last
 from embodkd.core.engine.position import Position, batches
 from embodkd.core.engine.state import (
@@ -42,13 +43,12 @@ from embodkd.core.engine.state import (
     unpack_random,
 )
 from embodkd.core.engine.update import BadLoss, Learner, smallest_batch, update
-from embodkd.core.method import Method, Teachers
 from embodkd.core.precision import Name as PrecisionName
 from embodkd.core.precision import Precision, as_begun, default_type
 from embodkd.core.ranks import alone, join, ranks, was_launched
-from embodkd.core.recipe import Budget, Context, Recipe, Stage, Step
+from embodkd.core.recipe import Context, Recipe, Stage, Step
 from embodkd.core.rng import rng_state, seed_everything
-from embodkd.core.role import Role
+from embodkd.core.role import roles_of
 from embodkd.core.runs.checkpoint import Checkpoint, restoring
 from embodkd.core.runs.files import atomic_folder, write_json, write_tensors
 from embodkd.core.runs.folder import RunFolder
@@ -249,6 +249,9 @@ class Trainer:
             with restoring(checkpoint):
                 unpack_optimisers(optimisers, checkpoint.tensors, checkpoint.state["optimisers"])
             self._restore(stage, at)
+            for due in stage.every:
+                if hasattr(due.step, "restore"):
+                    due.step.restore(self._context())
         while at.round < stage.rounds:
             refresh = stage.source.refresh
             if at.begins_round and (refresh == "epoch" or (refresh == "never" and at.refills == 0)):
@@ -257,6 +260,9 @@ class Trainer:
             while at.epoch < epochs:
                 for index in batches(stage, at, self.seed, least, lambda: self._refill(stage, at, summary)):
                     self._update(stage, learners, index, at, summary, shown)
+                    for due in stage.every:
+                        if at.update % due.updates == 0:
+                            self._log(at, self._step(due.step, modules), summary)
                     if stop.asked:
                         self._save(at, modules, learners, stage)
                         stop.leave(self._where(at))
@@ -285,9 +291,10 @@ class Trainer:
         pieces = prepared_pieces(list(gathered), stage.prepare)
         playing = [learner for learner in learners if learner.player.plays(at.update)]
         report: dict[str, Tensor] = {}
+        memories = [Memory() for _ in pieces] if stage.in_turn else None
         try:
             for group in [[learner] for learner in playing] if stage.in_turn else [playing]:
-                report |= update(group, pieces, at.update, len(index))
+                report |= update(group, pieces, at.update, len(index), memories)
         except BadLoss as error:
             raise self._explained(error, at) from error
         self._precision.settle(bool(playing))
@@ -368,32 +375,10 @@ def _why_no_cuda() -> str:
 def _asked(recipe: Recipe) -> list[nn.Module]:
     """The models of all roles that only answer."""
     players = [p for stage in recipe.stages if isinstance(stage, Stage) for p in stage.players]
-    return [role.model for player in players for role in player.given.values() if isinstance(role, Role)]
+    return [role.model for player in players for a in player.given.values() for role in roles_of(a)]
 
 
 def learning_modules(recipe: Recipe) -> list[nn.Module]:
     """The modules that the recipe changes, each once, in a fixed order: what a checkpoint holds (no teacher)."""
     players = [p for stage in recipe.stages if isinstance(stage, Stage) for p in stage.players]
     return distinct([recipe.product, *(module for player in players for module in player.learning_modules())])
-
-
-def distill(
-    method: Method,
-    student: nn.Module,
-    teachers: Teachers,
-    data: Any,
-    *,
-    run: RunFolder | None,
-    seed: Seed = 0,
-    budget: Budget | None = None,
-    trainer: Mapping[str, Any] | None = None,
-    then: Sequence[Step] = (),
-) -> Summary:
-    """Train `student` in place by `method` from `teachers` on the kind of `data` that it needs.
-
-    `trainer`: further arguments of Trainer; `then`: steps that follow the recipe's own (a fine-tuning elsewhere).
-    """
-    recipe = method.recipe(student, teachers, data, seed=seed, budget=budget)
-    for step in then:
-        recipe = recipe.then(step)
-    return Trainer(run, seed=seed, **(trainer or {})).fit(recipe)

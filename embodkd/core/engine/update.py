@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +14,11 @@ from embodkd.core.batch.layers import statistics_layers, whole_layers
 from embodkd.core.batch.pieces import Piece, whole_batch
 from embodkd.core.batch.sums import all_sum, start_alike, sum_gradients
 from embodkd.core.batch.whole import looking_at
-from embodkd.core.engine.objective import objective
+from embodkd.core.engine.answers import Memory, in_order
+from embodkd.core.engine.objective import mass_shares, objective
 from embodkd.core.precision import Precision
-from embodkd.core.recipe import Player
-from embodkd.core.role import Role
+from embodkd.core.recipe import Answers, Player
+from embodkd.core.role import Role, roles_of
 from embodkd.core.runs.finite import first_not_finite
 from embodkd.core.signals import Signals
 from embodkd.core.weights.weight import Controller, Factors
@@ -56,7 +57,7 @@ class Learner:
         compiled: bool = False,
     ) -> None:
         self.player, self.total, self.processes, self._precision = player, total, processes, precision
-        roles = [role for role in (player.train, *player.given.values()) if isinstance(role, Role)]
+        roles = [role for answerer in (player.train, *player.given.values()) for role in roles_of(answerer)]
         self.modules = list(dict.fromkeys([*player.learning_modules(), *(role.model for role in roles)]))
         for module in self.modules:
             module.to(device=device, dtype=precision.dtype)
@@ -75,9 +76,10 @@ class Learner:
     def statistics(self) -> list[str]:
         """The layers, by name, whose statistics over the batch this player's passes take."""
         modules = {name: helper for name, helper in self.player.helpers.items()}
-        for name, role in {"": self.player.train, **self.player.given}.items():
-            if isinstance(role, Role) and role.trains and role.mode == "train":
-                modules[name] = role.model
+        for name, answerer in {"": self.player.train, **self.player.given}.items():
+            for role in roles_of(answerer):
+                if role.trains and role.mode == "train":
+                    modules[name] = role.model
         return [f"{at}.{name}".strip(".") for at, module in modules.items() for name, _ in statistics_layers(module)]
 
     def start(self, step: int) -> None:
@@ -88,39 +90,57 @@ class Learner:
         self.optimiser.zero_grad()
 
     def forward(
-        self, batch: Signals, cache: dict[int, Signals], step: int, factors: Factors | None = None
+        self,
+        batch: Signals,
+        memory: Memory,
+        step: int,
+        factors: Factors | None = None,
+        shares: Mapping[str, Tensor] | None = None,
     ) -> tuple[dict[str, Tensor], Tensor]:
         """The sum over the items of `batch` of each term, and of all of them weighted.
 
-        `cache` holds the signals of training roles that several players look at. factors: what a controller says, if
-        that is known already.
+        `memory` holds what several players ask. factors: what a controller says, if that is known already; shares: of
+        the masses, see `objective.mass_shares`.
         """
         player = self.player
+        batch = player.at(batch, step, self.total)
         with ExitStack() as stack:
             with self._precision.autocast():
                 if player.through is not None:
-                    judged, s = player.through.signals(batch, step, self.total)
+                    judged, after = player.through.signals(batch, step, self.total)
+                    judged = player.at(judged, step, self.total)
                     # every process judges the whole validation batch
                     stack.enter_context(looking_at(None))
+                    s, given = in_order(player, judged, lambda _: after, partial(self._ask, memory))
                 else:
-                    judged, s = batch, _signals(player.train, batch, cache)
-                own = player.train.model
-                given = {name: _answer(answerer, judged, cache, own) for name, answerer in player.given.items()}
-            sums, loss = objective(player, judged, s, given, step, self.total, factors)
+                    judged = batch
+                    s, given = in_order(player, batch, partial(memory.ask, player.train), partial(self._ask, memory))
+            sums, loss = objective(player, judged, s, given, step, self.total, factors, shares)
         if judged.items_count == batch.items_count:
             return sums, loss
         # a validation batch counts as much as the batch that it came with
         share = batch.items_count / judged.items_count
         return {name: value * share for name, value in sums.items()}, loss * share
 
+    def _ask(self, memory: Memory, answerer: Answers, batch: Signals) -> Signals:
+        signals = memory.ask(answerer, batch)
+        elsewhere = isinstance(answerer, Role) and answerer.trains and answerer.model is not self.player.train.model
+        return signals.map(Tensor.detach) if elsewhere else signals
+
     def backward(
-        self, piece: Piece, cache: dict[int, Signals], step: int, share: float, factors: Factors | None
+        self,
+        piece: Piece,
+        memory: Memory,
+        step: int,
+        share: float,
+        factors: Factors | None,
+        shares: Mapping[str, Tensor] | None,
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Add the gradient of `share` * (sum over the items of the piece of the weighted terms).
 
         Returns the sum of each term and of the weighted ones.
         """
-        sums, loss = self.forward(piece.batch, cache, step, factors)
+        sums, loss = self.forward(piece.batch, memory, step, factors, shares)
         if self.processes == 1 and not torch.isfinite(loss):
             raise BadLoss(self.player, _culprit(sums), piece.batch)
         # inputs=: another player's parameters, or a fixed critic's, must not collect this gradient.
@@ -168,8 +188,16 @@ def smallest_batch(learners: Sequence[Learner], processes: int, pieces: int) -> 
     return max(processes, 2 if layers else 1)
 
 
-def update(learners: Sequence[Learner], pieces: Sequence[Piece], step: int, items: int) -> dict[str, Tensor]:
+def update(
+    learners: Sequence[Learner],
+    pieces: Sequence[Piece],
+    step: int,
+    items: int,
+    memories: Sequence[Memory] | None = None,
+) -> dict[str, Tensor]:
     """Let `learners` play once, all looking at the same weights; returns means over the batch to log.
+
+    memories: of each piece, where other players look at the same batch too.
 
     The batch of `items` items comes in pieces, and several processes may hold pieces of it; each item counts 1/items
     wherever it lies, and every piece repeats the same draws, so cutting a batch differently does not change the update.
@@ -178,16 +206,18 @@ def update(learners: Sequence[Learner], pieces: Sequence[Piece], step: int, item
     for learner in learners:
         learner.start(step)
     replay = Replay(pieces[0].batch.device) if len(pieces) > 1 else None
+    shares = _mass_shares(learners, pieces, items)
     controllers = {} if replay is None else _controllers(learners)
-    factors = {} if replay is None else _weights_ahead(learners, controllers, pieces, step, items, replay)
+    factors = {} if replay is None else _weights_ahead(learners, controllers, pieces, step, items, replay, shares)
     totals: dict[Key, Tensor] = {}
-    for piece in pieces:
+    for number, piece in enumerate(pieces):
         if replay is not None:
             replay.again()
-        cache: dict[int, Signals] = {}
+        memory = Memory() if memories is None else memories[number]
+        memory.turn()
         with whole_layers(piece.portion):
             for k, learner in enumerate(learners):
-                _add(totals, k, *learner.backward(piece, cache, step, 1.0 / items, factors.get(k)))
+                _add(totals, k, *learner.backward(piece, memory, step, 1.0 / items, factors.get(k), shares.get(k)))
     if learners[0].processes > 1:
         totals = _shared(learners, pieces, totals)
     means = {key: value / items for key, value in totals.items()}
@@ -203,6 +233,16 @@ def update(learners: Sequence[Learner], pieces: Sequence[Piece], step: int, item
     return report
 
 
+def _mass_shares(learners: Sequence[Learner], pieces: Sequence[Piece], items: int) -> dict[int, dict[str, Tensor]]:
+    """Of each player that has masses."""
+    batches = [piece.batch for piece in pieces]
+    return {
+        k: mass_shares(learner.player, batches, items, learner.processes)
+        for k, learner in enumerate(learners)
+        if learner.player.mass
+    }
+
+
 def _controllers(learners: Sequence[Learner]) -> dict[int, Controller]:
     weights = [learner.player.weights for learner in learners]
     return {k: value for k, value in enumerate(weights) if isinstance(value, Controller)}
@@ -215,6 +255,7 @@ def _weights_ahead(
     step: int,
     items: int,
     replay: Replay,
+    shares: Mapping[int, Mapping[str, Tensor]],
 ) -> dict[int, Factors]:
     """What the controllers will say of a batch in pieces: their steps wait until all pieces have been seen."""
     ready = {k: known for k, controller in controllers.items() if (known := controller.known()) is not None}
@@ -223,11 +264,11 @@ def _weights_ahead(
     totals: dict[Key, Tensor] = {}
     for piece in pieces:
         replay.again()
-        cache: dict[int, Signals] = {}
+        memory = Memory()
         with torch.no_grad(), whole_layers(piece.portion):
             for k, learner in enumerate(learners):
                 # Any weights do: the terms are summed without.
-                _add(totals, k, *learner.forward(piece.batch, cache, step, {}))
+                _add(totals, k, *learner.forward(piece.batch, memory, step, {}, shares.get(k)))
     if learners[0].processes > 1:
         totals = dict(zip(totals, all_sum(_stacked(totals)), strict=True))
     for k, controller in controllers.items():
@@ -259,20 +300,6 @@ def _shared(learners: Sequence[Learner], pieces: Sequence[Piece], totals: Mappin
         if not torch.isfinite(shared[k, ""]):
             raise BadLoss(learner.player, _culprit(_of(k, shared)), whole_batch(pieces))
     return shared
-
-
-def _signals(role: Role, batch: Signals, cache: dict[int, Signals]) -> Signals:
-    """One forward pass per training role and batch, however many players look at it."""
-    if id(role) not in cache:
-        cache[id(role)] = role.signals(batch)
-    return cache[id(role)]
-
-
-def _answer(answerer: Any, batch: Signals, cache: dict[int, Signals], own: nn.Module) -> Signals:
-    if isinstance(answerer, Role) and answerer.trains:
-        signals = _signals(answerer, batch, cache)
-        return signals if answerer.model is own else signals.map(torch.Tensor.detach)
-    return answerer.signals(batch)
 
 
 def _culprit(sums: Mapping[str, Tensor]) -> str:

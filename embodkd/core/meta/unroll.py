@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor
 
 from embodkd.core.batch.sums import all_sum
 from embodkd.core.batch.whole import looking_at, portion
+from embodkd.core.engine.answers import in_order
 from embodkd.core.engine.objective import objective
 from embodkd.core.modules.attention import twice_differentiable
 from embodkd.core.recipe import Player
@@ -61,12 +64,8 @@ class Unroll:
 def virtual_step(inner: Player, batch: Signals, step: int, total: int, rate: float) -> dict[str, Tensor]:
     """inner's parameters by name after one step of plain gradient descent on `batch`, differentiable."""
     named = {name: p for name, p in inner.train.model.named_parameters() if p.requires_grad}
-    s = inner.train.signals(batch, named)
-    given = {}
-    for name, answerer in inner.given.items():
-        signals = answerer.signals(batch)
-        learned_elsewhere = isinstance(answerer, Role) and answerer.trains and answerer.model is not inner.train.model
-        given[name] = signals.map(Tensor.detach) if learned_elsewhere else signals
+    batch = inner.at(batch, step, total)
+    s, given = in_order(inner, batch, lambda shown: inner.train.signals(shown, named), partial(_answer, inner))
     _, loss = objective(inner, batch, s, given, step, total)
     here = portion()
     items = batch.items_count if here is None else here.items
@@ -77,6 +76,12 @@ def virtual_step(inner: Player, batch: Signals, step: int, total: int, rate: flo
         slopes = _shared(slopes)
     moved = zip(named.items(), slopes, strict=True)
     return {name: value if slope is None else value - rate * slope for (name, value), slope in moved}
+
+
+def _answer(inner: Player, answerer: Any, batch: Signals) -> Signals:
+    signals: Signals = answerer.signals(batch)
+    learned_elsewhere = isinstance(answerer, Role) and answerer.trains and answerer.model is not inner.train.model
+    return signals.map(Tensor.detach) if learned_elsewhere else signals
 
 
 def _shared(slopes: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
