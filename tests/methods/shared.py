@@ -116,7 +116,7 @@ def tokens() -> Recipe:
 
     def terms(batch: Signals, s: Signals, t: Signals) -> dict[str, Tensor]:
         here, there = nll(s["logits"], batch["input"]), nll(t["logits"], batch["input"])
-        each = ((here - batch["t.logits"].mean(-1)) * batch["mask"]).square().sum(1)
+        each = ((here - t["logits"].mean(-1)) * batch["mask"]).square().sum(1)
         return {"token": here, "near": (here - there).square(), "each": each * batch["progress"]}
 
     player = Player(
