@@ -83,8 +83,9 @@ class Trainer:
     compile: run the models through torch.compile, except roles with taps, whose hooks a compiled module skips; refused
     for batches in pieces and on several processes, which compiled layers would not notice.
     accumulate: each batch is worked through in this many pieces; the update stays the same.
-    checkpoint_s: seconds between checkpoints, which are written at the end of an epoch; 0 means after each. SIGINT and
-    SIGTERM ask for one after the update at hand and end with `Stopped`, a second one at once.
+    checkpoint_s: seconds between checkpoints, which are written after a `log_every`-th update or at the end of an
+    epoch; 0 means after each epoch. SIGINT and SIGTERM ask for one after the update at hand and end with `Stopped`, a
+    second one at once.
     log_every: updates between two lines of metrics. quiet: no progress display.
     """
 
@@ -266,6 +267,8 @@ class Trainer:
                     if stop.asked:
                         self._save(at, modules, learners, stage)
                         stop.leave(self._where(at))
+                    if self.checkpoint_s and at.done % self.log_every == 0:
+                        self._save_if_due(at, modules, learners, stage)
                 at.epoch, at.done = at.epoch + 1, 0
                 if at.epoch < epochs or at.round + 1 < stage.rounds:
                     self._save_if_due(at, modules, learners, stage)

@@ -227,3 +227,38 @@ def test_kept_rollouts_are_on_disk_while_needed_and_gone_afterwards(tmp_path, mo
     run_dagger(tmp_path / "run", rounds=2)
     assert seen[:3] == [1, 1, 1] and max(seen) == 2
     assert not (tmp_path / "run" / "source").exists()
+
+
+class _Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("length", [{"epochs": 1}, {"updates_per_round": 20}])
+def test_a_long_epoch_goes_on_from_within(tmp_path, length):
+    source = TensorData({"input": torch.randn(40, 3, generator=torch.Generator().manual_seed(0))})
+    calls = []
+
+    def recipe(stop_at=None):
+        torch.manual_seed(0)
+        model = torch.nn.Linear(3, 2)
+
+        def terms(batch, s):
+            calls.append(1)
+            if len(calls) == stop_at:
+                raise _Killed
+            return {"size": squared_error(s.logits_NC, torch.ones_like(s.logits_NC))}
+
+        return fit(Player(Role(model), terms), source, batch_size=2, **length)
+
+    whole = recipe()
+    Trainer(quiet=True).fit(whole)
+    calls.clear()
+    often = {"quiet": True, "checkpoint_s": 1e-9, "log_every": 4}
+    with pytest.raises(_Killed), RunFolder.open(tmp_path / "run", {}) as run:
+        Trainer(run, **often).fit(recipe(stop_at=15))
+    calls.clear()
+    resumed = recipe()
+    with RunFolder.open(tmp_path / "run", {}, resume=True) as run:
+        Trainer(run, **often).fit(resumed)
+    assert len(calls) == 20 - 12
+    assert all(a.equal(b) for a, b in zip(whole.product.parameters(), resumed.product.parameters(), strict=True))
