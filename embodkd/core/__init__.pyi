@@ -37,6 +37,7 @@ from .role import Role as Role
 from .runs.checkpoint import Checkpoint as Checkpoint
 from .runs.folder import RunFolder as RunFolder
 from .signals import Signals as Signals
+from .snapshots import Snapshots as Snapshots
 from .sources.buffer import Buffer as Buffer
 from .sources.decoding import Decoding as Decoding
 from .sources.decoding import Writer as Writer

@@ -159,11 +159,12 @@ class Stage:
 
 @dataclass(frozen=True)
 class Context:
-    """What a step without gradients gets: where to write, the run's seed and device."""
+    """What a step without gradients gets: where to write, the run's seed and device, and its updates so far."""
 
     folder: Path | None
     seed: int
     device: torch.device
+    update: int = 0
 
 
 Step = Callable[[Context], Mapping[str, float] | None]

@@ -79,8 +79,8 @@ def _arguments(model: nn.Module) -> list[str]:
 
 @dataclass(frozen=True)
 class Completions:
-    """What was written to N prompts: tokens end to end, their log-probabilities under what they were drawn by (of the same shape),
-    and whether each came to its stop token, which is then its last, bool (N,)."""
+    """What was written to N prompts: tokens end to end, the logarithms of the probabilities that they were drawn by, as
+    many, and whether each text came to its stop token, which is then its last, bool (N,)."""
 
     tokens: EndToEnd
     logprobs: EndToEnd

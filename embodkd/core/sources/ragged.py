@@ -99,11 +99,13 @@ class Ragged(Source):
                 )
         for name, value in self._padding.items():
             dtype = self._sequences[name].values.dtype
-            if dtype != bool and np.asarray(value).astype(dtype) != value:
+            if dtype.kind in "iu" and not np.iinfo(dtype).min <= value <= np.iinfo(dtype).max:
                 raise ValueError(f"padding.{name}: {value} is no {dtype}, which the sequences are")
         size = next(iter(lengths.values()))
         self._beside = TensorData({"sample_id": torch.arange(size), **(fields or {})})
-        self._pad_to, self._multiple, self._bucket = pad_to, multiple, bucket
+        self._multiple, self._bucket = multiple, bucket
+        every = {name: int(s.lengths().max()) for name, s in self._sequences.items()} if pad_to == "source" else {}
+        self._longest: dict[str, int] = every
 
     def size(self) -> int:
         """How many items there are."""
@@ -124,8 +126,8 @@ class Ragged(Source):
         """The items at `index`, padded, with their masks."""
         batch: dict[str, Tensor] = {}
         for name, sequences in self._sequences.items():
-            longest = int(sequences.lengths(index if self._pad_to == "batch" else None).max(initial=1))
-            width = -(-longest // self._multiple) * self._multiple
+            longest = self._longest[name] if self._longest else int(sequences.lengths(index).max())
+            width = -(-max(longest, 1) // self._multiple) * self._multiple
             rows, there = sequences.padded(index, self._padding.get(name, 0), width)
             batch[name] = as_tensor(rows)
             if name in self._masks:
