@@ -39,7 +39,14 @@ from .role import Role as Role
 from .runs.checkpoint import Checkpoint as Checkpoint
 from .runs.folder import RunFolder as RunFolder
 from .signals import Signals as Signals
+from .snapshots import Snapshots as Snapshots
 from .sources.buffer import Buffer as Buffer
+from .sources.decoding import Decoding as Decoding
+from .sources.decoding import Writer as Writer
+from .sources.decoding import as_writer as as_writer
+from .sources.generated import Generated as Generated
+from .sources.ragged import EndToEnd as EndToEnd
+from .sources.ragged import Ragged as Ragged
 from .sources.rollout import Actor as Actor
 from .sources.rollout import Mixture as Mixture
 from .sources.rollout import Rollout as Rollout
@@ -50,6 +57,7 @@ from .sources.source import Refresh as Refresh
 from .sources.source import Source as Source
 from .sources.source import TensorData as TensorData
 from .sources.source import balanced_batch as balanced_batch
+from .sources.source import bucketed as bucketed
 from .sources.source import item_seeds as item_seeds
 from .sources.source import shuffled as shuffled
 from .sources.splits import Splits as Splits

@@ -138,11 +138,12 @@ class Player:
 
 @dataclass(frozen=True)
 class Context:
-    """What a step without gradients gets: where to write, the run's seed and device."""
+    """What a step without gradients gets: where to write, the run's seed and device, its stage's updates so far."""
 
     folder: Path | None
     seed: int
     device: torch.device
+    update: int = 0
 
 
 Step = Callable[[Context], Mapping[str, float] | None]
