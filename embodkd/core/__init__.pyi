@@ -41,6 +41,7 @@ from .runs.folder import RunFolder as RunFolder
 from .signals import Signals as Signals
 from .snapshots import Snapshots as Snapshots
 from .sources.buffer import Buffer as Buffer
+from .sources.dataset import DataSet as DataSet
 from .sources.decoding import Decoding as Decoding
 from .sources.decoding import Writer as Writer
 from .sources.decoding import as_writer as as_writer
@@ -61,6 +62,7 @@ from .sources.source import bucketed as bucketed
 from .sources.source import item_seeds as item_seeds
 from .sources.source import shuffled as shuffled
 from .sources.splits import Splits as Splits
+from .sources.texts import Texts as Texts
 from .steps import Fix as Fix
 from .steps import Restart as Restart
 from .steps import Succession as Succession

@@ -31,7 +31,7 @@ _BOOKKEEPING = {
     "_modules",
     "_compiled_call_impl",
     "call_super_init",
-    "_flat_weights",  # of recurrent layers: their parameters once more
+    "_flat_weights",  # of recurrent layers: their parameters again, and references to them
     "_flat_weight_refs",
 }
 _USED = (*_PLAIN, tuple, Tensor, np.ndarray, FunctionType, type)

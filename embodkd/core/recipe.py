@@ -138,7 +138,7 @@ class Player:
 
 @dataclass(frozen=True)
 class Context:
-    """What a step without gradients gets: where to write, the run's seed and device, its stage's updates so far."""
+    """What a step without gradients gets: where to write, the run's seed and device, its updates so far."""
 
     folder: Path | None
     seed: int

@@ -153,7 +153,7 @@ class Trainer:
             at = Position(**checkpoint.state["position"])
             for done in recipe.stages[: at.stage]:
                 if hasattr(done, "restore"):
-                    done.restore(self._context())
+                    done.restore(self._context(at))
             with restoring(checkpoint):
                 unpack_modules(modules, checkpoint.tensors)
                 self._precision.restore(checkpoint.state.get("scaler"))
@@ -171,7 +171,7 @@ class Trainer:
                 if isinstance(stage, Stage):
                     self._stage(stage, at, modules, checkpoint, summary, shown, stop)
                 else:
-                    self._log(at, self._step(stage, modules), summary)
+                    self._log(at, self._step(stage, modules, at), summary)
                 at = Position(
                     stage=number + 1,
                     trained_stages=at.trained_stages + isinstance(stage, Stage),
@@ -201,16 +201,16 @@ class Trainer:
         assert self.run is not None
         return f"{self.run.path}, update {at.updates_before + at.update}"
 
-    def _context(self, update: int = 0) -> Context:
-        return Context(self._folder(), self.seed, self.device, update)
+    def _context(self, at: Position) -> Context:
+        return Context(self._folder(), self.seed, self.device, at.updates_before + at.update)
 
     def _folder(self) -> Path | None:
         """The first rank's run folder, whether or not this rank was given it too."""
         return self._ranks.broadcast(self.run.path.absolute() if self.run else None)
 
-    def _step(self, step: Step, modules: list[nn.Module], update: int = 0) -> Mapping[str, float]:
+    def _step(self, step: Step, modules: list[nn.Module], at: Position) -> Mapping[str, float]:
         """A step without gradients: the first rank takes it, for the others it is as if they resumed after it."""
-        context, scalars = self._context(update), None
+        context, scalars = self._context(at), None
         if self._ranks.is_first:
             with alone():
                 scalars = step(context)
@@ -252,7 +252,7 @@ class Trainer:
             self._restore(stage, at)
             for due in stage.every:
                 if hasattr(due.step, "restore"):
-                    due.step.restore(self._context(at.update))
+                    due.step.restore(self._context(at))
         while at.round < stage.rounds:
             refresh = stage.source.refresh
             if at.begins_round and (refresh == "epoch" or (refresh == "never" and at.refills == 0)):
@@ -263,7 +263,7 @@ class Trainer:
                     self._update(stage, learners, index, at, summary, shown)
                     for due in stage.every:
                         if at.update % due.updates == 0:
-                            self._log(at, self._step(due.step, modules, at.update), summary)
+                            self._log(at, self._step(due.step, modules, at), summary)
                     if stop.asked:
                         self._save(at, modules, learners, stage)
                         stop.leave(self._where(at))
