@@ -9,7 +9,7 @@ from .batch.whole import drawn as drawn
 from .batch.whole import over_the_batch as over_the_batch
 from .batch.whole import own as own
 from .batch.whole import whole as whole
-from .distill import distill as distill
+from .engine.distill import distill as distill
 from .engine.trainer import Summary as Summary
 from .engine.trainer import Trainer as Trainer
 from .meta.unroll import Unroll as Unroll
@@ -18,9 +18,13 @@ from .method import Teachers as Teachers
 from .method import no_teacher as no_teacher
 from .method import one_teacher as one_teacher
 from .method import several_teachers as several_teachers
+from .modules.depths import depths as depths
+from .modules.growing import Growing as Growing
+from .modules.growing import regrown as regrown
 from .modules.taps import Tap as Tap
 from .modules.taps import submodule as submodule
 from .modules.taps import tapped as tapped
+from .optimiser import Group as Group
 from .optimiser import Optimiser as Optimiser
 from .recipe import Answers as Answers
 from .recipe import Budget as Budget
