@@ -1,8 +1,8 @@
 from .asked import Asked as Asked
-from .bank import Bank as Bank
-from .bank import Table as Table
-from .bank import class_means as class_means
-from .bank import collect as collect
+from .banks.bank import Bank as Bank
+from .banks.passes import collect as collect
+from .banks.table import Table as Table
+from .banks.table import class_means as class_means
 from .batch.pieces import with_partners as with_partners
 from .batch.whole import batch_mean as batch_mean
 from .batch.whole import drawn as drawn
@@ -56,6 +56,7 @@ from .sources.rollout import Actor as Actor
 from .sources.rollout import Mixture as Mixture
 from .sources.rollout import Rollout as Rollout
 from .sources.rollout import mixture as mixture
+from .sources.seeded import Seeded as Seeded
 from .sources.selector import Selected as Selected
 from .sources.selector import adaptive_thresholds as adaptive_thresholds
 from .sources.source import Refresh as Refresh
@@ -92,6 +93,7 @@ from .terms.regression import squared_error as squared_error
 from .terms.relation import angle_relation as angle_relation
 from .terms.relation import distance_relation as distance_relation
 from .terms.similarity import similarity as similarity
+from .terms.sparse import sparse_cross_entropy as sparse_cross_entropy
 from .terms.views import nt_xent as nt_xent
 from .view import as_view as as_view
 from .view import field as field
