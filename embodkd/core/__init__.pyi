@@ -17,8 +17,8 @@ from .method import Teachers as Teachers
 from .method import no_teacher as no_teacher
 from .method import one_teacher as one_teacher
 from .method import several_teachers as several_teachers
+from .modules.places import submodule as submodule
 from .modules.taps import Tap as Tap
-from .modules.taps import submodule as submodule
 from .modules.taps import tapped as tapped
 from .optimiser import Optimiser as Optimiser
 from .recipe import Answers as Answers
