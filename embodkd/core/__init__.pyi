@@ -21,8 +21,8 @@ from .method import several_teachers as several_teachers
 from .modules.depths import depths as depths
 from .modules.growing import Growing as Growing
 from .modules.growing import regrown as regrown
+from .modules.places import submodule as submodule
 from .modules.taps import Tap as Tap
-from .modules.taps import submodule as submodule
 from .modules.taps import tapped as tapped
 from .optimiser import Group as Group
 from .optimiser import Optimiser as Optimiser

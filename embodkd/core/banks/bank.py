@@ -59,6 +59,8 @@ class Bank:
     differs in any of them is refused (ValueError), never silently used.
     """
 
+    fixed = True
+
     def __init__(
         self,
         answerer: Answers | Mapping[str, Answers],

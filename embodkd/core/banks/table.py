@@ -22,6 +22,8 @@ class Table:
     whole tensor; as an answerer it gives each item the row of its key.
     """
 
+    fixed = True
+
     def __init__(
         self, make: Callable[[Context], Mapping[str, Tensor]], *, by: str = "label", name: str = "table"
     ) -> None:
