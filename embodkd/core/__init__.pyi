@@ -21,6 +21,7 @@ from .modules.taps import Tap as Tap
 from .modules.taps import submodule as submodule
 from .modules.taps import tapped as tapped
 from .optimiser import Optimiser as Optimiser
+from .process import Process as Process
 from .recipe import Answers as Answers
 from .recipe import Budget as Budget
 from .recipe import Context as Context
