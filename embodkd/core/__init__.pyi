@@ -44,6 +44,7 @@ from .sources.decoding import Decoding as Decoding
 from .sources.decoding import Writer as Writer
 from .sources.decoding import as_writer as as_writer
 from .sources.generated import Generated as Generated
+from .sources.mixed import Mixed as Mixed
 from .sources.ragged import EndToEnd as EndToEnd
 from .sources.ragged import Ragged as Ragged
 from .sources.rollout import Actor as Actor
