@@ -26,6 +26,7 @@ from .modules.taps import Tap as Tap
 from .modules.taps import tapped as tapped
 from .optimiser import Group as Group
 from .optimiser import Optimiser as Optimiser
+from .process import Process as Process
 from .recipe import Answers as Answers
 from .recipe import Budget as Budget
 from .recipe import Context as Context
@@ -50,6 +51,11 @@ from .sources.decoding import Decoding as Decoding
 from .sources.decoding import Writer as Writer
 from .sources.decoding import as_writer as as_writer
 from .sources.generated import Generated as Generated
+from .sources.mapped import Mapped as Mapped
+from .sources.mapped import write_mapped as write_mapped
+from .sources.mixed import Mixed as Mixed
+from .sources.prefetch import ahead as ahead
+from .sources.prefetch import pinned as pinned
 from .sources.ragged import EndToEnd as EndToEnd
 from .sources.ragged import Ragged as Ragged
 from .sources.rollout import Actor as Actor

@@ -101,15 +101,15 @@ class Ragged(Source):
             dtype = self._sequences[name].values.dtype
             if dtype.kind in "iu" and not np.iinfo(dtype).min <= value <= np.iinfo(dtype).max:
                 raise ValueError(f"padding.{name}: {value} is no {dtype}, which the sequences are")
-        size = next(iter(lengths.values()))
-        self._beside = TensorData({"sample_id": torch.arange(size), **(fields or {})})
+        self._size = next(iter(lengths.values()))
+        self._beside = TensorData(fields) if fields else None
         self._multiple, self._bucket = multiple, bucket
         every = {name: int(s.lengths().max()) for name, s in self._sequences.items()} if pad_to == "source" else {}
         self._longest: dict[str, int] = every
 
     def size(self) -> int:
         """How many items there are."""
-        return self._beside.size()
+        return self._size
 
     def lengths(self, name: str) -> np.ndarray:
         """How long each sequence of this field is, int64 (N,)."""
@@ -132,6 +132,8 @@ class Ragged(Source):
             batch[name] = as_tensor(rows)
             if name in self._masks:
                 batch[self._masks[name]] = torch.from_numpy(there)
+        if self._beside is None:
+            return Signals(batch, sample_id=torch.from_numpy(np.asarray(index, np.int64)))
         return Signals(batch, **self._beside.gather(index, epoch))
 
 
