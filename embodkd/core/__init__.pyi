@@ -56,6 +56,7 @@ from .sources.mapped import write_mapped as write_mapped
 from .sources.mixed import Mixed as Mixed
 from .sources.prefetch import ahead as ahead
 from .sources.prefetch import pinned as pinned
+from .sources.promised import Promised as Promised
 from .sources.ragged import EndToEnd as EndToEnd
 from .sources.ragged import Ragged as Ragged
 from .sources.rollout import Actor as Actor
@@ -88,6 +89,7 @@ from .terms.decoupled import decoupled_kl as decoupled_kl
 from .terms.direction import norm_direction as norm_direction
 from .terms.logits import cross_entropy as cross_entropy
 from .terms.logits import entropy as entropy
+from .terms.logits import jensen_shannon as jensen_shannon
 from .terms.logits import kl as kl
 from .terms.logits import soft_cross_entropy as soft_cross_entropy
 from .terms.neighbours import affinity_error as affinity_error

@@ -265,9 +265,9 @@ class Trainer:
             with restoring(checkpoint):
                 unpack_optimisers(optimisers, checkpoint.tensors, checkpoint.state["optimisers"])
             self._restore(stage, at)
-            for due in stage.every:
-                if hasattr(due.step, "restore"):
-                    due.step.restore(self._context(at))
+            for every in stage.every:
+                if hasattr(every.step, "restore"):
+                    every.step.restore(self._context(at))
         while at.round < stage.rounds:
             refresh = stage.source.refresh
             if at.begins_round and (refresh == "epoch" or (refresh == "never" and at.refills == 0)):
@@ -276,9 +276,9 @@ class Trainer:
             while at.epoch < epochs:
                 for index in batches(stage, at, self.seed, least, lambda: self._refill(stage, at, summary)):
                     self._update(stage, learners, index, at, summary, shown)
-                    for due in stage.every:
-                        if at.update % due.updates == 0:
-                            self._log(at, self._step(due.step, modules, at, learners), summary)
+                    for every in stage.every:
+                        if every.due(at.update):
+                            self._log(at, self._step(every.step, modules, at, learners), summary)
                     if stop.asked:
                         self._save(at, modules, learners, stage)
                         stop.leave(self._where(at))
