@@ -37,6 +37,7 @@ from embodkd.core import (
     Step,
     Teachers,
     Texts,
+    by_position,
     cross_entropy,
     one_teacher,
 )
@@ -44,7 +45,6 @@ from embodkd.core.config.ranges import Count, NotNegative, Part, Positive, Share
 from embodkd.core.weights.schedule import WeightCurve
 from embodkd.methods import METHODS
 from embodkd.parts.texts.traces import Traces
-from embodkd.parts.texts.written import token_nll
 
 
 @METHODS.register(
@@ -108,7 +108,7 @@ class REDI:
         """Who learns from right traces."""
 
         def tokens(batch: Signals, s: Signals) -> dict[str, Tensor]:
-            return {"nll": token_nll(s.logits_NTV, batch.tokens_NT)}
+            return {"nll": by_position(cross_entropy, s.logits_NTV, batch.tokens_NT)}
 
         def traces(batch: Signals, s: Signals) -> dict[str, Tensor]:
             return {"nll": cross_entropy(s.logits_NTV, batch.tokens_NT, mask=batch.mask_NT)}

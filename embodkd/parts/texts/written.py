@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from embodkd.core import Decoding, EndToEnd, Generated, Texts
 from embodkd.core.sources.source import Refresh
@@ -55,10 +54,3 @@ def written(
         pad_to="source",
         folder=folder,
     )
-
-
-def token_nll(logits_NTV: Tensor, token_NT: Tensor) -> Tensor:
-    """-log softmax(logits) at each token, (N, T, V), (N, T) -> (N, T)."""
-    from embodkd.core.terms.base import log_softmax
-
-    return -log_softmax(logits_NTV).gather(-1, token_NT.unsqueeze(-1)).squeeze(-1)
