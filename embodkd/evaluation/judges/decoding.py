@@ -33,9 +33,7 @@ def drawn(sample_id_N: Tensor, seed: int) -> Choose:
 
 
 @torch.no_grad()
-def continued(
-    model: Any, tokens_NT: Tensor, prompt_N: Tensor, choose: Choose, *, end: int | None, pad: int
-) -> Tensor:
+def continued(model: Any, tokens_NT: Tensor, prompt_N: Tensor, choose: Choose, *, end: int | None, pad: int) -> Tensor:
     """Rows that begin with the prompts of `tokens_NT` and go on as `model` chooses: (N, T).
 
     prompt_N: how many tokens of each row are given. Behind the token `end` a row is filled up with `pad`. The model is
