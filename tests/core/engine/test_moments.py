@@ -1,12 +1,13 @@
 """Parameters come and go while they learn: those that stay keep their moments, and a run goes on to the bit."""
 
 import numpy as np
+import pytest
 import torch
 from growth import Bumps, curve, densify, train
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
-from toy import fingerprint, stops_until
+from toy import Stopped, fingerprint, stops_until
 
 from embodkd.core import Group, Optimiser, Player, Recipe, Role, RunFolder, TensorData, Trainer, fit, regrown, schedule
 from embodkd.core.engine.moments import carried
@@ -150,6 +151,20 @@ def test_a_run_stopped_at_any_checkpoint_of_a_model_that_grows_and_freezes_ends_
     whole = run(tmp_path / "whole")
     assert len(whole) > len(fingerprint(Bumps()))
     assert stops_until(whole, lambda: run(tmp_path / "broken"), monkeypatch, 20) == 5
+    regrow, calls = Bumps.regrow, []
+
+    def regrow_and_die(self, *arguments):
+        regrow(self, *arguments)
+        calls.append(len(calls) + 1)
+        if len(calls) in (1, 3, 5):
+            raise Stopped
+
+    monkeypatch.undo()
+    monkeypatch.setattr(Bumps, "regrow", regrow_and_die)
+    for _ in range(3):  # in the first, second and third step: the checkpoint is of before it
+        with pytest.raises(Stopped):
+            run(tmp_path / "died")
+    assert run(tmp_path / "died") == whole and calls[-1] == 6
 
 
 class Sorted(TensorData):
