@@ -17,7 +17,7 @@ from embodkd.core.weights.schedule import Schedule, WeightCurve, schedule
 
 
 @dataclass(frozen=True)
-class Group:
+class ParameterGroup:
     """Parameters that move otherwise than the rest: those whose names `pattern` fits ("head.*", "*.lora_?").
 
     rate multiplies the learning rate, and may be a schedule over the stage's updates; weight_decay None is that of the
@@ -70,7 +70,7 @@ class Optimiser:
     eps: Positive = 1e-8
     momentum: Share = 0.9
     max_grad_norm: Positive | None = None
-    groups: tuple[Group, ...] = ()
+    groups: tuple[ParameterGroup, ...] = ()
     layer_decay: Some = 1.0
     decay_biases: bool = True
 
