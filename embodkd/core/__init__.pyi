@@ -24,9 +24,9 @@ from .modules.growing import regrown as regrown
 from .modules.places import submodule as submodule
 from .modules.taps import Tap as Tap
 from .modules.taps import tapped as tapped
-from .optimiser import Group as Group
 from .optimiser import Optimiser as Optimiser
 from .process import Process as Process
+from .optimiser import ParameterGroup as ParameterGroup
 from .recipe import Answers as Answers
 from .recipe import Budget as Budget
 from .recipe import Context as Context
