@@ -36,7 +36,7 @@ class Column:
 
     def tensor(self, rows: np.ndarray) -> Tensor:
         """The signal from rows of its file."""
-        values = torch.from_numpy(np.ascontiguousarray(rows[self.name] if rows.dtype.names else rows))
+        values = torch.from_numpy(rows[self.name].copy() if rows.dtype.names else rows)
         dtype = getattr(torch, self.dtype)
         return values.view(dtype) if dtype in _PATTERNS else values.to(dtype)
 
