@@ -44,8 +44,8 @@ class AsSeen(Wrapped):
 class Verified:
     """How far the stored rows are from the answers of today.
 
-    rows: how many were asked for again; difference: mean |stored - today's| of all their numbers but class indices and seeds;
-    differing: the share of class indices that are not the same.
+    rows: how many were asked for again; difference: mean |stored - today's| of all their numbers but class indices and
+    seeds; differing: the share of class indices that are not the same.
     """
 
     rows: int

@@ -1,5 +1,7 @@
 """What a bank gives back is what its answerer says, in its own type, of what was asked for, in the bytes promised."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -299,3 +301,17 @@ def test_a_full_disk_leaves_nothing_half(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="cannot write .*bank.*free some space"):
         Bank(network(), items(), batch_size=5, folder=tmp_path / "bank")(CONTEXT)
     assert not list((tmp_path / "bank").iterdir())
+
+
+def test_a_bank_on_disk_is_never_in_memory_as_a_whole(tmp_path):
+    source, teacher = items(2000), network(classes=4000)  # 32 MB
+    bank = Bank(teacher, source, batch_size=20, folder=tmp_path / "bank")
+    tracemalloc.start()
+    try:
+        bank(CONTEXT)
+        for batch in batches(source, (100,)):
+            torch.testing.assert_close(bank.signals(batch)["logits"], teacher.signals(batch)["logits"])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (tmp_path / "bank" / "pass_0" / "logits.npy").stat().st_size > 32e6 and peak < 6e6
