@@ -78,7 +78,10 @@ class Bank:
         if epochs < 1:
             raise ValueError(f"bank.epochs: must be at least 1, got {epochs}")
         self.answerer: Answers = SideBySide(answerer) if isinstance(answerer, Mapping) else answerer
-        names = self.answerer.each(names) if isinstance(self.answerer, SideBySide) else names
+        if isinstance(self.answerer, SideBySide):
+            names = self.answerer.each(names)
+            if isinstance(lengths, Mapping):
+                lengths = {full: mask for short, mask in lengths.items() for full in self.answerer.each([short])}
         self.choice = Choice.of(names, top_k, values, lengths, replay)
         self.source, self.batch_size, self.name = source, batch_size, name
         self.epoch, self.epochs, self.passes = epoch, epochs, range(epoch, epoch + epochs)

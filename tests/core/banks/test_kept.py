@@ -242,6 +242,14 @@ def test_items_of_different_length_without_a_word_about_it_are_refused(tmp_path)
 def test_a_name_without_an_answerer_is_meant_of_each():
     bank = Bank({"a": network(), "b": network()}, items(), names=("logits", "b.feature"))
     assert bank.choice.names == ("a.logits", "b.logits", "b.feature")
+    source, teachers = Sentences([4, 1, 6, 2]), {"a": network(seed=1), "b": network(seed=2)}
+    for lengths in ("mask", {"logits": "mask"}, {"a.logits": "mask", "b.logits": "mask"}):
+        bank = Bank(teachers, source, lengths=lengths)
+        bank(CONTEXT)
+        for batch in batches(source, (2, 4)):
+            for name, teacher in teachers.items():
+                live = teacher.signals(batch)["logits"] * batch["mask"][..., None]
+                torch.testing.assert_close(bank.signals(batch)[f"{name}.logits"], live)
 
 
 @pytest.mark.parametrize("top_k", [None, 2])
