@@ -48,7 +48,6 @@ from .sources.mapped import Mapped as Mapped
 from .sources.mapped import write_mapped as write_mapped
 from .sources.mixed import Mixed as Mixed
 from .sources.prefetch import ahead as ahead
-from .sources.prefetch import pinned as pinned
 from .sources.ragged import EndToEnd as EndToEnd
 from .sources.ragged import Ragged as Ragged
 from .sources.rollout import Actor as Actor
