@@ -8,8 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from toy import fingerprint, stops_until
 
-from embodkd.core import Decoding, Generated, Stage, as_writer
+from embodkd.core import Decoding, Generated, Player, Role, RunFolder, Stage, Trainer, as_writer, fit
 from embodkd.core.ranks import Ranks
 from embodkd.core.sources import generated
 from embodkd.core.sources.decoding import Cached, Uncached
@@ -274,6 +275,32 @@ def test_a_bank_of_texts_is_read_and_never_that_of_another_writer(tmp_path):
         model.head.bias += 1
     with pytest.raises(ValueError, match=r"texts_0 are of another writer; remove"):
         Generated(model, PROMPTS, Decoding(4), folder=tmp_path / "bank").refill(0)
+
+
+@pytest.mark.parametrize("refresh", ["never", "epoch", "step"])
+@pytest.mark.parametrize("own", [True, False], ids=["by the student", "by a teacher"])
+def test_a_run_that_is_stopped_again_and_again_learns_from_the_same_texts(refresh, own, tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    first, teacher = Recurrent().state_dict(), Recurrent()
+
+    def terms(batch, s):
+        logp = s.logits_NTV[:, :-1].log_softmax(-1).gather(-1, batch["tokens"][:, 1:, None])[..., 0]
+        return {"nll": -(logp * batch["mask"][:, 1:]).sum(1)}
+
+    def run(folder):
+        student = Recurrent()
+        student.load_state_dict(first)
+        writer = student if own else teacher
+        some = None if refresh != "step" else 4
+        source = Generated(writer, PROMPTS, Decoding(4, stop=3), refresh=refresh, per_refill=some)
+        length = {"epochs": 2} if some is None else {"updates_per_round": 3}
+        recipe = fit(Player(Role(student, view="tokens"), terms), source, batch_size=4, rounds=3, **length)
+        with RunFolder.open(folder, {}, resume=True) as open_run:
+            Trainer(open_run, checkpoint_s=0.0, quiet=True).fit(recipe)
+        return fingerprint(student)
+
+    whole = run(tmp_path / "whole")
+    assert stops_until(whole, lambda: run(tmp_path / "run"), monkeypatch, 12) >= 3
 
 
 def test_several_processes_write_what_one_does(monkeypatch):
