@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from embodkd.core.modules.attention import STAGES, AttentionMode, Stage, Visit
 from embodkd.core.modules.places import in_call, inputs, submodule, within
@@ -87,15 +88,22 @@ def tapped(
             module, take = submodule(model, tap.module), values.taker(name, tap)
             if tap.attention:
                 attending.setdefault(module, []).append((tap, take))
-            elif tap.input:
-                hook = _input_hook(module, tap, take)
-                hooks.callback(module.register_forward_pre_hook(hook, with_kwargs=True).remove)
             else:
-                hooks.callback(module.register_forward_hook(_output_hook(tap, take)).remove)
+                hooks.callback(hook_at(module, tap, take).remove)
         for module, visits in attending.items():
             _attend(module, visits, hooks)
         yield values.captured
     values.settle()
+
+
+def hook_at(module: nn.Module, tap: Tap, take: Visit) -> RemovableHandle:
+    """Show `take` the tensor at a tap in every pass, until the hook is removed.
+
+    Where the tap replaces, the network goes on with what `take` returns.
+    """
+    if tap.input:
+        return module.register_forward_pre_hook(_input_hook(module, tap, take), with_kwargs=True)
+    return module.register_forward_hook(_output_hook(tap, take))
 
 
 class _Values:
