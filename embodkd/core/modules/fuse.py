@@ -32,7 +32,7 @@ def fuse(
     that it is loaded through `take_shapes`, not by `from_pretrained`.
     """
     model = copy.deepcopy(gated.model)
-    masks = {name: gate.mask() for name, gate in gated.gates.items()}  # type: ignore[operator]
+    masks = {name: gate.mask() for name, gate in gated.hard_concrete()}
     for name, place in gated.places.items():
         z = masks[name]
         open_gates = z.nonzero().flatten() if z.any() else z.new_zeros(1, dtype=torch.long)
@@ -51,7 +51,7 @@ def fuse(
 
 
 def _to_shift(model: nn.Module, block: str, probe: Probe) -> None:
-    zero = {"in": Tap(block, input=True, replace=torch.zeros_like), "out": block}
+    zero: dict[str, str | Tap] = {"in": Tap(block, input=True, replace=torch.zeros_like), "out": block}
     with tapped(model, zero) as captured:
         answer(model, probe)
     added = captured["out"].flatten(0, -2)[0].clone()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
@@ -90,8 +90,8 @@ class Gated(nn.Module):
         if hasattr(model, "reads"):
             self.reads = model.reads
         if probe is not None:
-            ones = {name: torch.ones_like(gate.logits) for name, gate in self.gates.items()}
-            masked = answer(self, lambda gated: probe(_At(gated, ones)))
+            ones = {name: torch.ones_like(gate.logits) for name, gate in self.hard_concrete()}
+            masked = answer(_At(self, ones), probe)
             require_same(answer(model, probe), masked, 1e-5, "gates, all at one")
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -114,7 +114,7 @@ class Gated(nn.Module):
 
     def expected(self) -> Tensor:
         """The expected number of parameters that stay, of those that can be cut; with gradient to the logits."""
-        kept = {name: gate.alive().sum() * self.places[name].each for name, gate in self.gates.items()}
+        kept = {name: gate.alive().sum() * self.places[name].each for name, gate in self.hard_concrete()}
         counted = [self._product(tensor, axes, kept) for tensor, axes in self._gated().items()]
         return torch.stack(counted).sum()
 
@@ -124,8 +124,14 @@ class Gated(nn.Module):
 
     def clamp_(self) -> None:
         """Keep all logits within +-log 100: after each update."""
-        for gate in self.gates.values():
-            gate.clamp_()  # type: ignore[operator]
+        for _, gate in self.hard_concrete():
+            gate.clamp_()
+
+    def hard_concrete(self) -> Iterator[tuple[str, HardConcrete]]:
+        """The gates with their names."""
+        for name, gate in self.gates.items():
+            assert isinstance(gate, HardConcrete)
+            yield name, gate
 
     def _gated(self) -> dict[nn.Parameter, dict[int, str]]:
         found: dict[nn.Parameter, dict[int, str]] = {}
@@ -143,11 +149,12 @@ class Gated(nn.Module):
 class _At(nn.Module):
     """A gated model at fixed gates."""
 
-    def __init__(self, gated: nn.Module, masks: Mapping[str, Tensor]) -> None:
+    def __init__(self, gated: Gated, masks: Mapping[str, Tensor]) -> None:
         super().__init__()
         self.gated, self._masks = gated, masks
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """As the gated model's."""
         return self.gated.masked(self._masks, *args, **kwargs)
 
 

@@ -34,7 +34,7 @@ class HardConcrete(nn.Module):
     def mask(self) -> Tensor:
         """The gates of evaluation, (size,): sigmoid(0.8 logits / beta), the expected number of zeros set to zero."""
         soft = torch.sigmoid(self.logits / self.BETA * 0.8)
-        zeros = round(float((1 - self.alive()).sum()))
+        zeros = round((1 - self.alive()).sum().item())
         return soft.index_fill(0, soft.argsort(stable=True)[:zeros], 0.0)
 
     @torch.no_grad()

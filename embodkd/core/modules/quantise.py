@@ -60,7 +60,6 @@ def _exactly(x: Tensor) -> Tensor:
 class Quantised(nn.Module):
     """What quantised layers share: the quantisers of weight, input and output (None leaves as it is), and a switch."""
 
-    weight: nn.Parameter
     quantisers: tuple[Quantiser | None, Quantiser | None, Quantiser | None]
     quantised: bool
 
@@ -90,7 +89,10 @@ class QuantisedEmbedding(Quantised, nn.Embedding):
         return self._through(2, found)
 
 
-_KINDS = {nn.Linear: QuantisedLinear, nn.Embedding: QuantisedEmbedding}
+_KINDS: dict[type[nn.Module], type[QuantisedLinear | QuantisedEmbedding]] = {
+    nn.Linear: QuantisedLinear,
+    nn.Embedding: QuantisedEmbedding,
+}
 
 
 def quantise(
@@ -111,7 +113,8 @@ def quantise(
 
     def quantised(module: nn.Module) -> nn.Module:
         # The same layer with another forward pass: its fields, parameters and hooks are kept.
-        fresh = _KINDS[type(module)].__new__(_KINDS[type(module)])  # type: ignore[index]
+        kind = _KINDS[type(module)]
+        fresh = kind.__new__(kind)
         fresh.__dict__.update(module.__dict__)
         fresh._parameters = dict(module._parameters)
         fresh.quantisers, fresh.quantised = (weight, input, output), False

@@ -89,7 +89,7 @@ def replace_spans(
     stack: the name of the list of blocks. Every block is called with one thing that changes, its first argument, and
     gives it: on the probe it is asserted, in every bit, that each span put in its own place (`Chain`) changes nothing.
     """
-    blocks = _blocks(model, stack, list(instead))
+    blocks = list(_blocks(model, stack, list(instead)))
     if probe is not None:
         before = answer(model, probe)
         for first, last in instead:
