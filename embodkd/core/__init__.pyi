@@ -22,7 +22,7 @@ from .modules.adapter import merge as merge
 from .modules.encoder_gates import encoder_places as encoder_places
 from .modules.fuse import fuse as fuse
 from .modules.gates import Gated as Gated
-from .modules.gates import Place as Place
+from .modules.gates import GatePlace as GatePlace
 from .modules.hard_concrete import HardConcrete as HardConcrete
 from .modules.inherit import Fold as Fold
 from .modules.inherit import evenly as evenly
@@ -36,6 +36,7 @@ from .modules.quantise import ternary as ternary
 from .modules.quantise import ternary_rows as ternary_rows
 from .modules.spans import Spanned as Spanned
 from .modules.spans import replace_spans as replace_spans
+from .modules.tapped_model import Tapped as Tapped
 from .modules.taps import Tap as Tap
 from .modules.taps import tapped as tapped
 from .optimiser import Optimiser as Optimiser

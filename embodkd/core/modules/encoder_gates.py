@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from embodkd.core.modules.gates import Place, Side
+from embodkd.core.modules.gates import GatePlace, Side
 from embodkd.core.modules.places import submodule
 from embodkd.core.modules.taps import Tap
 
@@ -26,7 +26,7 @@ def encoder_places(
     readers: Sequence[Side] = (),
     norms: Sequence[str] = (),
     prefix: str = "",
-) -> dict[str, Place]:
+) -> dict[str, GatePlace]:
     """Gates on the channels of a residual stream, and on the heads and hidden units of every block of `stack`.
 
     embeddings: what makes the stream, and `into`, the layers and parameters that it is made of where `embeddings` is
@@ -35,7 +35,7 @@ def encoder_places(
     Returns PREFIX + "channels", "heads_0", "units_0", "heads_1" ...: channels multiply the embeddings and what each
     attention and each MLP adds, heads the context of each head, units the activations before the MLP's second layer.
     """
-    places: dict[str, Place] = {}
+    places: dict[str, GatePlace] = {}
     added: list[str] = []
     reading: list[Side] = []
     norms = list(norms)
@@ -54,11 +54,11 @@ def encoder_places(
         each = getattr(attention, "head_dim", None) or getattr(attention, "attention_head_size", None)
         if not isinstance(each, int):
             raise ValueError(f"{stack}.{number}: its attention does not say how wide a head is (head_dim)")
-        places[f"{prefix}heads_{number}"] = Place([Tap(mixed[0], input=True)], projections, each=each)
-        places[f"{prefix}units_{number}"] = Place([Tap(down[0], input=True)], up)
+        places[f"{prefix}heads_{number}"] = GatePlace([Tap(mixed[0], input=True)], projections, each=each)
+        places[f"{prefix}units_{number}"] = GatePlace([Tap(down[0], input=True)], up)
         added += [*mixed, *down]
         reading += [Tap(name, input=True) for name in (*projections, *up)]
         norms += [at + n for n, m in block.named_modules() if isinstance(m, nn.LayerNorm)]
     made = embeddings if into is None else into
-    channels = Place([*embeddings, *added], [*reading, *readers], [*made, *added], norms)
+    channels = GatePlace([*embeddings, *added], [*reading, *readers], [*made, *added], norms)
     return {f"{prefix}channels": channels, **places}

@@ -21,7 +21,7 @@ Side = str | Tap
 
 
 @dataclass(frozen=True)
-class Place:
+class GatePlace:
     """Where the gates of one set stand, and what fusing does there.
 
     at: the submodules whose output, or with Tap(..., input=True) input, is multiplied along `axis`, counted from the
@@ -66,7 +66,7 @@ class Place:
 class Gated(nn.Module):
     """A model with gates: it answers as the model whose channels are multiplied by what the gates give.
 
-    places: name -> `Place`; start: the logits of all gates, or by name. The model's parameters lie below `model.`, the
+    places: name -> `GatePlace`; start: the logits of all gates, or by name. The model's parameters lie below `model.`, the
     logits below `gates.NAME.`. In training mode gates are drawn in each forward pass, in evaluation mode they are
     fixed. With all gates at one it answers as the model does: asserted on the probe, within 1e-5.
     """
@@ -74,7 +74,7 @@ class Gated(nn.Module):
     def __init__(
         self,
         model: nn.Module,
-        places: Mapping[str, Place],
+        places: Mapping[str, GatePlace],
         *,
         start: float | Mapping[str, Tensor] = 10.0,
         probe: Probe | None = None,

@@ -51,7 +51,7 @@ class LinearMap(nn.Module):
         return mapped
 
 
-class Chain(nn.Module):
+class Consecutive(nn.Module):
     """Blocks in a row, each told the same besides: the span itself."""
 
     def __init__(self, *blocks: nn.Module) -> None:
@@ -87,13 +87,13 @@ def replace_spans(
     """A copy of the model with the spans replaced for good; numbers of the other blocks stay, skipped ones are empty.
 
     stack: the name of the list of blocks. Every block is called with one thing that changes, its first argument, and
-    gives it: on the probe it is asserted, in every bit, that each span put in its own place (`Chain`) changes nothing.
+    gives it: on the probe it is asserted, in every bit, that each span put in its own place (`Consecutive`) changes nothing.
     """
     blocks = list(_blocks(model, stack, list(instead)))
     if probe is not None:
         before = answer(model, probe)
         for first, last in instead:
-            with spans_replaced(model, stack, {(first, last): Chain(*blocks[first : last + 1])}):
+            with spans_replaced(model, stack, {(first, last): Consecutive(*blocks[first : last + 1])}):
                 require_same(before, answer(model, probe), 0.0, f"span {first} to {last} of {stack!r} in its own place")
     changed = copy.deepcopy(model)
     copied = _blocks(changed, stack, list(instead))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from embodkd.core import Gated, HardConcrete, Place, Role, Signals, Tap, fuse
+from embodkd.core import Gated, GatePlace, HardConcrete, Role, Signals, Tap, fuse
 
 LOGITS = torch.tensor([-4.0, -1.0, 0.0, 0.5, 2.0, 6.0])
 
@@ -67,10 +67,10 @@ class Residual(nn.Module):
 
 
 PLACES = {
-    "channels": Place(
+    "channels": GatePlace(
         ["embed", "second"], cut=[Tap("first", input=True), Tap("head", input=True)], norms=["before", "after"]
     ),
-    "units": Place([Tap("second", input=True)], cut=["first"]),
+    "units": GatePlace([Tap("second", input=True)], cut=["first"]),
 }
 X = torch.randn(8, 4, generator=torch.Generator().manual_seed(1))
 
@@ -183,8 +183,8 @@ class Pictures(nn.Module):
 
 def test_channels_of_convolutions():
     places = {
-        "one": Place(["one"], cut=[Tap("two", input=True)], axis=-3),
-        "two": Place([Tap("head", input=True)], cut=["two"]),
+        "one": GatePlace(["one"], cut=[Tap("two", input=True)], axis=-3),
+        "two": GatePlace([Tap("head", input=True)], cut=["two"]),
     }
     x = torch.randn(2, 2, 8, 8)
     model = Gated(Pictures(), places, probe=lambda m: m(x), start={"one": LOGITS, "two": LOGITS[1:]}).eval()
@@ -194,11 +194,13 @@ def test_channels_of_convolutions():
 
 
 def test_a_place_that_forgets_a_reader_or_a_norm_is_found_out():
-    places = {"channels": Place(["embed", "second"], cut=PLACES["channels"].cut[:1], norms=PLACES["channels"].norms)}
+    places = {
+        "channels": GatePlace(["embed", "second"], cut=PLACES["channels"].cut[:1], norms=PLACES["channels"].norms)
+    }
     with pytest.raises(RuntimeError):
         fuse(Gated(Residual(), places, start={"channels": LOGITS.repeat(2)[:10]}), probe=probe)
     # norms that are cut, but took the shut channels' zeros into their means
-    places = {"channels": Place(["embed", "second"], cut=[*PLACES["channels"].cut, "before", "after"])}
+    places = {"channels": GatePlace(["embed", "second"], cut=[*PLACES["channels"].cut, "before", "after"])}
     with pytest.raises(AssertionError, match="fused, against the gated network: the answer moved by"):
         fuse(Gated(Residual(), places, start={"channels": LOGITS.repeat(2)[:10]}), probe=probe)
 
@@ -206,13 +208,13 @@ def test_a_place_that_forgets_a_reader_or_a_norm_is_found_out():
 @pytest.mark.parametrize(
     ("place", "message"),
     [
-        (Place(["embed"], cut=["first"]), r"stand on sides with \[7, 10\] channels"),
-        (Place(["embed"], each=3), "gates in groups of 3 stand on"),
-        (Place(["embed"], axis=1), "counted from the end, got 1"),
-        (Place(["embed"], norms=["head"]), r"channels"),
-        (Place([Tap("before", input=True)]), "channels of the input cannot be told from its weight"),
-        (Place(["embed"], cut=["embed"]), "makes gated channels and reads them: untie"),
-        (Place(["embde"]), "no submodule 'embde': did you mean 'embed'"),
+        (GatePlace(["embed"], cut=["first"]), r"stand on sides with \[7, 10\] channels"),
+        (GatePlace(["embed"], each=3), "gates in groups of 3 stand on"),
+        (GatePlace(["embed"], axis=1), "counted from the end, got 1"),
+        (GatePlace(["embed"], norms=["head"]), r"channels"),
+        (GatePlace([Tap("before", input=True)]), "channels of the input cannot be told from its weight"),
+        (GatePlace(["embed"], cut=["embed"]), "makes gated channels and reads them: untie"),
+        (GatePlace(["embde"]), "no submodule 'embde': did you mean 'embed'"),
     ],
 )
 def test_mistakes_are_named(place, message):

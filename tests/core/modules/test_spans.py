@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from embodkd.core import Spanned, replace_spans
-from embodkd.core.modules.spans import Chain, LinearMap, Shift, Skip, spans_replaced
+from embodkd.core.modules.spans import Consecutive, LinearMap, Shift, Skip, spans_replaced
 
 D = 4
 
@@ -54,7 +54,7 @@ def live(block):
 def test_a_span_in_its_own_place_changes_no_bit():
     model = Stack()
     for first, last in itertools.combinations_with_replacement(range(5), 2):
-        chain = Chain(*model.blocks[first : last + 1])
+        chain = Consecutive(*model.blocks[first : last + 1])
         assert torch.equal(replace_spans(model, "blocks", {(first, last): chain}, probe=probe)(X), model(X))
 
 
