@@ -66,8 +66,8 @@ class GatePlace:
 class Gated(nn.Module):
     """A model with gates: it answers as the model whose channels are multiplied by what the gates give.
 
-    places: name -> `GatePlace`; start: the logits of all gates, or by name. The model's parameters lie below `model.`, the
-    logits below `gates.NAME.`. In training mode gates are drawn in each forward pass, in evaluation mode they are
+    places: name -> `GatePlace`; start: the logits of all gates, or by name. The model's parameters lie below `model.`,
+    the logits below `gates.NAME.`. In training mode gates are drawn in each forward pass, in evaluation mode they are
     fixed. With all gates at one it answers as the model does: asserted on the probe, within 1e-5.
     """
 
