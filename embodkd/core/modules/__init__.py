@@ -1,1 +1,1 @@
-"""What is done to a torch module: read and replaced inside for the length of a pass, and changed by surgeries for good."""
+"""What is done to a torch module: read or replaced inside for the length of a pass, or changed by a surgery for good."""

@@ -87,7 +87,7 @@ def replace_spans(
     """A copy of the model with the spans replaced for good; numbers of the other blocks stay, skipped ones are empty.
 
     stack: the name of the list of blocks. Every block is called with one thing that changes, its first argument, and
-    gives it: on the probe it is asserted, in every bit, that each span in its own place (`Consecutive`) changes nothing.
+    gives it: that each span in its own place (`Consecutive`) changes no bit is asserted on the probe.
     """
     blocks = list(_blocks(model, stack, list(instead)))
     if probe is not None:
