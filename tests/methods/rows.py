@@ -6,7 +6,8 @@ in test_every_method.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -61,6 +62,24 @@ def texts(n: int = 24, **extra: int) -> Texts:
         parts[name] = TensorData({**fields, "prompt": torch.full((size,), 2)})
     more = {name: parts[name] for name in extra}
     return Texts(parts["train"], parts["validation"], parts["test"], vocabulary=C + 2, start=1, extra=more)
+
+
+class Letters:
+    """Tokens from 2 on are the letters a, b, ..."""
+
+    def encode(self, text: str) -> list[int]:
+        return [2 + ord(letter) - ord("a") for letter in text]
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        return "".join(chr(ord("a") + token - 2) for token in tokens if token >= 2)
+
+    def to_json(self) -> str:
+        return "letters"
+
+
+def problems(n: int = 24) -> Texts:
+    """`texts` with right answers: those whose first letter is an a or a b. Nobody knows how, so some are given."""
+    return dataclasses.replace(texts(n), spelling=Letters(), check=lambda prompt, answer: answer[:1] in ("a", "b"))
 
 
 def small_lm(classes: int = C) -> nn.Module:
@@ -192,5 +211,21 @@ ROWS: dict[str, Row] = {
         teachers={"teacher": large_cnn},
         data=images,
         whole="neighbour_kl",
+    ),
+    "redi": Row(
+        arguments={"tries": 4, "share": 0.5, "temperature": 1e6},  # a loud teacher would write one text only
+        student=small_lm,
+        teachers={"teacher": large_lm},
+        data=problems,
+        budget=partial(budget, updates=8),
+    ),
+    "sequence_kd": Row(student=small_lm, teachers={"teacher": large_lm}, data=texts, by_place=True),
+    "teacher_hacking": Row(
+        arguments={"oracle_prompts": 12, "prompts": 12, "share": 0.5, "evaluations": 3},
+        student=small_lm,
+        teachers={"oracle": large_lm, "teacher": large_lm},
+        data=texts,
+        budget=partial(budget, updates=8),
+        by_place=True,
     ),
 }
