@@ -176,6 +176,9 @@ def test_what_is_written_to_a_prompt_does_not_depend_on_those_beside_it(order, c
 def test_models_are_asked_through_the_memory_that_they_have():
     gru = Recurrent()
     assert as_writer(gru) is gru
+    gru.model = nn.Linear(1, 1)  # a part of it, which is not all that must be in evaluation mode
+    held = [Decoding(2).complete(gru, EndToEnd.of([[1]]), np.zeros(1, np.int64)).logprobs[0] for _ in range(2)]
+    assert (held[0] == held[1]).all() and gru.training
     assert isinstance(as_writer(Forgetful(gru)), Uncached) and isinstance(as_writer(llama()), Cached)
     with pytest.raises(ValueError, match="a dict writes no text"):
         as_writer({})
@@ -328,6 +331,8 @@ def test_several_processes_write_what_one_does(monkeypatch):
 def test_mistakes_are_named():
     with pytest.raises(ValueError, match="prompt 1 is empty"):
         Generated(Recurrent(), [[1], []]).refill(0)
+    with pytest.raises(FloatingPointError, match="the logits of what writes are not finite"):
+        Generated(Forgetful(lambda tokens: torch.full((*tokens.shape, 3), torch.nan)), [[1]]).refill(0)
     with pytest.raises(ValueError, match="per_refill: 3 of 2 prompts"):
         Generated(Recurrent(), [[1], [2]], per_refill=3)
     with pytest.raises(ValueError, match=r"fields: one row for each of the 2 prompts, got {'answer': 3}"):
