@@ -19,7 +19,7 @@ def likeliest(logits_NV: Tensor, place: int) -> Tensor:
     return logits_NV.argmax(-1)
 
 
-def drawn(sample_id_N: Tensor, seed: int) -> Choose:
+def by_chance(sample_id_N: Tensor, seed: int) -> Choose:
     """Draws from the softmax at temperature 1; each is a function of (seed, sample id, place) and the logits."""
     ids = sample_id_N.cpu().numpy()
 

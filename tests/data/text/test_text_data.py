@@ -15,7 +15,31 @@ from embodkd.data.text import Tokenizer, wordnet
 from embodkd.data.text.sums import ALPHABET, right, trace
 
 pytest.importorskip("tokenizers", reason="extra language is not installed")
-WORDS = "a the of small large thing animal plant made used for with in water land red blue person who acts that".split()
+WORDS = tuple(
+    "a the of small large thing animal plant made used for with in water land red blue person who acts that".split()  # noqa: SIM905
+)
+    "a",
+    "the",
+    "of",
+    "small",
+    "large",
+    "thing",
+    "animal",
+    "plant",
+    "made",
+    "used",
+    "for",
+    "with",
+    "in",
+    "water",
+    "land",
+    "red",
+    "blue",
+    "person",
+    "who",
+    "acts",
+    "that",
+]
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +71,8 @@ def test_characters_are_one_token_each_behind_the_special_ones():
 def test_a_tokenizer_is_a_function_of_its_texts_and_its_json_is_all_of_it():
     code = (
         "from embodkd.data.text import Tokenizer; import hashlib;"
-        "print(hashlib.sha256(Tokenizer.bpe(['a small thing', 'the smaller ones'] * 3, 290).to_json().encode()).hexdigest())"
+        "made = Tokenizer.bpe(['a small thing', 'the smaller ones'] * 3, 290);"
+        "print(hashlib.sha256(made.to_json().encode()).hexdigest())"
     )
     found = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout for _ in range(2)}
     assert len(found) == 1 and len(found.pop()) == 65
@@ -66,8 +91,8 @@ DATA = {
 @pytest.mark.parametrize("name", DATA)
 @pytest.mark.parametrize("ended", [False, True])
 def test_parts_do_not_meet_and_a_seed_repeats_them(name, ended, some_words):
-    more = {"ended": ended} if name == "glosses" else {}
-    first, again, other = (make_data(name, seed, **DATA[name], **more) for seed in (0, 0, 1))
+    more = {"ended": ended, "response": 30 if ended else 4} if name == "glosses" else {}
+    first, again, other = (make_data(name, seed, **{**DATA[name], **more}) for seed in (0, 0, 1))
     assert {part: data.size() for part, data in first.parts().items()} == OPTIONS
     seen = torch.cat([ids for ids in first.items.rows.values()])
     assert len(seen.unique()) == len(seen) and first.items.pools == ("pool",)
@@ -81,9 +106,9 @@ def test_parts_do_not_meet_and_a_seed_repeats_them(name, ended, some_words):
 
 @pytest.mark.parametrize("ended", [False, True])
 def test_a_gloss_is_a_definition_or_its_beginning(ended, some_words):
-    data = make_data("glosses", **DATA["glosses"], ended=ended)
+    data = make_data("glosses", **{**DATA["glosses"], "ended": ended, "response": 30 if ended else 4})
     texts, _ = some_words
-    assert data.end == (2 if ended else None) and data.length == 6
+    assert data.end == (2 if ended else None) and data.length == (32 if ended else 6)
     for part, source in data.parts().items():
         for item, row, mask in zip(
             data.items.rows[part].tolist(),
@@ -185,7 +210,7 @@ def test_mistakes_are_named(name, options, complaint, some_words):
 
 
 NOUN = b"""  1 This software and database is provided
-00001740 03 n 01 entity 0 003 ~ 00001930 n 0000 | that which is perceived; "it was full of rackets, balls and other things"
+00001740 03 n 01 entity 0 003 ~ 00001930 n 0000 | that which is perceived; "it was full of balls and other things"
 00001930 04 n 01 act 0 007 @ 00001740 n 0000 | an entity that acts
 """
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from embodkd.data import make_data
 from embodkd.evaluation.judges import JUDGES, better, judge_of
-from embodkd.evaluation.judges.decoding import continued, drawn, likeliest
+from embodkd.evaluation.judges.decoding import by_chance, continued, likeliest
 from embodkd.evaluation.judges.language import MEASURES, SAMPLES, answers, evaluated, measured, passed
 from embodkd.models import MODELS, make_model, model_names
 
@@ -127,7 +127,7 @@ def test_going_on_is_the_same_alone_and_in_a_batch_and_repeats_the_prompt():
     data = sums()
     model, f = large(data), data.test.fields
     given = {"end": data.end, "pad": data.pad}
-    for make in (lambda ids: likeliest, lambda ids: drawn(ids, 3)):
+    for make in (lambda ids: likeliest, lambda ids: by_chance(ids, 3)):
         whole = continued(model, f["tokens"], f["prompt"], make(f["sample_id"]), **given)
         for n in range(len(whole)):
             one = slice(n, n + 1)
@@ -150,11 +150,11 @@ def test_the_likeliest_tokens_are_those_of_the_whole_rows_logits():
 
 def test_draws_follow_the_softmax():
     logits = torch.tensor([0.5, -1.0, 2.0, -torch.inf]).expand(20_000, 4)
-    found = drawn(torch.arange(20_000), 0)(logits, 5).bincount(minlength=4) / 20_000
+    found = by_chance(torch.arange(20_000), 0)(logits, 5).bincount(minlength=4) / 20_000
     torch.testing.assert_close(found, logits[0].softmax(0), atol=0.015, rtol=0)
     assert found[3] == 0
-    again, other = drawn(torch.arange(20_000), 0)(logits, 5), drawn(torch.arange(20_000), 1)(logits, 5)
-    assert torch.equal(again, drawn(torch.arange(20_000), 0)(logits, 5)) and not torch.equal(again, other)
+    again, other = by_chance(torch.arange(20_000), 0)(logits, 5), by_chance(torch.arange(20_000), 1)(logits, 5)
+    assert torch.equal(again, by_chance(torch.arange(20_000), 0)(logits, 5)) and not torch.equal(again, other)
 
 
 def test_what_cannot_be_judged_is_named():
