@@ -31,6 +31,10 @@ class Items:
     pools: tuple[str, ...] = ()
 
 
+# Where it was defined first: what earlier runs noted of their data names that file.
+Items.__module__ = "embodkd.core.sources.splits"
+
+
 class Spelling(Protocol):
     """What turns text into tokens and back, as much as the core asks of it."""
 
