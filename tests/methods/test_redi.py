@@ -79,7 +79,7 @@ def test_the_loss_is_linear_in_each_tokens_log_probability() -> None:
         (slope,) = torch.autograd.grad(found, logit, retain_graph=True)
         p = logit.softmax(-1).detach()
         per_token = torch.nn.functional.one_hot(batch[side], V) - p
-        mask_NT = batch[f"{side}_mask"]
+        mask_NT = batch[f"{side}_mask"].double()
         expected = factor * (mask_NT / (N * mask_NT.sum(1, keepdim=True)))[..., None] * per_token
         torch.testing.assert_close(slope, expected, rtol=1e-9, atol=1e-14)
 
