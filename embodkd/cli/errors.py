@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import sys
 import traceback
 
@@ -23,6 +24,20 @@ def said_on_purpose(error: BaseException) -> bool:
         return False
     frames = list(traceback.walk_tb(error.__traceback__))
     return bool(frames) and str(frames[-1][0].f_globals.get("__name__", "")).split(".")[0] == "embodkd"
+
+
+def portable(error: Exception) -> Exception:
+    """`error` as another process is to see it: one that was said on purpose stays what it is; of any other the trace
+    is what it says."""
+    if said_on_purpose(error) or out_of_memory(error):
+        try:
+            if type(pickle.loads(pickle.dumps(error))) is type(error):
+                return error
+        except Exception:
+            said = ValueError(str(error))
+            said.__notes__ = [*getattr(error, "__notes__", [])]
+            return said
+    return RuntimeError(f"{error}\n\n{''.join(traceback.format_exception(error))}")
 
 
 def show(error: BaseException) -> int:
