@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import pytest
 
 from embodkd.cli.compose import _Stop
-from embodkd.cli.errors import Refused, show
+from embodkd.cli.errors import show
+from embodkd.cli.over_studies import Elsewhere, Several
 
 
 def raised(function) -> Exception:
@@ -19,10 +21,8 @@ def raised(function) -> Exception:
 
 
 def refused() -> None:
-    from embodkd.core.config.registry import near
     from embodkd.core.config.schema import build
 
-    assert near
     build(refused, {"lerning_rate": 1}, "method")
 
 
@@ -48,7 +48,6 @@ def test_an_error_said_on_purpose_comes_with_message_notes_and_exit_code_through
     here = show(error), capsys.readouterr().err
     there = show(raised(lambda: again(elsewhere(error)))), capsys.readouterr().err
     assert here == there and here[0] == 2 and "while training 'kd' with seed 3" in here[1]
-    assert type(elsewhere(Refused("no"))) is not Own
 
 
 def test_an_error_that_cannot_be_rebuilt_keeps_its_words(capsys) -> None:
@@ -66,3 +65,21 @@ def test_a_fault_of_ours_keeps_its_trace(capsys) -> None:
     with pytest.raises(RuntimeError, match="ZeroDivisionError") as caught:
         show(raised(lambda: again(elsewhere(raised(lambda: 1 / 0)))))
     assert "test_launchers.py" in str(caught.value)
+
+
+def test_a_run_that_fails_in_another_process_is_brought_home_with_its_words_and_code(capsys) -> None:
+    several = Several()
+    there = replace(several, home=("another machine", 1))
+    several.carry_out("seed=0", lambda: 0)
+    with several.launched():
+        there.carry_out("seed=1", lambda: 0)
+        try:
+            there.carry_out("seed=2", refused)
+        except Elsewhere as error:
+            raise pickle.loads(pickle.dumps(error)) from None
+    assert several.end() == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "seed=2" in said and "'lerning_rate'" in said
+    with several.launched():
+        there.carry_out("seed=3", lambda: 3)
+    assert several.end() == 3

@@ -163,7 +163,7 @@ def _joined(address: str) -> Iterator[None]:
     own = {"RAY_USAGE_STATS_ENABLED": "0"}
     here: dict[str, Any] = {}
     if address == "local":
-        # Ray listens on every interface: only who knows this word gets in. Its workers would be nicer than this process.
+        # Ray listens on every interface: only who knows this word gets in. Its workers would be nicer than we.
         own |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_worker_niceness": "0"}
         here = {"num_cpus": len(os.sched_getaffinity(0)), "_node_ip_address": "127.0.0.2", "include_dashboard": False}
     own = {key: value for key, value in own.items() if key not in os.environ}
