@@ -66,10 +66,12 @@ def _control() -> Iterator[str]:
     copies, n_steps, columns = 16 * objects // 4, 16, 117 + 37 + 26 + 5
     rollout = copies * n_steps * columns * FLOAT32
     yield ""
-    yield f"- Bytes: {copies:,} copies x {n_steps} steps x {columns} numbers (proprioception 117, privileged 37, action"
-    yield f"  26, five of PPO's own) x {FLOAT32} bytes = {_bytes(rollout)} a rollout, of {steps / (copies * n_steps):,.0f}."
-    yield f"- Runs it: `embodkd train teacher task=hand_lift steps=1000000000 ppo.num_envs={copies}`, for one object: a"
-    yield f"  task of {objects:,} meshes is not here. Seeds and arms on many machines: `embodkd study FILE jobs=ray:auto`."
+    count = steps / (copies * n_steps)
+    yield f"- Bytes: {copies:,} copies x {n_steps} steps x {columns} numbers (proprioception 117, privileged 37,"
+    yield f"  action 26, five of PPO's own) x {FLOAT32} bytes = {_bytes(rollout)} a rollout, of {count:,.0f}."
+    yield f"- Runs it: `embodkd train teacher task=hand_lift steps=1000000000 ppo.num_envs={copies}`, for one"
+    yield f"  object: a task of {objects:,} meshes is not here. Seeds and arms on many machines:"
+    yield "  `embodkd study FILE jobs=ray:auto`."
 
 
 def _language() -> Iterator[str]:
