@@ -134,7 +134,7 @@ def test_without_a_shared_folder_what_is_finished_travels_back_and_a_teacher_to_
     assert numbers(alone) == numbers(beside) and products(tmp_path / "one") == products(tmp_path / "two")
     carried_out = [cell for cell in asked if cell.endswith("True")]
     assert len(carried_out) == len(set(carried_out)) == 6
-    assert not [*(tmp_path / "two").rglob("*.lock")], "no lock of another machine came along"
+    assert not [*(tmp_path / "two").glob("seed_*/*/*/.lock")], "no lock of another machine came along"
 
 
 def test_without_a_shared_folder_a_killed_worker_costs_its_own_cell_alone(table, apart, tmp_path) -> None:
@@ -162,7 +162,7 @@ def test_a_cell_that_fails_on_a_cluster_says_what_it_says_here(table, shared, re
         request.getfixturevalue("apart")
 
     def change(content) -> None:
-        content["budget"]["optimiser"] = {"name": "sgd", "learning_rate": 1e30}
+        content["arms"]["alone"]["budget"] = {"optimiser": {"name": "sgd", "learning_rate": 1e30}}
 
     said = []
     for jobs in (2, "ray"):
@@ -214,7 +214,7 @@ tables:
         command: "distill student teacher={teacher} student=blind num_envs=4 method.rounds=1 method.steps=6 episodes=4\
           torch_threads=1 seed={seed} run={run}"
         row: {policy: student}
-      lost: {command: "evaluate policy=nowhere run={run}", row: {policy: none}}
+      lost: {command: "evaluate policy=nowhere out={run}/evaluation.json", row: {policy: none}}
 """
 
 
