@@ -173,8 +173,8 @@ class PPO(StockPPO):
                 timed_out = ~step.terminated[step.final_ids]
                 final_obs = {name: torch.from_numpy(rows[timed_out]) for name, rows in step.final_obs.items()}
                 cut.append((t, torch.from_numpy(step.final_ids[timed_out]), final_obs))
-        rows = (self.copies.joined(np.stack(column)) for column in zip(*ended, strict=True))
-        for reward_N, over_N, success_N in zip(*rows, strict=True):
+        told_by_all = (self.copies.joined(np.stack(column)) for column in zip(*ended, strict=True))
+        for reward_N, over_N, success_N in zip(*told_by_all, strict=True):
             self.started.step(reward_N, np.flatnonzero(over_N), success_N)
         if (told := self.started.told()) is not None:
             self.logger.record("rollout/ep_rew_mean", told[0])

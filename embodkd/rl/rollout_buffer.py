@@ -103,4 +103,7 @@ class RolloutTensors(RolloutBuffer):
         scalars_KN = torch.stack([self.log_prob_TN, advantage_TN, return_TN]).flatten(1).index_select(1, order)
         for place, (start, end) in enumerate(pairwise([0, *ends])):
             span, whole = slice(start, end), min(size, count - place * size)
-            yield Minibatch({n: v[span] for n, v in obs.items()}, action_NA[span], *scalars_KN[:, span], whole)
+            log_prob_N, of_advantage_N, of_return_N = scalars_KN[:, span]
+            yield Minibatch(
+                {n: v[span] for n, v in obs.items()}, action_NA[span], log_prob_N, of_advantage_N, of_return_N, whole
+            )

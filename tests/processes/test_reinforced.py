@@ -56,8 +56,8 @@ def test_processes_that_share_out_the_copies_learn_what_one_learns(whole, size) 
         assert a.keys() == b.keys()
         for name in a.keys() - {"time_s"}:
             assert b[name] == pytest.approx(a[name], rel=2e-2, abs=2e-3), name
-    # the first update has seen no rounding yet
-    assert several[0]["rollout/ep_rew_mean"] == one[0]["rollout/ep_rew_mean"]
+    # before the first update nothing but the actor's own sums is rounded otherwise
+    assert several[0]["rollout/ep_rew_mean"] == pytest.approx(one[0]["rollout/ep_rew_mean"], rel=1e-6)
 
 
 @pytest.mark.slow
