@@ -229,14 +229,14 @@ def test_chains_come_to_the_same_with_and_without_a_shared_folder(tmp_path, monk
             if not shared:
                 patch.setattr(Cluster, "_token", lambda self, place: tmp_path / "nobody has it")
             failed = fill(cells, Rows(place / "toy.json", "toy", cells), resolved, jobs=jobs)
-        said = capsys.readouterr().err.partition("failed:")[2].replace(str(place), "")
+        assert "failed:\nembodkd: nowhere: no such policy folder" in capsys.readouterr().err
         policies = [(place / f"0/{name}/policy/model.safetensors").read_bytes() for name in ("teacher", "student")]
         (row,) = Rows(place / "toy.json", "toy").by_cell().values()
-        found.append((failed, said, policies, row["mark"], row["success_rate"], row["failures"]))
+        found.append((failed, policies, row["mark"], row["success_rate"], row["failures"]))
         assert read_json(place / "0/student.mark.json")["finished"] and not [*place.rglob("?*.lock")]
         assert not [file for file in place.rglob("*") if file.name.startswith(".seen")]
     assert found[0] == found[1] == found[2]
-    assert found[0][0] == 1 and "nowhere" in found[0][1]
+    assert found[0][0] == 1
 
 
 def test_rows_of_two_drivers_are_all_there(tmp_path) -> None:

@@ -14,7 +14,7 @@ import secrets
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -168,25 +168,32 @@ def _joined(address: str) -> Iterator[None]:
         here = {"num_cpus": len(os.sched_getaffinity(0)), "_node_ip_address": "127.0.0.2", "include_dashboard": False}
     own = {key: value for key, value in own.items() if key not in os.environ}
     os.environ.update(own)
+    try:
+        ray = _ray(address, here)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+    finally:
+        for key in own:
+            os.environ.pop(key, None)
+
+
+def _ray(address: str, here: Mapping[str, Any]) -> Any:
     # Left to itself, Ray would end this process at once on SIGTERM.
     asked_to_end = signal.getsignal(signal.SIGTERM)
     try:
         import ray
 
         ray.init(address, log_to_driver=False, logging_level="ERROR", **here)
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, asked_to_end)
     except ModuleNotFoundError as error:
         raise ImportError("jobs: a cluster needs Ray, which is missing: pip install 'embodkd[ray]'") from error
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(f"jobs: no cluster of Ray at {address}: {reason}; jobs=ray starts one here") from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
-        for key in own:
-            os.environ.pop(key, None)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, asked_to_end)
+    return ray
 
 
 def _portable(error: Exception) -> Exception:
