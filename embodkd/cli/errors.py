@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import pickle
 import sys
 import traceback
 
 from embodkd.core.runs.memory import out_of_memory
+from embodkd.core.runs.portable import comes_through
 
 MENDABLE = (ValueError, OSError, FloatingPointError, ImportError)
 
@@ -30,13 +30,12 @@ def portable(error: Exception) -> Exception:
     """`error` as another process is to see it: one that was said on purpose stays what it is; of any other the trace
     is what it says."""
     if said_on_purpose(error) or out_of_memory(error):
-        try:
-            if type(pickle.loads(pickle.dumps(error))) is type(error):
-                return error
-        except Exception:
-            said = ValueError(str(error))
-            said.__notes__ = [*getattr(error, "__notes__", [])]
-            return said
+        if comes_through(error):
+            return error
+        said = ValueError(str(error))
+        for note in getattr(error, "__notes__", []):
+            said.add_note(note)
+        return said
     return RuntimeError(f"{error}\n\n{''.join(traceback.format_exception(error))}")
 
 

@@ -9,7 +9,6 @@ travels back and is kept here. So a cell may be carried out twice, and nothing t
 from __future__ import annotations
 
 import os
-import pickle
 import secrets
 import signal
 import tempfile
@@ -21,9 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from embodkd.core.runs.portable import comes_through
 from embodkd.evaluation.tables.held import Busy
-from embodkd.evaluation.tables.machines import Work
 from embodkd.evaluation.tables.packed import Packed, check_travels, pack, unpack
+from embodkd.evaluation.tables.work import Work
 
 PATIENCE_S = 30.0
 """How long a cell waits for another process that holds its folder, before it is made elsewhere."""
@@ -198,8 +198,4 @@ def _ray(address: str, here: Mapping[str, Any]) -> Any:
 
 def _portable(error: Exception) -> Exception:
     """`error`, or its words where it cannot be rebuilt on another machine."""
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return error
+    return error if comes_through(error) else RuntimeError(f"{type(error).__name__}: {error}")
