@@ -39,13 +39,15 @@ def gloss45(
 ) -> Splits:
     """Splits with inputs (length,) int64 and their mask: start, the first tokens of a definition, end.
 
-    vocabulary, tokenizer: as in glosses; it is trained on the training part. unlabelled: items of the extra part of
-    that name.
+    vocabulary, tokenizer: as in glosses; it is trained on the training part and the unlabelled one. unlabelled: items
+    of the extra part of that name, which follow those of the training part: more of one and fewer of the other leave
+    the tokenizer as it is.
     """
     texts, file_N = definitions()
     sizes = {"validation": validation, "test": test, "train": train, "unlabelled": unlabelled}
     parts = cut(stratified_order(file_N, seed), sizes, "data gloss45")
-    known = Tokenizer.of(tokenizer) if tokenizer else Tokenizer.bpe((texts[i] for i in parts["train"]), vocabulary)
+    read = np.concatenate([parts["train"], parts["unlabelled"]])
+    known = Tokenizer.of(tokenizer) if tokenizer else Tokenizer.bpe((texts[i] for i in read), vocabulary)
 
     def part(rows: np.ndarray) -> TensorData:
         found = [
