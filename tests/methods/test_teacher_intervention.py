@@ -1,4 +1,4 @@
-"""Teacher intervention: the five identities of its card, on a tiny BERT whose student is moved away from its teacher."""
+"""Teacher intervention: the identities of its card, on a tiny BERT whose student is moved away."""
 
 import copy
 import math

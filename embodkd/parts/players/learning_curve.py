@@ -29,7 +29,7 @@ class LearningCurve(nn.Module):
     ) -> None:
         super().__init__()
         self._asked, self._validation, self._total = Role(student, "frozen"), validation, total
-        self.update_K = np.unique(np.linspace(0, total, evaluations + 1).round().astype(int)[1:])
+        self.update_K = np.linspace(0, total, min(evaluations, total) + 1).round().astype(int)[1:]
         self.register_buffer("percent_K", torch.zeros(len(self.update_K)))
         self.best = copy.deepcopy(student).requires_grad_(False) if keep_best else None
 
