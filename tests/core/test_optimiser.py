@@ -94,7 +94,7 @@ def test_depths_and_patterns_count_parameters_that_do_not_learn_now():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: fitted(groups=(ParameterGroup("haed.*"),)), "groups: 'haed.*' fits none of 4 parameters; the nearest are head"),
+        (lambda: fitted(groups=(ParameterGroup("haed.*"),)), "fits none of 4 parameters; the nearest are head"),
         (lambda: Optimiser(groups=(ParameterGroup("*", rate=-1.0),)), "the rate of '.*' must be at least 0"),
         (lambda: Optimiser(layer_decay=0.0), "layer_decay: must be above 0"),
         (lambda: Budget.of({"optimiser": {"groups": [{"patern": "*"}]}}), "unknown key 'patern'.*'pattern'"),

@@ -49,8 +49,7 @@ def ahead(items: Iterable[T], count: int) -> Generator[T]:
 
 def coming(
     source: Source,
-    order: Iterable[np.ndarray],
-    epoch: int,
+    order: Iterable[tuple[np.ndarray, int]],
     count: int,
     process: int = 0,
     processes: int = 1,
@@ -60,7 +59,7 @@ def coming(
 
     None is made ahead of a source that is refilled at every step: that may write by what the update before changed.
     """
-    made = ((index, _gathered(source, index, epoch, process, processes, pieces)) for index in order)
+    made = ((index, _gathered(source, index, epoch, process, processes, pieces)) for index, epoch in order)
     return ahead(made, 0 if source.refresh == "step" else count)
 
 

@@ -13,9 +13,9 @@ from embodkd.data import DATA
 from embodkd.evaluation.judges import judge_of
 from embodkd.evaluation.reproduce.cells import judges
 from embodkd.evaluation.reproduce.file import arms_of, read
-from embodkd.evaluation.reproduce.run import one_thread
 from embodkd.evaluation.reproduce.spec import Config, Reproduction, Training
 from embodkd.evaluation.reproduce.training import teachers_of, untrained
+from embodkd.evaluation.reproduce.workers import one_thread
 
 # A budget that may be split between stages needs two updates; a few items are enough to try what measures them.
 _UPDATES, _BATCH, _MEASURED = 2, 8, 32

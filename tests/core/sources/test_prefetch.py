@@ -47,7 +47,7 @@ def test_the_pieces_that_come_are_those_of_the_whole_batch_padded_alike(size, pr
     source = Ragged({"tokens": texts})
     order = list(shuffled(size, 7, 1))
     for process in range(processes):
-        for index, found in coming(source, order, 0, count, process, processes, pieces):
+        for index, found in coming(source, [(index, 0) for index in order], count, process, processes, pieces):
             expected = list(shares(index, process, processes, pieces))
             assert len(found) == len(expected)
             for piece, (own, portion) in zip(found, expected, strict=True):
@@ -62,7 +62,7 @@ def test_the_pieces_that_come_are_those_of_the_whole_batch_padded_alike(size, pr
 def test_nothing_is_gathered_ahead_of_a_source_that_is_refilled_at_every_step():
     data, asked = TensorData({"x": np.arange(9)}), []
     data.refresh = "step"
-    ready = coming(data, (asked.append(k) or np.array([k]) for k in range(9)), 0, 4)
+    ready = coming(data, ((asked.append(k) or np.array([k]), 0) for k in range(9)), 4)
     next(ready)
     assert asked == [0] and not threads()
 
