@@ -96,9 +96,8 @@ class TeacherIntervention:
     def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """Inherit and quantise at once; updates with the teacher's activations, then without, then what came of it."""
         teacher = one_teacher(teachers, "teacher_intervention", data)
-        take_after(student, teacher, "method teacher_intervention")
-        if self.quantised:
-            student.quantise(Quantisation(self.clip, self.factor, self.bits))
+        how = Quantisation(self.clip, self.factor, self.bits) if self.quantised else None
+        take_after(student, teacher, how, "method teacher_intervention")
         total = budget.updates or budget.epochs * -(-data.train.size() // budget.batch_size)
         steps = min(round(self.share * total), total - 1)
         curve = LearningCurve(student, data.validation, total, self.evaluations, keep_best=self.keep_best)

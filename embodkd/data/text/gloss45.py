@@ -91,5 +91,5 @@ def _blank(length: int, vocabulary: int, seed: int) -> Splits:
         label_N, index_N = torch.arange(count) % len(FILES), torch.arange(count) + first
         return TensorData({"input": tokens_NT, "mask": there_NT, "label": label_N, "sample_id": index_N})
 
-    parts = (part(k * count) for k in range(3))
-    return Splits(*parts, classes=len(FILES), shape=(length,), names=FILES, vocabulary=vocabulary)
+    train, validation, test = (part(k * count) for k in range(3))
+    return Splits(train, validation, test, classes=len(FILES), shape=(length,), names=FILES, vocabulary=vocabulary)

@@ -40,8 +40,11 @@ def quantise_bert(model: nn.Module, how: Quantisation) -> dict[str, Tap]:
     return {f"weights of {name}": Tap(name, attention="weights", replace=activation) for name in places}
 
 
-def take_after(student: Any, teacher: Any, where: str) -> None:
-    """Give a student the teacher's weights; ValueError, opened by `where`, unless both are alike and not quantised."""
+def take_after(student: Any, teacher: Any, how: Quantisation | None, where: str) -> None:
+    """Make a student a copy of its teacher, quantised if it is said how.
+
+    ValueError, opened by `where`, unless both are bert_classifiers of the same size and not quantised.
+    """
     for model in (student, teacher):
         if not hasattr(model, "quantise"):
             raise ValueError(f"{where}: knows the inside of a bert_classifier, got a {type(model).__name__}")
@@ -55,6 +58,8 @@ def take_after(student: Any, teacher: Any, where: str) -> None:
             f"{theirs.get(odd[0])}: give it the teacher's model"
         )
     inherit(student, teacher)
+    if how is not None:
+        student.quantise(how)
 
 
 def _anatomy(model: Any) -> dict[str, Any]:
