@@ -50,10 +50,15 @@ def dry_run(
 
 
 def small(training: Training) -> Training:
-    """The same training with two updates of 8 items, on blank data where real ones would be downloaded."""
+    """The same training with two updates of 8 items, on blank data where real ones would be downloaded.
+
+    A model that would be downloaded is a new one of the size that is said beside `pretrained`.
+    """
+    model = {key: value for key, value in training.model.items() if key != "pretrained" or isinstance(value, bool)}
     blank = {"blank": True} if "blank" in parameters(DATA.get(training.data["name"])) else {}
     return replace(
         training,
+        model=model,
         data={**training.data, **blank},
         budget={**training.budget, "epochs": _UPDATES, "updates": _UPDATES, "batch_size": _BATCH},
         teachers={name: small(teacher) for name, teacher in training.teachers.items()},
