@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 from torch import Tensor, nn
 
 from embodkd.core import (
@@ -27,7 +26,7 @@ from embodkd.core import (
     cross_entropy,
     one_teacher,
 )
-from embodkd.core.config.ranges import Count, NotNegative, Some, Whole
+from embodkd.core.config.ranges import Count, NotNegative, Some
 from embodkd.methods import METHODS
 from embodkd.parts.texts.written import written
 
@@ -42,26 +41,18 @@ from embodkd.parts.texts.written import written
 )
 @dataclass(frozen=True)
 class SequenceKD:
-    """first, prompts: the place of the first prompt in the training part and how many there are (null: the rest);
-    responses: texts for each; temperature, top_p: by which the teacher writes."""
+    """responses: texts for each prompt; temperature, top_p: by which the teacher writes."""
 
-    first: Whole = 0
-    prompts: Count | None = None
     responses: Count = 1
     temperature: NotNegative = 1.0
     top_p: Some = 1.0
 
     def recipe(self, student: nn.Module, teachers: Teachers, data: Texts, *, seed: int = 0, budget: Budget) -> Recipe:
         """One stage on the teacher's texts."""
-        teacher, size = one_teacher(teachers, "sequence_kd", data), data.train.size()
-        last = size if self.prompts is None else self.first + self.prompts
-        if last > size or self.first >= last:
-            raise ValueError(f"method sequence_kd: prompts {self.first} to {last - 1} of {size}: there are not so many")
         texts = written(
-            teacher,
+            one_teacher(teachers, "sequence_kd", data),
             data,
-            data.train.fields,
-            np.arange(self.first, last),
+            data.train,
             where="method sequence_kd",
             temperature=self.temperature,
             top_p=self.top_p,

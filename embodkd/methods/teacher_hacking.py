@@ -8,9 +8,10 @@ by `sequence_kd`); then the student learns from the teacher alone, and is watche
 Teacher hacking is a time in which proxy falls and golden rises.
 
 Details
+- The oracle writes to the prompts of the training part, in the first stage; the second has those of the part "pool".
 - What y is, is the experiment: "offline", texts that the teacher wrote once; "online_teacher", new ones at every visit
   of a prompt; "online_student", new ones by the student as it is then. No gradient passes through writing.
-- `responses` texts for each of `prompts` prompts: the budget, and how diverse it is. All arms have equal updates.
+- `responses` texts for each prompt of the pool: the budget, and how diverse it is. All arms have equal updates.
 - Oracle and teacher are never trained here, and the loss never sees the oracle. Temperature 1, nothing cut off.
 - The alarm needs no oracle: under healthy training proxy follows a power law (parts/texts/power_law.py).
 
@@ -31,7 +32,6 @@ from torch import Tensor, nn
 from embodkd.core import (
     Budget,
     Every,
-    Generated,
     Player,
     Recipe,
     Role,
@@ -63,17 +63,14 @@ from embodkd.parts.texts.written import written
 class TeacherHacking:
     """Hyper-parameters.
 
-    source: where texts come from in the second stage. divergence: "forward", "reverse" or "js" with `beta`.
-    oracle_prompts: the first prompts of the training part, of the first stage, which has `share` of the budget;
-    prompts: those after them, of the second one; responses: texts per prompt, of "offline". evaluations: how often the
-    student is watched, evenly in the logarithm of time.
+    source: where texts come from in the second stage. divergence: "forward", "reverse" or "js" with `beta`. share: of
+    the budget that the first stage has. responses: texts per prompt, of "offline". evaluations: how often the student
+    is watched, evenly in the logarithm of time.
     """
 
     source: Literal["offline", "online_teacher", "online_student"] = "offline"
     divergence: Literal["forward", "reverse", "js"] = "forward"
     beta: Part = 0.5
-    oracle_prompts: Count = 20000
-    prompts: Count = 1000
     responses: Count = 1
     share: Part = 0.25
     evaluations: Count = 40
@@ -83,15 +80,13 @@ class TeacherHacking:
         named = several_teachers(teachers, "teacher_hacking", data)
         if named.keys() != {"oracle", "teacher"}:
             raise ValueError(f"method teacher_hacking: needs the teachers oracle and teacher, got {', '.join(named)}")
-        last = self.oracle_prompts + self.prompts
-        if budget.updates is None or last > data.train.size():
+        if budget.updates is None or "pool" not in data.extra:
             raise ValueError(
-                f"method teacher_hacking: needs budget.updates and {last} training texts (oracle_prompts + prompts), "
-                f"got updates={budget.updates} and {data.train.size()}"
+                "method teacher_hacking: needs budget.updates, and in the part pool (data.pool) prompts that the oracle "
+                f"was not asked for; got updates={budget.updates} and the parts {', '.join(data.parts())}"
             )
         first, second = budget.split(self.share)
-        write = partial(written, data=data, fields=data.train.fields, where="method teacher_hacking")
-        imitated = write(named["oracle"], rows=np.arange(self.oracle_prompts), seed=seed)
+        imitated = written(named["oracle"], data, data.train, where="method teacher_hacking", seed=seed)
         imitation = Player(Role(student, view="tokens"), self.nll, mass={"nll": "mask"}, optimiser=first.optimiser)
         watch = Watch(student, named["teacher"], named["oracle"], data, self.distance(), seed)
         distillation = Player(
@@ -101,7 +96,7 @@ class TeacherHacking:
             optimiser=second.optimiser,
         )
         times = np.geomspace(1, second.updates or 1, self.evaluations).round().astype(int)
-        texts = self.texts(student, named["teacher"], np.arange(self.oracle_prompts, last), write, seed, budget)
+        texts = self.texts(student, named["teacher"], data, seed, budget)
         stages = (
             first.stage(imitation, imitated, name="oracle"),
             watch,
@@ -110,21 +105,14 @@ class TeacherHacking:
         )
         return Recipe(stages, student)
 
-    def texts(
-        self,
-        student: nn.Module,
-        teacher: nn.Module,
-        rows: np.ndarray,
-        write: partial[Generated],
-        seed: int,
-        budget: Budget,
-    ) -> Source:
+    def texts(self, student: nn.Module, teacher: nn.Module, data: Texts, seed: int, budget: Budget) -> Source:
         """Where the second stage's texts come from."""
+        pool = data.extra["pool"]
+        write = partial(written, data=data, part=pool, where="method teacher_hacking", seed=seed + 1)
         if self.source == "offline":
-            return write(teacher, rows=rows, responses=self.responses, seed=seed + 1)
+            return write(teacher, responses=self.responses)
         writer = teacher if self.source == "online_teacher" else student
-        at_once = min(budget.batch_size, len(rows))
-        return write(writer, rows=rows, per_refill=at_once, refresh="step", seed=seed + 1)
+        return write(writer, per_refill=min(budget.batch_size, pool.size()), refresh="step")
 
     def nll(self, batch: Signals, s: Signals) -> dict[str, Tensor]:
         """Of the oracle's tokens."""

@@ -245,10 +245,10 @@ ROWS: dict[str, Row] = {
     ),
     "sequence_kd": Row(student=small_lm, teachers={"teacher": large_lm}, data=texts, by_place=True),
     "teacher_hacking": Row(
-        arguments={"oracle_prompts": 12, "prompts": 12, "share": 0.5, "evaluations": 3},
+        arguments={"share": 0.5, "evaluations": 3},
         student=small_lm,
         teachers={"oracle": large_lm, "teacher": large_lm},
-        data=texts,
+        data=partial(texts, n=12, pool=12),
         budget=partial(budget, updates=8),
         by_place=True,
     ),

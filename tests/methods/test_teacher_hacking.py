@@ -47,11 +47,11 @@ def test_a_student_that_is_its_teacher_has_no_proxy_and_the_teachers_own_distanc
     )
 
 
-def recipe(oracle: int = 5, **options: Any) -> Any:
-    method = TeacherHacking(**{"oracle_prompts": 12, "prompts": 12, "share": 0.5, "evaluations": 4, **options})
+def recipe(oracle: int = 5, pool: int = 12, **options: Any) -> Any:
+    method = TeacherHacking(**{"share": 0.5, "evaluations": 4, **options})
     budget = Budget(updates=12, batch_size=4, optimiser=Optimiser("adam", 0.01))
     models = {"oracle": lm(oracle), "teacher": lm(6)}
-    return method.recipe(lm(7, small_lm), models, texts(), seed=5, budget=budget)
+    return method.recipe(lm(7, small_lm), models, texts(12, pool=pool), seed=5, budget=budget)
 
 
 def test_in_the_second_stage_another_oracle_changes_golden_only() -> None:
@@ -89,11 +89,13 @@ def test_online_texts_are_new_at_every_visit_and_offline_ones_are_not() -> None:
 
 
 def test_responses_multiply_the_texts_and_names_of_teachers_are_asked_for() -> None:
-    made = recipe(responses=5, prompts=3)
+    made = recipe(responses=5, pool=3)
     assert made.stages[2].source.size() == 15
     with pytest.raises(ValueError, match="needs the teachers oracle and teacher, got teacher"):
         TeacherHacking().recipe(small_lm(), large_lm(), texts(), budget=Budget(updates=4))
-    with pytest.raises(ValueError, match=r"needs budget\.updates and 21000 training texts"):
+    with pytest.raises(
+        ValueError, match=r"the part pool \(data\.pool\); got updates=4 and the parts train, validation, test"
+    ):
         TeacherHacking().recipe(
             small_lm(), {"oracle": large_lm(), "teacher": large_lm()}, texts(), budget=Budget(updates=4)
         )

@@ -19,6 +19,7 @@ from embodkd.evaluation.reproduce.workers import one_thread
 
 # A budget that may be split between stages needs two updates; a few items are enough to try what measures them.
 _UPDATES, _BATCH, _MEASURED = 2, 8, 32
+_ITEMS, _PARTS = 64, ("train", "validation", "test", "pool")
 
 Judge = tuple[Any, Teachers, DataSet]
 """A method that measures, whom its arm learns from, and what it measures on."""
@@ -34,9 +35,9 @@ def dry_run(
     """Build every teacher and arm of the table in `file` at its full size and train each for two updates of 8 items.
 
     arms: only these, with all teachers. Teachers are untrained; a data set that would be downloaded is replaced by
-    blank images of its shape. Nothing is stored. One row per training, also given to `said` in words: name, model, its
-    parameters, updates, measures. Whatever a real run would fail at before its data matter fails here, as it would
-    there.
+    blank images of its shape, of another one a few items are drawn. Nothing is stored. One row per training, also given
+    to `said` in words: name, model, its parameters, updates, measures. Whatever a real run would fail at before its
+    data matter fails here, as it would there.
     """
     one_thread()
     table = read(file, trainer)
@@ -50,16 +51,17 @@ def dry_run(
 
 
 def small(training: Training) -> Training:
-    """The same training with two updates of 8 items, on blank data where real ones would be downloaded.
+    """The same training with two updates of 8 items, on few items, blank ones where real ones would be downloaded.
 
     A model that would be downloaded is a new one of the size that is said beside `pretrained`.
     """
     model = {key: value for key, value in training.model.items() if key != "pretrained" or isinstance(value, bool)}
     blank = {"blank": True} if "blank" in parameters(DATA.get(training.data["name"])) else {}
+    few = {} if blank else {part: min(training.data[part], _ITEMS) for part in _PARTS if part in training.data}
     return replace(
         training,
         model=model,
-        data={**training.data, **blank},
+        data={**training.data, **blank, **few},
         budget={**training.budget, "epochs": _UPDATES, "updates": _UPDATES, "batch_size": _BATCH},
         teachers={name: small(teacher) for name, teacher in training.teachers.items()},
     )

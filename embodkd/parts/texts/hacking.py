@@ -39,14 +39,7 @@ class Watch:
         self._models = {"proxy": teacher, "golden": oracle}
         self._student, self._divergence, self._teacher = student, divergence, teacher
         self._texts: dict[str, Source] = {
-            name: written(
-                model,
-                data,
-                data.validation.fields,
-                np.arange(data.validation.size()),
-                where="teacher_hacking",
-                seed=seed + place,
-            )
+            name: written(model, data, data.validation, where="teacher_hacking", seed=seed + place)
             for place, (name, model) in enumerate(self._models.items())
         }
         self._answers: dict[str, list[tuple[Any, Tensor]]] = {}

@@ -65,7 +65,7 @@ class Traces:
             rows = np.flatnonzero(open_N)
             if not len(rows):
                 break
-            prompts = prompts_of(fields, rows, "traces")
+            prompts = prompts_of(data.train, "traces", rows)
             answers = decoding.complete(writer, prompts, item_seeds(self._seed, attempt, ids_N[rows])).tokens
             whole = prompts.followed_by(answers)
             tokens_KT, there_KT = whole.padded(np.arange(len(rows)), pad, data.length)
