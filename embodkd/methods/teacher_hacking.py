@@ -82,8 +82,8 @@ class TeacherHacking:
             raise ValueError(f"method teacher_hacking: needs the teachers oracle and teacher, got {', '.join(named)}")
         if budget.updates is None or "pool" not in data.extra:
             raise ValueError(
-                "method teacher_hacking: needs budget.updates, and in the part pool (data.pool) prompts that the oracle "
-                f"was not asked for; got updates={budget.updates} and the parts {', '.join(data.parts())}"
+                "method teacher_hacking: needs budget.updates, and in the part pool (data.pool) prompts that the "
+                f"oracle was not asked for; got updates={budget.updates} and the parts {', '.join(data.parts())}"
             )
         first, second = budget.split(self.share)
         imitated = written(named["oracle"], data, data.train, where="method teacher_hacking", seed=seed)
