@@ -228,3 +228,23 @@ def test_definitions_are_read_from_the_installed_files_or_from_what_was_fetched(
     (folder / "data.noun").write_bytes(NOUN + b"\n")
     with pytest.raises(ValueError, match="not used"):
         wordnet.definitions()
+
+
+def test_a_tokenizer_of_berts_kind_begins_and_ends_a_text_with_its_own_tokens(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    vocabulary = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "small", "thing")
+    (tmp_path / "vocab.txt").write_text("\n".join(vocabulary))
+    transformers.BertTokenizerFast(vocab={token: k for k, token in enumerate(vocabulary)}).save_pretrained(tmp_path)
+    found = Tokenizer.of(str(tmp_path))
+    assert (found.start, found.end, found.pad) == (2, 3, 0) and found.encode("a small thing") == [5, 6, 7]
+
+
+def test_blank_glosses_have_the_form_of_real_ones(some_words):
+    sizes = {"length": 8, "vocabulary": 300}
+    real = make_data("gloss45", train=300, validation=90, test=200, **sizes)
+    blank = make_data("gloss45", blank=True, **sizes)
+    assert blank.facts() == {**real.facts(), "vocabulary": 300} and blank.names == real.names
+    for name, part in blank.parts().items():
+        fields = real.part(name).fields
+        assert {k: v.dtype for k, v in part.fields.items()} == {k: v.dtype for k, v in fields.items()}
+        assert part.fields["input"].max() < 300 and part.fields["mask"][:, 0].all()
