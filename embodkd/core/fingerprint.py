@@ -66,21 +66,46 @@ def tensors(model: nn.Module) -> dict[str, Any]:
 
 
 class RowDigest:
-    """A digest of rows that come piece by piece, whatever the pieces are."""
+    """A digest of rows that come piece by piece, whatever the pieces are.
 
-    def __init__(self) -> None:
-        self._fields: dict[str, Any] = {}
-        self._kinds: dict[str, tuple[str, str]] = {}
+    masks: fields (N, T) that say which positions of an item are valid. Of what has a value per position only the valid
+    ones count, since padding changes with the pieces.
+    """
+
+    def __init__(self, masks: Sequence[str] = ()) -> None:
+        self._masks = tuple(masks)
+        self._fields: dict[str, dict[str, Any]] = {}
+        self._kinds: dict[str, dict[str, tuple[str, str]]] = {}
 
     def add(self, piece: Mapping[str, Tensor]) -> None:
         """The next rows, one tensor per field."""
-        for name, value in piece.items():
-            self._kinds[name] = (str(value.dtype), str(tuple(value.shape[1:])))
-            self._fields.setdefault(name, hashlib.blake2b(digest_size=16)).update(_bytes(value))
+        self._add("", piece)
+        for by in (name for name in self._masks if name in piece):
+            valid_NT = piece[by].bool()
+            fitting = {name for name, value in piece.items() if value.shape[:2] == valid_NT.shape}
+            former = self._fields.get(by)
+            values = {n: piece[n][valid_NT] for n in sorted(fitting) if former is None or n in former}
+            # which positions: how many, and how far each lies behind the item's first one
+            items, values[by] = valid_NT.nonzero().T
+            values[by] = values[by] - valid_NT.int().argmax(1)[items]
+            self._fields[by] = {name: found for name, found in (former or {}).items() if name in values}
+            self._add(by, values)
+            self._add(f"counts of {by}", {by: valid_NT.sum(1)})
 
     def hex(self) -> str:
         """The digest of all rows so far."""
-        return digest({name: (*self._kinds[name], found.digest()) for name, found in self._fields.items()})
+        marks: dict[str, Any] = {}
+        for by in ("", *self._masks, *(f"counts of {by}" for by in self._masks)):
+            for name, found in self._fields.get(by, {}).items():
+                own = f"{by} {name}" if by.startswith("counts") else name
+                marks[own] = (*self._kinds[by][name], found.digest())
+        return digest(marks)
+
+    def _add(self, by: str, values: Mapping[str, Tensor]) -> None:
+        fields, kinds = self._fields.setdefault(by, {}), self._kinds.setdefault(by, {})
+        for name, value in values.items():
+            kinds[name] = (str(value.dtype), str(tuple(value.shape[1:])))
+            fields.setdefault(name, hashlib.blake2b(digest_size=16)).update(_bytes(value))
 
 
 class _Digest:

@@ -10,7 +10,6 @@ import numpy as np
 
 from embodkd.core.config.ranges import Whole
 from embodkd.core.recipe import Stage
-from embodkd.core.sources.source import shuffled
 
 
 @dataclass
@@ -43,7 +42,7 @@ def batches(stage: Stage, at: Position, seed: int, least: int, refill: Callable[
     """
     key = (seed, at.trained_stages, at.round, at.epoch)
     if stage.updates_per_round is None:
-        yield from islice(shuffled(stage.source.size(), stage.batch_size, *key, least=least), at.done, None)
+        yield from islice(stage.source.order(stage.batch_size, *key, least=least), at.done, None)
         return
     order: Iterator[np.ndarray] = iter(())
     done = at.done
@@ -55,7 +54,7 @@ def batches(stage: Stage, at: Position, seed: int, least: int, refill: Callable[
             order = iter(())
         index = next(order, None)
         if index is None:
-            order = shuffled(stage.source.size(), stage.batch_size, *key, k, least=least)
+            order = stage.source.order(stage.batch_size, *key, k, least=least)
             index = next(order)
         if k >= done:
             yield index

@@ -43,6 +43,10 @@ class Source(ABC):
         """How many items there will be after refill number `refill`: schedules need the total in advance."""
         return self.size()
 
+    def order(self, batch_size: int, *key: int, least: int = 1) -> Iterator[np.ndarray]:
+        """One pass over all items as batches of indices, a function of `key` alone; see `shuffled`, which this is."""
+        return shuffled(self.size(), batch_size, *key, least=least)
+
     def refill(self, refill: int) -> dict[str, float]:
         """Get new items; numbers worth logging come back. All randomness derives from (seed, refill)."""
         return {}
@@ -119,7 +123,28 @@ def shuffled(size: int, batch_size: int, *key: int, least: int = 1) -> Iterator[
     The order is a function of `key` alone, so a resumed run needs no generator state to repeat it. A last batch of
     fewer than `least` items takes what it lacks from the one before. ValueError where that one has not enough.
     """
-    order = np.random.default_rng(key).permutation(size)
+    return _batches(np.random.default_rng(key).permutation(size), batch_size, least)
+
+
+def bucketed(length_N: np.ndarray, batch_size: int, *key: int, pool: int, least: int = 1) -> Iterator[np.ndarray]:
+    """`shuffled`, with items of like length in a batch, so that little of it is padding.
+
+    Of the shuffled order each `pool` batches are sorted by length, and the batches come in random order, the one that
+    may be smaller last.
+    """
+    size, generator = len(length_N), np.random.default_rng(key)
+    order = generator.permutation(size)
+    for start in range(0, size, pool * batch_size):
+        part = order[start : start + pool * batch_size]
+        part[:] = part[np.argsort(length_N[part], kind="stable")]
+    whole = size // batch_size
+    first = order[: whole * batch_size].reshape(whole, batch_size)
+    order = np.concatenate([first[generator.permutation(whole)].ravel(), order[whole * batch_size :]])
+    return _batches(order, batch_size, least)
+
+
+def _batches(order: np.ndarray, batch_size: int, least: int) -> Iterator[np.ndarray]:
+    size = len(order)
     starts = list(range(0, size, batch_size))
     last = size - starts[-1] if starts else size
     if last < least:

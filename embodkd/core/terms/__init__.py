@@ -14,6 +14,7 @@ from embodkd.core.terms.nontarget import label_probability, nontarget_cross_entr
 from embodkd.core.terms.regression import smooth_l1, squared_error
 from embodkd.core.terms.relation import angle_relation, distance_relation
 from embodkd.core.terms.similarity import similarity
+from embodkd.core.terms.sparse import sparse_cross_entropy
 from embodkd.core.terms.views import nt_xent
 
 __all__ = [
@@ -40,5 +41,6 @@ __all__ = [
     "similarity",
     "smooth_l1",
     "soft_cross_entropy",
+    "sparse_cross_entropy",
     "squared_error",
 ]

@@ -15,7 +15,7 @@ from embodkd.core.terms import TERMS
 from embodkd.core.terms.base import power, unit, wide
 from embodkd.core.terms.self_label import label_classes, rank_scores, target_label, zipf_label
 
-N, R, C = 5, 3, 7
+N, R, C, TOP = 5, 3, 7, 2
 SHAPES = {"tokens": (N, R, C), "maps": (N, R, C)}
 
 
@@ -30,6 +30,9 @@ def draw(name, classes=C, seed=0):
         value = torch.randn(SHAPES.get(kind, (N, classes)), generator=generator, dtype=torch.float64)
         if kind == "labels":
             value = torch.randint(classes, (N,), generator=generator)
+        if kind.startswith("top"):
+            top = value.softmax(-1).topk(min(TOP, classes))
+            value = top.values if kind == "top probabilities" else top.indices
         arguments.append(value.softmax(-1) if kind == "probabilities" else value)
     return kinds, arguments
 
@@ -37,7 +40,7 @@ def draw(name, classes=C, seed=0):
 def changed(name, change, classes=C):
     """The arguments with `change(values, place)` applied to those that are not labels or probabilities."""
     kinds, arguments = draw(name, classes)
-    fixed = ("labels", "probabilities")
+    fixed = ("labels", "probabilities", "top probabilities", "top indices")
     return [a if k in fixed else change(a, i) for i, (k, a) in enumerate(zip(kinds, arguments, strict=True))]
 
 
@@ -84,6 +87,7 @@ LOGITS = {
     "sure": lambda v, _: torch.where(v == v.amax(-1, keepdim=True), torch.inf, v),
 }
 OPTIONS = {
+    "sparse_cross_entropy": [{"rest": "bin"}],
     "neighbour_kl": [{"width": 5.0}, {"by": "row", "normalise": True}],
     "norm_direction": [{"form": "direction"}, {"form": "norm"}],
     "kl": [{"reverse": True, "temperature": 0.1}],

@@ -73,12 +73,22 @@ def slow_balanced_kl(
     return forward * v * parts[0] + reverse * u * parts[1]
 
 
+def slow_sparse_cross_entropy(s, top, index, rest="spread"):
+    logs, left = [math.log(p) for p in probabilities(s)], 1 - sum(top)
+    known = -sum(p * logs[k] for p, k in zip(top, index, strict=True))
+    others = [logs[k] for k in range(len(s)) if k not in index]
+    if rest == "bin":
+        return known - left * math.log(sum(math.exp(v) for v in others))
+    return known - sum(left / len(others) * v for v in others)
+
+
 # Plain Python floats (float64), one item or position at a time.
 SLOW = {
     "squared_error": lambda s, t: sum((a - b) ** 2 for a, b in zip(s, t, strict=True)) / len(s),
     "smooth_l1": slow_smooth_l1,
     "cross_entropy": slow_cross_entropy,
     "soft_cross_entropy": lambda s, t: -sum(a * math.log(b) for a, b in zip(t, probabilities(s), strict=True)),
+    "sparse_cross_entropy": slow_sparse_cross_entropy,
     "kl": slow_kl,
     "norm_direction": slow_norm_direction,
     "balanced_kl": slow_balanced_kl,
@@ -90,6 +100,7 @@ SLOW = {
     "entropy": lambda s: -sum(p * math.log(p) for p in probabilities(s)),
 }
 OPTIONS = {
+    "sparse_cross_entropy": [{"rest": "bin"}],
     "smooth_l1": [{"beta": 0.1}],
     "cross_entropy": [{"smoothing": 0.2}],
     "offset_entropy": [{"offset": 0.01}],
@@ -111,12 +122,14 @@ def draw(name, *shape, seed=0, dtype=torch.float64):
     student = torch.randn(*shape, C, generator=generator, dtype=torch.float64).to(dtype)
     other = torch.randn(*shape, C, generator=generator, dtype=torch.float64).to(dtype)
     kind = TERMS.metadata(name)["inputs"]
+    top = other.softmax(-1).topk(3)
     return {
         "vectors": (student, other),
         "vectors, vectors, vectors": (student, other, student.roll(1, -1) - 2.0 * other),
         "logits, logits": (student, other),
         "logits, logits, labels": (student, other, torch.randint(C, shape, generator=generator)),
         "logits, probabilities": (student, other.softmax(-1)),
+        "logits, top probabilities, top indices": (student, top.values, top.indices),
         "logits, labels": (student, torch.randint(C, shape, generator=generator)),
         "logits": (student,),
     }[kind]
@@ -125,6 +138,13 @@ def draw(name, *shape, seed=0, dtype=torch.float64):
 def slow(name, *arguments, **options):
     rows = [a.tolist() for a in arguments]
     return torch.tensor([SLOW[name](*row, **options) for row in zip(*rows, strict=True)], dtype=torch.float64)
+
+
+def others_last(index_NK):
+    """All classes of each item, those of `index_NK` first."""
+    known_NC = torch.zeros(len(index_NK), C).scatter_(1, index_NK, 1.0).bool()
+    others = torch.arange(C).expand(len(index_NK), C)[~known_NC].reshape(len(index_NK), -1)
+    return torch.cat([index_NK, others], 1)
 
 
 def takes(name, option):
@@ -148,6 +168,13 @@ def test_stated_minimum_at_student_equal_to_target(name, options):
     if minimum == "zero":
         equal = target.clone().requires_grad_()
         expected = torch.zeros(N, dtype=torch.float64)
+    elif rest:
+        # of what is known of the target, with the rest spread, or as one outcome
+        left = (1 - target.sum(-1, keepdim=True)).expand(-1, C - 3) / (C - 3)
+        whole = torch.cat([target, left], 1)
+        equal = torch.empty_like(student).scatter_(1, others_last(*rest), whole).log().requires_grad_()
+        bins = torch.cat([target, left.sum(1, keepdim=True)], 1)
+        expected = TERMS.get("entropy")((bins if options.get("rest") == "bin" else whole).log())
     else:
         equal = target.log().requires_grad_()
         expected = TERMS.get("entropy")(target.log())
@@ -167,7 +194,8 @@ def test_extreme_inputs_have_finite_values_and_gradients(name, options, dtype):
     student[1] = torch.tensor([1e4] + [-1e4] * (C - 1)).to(dtype)
     student.requires_grad_()
     rest = arguments[1:]
-    if TERMS.metadata(name)["inputs"] not in ("logits", "logits, labels", "logits, probabilities"):
+    given = ("logits", "logits, labels", "logits, probabilities", "logits, top probabilities, top indices")
+    if TERMS.metadata(name)["inputs"] not in given:
         rest = ((-arguments[1] * 1e4).to(dtype), *rest[1:])
     value = TERMS.get(name)(student, *rest, **options)
     value.sum().backward()

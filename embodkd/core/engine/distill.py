@@ -1,4 +1,4 @@
-"""A method, a student, teachers and data in one call."""
+"""A method, a student and its teachers in one call."""
 
 from __future__ import annotations
 

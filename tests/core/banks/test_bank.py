@@ -76,7 +76,7 @@ def test_a_bank_in_a_folder_is_mapped_and_read_again_without_the_teacher(tmp_pat
     teacher.signals = None  # whoever asks the teacher now fails
     again = Bank(teacher, source, folder=tmp_path / "bank")
     again(context())
-    assert isinstance(again._columns["logits"], np.memmap)
+    assert isinstance(again._stores[0]._files["logits"], np.memmap)
     assert again.signals(source.gather(np.arange(5), 0)).logits_NC.shape == (5, 4)
 
 
@@ -178,12 +178,6 @@ APART = {
         {"source": data(100, replay="seed", draws=1)},
         "data",
     ),
-    "pass": ({}, {"epoch": 3}, "pass"),
-    "pass of what is drawn": (
-        {"source": data(100, replay="seed")},
-        {"source": data(100, replay="seed"), "epoch": 1},
-        "data and another pass",
-    ),
     "top_k": ({}, {"top_k": 1}, "choice"),
     "names": (FEATURE, {**FEATURE, "names": ("logits",)}, "choice"),
     "kind of answerer": ({}, {"answerer": Difference(frozen(), frozen(moved()))}, "answerer and another teacher's .*"),
@@ -238,13 +232,44 @@ def test_what_makes_no_difference_to_the_rows_is_no_difference(tmp_path):
 @pytest.mark.parametrize(("format", "version"), [(None, "an earlier"), (1, "an earlier"), (99, "a later")])
 def test_a_bank_of_another_version_is_refused_with_what_to_do(tmp_path, format, version):
     bank(tmp_path / "bank")(context())
-    file = tmp_path / "bank" / "bank.json"
+    file = tmp_path / "bank" / "pass_0" / "bank.json"
     facts = json.loads(file.read_text())
     facts.pop("format")
     file.write_text(json.dumps(facts if format is None else {**facts, "format": format}))
     with pytest.raises(ValueError, match=f"is of {version} version.*remove that folder"):
         bank(tmp_path / "bank")(context())
     assert file.exists()
+
+
+def test_a_bank_of_the_version_that_had_one_pass_is_refused_with_what_to_do(tmp_path):
+    (tmp_path / "bank").mkdir()
+    file = tmp_path / "bank" / "bank.json"
+    file.write_text(json.dumps({"format": 2, "fingerprint": {}, "columns": ["logits", "sample_id"]}))
+    for use in (lambda b: b(context()), lambda b: b.read(tmp_path / "bank")):
+        with pytest.raises(ValueError, match="is of an earlier version.*remove that folder"):
+            use(bank(tmp_path / "bank"))
+    assert file.exists() and not (tmp_path / "bank" / "pass_0").exists()
+
+
+def test_passes_lie_side_by_side_and_none_is_taken_for_another(tmp_path):
+    drawn = {"source": data(100, replay="seed"), "names": ("logits", "seed")}
+    bank(tmp_path / "bank", **drawn)(context())
+    later = bank(tmp_path / "bank", **drawn, epoch=3)
+    later(context())
+    batch = drawn["source"].gather(np.arange(100), 3)
+    assert torch.equal(later.signals(batch).seed_N, batch["seed"])
+    assert sorted(p.name for p in (tmp_path / "bank").iterdir()) == ["pass_0", "pass_3"]
+    # a pass under the name of another one
+    (tmp_path / "bank" / "pass_3").rename(tmp_path / "bank" / "pass_4")
+    with pytest.raises(ValueError, match="was made with another data and another pass; remove that folder"):
+        bank(tmp_path / "bank", **drawn, epoch=4)(context())
+
+
+def test_another_teacher_may_not_put_its_passes_beside_those_of_the_first(tmp_path):
+    bank(tmp_path / "bank")(context())
+    for other, word in (({"model": moved()}, "teacher's weights"), ({"top_k": 1}, "choice")):
+        with pytest.raises(ValueError, match=f"was made with another {word}; remove that folder"):
+            bank(tmp_path / "bank", **other, epoch=1)(context())
 
 
 def test_an_answerer_that_cannot_be_told_from_another_is_refused_before_it_answers(tmp_path):
