@@ -34,7 +34,7 @@ def depths(names: Iterable[str]) -> dict[str, int]:
         towers.setdefault(first if _TOWER.match(first) else "", []).append(name)
     for members in towers.values():
         found |= _of_tower(members)
-    return found
+    return {name: found[name] for name in names}
 
 
 def _of_tower(names: list[str]) -> dict[str, int]:
