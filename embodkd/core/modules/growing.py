@@ -94,3 +94,13 @@ class Growing(nn.Module):
             empty = torch.empty(there.shape, dtype=here.dtype, device=here.device)
             setattr(self, name, nn.Parameter(empty, here.requires_grad) if isinstance(here, nn.Parameter) else empty)
         super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+def shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Of all parameters and buffers by name; -1 for how many things there are of what comes and goes."""
+    found = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    for at, part in module.named_modules():
+        for name in part.per_row if isinstance(part, Growing) else ():
+            key = f"{at}.{name}".strip(".")
+            found[key] = (-1, *found[key][1:])
+    return found

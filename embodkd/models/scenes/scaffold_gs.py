@@ -36,6 +36,7 @@ class ScaffoldGS(Model):
     built_for = ("shape", "box", "cells")
     judged_as = "scene"
     reads = ("pose", "intrinsics")
+    golden_signal = "image"
 
     def __init__(
         self,
@@ -72,19 +73,24 @@ class ScaffoldGS(Model):
         assert isinstance(found, Decoder)
         return found
 
+    def of(self, block: int) -> Anchors:
+        """The anchors of this block."""
+        found = self.blocks[block]
+        assert isinstance(found, Anchors)
+        return found
+
     def place(self, points_P3: Tensor) -> None:
         """Put the anchors at points of the scene's surfaces, as far from each other as these allow.
 
         ValueError if a block has fewer points than anchors.
         """
-        for number, anchors in enumerate(self.blocks):
-            assert isinstance(anchors, Anchors)
+        for number in range(self.count):
             away_P = self.away(points_P3, number)
             own, near = points_P3[away_P == 0], points_P3[(away_P > 0) & (away_P <= self.reach)]
             chosen = [own[spread(own, self.anchors)]]
             if self.count > 1 and self.margin:
                 chosen.append(near[spread(near, self.margin)])
-            anchors.at(torch.cat(chosen).to(anchors.position))
+            self.of(number).at(torch.cat(chosen).to(self.of(number).position))
 
     def away(self, points_P3: Tensor, block: int) -> Tensor:
         """How far outside a block each point lies, (P,) metres; 0 inside. Of two blocks' common border only one has it."""
@@ -107,34 +113,37 @@ class ScaffoldGS(Model):
 
     def _kept(self, block: int, camera: Camera) -> Gaussians:
         """The Gaussians of the block's own cell."""
-        anchors = self.blocks[block]
-        assert isinstance(anchors, Anchors)
+        anchors = self.of(block)
         answer, _ = self._asked(block, [camera])
         drawn_AK = (self.away(anchors.position, block) == 0)[:, None] & (answer["opacity"][0] > 0)
         return _of(anchors, answer, 0, drawn_AK & anchors.visible(camera)[:, None])
 
     def _block(self, block: int, cameras: Sequence[Camera]) -> dict[str, Tensor]:
-        anchors = self.blocks[block]
-        assert isinstance(anchors, Anchors)
+        anchors = self.of(block)
         answer, asked = self._asked(block, cameras)
         view_NA = torch.stack([anchors.visible(camera) for camera in cameras])
         drawn_NAK = view_NA[..., None] & (answer["opacity"] > 0)
         pictures = []
         for n, camera in enumerate(cameras):
             picture, centre_G2 = render(_of(anchors, answer, n, drawn_NAK[n]), camera, self.renderer)
-            if self.training and centre_G2.requires_grad:
+            if anchors.watched and centre_G2.requires_grad:
                 anchors.watch(centre_G2, answer["opacity"][n], view_NA[n], drawn_NAK[n], camera)
             pictures.append(picture)
         return {"image": torch.stack(pictures), "view": view_NA, "drawn": drawn_NAK, **asked, **answer}
 
     def _asked(self, block: int, cameras: Sequence[Camera]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """What the block's decoder answers, and what it was asked."""
-        anchors = self.blocks[block]
-        assert isinstance(anchors, Anchors)
+        anchors = self.of(block)
         input_NAD = anchors.inputs(torch.stack([camera.pose[:3, 3] for camera in cameras]))
-        size_NA3 = anchors.bound().expand(len(cameras), -1, -1)
-        answer: dict[str, Tensor] = self.decoder(block)(input_NAD, size_NA3)
-        return answer, {"input": input_NAD, "size": size_NA3}
+        asked = {"input": input_NAD, "size": anchors.bound().expand(len(cameras), -1, -1)}
+        answer: dict[str, Tensor] = self.decoder(block)(asked)
+        return answer, asked
+
+    def merge(self) -> None:
+        """Leave out the anchors outside their block's own cell: the whole scene stays what it is."""
+        for number in range(self.count):
+            anchors = self.of(number)
+            anchors.regrow((self.away(anchors.position, number) == 0).nonzero().squeeze(1))
 
     def golden_input(self, rows: int) -> Any:
         """Cameras in the middle of the scene that look along x, each from a little elsewhere."""
@@ -146,6 +155,11 @@ class ScaffoldGS(Model):
         inner_4 = torch.tensor([width / 2, width / 2, width / 2, self.shape[-2] / 2])
         like = self.decoders[0].opacity[0].weight
         return {"pose": pose_N44.to(like), "intrinsics": inner_4.expand(rows, -1).to(like)}
+
+
+    def golden_answer(self, answer: Tensor) -> Tensor:
+        """Every 64th number of the pictures."""
+        return answer.flatten(1)[:, ::64]
 
 
 def _of(anchors: Anchors, answer: Mapping[str, Tensor], view: int, drawn_AK: Tensor) -> Gaussians:

@@ -14,7 +14,7 @@ class Anchors(Growing):
     """position (A, 3), which stays; feature (A, F); offset (A, K, 3), in units of an anchor's own size; size (A, 6),
     logarithms: the first three numbers stretch the offsets, the others bound the Gaussians.
 
-    What a training with growth counts of each, since the last one: pull (A, K), the gradients of the Gaussians' centres
+    watched: whether to count what growth asks for. Of each, since it last grew: pull (A, K), the gradients of the Gaussians' centres
     in the picture; pulled (A, K), how often they were drawn; dense (A,), opacity; looked (A,), how often it was in view.
     """
 
@@ -24,6 +24,7 @@ class Anchors(Growing):
     pulled: Tensor
     dense: Tensor
     looked: Tensor
+    watched = False
 
     def __init__(self, position_A3: Tensor, features: int, offsets: int) -> None:
         super().__init__()
@@ -56,6 +57,22 @@ class Anchors(Growing):
     def bound(self) -> Tensor:
         """Of the Gaussians' standard deviations, (A, 3)."""
         return self.size[:, 3:].exp()
+
+    def watch(
+        self, centre_G2: Tensor, opacity_AK: Tensor, view_A: Tensor, drawn_AK: Tensor, camera: Camera
+    ) -> None:
+        """Count what one view shows, and, when its gradient comes, how it pulls at the centres of what is drawn."""
+        self.looked += view_A
+        self.dense += (opacity_AK.detach().clamp(min=0.0) * view_A[:, None]).sum(1)
+        # in halves of the picture's sides, as rasterisers have them
+        half_2 = centre_G2.new_tensor([camera.width / 2, camera.height / 2])
+
+        def pulled(gradient_G2: Tensor) -> None:
+            pull_G = (gradient_G2 * half_2).norm(dim=1)
+            self.pull[drawn_AK] += pull_G
+            self.pulled[drawn_AK] += (pull_G > 0).to(self.pulled)
+
+        centre_G2.register_hook(pulled)  # type: ignore[no-untyped-call] # torch's
 
     def visible(self, camera: Camera) -> Tensor:
         """Which are before the camera and about in its picture, bool (A,)."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -18,12 +20,13 @@ class Decoder(nn.Module):
 
         self.opacity, self.covariance, self.colour = network(1), network(7), network(3)
 
-    def forward(self, input_NAD: Tensor, size_NA3: Tensor) -> dict[str, Tensor]:
+    def forward(self, x: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """opacity (N, A, K) in (-1, 1), colour (N, A, K, 3) in (0, 1), scale (N, A, K, 3) below the anchor's `size`,
         rotation (N, A, K, 4) of length 1.
 
-        input: an anchor's features, and the direction from the camera to it.
+        x: `input` (N, A, F + 3), an anchor's features and the direction from the camera to it, and `size` (N, A, 3).
         """
+        input_NAD, size_NA3 = x["input"], x["size"]
         shape_NAK7 = self.covariance(input_NAD).unflatten(-1, (self.offsets, 7))
         return {
             "opacity": self.opacity(input_NAD).tanh(),

@@ -1,0 +1,39 @@
+"""Blocks that are behind the others count more: weights by how well each is rendered."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class BlockWeights(nn.Module):
+    """What each block's validation came to, as buffers, and the weights that follow from it.
+
+    w = 2 - exp(-((P* - P)^2 + (10 S* - 10 S)^2) / (2 sigma^2)), P and S running averages of PSNR (dB) and SSIM, P* and
+    S* the best of all measured blocks; 1 for a block that was not measured yet. smoothing: the share of the old value.
+    """
+
+    psnr_B: Tensor
+    ssim_B: Tensor
+
+    def __init__(self, blocks: int, sigma: float, smoothing: float) -> None:
+        super().__init__()
+        self.sigma, self.smoothing = sigma, smoothing
+        for name in ("psnr_B", "ssim_B"):
+            self.register_buffer(name, torch.full((blocks,), torch.nan))
+
+    @torch.no_grad()
+    def measured(self, block: int, psnr: float, ssim: float) -> None:
+        """Take in a new measurement of a block; the first one counts whole."""
+        for average_B, value in ((self.psnr_B, psnr), (self.ssim_B, ssim)):
+            old = average_B[block].item()
+            average_B[block] = value if old != old else self.smoothing * old + (1.0 - self.smoothing) * value
+
+    def forward(self) -> Tensor:
+        """The weights (B,), in [1, 2)."""
+        behind_B = self._gaps(self.psnr_B).square() + (10.0 * self._gaps(self.ssim_B)).square()
+        return 2.0 - (-behind_B / (2.0 * self.sigma**2)).exp()
+
+    def _gaps(self, average_B: Tensor) -> Tensor:
+        best = average_B.nan_to_num(-torch.inf).max()
+        return (best - average_B).nan_to_num(0.0, posinf=0.0, neginf=0.0)
