@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -104,3 +104,8 @@ def shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
             key = f"{at}.{name}".strip(".")
             found[key] = (-1, *found[key][1:])
     return found
+
+
+def fits(shape: Sequence[int], wanted: Sequence[int]) -> bool:
+    """Whether a tensor of this shape has the one that `shapes` said."""
+    return len(shape) == len(wanted) and all(w in (-1, n) for n, w in zip(shape, wanted, strict=True))

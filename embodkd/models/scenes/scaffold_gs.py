@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from embodkd.core.config.ranges import Count, Whole, Width
+from embodkd.core.config.ranges import Count, Positive, Whole, Width
 from embodkd.core.runs.artefact import golden_unit
 from embodkd.core.sources.views import beyond, cell_of
 from embodkd.models.base import MODELS, Model
@@ -46,7 +46,7 @@ class ScaffoldGS(Model):
         *,
         anchors: Count = 96,
         margin: Whole = 48,
-        reach: float = 1.5,
+        reach: Positive = 1.5,
         offsets: Width = 10,
         features: Width = 32,
         hidden: Width = 32,

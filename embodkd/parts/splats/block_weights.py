@@ -15,25 +15,30 @@ class BlockWeights(nn.Module):
 
     psnr_B: Tensor
     ssim_B: Tensor
+    known_B: Tensor
 
     def __init__(self, blocks: int, sigma: float, smoothing: float) -> None:
         super().__init__()
         self.sigma, self.smoothing = sigma, smoothing
         for name in ("psnr_B", "ssim_B"):
-            self.register_buffer(name, torch.full((blocks,), torch.nan))
+            self.register_buffer(name, torch.zeros(blocks))
+        self.register_buffer("known_B", torch.zeros(blocks, dtype=torch.bool))
 
     @torch.no_grad()
     def measured(self, block: int, psnr: float, ssim: float) -> None:
         """Take in a new measurement of a block; the first one counts whole."""
+        kept = self.smoothing if self.known_B[block] else 0.0
         for average_B, value in ((self.psnr_B, psnr), (self.ssim_B, ssim)):
-            old = average_B[block].item()
-            average_B[block] = value if old != old else self.smoothing * old + (1.0 - self.smoothing) * value
+            average_B[block] = kept * average_B[block] + (1.0 - kept) * value
+        self.known_B[block] = True
 
     def forward(self) -> Tensor:
         """The weights (B,), in [1, 2)."""
+        if not self.known_B.any():
+            return torch.ones_like(self.psnr_B)
         behind_B = self._gaps(self.psnr_B).square() + (10.0 * self._gaps(self.ssim_B)).square()
         return 2.0 - (-behind_B / (2.0 * self.sigma**2)).exp()
 
     def _gaps(self, average_B: Tensor) -> Tensor:
-        best = average_B.nan_to_num(-torch.inf).max()
-        return (best - average_B).nan_to_num(0.0, posinf=0.0, neginf=0.0)
+        best = average_B[self.known_B].max()
+        return (best - average_B).where(self.known_B, 0.0)
