@@ -17,6 +17,7 @@ from embodkd.data.views.rays import PATTERNS, Scene, cast, rays_of
 SIDE, TALL, WALL, DOOR = 3.0, 2.5, 0.1, 1.8  # of a room, of its walls and of the openings between two; metres
 FURNITURE, BALLS = 5, 2  # per room
 FINE = 3  # rays per pixel along each side; odd, so that one is its centre's
+_KEY = 0x4003
 _CLEAR, _OPEN = 0.45, 1.5  # between a camera and the nearest thing, and the one straight ahead; metres
 
 Rooms = Annotated[int, Within(1, 4)]
@@ -37,23 +38,29 @@ def rooms(
     test: Count = 16,
     band: Positive = 0.25,
     points: Count = 4096,
+    blank: bool = False,
 ) -> Views:
     """Rooms of 3 x 3 x 2.5 m, `along` x `across` of them, each a cell of the scene, with wide openings between them.
 
     Cameras stand in the rooms in turn and look any way, so that many see into the next room. size: of a picture's
     sides, pixels; field_of_view: degrees from side to side. band: pixels that show a place less than this many metres
     from a border of two cells are the seam's. points: how many places are kept of those that training views see.
+    blank: black pictures, which show of each room as much, and places anywhere, to try a large config at once.
     """
-    rng = np.random.default_rng((seed, 0x4003))
+    rng = np.random.default_rng((seed, _KEY))
     cells = (along, across, 1)
     shell = np.array([[0.0, 0.0, 0.0], [along * SIDE, across * SIDE, TALL]])
     scene = _furnished(rng, shell, along, across)
     sizes = {"train": train, "validation": validation, "test": test}
     parts, seen = {}, {}
     for number, (name, count) in enumerate(sizes.items()):
-        own = np.random.default_rng((seed, 0x4003, number))
+        own = np.random.default_rng((seed, _KEY, number))
         poses = np.stack([_camera(own, scene, k % (along * across), across) for k in range(count)])
-        parts[name], seen[name] = _taken(scene, poses, size, field_of_view, band, cells)
+        parts[name], seen[name] = (
+            _blank(own, poses, size, shell, along * across, points)
+            if blank
+            else _taken(scene, poses, size, field_of_view, band, cells)
+        )
     ids = np.cumsum([0, *sizes.values()])
     rows = {name: torch.arange(ids[k], ids[k + 1]) + seed * 1_000_000 for k, name in enumerate(sizes)}
     data = {name: TensorData({**fields, "sample_id": rows[name]}) for name, fields in parts.items()}
@@ -66,7 +73,7 @@ def rooms(
         box=(tuple(shell[0].tolist()), tuple(shell[1].tolist())),
         cells=cells,
         points=torch.from_numpy(seen["train"][chosen].astype(np.float32)),
-        items=Items(f"rooms {along} x {across}", rows),
+        items=Items(f"{'blank ' if blank else ''}rooms {along} x {across}", rows),
     )
 
 
@@ -118,6 +125,21 @@ def _camera(rng: np.random.Generator, scene: Scene, room: int, across: int) -> n
     pose = np.eye(4)
     pose[:3, 0], pose[:3, 1], pose[:3, 2], pose[:3, 3] = right, np.cross(ahead, right), ahead, at
     return pose
+
+
+def _blank(
+    rng: np.random.Generator, poses: np.ndarray, size: int, shell: np.ndarray, rooms: int, points: int
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """What `_taken` gives, without looking."""
+    count = len(poses)
+    fields = {
+        "image": np.zeros((count, 3, size, size), np.float32),
+        "pose": poses.astype(np.float32),
+        "intrinsics": np.full((count, 4), size / 2, np.float32),
+        "share": np.full((count, rooms), 1 / rooms, np.float32),
+        "seam": np.zeros((count, size, size), bool),
+    }
+    return fields, rng.uniform(*shell, (points, 3))
 
 
 def _taken(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -9,6 +10,8 @@ from torch import Tensor
 
 NEAR = 0.2  # metres
 SPREAD = 0.3  # squared pixels that every footprint is widened by, so that none falls between two pixels
+FAINTEST = 1 / 255  # of a Gaussian in a pixel: less is not drawn
+REACH = math.sqrt(-2.0 * math.log(FAINTEST))  # standard deviations; beyond, not even a full one is drawn
 _EDGE = 1.3  # how far outside the picture the approximation is still taken at a Gaussian's own place
 
 
@@ -83,13 +86,12 @@ def project(splats: Gaussians, camera: Camera) -> Footprints:
     )
 
 
-def in_picture(prints: Footprints, camera: Camera) -> Tensor:
-    """Which of them lie before the camera and reach into its picture with three standard deviations, bool (G,)."""
-    reach_G2 = 3.0 * prints.covariance[:, [0, 2]].detach().sqrt()
+def touching(prints: Footprints, low: tuple[float, float], high: tuple[float, float]) -> Tensor:
+    """Which of them lie before the camera and may be drawn between these corners, x and y in pixels, bool (G,)."""
+    reach_G2 = REACH * prints.covariance[:, [0, 2]].detach().sqrt()
     mean_G2 = prints.mean.detach()
-    size_2 = mean_G2.new_tensor([camera.width, camera.height])
-    inside_G = ((mean_G2 + reach_G2 > 0) & (mean_G2 - reach_G2 < size_2)).all(1)
-    return inside_G & (prints.depth.detach() > NEAR)
+    inside_G2 = (mean_G2 + reach_G2 > mean_G2.new_tensor(low)) & (mean_G2 - reach_G2 < mean_G2.new_tensor(high))
+    return inside_G2.all(1) & (prints.depth.detach() > NEAR)
 
 
 def before(points_P3: Tensor, camera: Camera, margin: float = _EDGE) -> Tensor:

@@ -2,38 +2,71 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from embodkd.parts.splats.project import Camera, Footprints, Gaussians, in_picture, project
+from embodkd.parts.splats.project import FAINTEST, NEAR, Camera, Footprints, Gaussians, project, touching
 
 Renderer = Literal["torch", "gsplat"]
-FAINTEST, DENSEST = 1 / 255, 0.99  # of one Gaussian in one pixel: less is not seen, more would hide all behind it
+DENSEST = 0.99  # of one Gaussian in one pixel: more would hide all behind it
+TILE = 32  # the longest side of a part of a picture that is worked out at once, pixels
 
 
 def render(splats: Gaussians, camera: Camera, renderer: Renderer = "torch") -> tuple[Tensor, Tensor]:
     """(picture (3, H, W) before black, footprint centres (G, 2) in pixels), differentiable in all of `splats`.
 
-    "torch" works out all Gaussians that reach into the picture in all pixels. "gsplat" needs that package and a GPU:
+    "torch" works out every Gaussian in all pixels of each tile that it reaches into. "gsplat" needs that package and a GPU:
     ValueError without; where nothing else differs, so do the last digits.
     """
     if renderer == "gsplat":
         return _by_kernels(splats, camera)
     prints = project(splats, camera)
-    seen_K = in_picture(prints, camera).nonzero().squeeze(1)
-    here = Footprints(*(each[seen_K] for each in prints))
-    return blend(here, splats.opacity[seen_K], splats.colour[seen_K], camera.height, camera.width), prints.mean
+    order_K = touching(prints, (0.0, 0.0), (camera.width, camera.height)).nonzero().squeeze(1)
+    order_K = order_K[prints.depth.detach()[order_K].argsort(stable=True)]
+    here = Footprints(*(each[order_K] for each in prints))
+    return blend(here, splats.opacity[order_K], splats.colour[order_K], camera.height, camera.width), prints.mean
 
 
-def blend(prints: Footprints, opacity_G: Tensor, colour_G3: Tensor, height: int, width: int) -> Tensor:
-    """The picture (3, H, W) of footprints on black, the nearest in front; pixel (0, 0)'s centre is (0.5, 0.5)."""
-    order_G = prints.depth.detach().argsort(stable=True)
-    mean_G2, (xx_G, xy_G, yy_G) = prints.mean[order_G], prints.covariance[order_G].unbind(1)
-    x_P, y_P = _pixels(height, width, mean_G2)
-    middle_2 = mean_G2.new_tensor([width / 2, height / 2])
-    mx_G, my_G = (mean_G2 - middle_2).unbind(1)
+def blend(
+    prints: Footprints, opacity_G: Tensor, colour_G3: Tensor, height: int, width: int, tile: int = TILE
+) -> Tensor:
+    """The picture (3, H, W) on black of footprints from front to back; pixel (0, 0)'s centre is at (0.5, 0.5).
+
+    It is the same for any `tile`.
+    """
+    bands = []
+    for top, bottom in _cut(height, tile):
+        row = []
+        for left, right in _cut(width, tile):
+            here_K = touching(prints, (left, top), (right, bottom)).nonzero().squeeze(1)
+            own = Footprints(*(each[here_K] for each in prints))
+            row.append(_blend(own, opacity_G[here_K], colour_G3[here_K], (left, right), (top, bottom)))
+        bands.append(torch.cat(row, 2))
+    return torch.cat(bands, 1)
+
+
+def _cut(length: int, tile: int) -> Iterator[tuple[int, int]]:
+    count = -(-length // tile)
+    yield from pairwise(length * k // count for k in range(count + 1))
+
+
+def _blend(
+    prints: Footprints, opacity_G: Tensor, colour_G3: Tensor, across: tuple[int, int], down: tuple[int, int]
+) -> Tensor:
+    """One tile."""
+    mean_G2, (xx_G, xy_G, yy_G) = prints.mean, prints.covariance.unbind(1)
+    # from the tile's middle: near it numbers are small and exact
+    middle = sum(across) / 2, sum(down) / 2
+    x_W, y_H = (
+        torch.arange(*ends, device=mean_G2.device, dtype=mean_G2.dtype) + 0.5 - at
+        for ends, at in zip((across, down), middle, strict=True)
+    )
+    x_P, y_P = x_W.repeat(len(y_H)), y_H.repeat_interleave(len(x_W))
+    mx_G, my_G = (mean_G2 - mean_G2.new_tensor(middle)).unbind(1)
     determinant_G = xx_G * yy_G - xy_G * xy_G
     a_G, b_G, c_G = yy_G / determinant_G, -xy_G / determinant_G, xx_G / determinant_G
     # -1/2 (a dx^2 + 2 b dx dy + c dy^2) as one product of matrices: the pixels' powers times what belongs to each
@@ -48,17 +81,11 @@ def blend(prints: Footprints, opacity_G: Tensor, colour_G3: Tensor, height: int,
             -0.5 * (a_G * mx_G * mx_G + c_G * my_G * my_G) - b_G * mx_G * my_G,
         ]
     )
-    alpha_PG = (opacity_G[order_G] * (powers_P6 @ parts_6G).clamp(max=0.0).exp()).clamp(max=DENSEST)
+    alpha_PG = (opacity_G * (powers_P6 @ parts_6G).clamp(max=0.0).exp()).clamp(max=DENSEST)
     alpha_PG = alpha_PG.where(alpha_PG >= FAINTEST, 0.0)
     passed_PG = torch.log1p(-alpha_PG)
     left_PG = (passed_PG.cumsum(1) - passed_PG).exp()
-    return ((alpha_PG * left_PG) @ colour_G3[order_G]).T.unflatten(1, (height, width))
-
-
-def _pixels(height: int, width: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """The pixels' centres from the middle of the picture, (H * W,) each; near it numbers are small and exact."""
-    y, x = (torch.arange(n, device=like.device, dtype=like.dtype) + 0.5 - n / 2 for n in (height, width))
-    return x.repeat(height), y.repeat_interleave(width)
+    return ((alpha_PG * left_PG) @ colour_G3).T.unflatten(1, (len(y_H), len(x_W)))
 
 
 def _by_kernels(splats: Gaussians, camera: Camera) -> tuple[Tensor, Tensor]:
@@ -76,7 +103,7 @@ def _by_kernels(splats: Gaussians, camera: Camera) -> tuple[Tensor, Tensor]:
         matrix_33[None],
         camera.width,
         camera.height,
-        near_plane=0.2,
+        near_plane=NEAR,
         packed=False,
     )
     return picture_1HW3[0].permute(2, 0, 1), facts["means2d"].reshape(-1, 2)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from embodkd.parts.splats.project import SPREAD, Camera, Footprints, Gaussians, in_picture, project, rotations
-from embodkd.parts.splats.render import DENSEST, FAINTEST, blend, kernels, render
+from embodkd.parts.splats.project import FAINTEST, SPREAD, Camera, Footprints, Gaussians, project, rotations, touching
+from embodkd.parts.splats.render import DENSEST, blend, kernels, render
 
 SIZE = 12
 SEEDS = st.integers(0, 2**16)
@@ -34,7 +34,8 @@ def some(seed: int, count: int = 12) -> Gaussians:
     depth = uniform(count, 1, low=1.5, high=5.0)
     mean = torch.cat([uniform(count, 2, low=-0.5, high=0.5) * depth, depth], 1)
     turn = functional.normalize(torch.randn(count, 4, generator=g, dtype=torch.float64), dim=1)
-    return Gaussians(mean, uniform(count, 3, low=0.05, high=0.4), turn, uniform(count, low=0.1, high=0.9), uniform(count, 3))
+    scale, opacity = uniform(count, 3, low=0.05, high=0.4), uniform(count, low=0.1, high=0.9)
+    return Gaussians(mean, scale, turn, opacity, uniform(count, 3))
 
 
 def anywhere(seed: int) -> Tensor:
@@ -74,11 +75,9 @@ def test_footprints_are_the_projection_of_samples_when_gaussians_are_small(seed:
     prints = project(splats, view)
     torch.testing.assert_close(pixels.mean(0), prints.mean[0], rtol=0, atol=1e-4)
     found = prints.covariance[0] - torch.tensor([SPREAD, 0.0, SPREAD], dtype=torch.float64)
-    # the sample's own covariance takes the place of the unit one
-    inner = torch.linalg.cholesky(torch.cov(unit.T, correction=0))
     true = torch.cov(pixels.T, correction=0)
     flat = torch.stack([torch.stack([found[0], found[1]]), torch.stack([found[1], found[2]])])
-    assert torch.linalg.norm(true - flat) < 0.15 * torch.linalg.norm(flat), (true, flat, inner)
+    assert torch.linalg.norm(true - flat) < 0.15 * torch.linalg.norm(flat), (true, flat)
 
 
 @given(SEEDS)
@@ -109,7 +108,11 @@ def test_the_order_of_the_gaussians_does_not_matter(seed: int):
 def test_blending_is_a_loop_over_pixels_from_front_to_back(seed: int):
     splats = some(seed, 8)
     prints = project(splats, camera())
-    picture = blend(prints, splats.opacity, splats.colour, SIZE, SIZE)
+    front = prints.depth.argsort()
+    ordered = Footprints(*(each[front] for each in prints)), splats.opacity[front], splats.colour[front]
+    picture = blend(*ordered, SIZE, SIZE)
+    for tile in (5, 7):
+        torch.testing.assert_close(blend(*ordered, SIZE, SIZE, tile), picture, rtol=1e-9, atol=1e-12)
     slow = np.zeros((3, SIZE, SIZE))
     order = sorted(range(8), key=lambda k: float(prints.depth[k]))
     for row in range(SIZE):
@@ -160,7 +163,7 @@ def test_gradients_are_those_of_small_differences(which: int):
 def test_what_lies_behind_or_outside_is_not_drawn():
     mean = torch.tensor([[0.0, 0, 3], [0, 0, -3], [0, 0, 0.1], [50.0, 0, 3]]).double()
     splats = some(0, 4)._replace(mean=mean)
-    assert in_picture(project(splats, camera()), camera()).tolist() == [True, False, False, False]
+    assert touching(project(splats, camera()), (0, 0), (SIZE, SIZE)).tolist() == [True, False, False, False]
     alone = Gaussians(*(each[:1] for each in splats))
     assert torch.equal(render(splats, camera())[0], render(alone, camera())[0])
 
