@@ -87,7 +87,7 @@ class RowDigest:
             values = {n: piece[n][valid_NT] for n in sorted(fitting) if former is None or n in former}
             # which positions: how many, and how far each lies behind the item's first one
             items, values[by] = valid_NT.nonzero().T
-            values[by] = values[by] - valid_NT.int().argmax(1)[items]
+            values[by] = values[by] - nn.functional.pad(valid_NT.int(), (0, 1)).argmax(1)[items]
             self._fields[by] = {name: found for name, found in (former or {}).items() if name in values}
             self._add(by, values)
             self._add(f"counts of {by}", {by: valid_NT.sum(1)})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
@@ -11,13 +12,12 @@ import torch
 from torch import nn
 
 from embodkd.core.config.ranges import NotNegative, Part, Positive, Share, Some
-from embodkd.core.config.registry import near
 from embodkd.core.modules.depths import depths
 from embodkd.core.weights.schedule import Schedule, WeightCurve, schedule
 
 
 @dataclass(frozen=True)
-class Group:
+class ParameterGroup:
     """Parameters that move otherwise than the rest: those whose names `pattern` fits ("head.*", "*.lora_?").
 
     rate multiplies the learning rate, and may be a schedule over the stage's updates; weight_decay None is that of the
@@ -70,7 +70,7 @@ class Optimiser:
     eps: Positive = 1e-8
     momentum: Share = 0.9
     max_grad_norm: Positive | None = None
-    groups: tuple[Group, ...] = ()
+    groups: tuple[ParameterGroup, ...] = ()
     layer_decay: Some = 1.0
     decay_biases: bool = True
 
@@ -101,8 +101,11 @@ class Optimiser:
         everything = list(dict.fromkeys([*names, *named]))
         for group in self.groups:
             if not any(fnmatchcase(name, group.pattern) for name in everything):
+                # not all names: a model has hundreds
+                nearest = get_close_matches(group.pattern.replace("*", ""), everything, n=5, cutoff=0.0)
                 raise ValueError(
-                    f"optimiser.groups: {group.pattern!r} fits no parameter; {near(group.pattern, everything)}"
+                    f"optimiser.groups: {group.pattern!r} fits none of {len(everything)} parameters; "
+                    f"the nearest are {', '.join(nearest)}"
                 )
         below = depths(everything) if self.layer_decay < 1.0 else dict.fromkeys(everything, 0)
         found: dict[tuple[int | None, int, float], list[str]] = {}

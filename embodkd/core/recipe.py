@@ -172,17 +172,23 @@ already past it: it reads back what it left in the folder."""
 
 @dataclass(frozen=True)
 class Every:
-    """`step` is taken after each `updates`-th update of its stage, before anything is saved.
+    """`step` is taken after each `updates`-th update of its stage, or after these updates alone, counted from 1.
 
-    A killed run takes those again that came after its newest checkpoint: a step twice must be as good as once.
+    It comes before anything is saved. A killed run takes those again that came after its newest checkpoint: a step
+    twice must be as good as once.
     """
 
-    updates: int
+    updates: int | Sequence[int]
     step: Step
 
     def __post_init__(self) -> None:
-        if self.updates < 1:
-            raise ValueError(f"every: updates must be at least 1, got {self.updates}")
+        least = self.updates if isinstance(self.updates, int) else min(self.updates, default=1)
+        if least < 1:
+            raise ValueError(f"every: updates must be at least 1, got {least}")
+
+    def due(self, update: int) -> bool:
+        """Whether it is to be taken when so many updates of the stage are done."""
+        return update % self.updates == 0 if isinstance(self.updates, int) else update in self.updates
 
 
 @dataclass(frozen=True)

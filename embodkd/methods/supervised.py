@@ -2,16 +2,17 @@
 
 Equation: loss = -log softmax(logits)[label], with the label smoothed over all classes if asked (Szegedy et al. 2016,
 section 7). The labels of a text are its own tokens, each given those before it; tokens of prompts and behind the end
-are none.
+are none. The mean is over all tokens of a batch.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor, nn
 
-from embodkd.core import Budget, Player, Recipe, Role, Signals, Splits, Teachers, Texts, cross_entropy
+from embodkd.core import Budget, Player, Recipe, Role, Signals, Splits, Teachers, Texts, by_position, cross_entropy
 from embodkd.core.config.ranges import Share, Whole
 from embodkd.methods import METHODS
 from embodkd.parts.images.augment import shifts
@@ -47,9 +48,15 @@ class Supervised:
             return {"ce": cross_entropy(s.logits_NC, batch.label_N, smoothing=self.label_smoothing)}
 
         def of_tokens(batch: Signals, s: Signals) -> dict[str, Tensor]:
-            smoothing, mask_NT = self.label_smoothing, batch.mask_NT
-            return {"ce": cross_entropy(s.logits_NTV, batch.tokens_NT, smoothing=smoothing, mask=mask_NT)}
+            ce = partial(cross_entropy, smoothing=self.label_smoothing)
+            return {"ce": by_position(ce, s.logits_NTV, batch.tokens_NT)}
 
         prepare = (shifts(self.shift),) if self.shift else ()
-        player = Player(Role(student), of_tokens if isinstance(data, Texts) else terms, optimiser=budget.optimiser)
+        written = isinstance(data, Texts)
+        player = Player(
+            Role(student),
+            of_tokens if written else terms,
+            mass={"ce": "mask"} if written else {},
+            optimiser=budget.optimiser,
+        )
         return budget.fit(player, data.train, prepare=prepare)

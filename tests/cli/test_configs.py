@@ -11,10 +11,12 @@ import pytest
 from embodkd.envs import TASKS, task_names
 from embodkd.policies import POLICIES
 
+from embodkd.cli.compose import resolved
 from embodkd.cli.keys import Config, options
 from embodkd.cli.verbs import VERBS
 from embodkd.core import Schedule
 from embodkd.core.config.schema import build, parameters
+from embodkd.core.sources.kinds import FACTS
 from embodkd.data import DATA, data_names
 from embodkd.methods import get_method, method_names
 from embodkd.models import MODELS, model_names
@@ -81,7 +83,7 @@ def test_data_files_hold_the_factory_and_its_defaults(name: str) -> None:
 @pytest.mark.parametrize("name", model_names())
 def test_model_files_hold_the_constructor_and_its_defaults(name: str) -> None:
     known = parameters(MODELS.get(name))
-    assert content("model", name) == {k: plain(p.default) for k, p in known.items() if k not in ("shape", "classes")}
+    assert content("model", name) == {k: plain(p.default) for k, p in known.items() if k not in FACTS}
 
 
 def test_budget_files_hold_the_dataclass_and_the_default_is_the_default() -> None:
@@ -93,6 +95,17 @@ def test_budget_files_hold_the_dataclass_and_the_default_is_the_default() -> Non
         # An optimiser's file leaves out what belongs to other optimisers.
         assert set(given["optimiser"]) <= {f.name for f in dataclasses.fields(Optimiser)}
     assert Budget.of(content("budget", "default"), "default") == Budget()
+
+
+@pytest.mark.parametrize("option", options("budget"))
+def test_what_a_budget_file_says_may_be_added_can_be(option: str) -> None:
+    from embodkd.core import Budget, ParameterGroup
+
+    said = ANY.option_file("budget", option).read_text().rpartition("takes: ")[2].strip()
+    _, composed = resolved(f"train teacher data=digits budget={option} '{said}'")
+    optimiser = Budget.of(composed["budget"]).optimiser
+    assert optimiser.groups == (ParameterGroup("head.*", rate=10.0),)
+    assert (optimiser.layer_decay, optimiser.decay_biases) == (0.8, False)
 
 
 def test_randomise_files_hold_the_dataclass() -> None:

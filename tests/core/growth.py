@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from embodkd.core import Context, Growing, Optimiser, Player, Recipe, Role, TensorData, Trainer, fit, squared_error
-from embodkd.core.engine.members import learning_modules
+from embodkd.core import (
+    Context,
+    Every,
+    Growing,
+    Optimiser,
+    Player,
+    Recipe,
+    Role,
+    Stage,
+    TensorData,
+    Trainer,
+    fit,
+    squared_error,
+)
 
 
 class Bumps(Growing):
@@ -45,18 +58,6 @@ def densify(model: Bumps) -> Callable[[Context], dict[str, float]]:
     return step
 
 
-class Stepping(Trainer):
-    """Takes a step after every third update of a stage."""
-
-    step: Callable[[Context], dict[str, float]]
-    modules: list[nn.Module]
-
-    def _update(self, stage, learners, index, at, *rest):
-        super()._update(stage, learners, index, at, *rest)
-        if at.update % 3 == 0:
-            self._step(self.step, self.modules, learners)
-
-
 def curve(model: nn.Module, epochs: int = 4, optimiser: Optimiser | None = None, **player) -> Recipe:
     """Learn a curve from 20 points in batches of 10."""
     x = torch.randn(20, 2, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
@@ -71,7 +72,6 @@ def curve(model: nn.Module, epochs: int = 4, optimiser: Optimiser | None = None,
 
 def train(recipe: Recipe, step: Callable[[Context], dict[str, float]] | None = None, run=None) -> None:
     """Through the recipe, with a step after every third update."""
-    trainer = (Trainer if step is None else Stepping)(run, quiet=True, checkpoint_s=0.0)
-    if step is not None:
-        trainer.step, trainer.modules = step, learning_modules(recipe)
-    trainer.fit(recipe)
+    every = () if step is None else (Every(3, step),)
+    stages = tuple(replace(stage, every=every) if isinstance(stage, Stage) else stage for stage in recipe.stages)
+    Trainer(run, quiet=True, checkpoint_s=0.0).fit(replace(recipe, stages=stages))

@@ -9,7 +9,18 @@ from hypothesis import strategies as st
 from torch import nn
 from toy import fingerprint
 
-from embodkd.core import Budget, Group, Optimiser, Player, Recipe, Role, TensorData, Trainer, fit, squared_error
+from embodkd.core import (
+    Budget,
+    Optimiser,
+    ParameterGroup,
+    Player,
+    Recipe,
+    Role,
+    TensorData,
+    Trainer,
+    fit,
+    squared_error,
+)
 
 
 def network():
@@ -26,7 +37,7 @@ PLAIN = [
 
 
 @pytest.mark.parametrize(("ours", "plain"), PLAIN, ids=["sgd", "adam", "adamw"])
-@pytest.mark.parametrize("groups", [(), (Group("*"),), (Group("*", rate=1.0, weight_decay=0.1),)])
+@pytest.mark.parametrize("groups", [(), (ParameterGroup("*"),), (ParameterGroup("*", rate=1.0, weight_decay=0.1),)])
 def test_without_groups_it_is_torchs_own_to_the_bit(ours, plain, groups):
     ours = Optimiser(ours.name, ours.learning_rate, ours.weight_decay, groups=groups)
     models, slopes = (network(), network()), torch.Generator().manual_seed(1)
@@ -50,7 +61,7 @@ GROUPS = st.lists(st.tuples(PATTERNS, st.floats(0, 4), st.none() | st.floats(0, 
 def test_each_parameter_has_the_rate_and_decay_that_the_rules_say(groups, layer_decay, decay_biases):
     """The rules said again, for one parameter at a time."""
     player = Player(Role(network()), dict, helpers={"up": nn.Linear(2, 3)})
-    given = tuple(Group(*group) for group in groups)
+    given = tuple(ParameterGroup(*group) for group in groups)
     optimiser = Optimiser(
         "sgd", 1.0, weight_decay=0.5, groups=given, layer_decay=layer_decay, decay_biases=decay_biases
     )
@@ -74,7 +85,7 @@ def test_depths_and_patterns_count_parameters_that_do_not_learn_now():
     player = Player(Role(model), dict)
     named, everything = player.named_parameters(), player.named_parameters(fixed=True)
     assert list(everything) == [name for name, _ in model.named_parameters()] and "0.weight" not in named
-    bundles = Optimiser(groups=(Group("0.*", rate=2.0),), layer_decay=0.5).bundles(named, everything)
+    bundles = Optimiser(groups=(ParameterGroup("0.*", rate=2.0),), layer_decay=0.5).bundles(named, everything)
     assert {name: b.factor(0, 1) for b in bundles for name in b.names} == {
         "1.weight": 0.25, "1.bias": 0.25, "2.weight": 0.5, "2.bias": 0.5
     }  # fmt: skip
@@ -83,8 +94,8 @@ def test_depths_and_patterns_count_parameters_that_do_not_learn_now():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: fitted(groups=(Group("haed.*"),)), "groups: 'haed.*' fits no parameter; did you mean 'head.bias'"),
-        (lambda: Optimiser(groups=(Group("*", rate=-1.0),)), "the rate of '.*' must be at least 0"),
+        (lambda: fitted(groups=(ParameterGroup("haed.*"),)), "fits none of 4 parameters; the nearest are head"),
+        (lambda: Optimiser(groups=(ParameterGroup("*", rate=-1.0),)), "the rate of '.*' must be at least 0"),
         (lambda: Optimiser(layer_decay=0.0), "layer_decay: must be above 0"),
         (lambda: Budget.of({"optimiser": {"groups": [{"patern": "*"}]}}), "unknown key 'patern'.*'pattern'"),
         (lambda: Budget.of({"optimiser": {"groups": [{"pattern": "*", "rate": {"strat": 1}}]}}), "'start'"),
@@ -135,7 +146,7 @@ def test_the_rate_that_is_logged_is_the_one_before_groups(tmp_path):
     model = network()
     data = TensorData({"input": torch.randn(4, 3, generator=torch.Generator().manual_seed(0)), "y": torch.zeros(4, 2)})
     before = fingerprint(model[0])
-    optimiser = Optimiser("adam", 0.25, groups=(Group("0.*", rate=0.0), Group("1.*", rate=3.0)))
+    optimiser = Optimiser("adam", 0.25, groups=(ParameterGroup("0.*", rate=0.0), ParameterGroup("1.*", rate=3.0)))
     player = Player(Role(model), lambda b, s: {"e": squared_error(s.logits_NC, b["y"])}, optimiser=optimiser)
     with RunFolder.open(tmp_path / "run", {}) as run:
         Trainer(run, quiet=True, log_every=1).fit(fit(player, data, epochs=2))

@@ -9,8 +9,8 @@ from typing import TypedDict
 
 import torch
 
-from embodkd.core.banks.choice import Choice, Column, Kept, Values
-from embodkd.core.banks.passes import Several, answered, in_pieces, marks, place
+from embodkd.core.banks.choice import Choice, Kept, SignalColumn, Values
+from embodkd.core.banks.passes import SideBySide, answered, in_pieces, marks, place
 from embodkd.core.banks.replay import PASS, AsSeen, Verified, verified
 from embodkd.core.banks.store import Store, files_of, hold, opened, write
 from embodkd.core.fingerprint import RowDigest
@@ -32,7 +32,7 @@ class _Any(TypedDict, total=False):
 class _Stored(TypedDict):
     format: int
     fingerprint: dict[str, str]
-    columns: list[Column]
+    columns: list[SignalColumn]
 
 
 class Bank:
@@ -79,8 +79,11 @@ class Bank:
     ) -> None:
         if epochs < 1:
             raise ValueError(f"bank.epochs: must be at least 1, got {epochs}")
-        self.answerer: Answers = Several(answerer) if isinstance(answerer, Mapping) else answerer
-        names = self.answerer.each(names) if isinstance(self.answerer, Several) else names
+        self.answerer: Answers = SideBySide(answerer) if isinstance(answerer, Mapping) else answerer
+        if isinstance(self.answerer, SideBySide):
+            names = self.answerer.each(names)
+            if isinstance(lengths, Mapping):
+                lengths = {full: mask for short, mask in lengths.items() for full in self.answerer.each([short])}
         self.choice = Choice.of(names, top_k, values, lengths, replay)
         self.source, self.batch_size, self.name = source, batch_size, name
         self.epoch, self.epochs, self.passes = epoch, epochs, range(epoch, epoch + epochs)

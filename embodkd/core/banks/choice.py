@@ -22,7 +22,7 @@ _PATTERNS |= {t: torch.uint8 for name, t in vars(torch).items() if name.startswi
 
 
 @dataclass(frozen=True)
-class Column:
+class SignalColumn:
     """One signal as it lies: in which file, of which type it is given back, and for which mask's positions."""
 
     name: str
@@ -36,7 +36,7 @@ class Column:
 
     def tensor(self, rows: np.ndarray) -> Tensor:
         """The signal from rows of its file."""
-        values = torch.from_numpy(np.ascontiguousarray(rows[self.name] if rows.dtype.names else rows))
+        values = torch.from_numpy(rows[self.name].copy() if rows.dtype.names else rows)
         dtype = getattr(torch, self.dtype)
         return values.view(dtype) if dtype in _PATTERNS else values.to(dtype)
 
@@ -45,7 +45,7 @@ class Column:
 class Kept:
     """Rows of some items: `files` name -> rows, of the items or of their valid positions; `counts` mask -> (N,)."""
 
-    columns: tuple[Column, ...]
+    columns: tuple[SignalColumn, ...]
     files: Mapping[str, np.ndarray]
     counts: Mapping[str, np.ndarray]
     ids: np.ndarray
@@ -94,7 +94,7 @@ class Choice:
 
     def __call__(self, piece: Signals) -> Kept:
         """What is kept of these items, which have all signals and fields, on the CPU."""
-        arrays: dict[Column, np.ndarray] = {}
+        arrays: dict[SignalColumn, np.ndarray] = {}
         for name in self.names:
             mask = self.lengths.get(name, "")
             value = positions(piece[name], piece[mask], name, mask) if mask else piece[name]
@@ -110,7 +110,7 @@ class Choice:
         counts = {mask: piece[mask].bool().flatten(1).sum(1).numpy() for mask in masks}
         return Kept(tuple(arrays), _packed(arrays), counts, piece["sample_id"].numpy())
 
-    def _largest(self, prefix: str, logits_NC: Tensor, mask: str) -> dict[Column, np.ndarray]:
+    def _largest(self, prefix: str, logits_NC: Tensor, mask: str) -> dict[SignalColumn, np.ndarray]:
         assert self.top_k is not None
         classes, file = logits_NC.shape[-1], f"{RECORDS}.{mask}" if mask else RECORDS
         probs_NK, index_NK = precise(logits_NC).softmax(-1).topk(min(self.top_k, classes))
@@ -136,8 +136,8 @@ def _is_logits(name: str) -> bool:
     return name.rpartition(".")[2] == "logits"
 
 
-def _column(name: str, file: str, value: Tensor, mask: str = "") -> Column:
-    return Column(name, file, str(value.dtype).removeprefix("torch."), mask)
+def _column(name: str, file: str, value: Tensor, mask: str = "") -> SignalColumn:
+    return SignalColumn(name, file, str(value.dtype).removeprefix("torch."), mask)
 
 
 def _array(value: Tensor) -> np.ndarray:
@@ -145,7 +145,7 @@ def _array(value: Tensor) -> np.ndarray:
     return (value if pattern is None else value.contiguous().view(pattern)).numpy()
 
 
-def _packed(arrays: Mapping[Column, np.ndarray]) -> dict[str, np.ndarray]:
+def _packed(arrays: Mapping[SignalColumn, np.ndarray]) -> dict[str, np.ndarray]:
     """File -> rows; what shares a file lies side by side in records without gaps."""
     files = {c.file: rows for c, rows in arrays.items() if not c.file.startswith(RECORDS)}
     for file in dict.fromkeys(c.file for c in arrays if c.file.startswith(RECORDS)):

@@ -15,7 +15,7 @@ from embodkd.core.signals import Signals
 from embodkd.core.sources.source import Source
 
 
-class Several:
+class SideBySide:
     """Answerers side by side: the signal "logits" of the answerer "a" is "a.logits"."""
 
     def __init__(self, parts: Mapping[str, Answers]) -> None:
@@ -51,7 +51,7 @@ def in_pieces(source: Source, batch_size: int, epoch: int) -> Iterator[Signals]:
 
 def place(answerer: Answers, device: torch.device | str) -> None:
     """Put the models of roles on `device`, in double precision where that is torch's default."""
-    for part in answerer.parts.values() if isinstance(answerer, Several) else (answerer,):
+    for part in answerer.parts.values() if isinstance(answerer, SideBySide) else (answerer,):
         if isinstance(part, Role):
             part.model.to(device=device, dtype=wide_type())
 
@@ -65,7 +65,7 @@ def answered(answerer: Answers, rows: Signals, device: torch.device | str) -> Si
 
 def marks(answerer: Answers, bank: str) -> dict[str, str]:
     """Digests of all that the answers depend on, by name; ValueError for an answerer of `bank` that has none."""
-    if isinstance(answerer, Several):
+    if isinstance(answerer, SideBySide):
         parts = {name: _marks(part, f"{bank}: {name}") for name, part in answerer.parts.items()}
         return {f"{name}'s {what}": mark for name, found in parts.items() for what, mark in found.items()}
     whose = "teacher's " if isinstance(answerer, Role) else ""

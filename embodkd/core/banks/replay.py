@@ -44,8 +44,8 @@ class AsSeen(Wrapped):
 class Verified:
     """How far the stored rows are from the answers of today.
 
-    rows: how many were asked for again; difference: mean |stored - today's| of all their numbers but class indices;
-    differing: the share of class indices that are not the same.
+    rows: how many were asked for again; difference: mean |stored - today's| of all their numbers but class indices and
+    seeds; differing: the share of class indices that are not the same.
     """
 
     rows: int
@@ -69,7 +69,7 @@ def verified(bank: Bank, share: float, device: torch.device | str) -> Verified:
             today = hold([bank.choice(answered(bank.answerer, rows, device))], bank.name)
             ids = rows["sample_id"].numpy()
             live, stored = today.signals(ids, masks), bank.store(rows).signals(ids, masks)
-            for column in today.columns:
+            for column in (column for column in today.columns if column.name != bank.choice.replay):
                 a, b = (s[column.name] if not column.mask else s[column.name][s[column.mask]] for s in (live, stored))
                 if column.name.endswith("index") and column.file.startswith(RECORDS):
                     others.add(a != b)

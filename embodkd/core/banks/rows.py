@@ -8,8 +8,8 @@ from typing import IO, Protocol
 import numpy as np
 
 
-class Rows(Protocol):
-    """Grows by `append`."""
+class Sink(Protocol):
+    """Where rows go."""
 
     def append(self, rows: np.ndarray) -> None:
         """Further rows, of the same type and shape as the first ones; ValueError otherwise."""

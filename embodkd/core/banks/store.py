@@ -11,22 +11,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from embodkd.core.banks.choice import Column, Kept
-from embodkd.core.banks.rows import InMemory, OnDisk, Rows, mapped
+from embodkd.core.banks.choice import Kept, SignalColumn
+from embodkd.core.banks.rows import InMemory, OnDisk, Sink, mapped
 from embodkd.core.runs.digests import write_digest
 from embodkd.core.signals import Signals
 
 IDS = "sample_id"
-R = TypeVar("R", bound=Rows)
+R = TypeVar("R", bound=Sink)
 
 
 class Places:
     """Where each sample id lies; ValueError, naming the bank, if one lies in two places."""
 
     def __init__(self, ids_N: np.ndarray, bank: str) -> None:
-        self.ids_N, self._bank = ids_N, bank
-        self._order_N = np.argsort(ids_N, kind="stable")
-        self._sorted_N = np.asarray(ids_N)[self._order_N]
+        self.ids_N, self._bank = np.asarray(ids_N), bank
+        self._order_N = np.argsort(self.ids_N, kind="stable")
+        self._sorted_N = self.ids_N[self._order_N]
         if (self._sorted_N[1:] == self._sorted_N[:-1]).any():
             raise ValueError(f"{bank}: sample ids repeat in its source; a bank needs one row per sample")
 
@@ -43,7 +43,7 @@ class Places:
 class Store:
     """files: name -> rows; among them `sample_id` (N,) and, for each mask, `MASK.offsets` (N + 1,) into its rows."""
 
-    def __init__(self, columns: Sequence[Column], files: Mapping[str, np.ndarray], places: Places) -> None:
+    def __init__(self, columns: Sequence[SignalColumn], files: Mapping[str, np.ndarray], places: Places) -> None:
         self.columns, self.places = tuple(columns), places
         self._files = {name: rows for name, rows in files.items() if name != IDS}
 
@@ -86,7 +86,7 @@ class Store:
         starts_B, stops_B = np.asarray(offsets[rows_B]), np.asarray(offsets[rows_B + 1])
         counts_B = stops_B - starts_B
         if given_BT is None:
-            given_BT = torch.arange(max(counts_B, default=0)) < torch.from_numpy(counts_B)[:, None]
+            given_BT = torch.arange(counts_B.max(initial=0)) < torch.from_numpy(counts_B)[:, None]
         found_B = given_BT.flatten(1).sum(1).numpy()
         if (found_B != counts_B).any():
             at = int((found_B != counts_B).argmax())
@@ -104,7 +104,7 @@ def hold(pieces: Iterable[Kept], bank: str) -> Store:
     return Store(columns, arrays, Places(arrays[IDS], bank))
 
 
-def write(pieces: Iterable[Kept], folder: Path) -> tuple[Column, ...]:
+def write(pieces: Iterable[Kept], folder: Path) -> tuple[SignalColumn, ...]:
     """Write these pieces into `folder`, each when it comes, and say what the columns are."""
     with ExitStack() as stack:
         columns, files = _appended(
@@ -117,12 +117,12 @@ def write(pieces: Iterable[Kept], folder: Path) -> tuple[Column, ...]:
     return columns
 
 
-def files_of(columns: Sequence[Column]) -> list[str]:
+def files_of(columns: Sequence[SignalColumn]) -> list[str]:
     """The names of the files in which these columns lie."""
     return sorted({IDS, *(c.file for c in columns), *(f"{c.mask}.offsets" for c in columns if c.mask)})
 
 
-def opened(folder: Path, columns: Sequence[Column], bank: str, like: Store | None) -> Store:
+def opened(folder: Path, columns: Sequence[SignalColumn], bank: str, like: Store | None) -> Store:
     """The store in `folder`, mapped. `like`: another pass, whose places are shared if its samples are the same."""
     files = {name: mapped(folder, name) for name in files_of(columns)}
     for column in columns:
@@ -134,9 +134,9 @@ def opened(folder: Path, columns: Sequence[Column], bank: str, like: Store | Non
     return Store(columns, files, Places(files[IDS], bank))
 
 
-def _appended(pieces: Iterable[Kept], make: Callable[[str], R]) -> tuple[tuple[Column, ...], dict[str, R]]:
+def _appended(pieces: Iterable[Kept], make: Callable[[str], R]) -> tuple[tuple[SignalColumn, ...], dict[str, R]]:
     """(the columns, file -> rows)."""
-    columns: tuple[Column, ...] = ()
+    columns: tuple[SignalColumn, ...] = ()
     files: dict[str, R] = {}
     ends: dict[str, int] = {}
     for piece in pieces:

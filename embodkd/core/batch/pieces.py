@@ -13,6 +13,7 @@ from embodkd.core.batch.layers import whole_layers
 from embodkd.core.batch.whole import Portion, looking_at, whole
 from embodkd.core.recipe import Prepare
 from embodkd.core.signals import Signals
+from embodkd.core.sources.source import Source
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,24 @@ def shares(
     for part in np.array_split(places, pieces):
         if len(part):
             yield index[part], Portion(torch.from_numpy(part), len(index), processes, pieces)
+
+
+def gathered(
+    source: Source, index: np.ndarray, epoch: int, process: int = 0, processes: int = 1, pieces: int = 1
+) -> list[Piece]:
+    """This process's part of the batch `index`, see `shares`, on the CPU.
+
+    It is gathered at once and then cut: items of different lengths are padded alike in all pieces.
+    """
+    cut = list(shares(index, process, processes, pieces))
+    if len(cut) < 2:
+        return [Piece(source.gather(own, epoch), portion) for own, portion in cut]
+    ends = np.cumsum([0, *(len(own) for own, _ in cut)]).tolist()
+    rows = source.gather(np.concatenate([own for own, _ in cut]), epoch)
+    return [
+        Piece(rows.rows(slice(start, stop)), portion)
+        for start, stop, (_, portion) in zip(ends[:-1], ends[1:], cut, strict=True)
+    ]
 
 
 def with_partners(function: Prepare) -> Prepare:

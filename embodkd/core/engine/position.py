@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, repeat
 
 import numpy as np
 
@@ -34,18 +34,22 @@ class Position:
         return self.epoch == 0 and self.done == 0
 
 
-def batches(stage: Stage, at: Position, seed: int, least: int, refill: Callable[[], object]) -> Iterator[np.ndarray]:
-    """What is left of this epoch's batches, as indices; the order derives from (seed, stage, round, epoch).
+def batches(
+    stage: Stage, at: Position, seed: int, least: int, refill: Callable[[], object]
+) -> Iterator[tuple[np.ndarray, int]]:
+    """What is left of this epoch's batches: indices, and which pass over the data since the stage began they are of.
 
-    Only stages that train count: filling a bank first must not change the order of what follows. `refill` is called
-    before each batch of a source that asks for it. least: see `shuffled`.
+    The order derives from (seed, stage, round, epoch). Only stages that train count: filling a bank first must not
+    change the order of what follows. `refill` is called before each batch of a source that asks for it. least: see
+    `shuffled`.
     """
     key = (seed, at.trained_stages, at.round, at.epoch)
     if stage.updates_per_round is None:
-        yield from islice(stage.source.order(stage.batch_size, *key, least=least), at.done, None)
+        whole = stage.source.order(stage.batch_size, *key, least=least)
+        yield from zip(islice(whole, at.done, None), repeat(at.round * stage.epochs + at.epoch), strict=False)
         return
     order: Iterator[np.ndarray] = iter(())
-    done = at.done
+    done, before, passes = at.done, at.round and at.round * _passes(stage), 0
     for k in range(stage.updates_per_round):
         if stage.source.refresh == "step":
             if k < done:
@@ -56,5 +60,12 @@ def batches(stage: Stage, at: Position, seed: int, least: int, refill: Callable[
         if index is None:
             order = stage.source.order(stage.batch_size, *key, k, least=least)
             index = next(order)
+            passes += 1
         if k >= done:
-            yield index
+            yield index, before + passes - 1
+
+
+def _passes(stage: Stage) -> int:
+    """How many passes over the data a round of so many updates begins."""
+    assert stage.updates_per_round is not None
+    return -(-stage.updates_per_round // max(1, -(-stage.source.size() // stage.batch_size)))

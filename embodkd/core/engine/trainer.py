@@ -17,6 +17,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -26,12 +27,13 @@ import torch
 from torch import Tensor, nn
 
 from embodkd.core.batch.draws import seed_draws
-from embodkd.core.batch.pieces import Piece, prepared_pieces, shares
-from embodkd.core.config.ranges import Count, NotNegative, Seed
+from embodkd.core.batch.pieces import Piece, prepared_pieces
+from embodkd.core.config.ranges import Count, NotNegative, Seed, Whole
 from embodkd.core.engine.answers import Memory
 from embodkd.core.engine.layout import channels_last
 from embodkd.core.engine.members import asked, learning_modules
 from embodkd.core.engine.moments import carried
+from embodkd.core.engine.poisoned import explained
 from embodkd.core.engine.position import Position, batches
 from embodkd.core.engine.state import (
     Kept,
@@ -51,10 +53,10 @@ from embodkd.core.ranks import alone, join, ranks, was_launched
 from embodkd.core.recipe import Context, Recipe, Stage, Step
 from embodkd.core.rng import rng_state, seed_everything
 from embodkd.core.runs.checkpoint import Checkpoint, restoring
-from embodkd.core.runs.files import atomic_folder, write_json, write_tensors
 from embodkd.core.runs.folder import RunFolder
 from embodkd.core.runs.progress import Progress, progress
 from embodkd.core.runs.stopping import Stop, stoppable
+from embodkd.core.sources.prefetch import coming
 
 
 @dataclass
@@ -87,6 +89,7 @@ class Trainer:
     checkpoint_s: seconds between checkpoints, which are written after a `log_every`-th update or at the end of an
     epoch; 0 means after each epoch. SIGINT and SIGTERM ask for one after the update at hand and end with `Stopped`, a
     second one at once.
+    prefetch: so many batches are gathered by a thread while the model learns from the one at hand.
     log_every: updates between two lines of metrics. quiet: no progress display.
     """
 
@@ -99,6 +102,7 @@ class Trainer:
         precision: PrecisionName = "no",
         compile: bool = False,
         accumulate: Count = 1,
+        prefetch: Whole = 0,
         checkpoint_s: NotNegative = 20.0,
         log_every: Count = 20,
         quiet: bool = False,
@@ -120,7 +124,7 @@ class Trainer:
         from accelerate import Accelerator
 
         self.run, self.seed, self.accumulate, self.compile = run, seed, accumulate, compile
-        self.checkpoint_s, self.log_every, self.quiet = checkpoint_s, log_every, quiet
+        self.checkpoint_s, self.log_every, self.quiet, self.prefetch = checkpoint_s, log_every, quiet, prefetch
         # Asked for whatever there is, accelerate would leave ranks that find no card to themselves.
         together_on_cpu = self._ranks.size > 1 and not torch.cuda.is_available()
         self._accelerator = Accelerator(cpu=device == "cpu" or together_on_cpu, mixed_precision="no")
@@ -265,25 +269,28 @@ class Trainer:
             with restoring(checkpoint):
                 unpack_optimisers(optimisers, checkpoint.tensors, checkpoint.state["optimisers"])
             self._restore(stage, at)
-            for due in stage.every:
-                if hasattr(due.step, "restore"):
-                    due.step.restore(self._context(at))
+            for every in stage.every:
+                if hasattr(every.step, "restore"):
+                    every.step.restore(self._context(at))
         while at.round < stage.rounds:
             refresh = stage.source.refresh
             if at.begins_round and (refresh == "epoch" or (refresh == "never" and at.refills == 0)):
                 self._refill(stage, at, summary)
             epochs = 1 if stage.updates_per_round is not None else stage.epochs
             while at.epoch < epochs:
-                for index in batches(stage, at, self.seed, least, lambda: self._refill(stage, at, summary)):
-                    self._update(stage, learners, index, at, summary, shown)
-                    for due in stage.every:
-                        if at.update % due.updates == 0:
-                            self._log(at, self._step(due.step, modules, at, learners), summary)
-                    if stop.asked:
-                        self._save(at, modules, learners, stage)
-                        stop.leave(self._where(at))
-                    if self.checkpoint_s and at.done % self.log_every == 0:
-                        self._save_if_due(at, modules, learners, stage)
+                order = batches(stage, at, self.seed, least, lambda: self._refill(stage, at, summary))
+                cut = (self._ranks.rank, self._ranks.size, self.accumulate)
+                with closing(coming(stage.source, order, self.prefetch, *cut)) as ready:
+                    for index, rows in ready:
+                        self._update(stage, learners, index, rows, at, summary, shown)
+                        for every in stage.every:
+                            if every.due(at.update):
+                                self._log(at, self._step(every.step, modules, at, learners), summary)
+                        if stop.asked:
+                            self._save(at, modules, learners, stage)
+                            stop.leave(self._where(at))
+                        if self.checkpoint_s and at.done % self.log_every == 0:
+                            self._save_if_due(at, modules, learners, stage)
                 at.epoch, at.done = at.epoch + 1, 0
                 if at.epoch < epochs or at.round + 1 < stage.rounds:
                     self._save_if_due(at, modules, learners, stage)
@@ -299,15 +306,14 @@ class Trainer:
         stage: Stage,
         learners: list[Learner],
         index: np.ndarray,
+        rows: Sequence[Piece],
         at: Position,
         summary: Summary,
         shown: Progress,
     ) -> None:
-        epoch, key = at.round * stage.epochs + at.epoch, (self.seed, at.trained_stages, at.update)
-        seed_draws(self.device, *key)
-        cut = shares(index, self._ranks.rank, self._ranks.size, self.accumulate)
-        gathered = (Piece(stage.source.gather(own, epoch).to(self.device), portion) for own, portion in cut)
-        pieces = prepared_pieces(list(gathered), stage.prepare)
+        seed_draws(self.device, self.seed, at.trained_stages, at.update)
+        here = [Piece(piece.batch.to(self.device), piece.portion) for piece in rows]
+        pieces = prepared_pieces(here, stage.prepare)
         playing = [learner for learner in learners if learner.player.plays(at.update)]
         report: dict[str, Tensor] = {}
         memories = [Memory() for _ in pieces] if stage.in_turn else None
@@ -315,7 +321,7 @@ class Trainer:
             for group in [[learner] for learner in playing] if stage.in_turn else [playing]:
                 report |= update(group, pieces, at.update, len(index), memories)
         except BadLoss as error:
-            raise self._explained(error, at) from error
+            raise explained(error, at.updates_before + at.update, self.run, self._ranks) from error
         self._precision.settle(bool(playing))
         at.update, at.done = at.update + 1, at.done + 1
         summary.updates += 1
@@ -371,20 +377,6 @@ class Trainer:
         if run is None:
             raise ValueError("without a run folder there is nothing to resume from")
         return run / "source" / f"stage_{stage}"
-
-    def _explained(self, error: BadLoss, at: Position) -> FloatingPointError:
-        step = at.updates_before + at.update
-        where = "there is no run folder, so the batch was not saved"
-        if self.run is not None:
-            folder = self.run.path / ("bad_batch" if self.is_main_process else f"bad_batch_{self._ranks.rank}")
-            with atomic_folder(folder) as aside:
-                write_tensors(aside / "batch.safetensors", error.batch)
-                write_json(aside / "where.json", {"player": error.player, "term": error.term, "update": step})
-            where = f"its batch is in {folder}"
-        return FloatingPointError(
-            f"update {step}: {error}; {where}; this player's parameters have not moved; "
-            "check the labels and inputs there, lower the learning rate, or clip the gradient"
-        )
 
 
 def _why_no_cuda() -> str:

@@ -1,1 +1,1 @@
-"""What is done to a torch module for the length of a pass: read inside, replaced inside, switched between modes."""
+"""What is done to a torch module: read or replaced inside for a pass, or changed by a surgery for good."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -10,9 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from embodkd.core.modules.attention import STAGES, AttentionMode, Stage, Visit
 from embodkd.core.modules.places import in_call, inputs, submodule, within
+from embodkd.core.modules.values import TappedValues
 from embodkd.core.signals import Signals
 
 
@@ -79,81 +80,42 @@ def tapped(
     batch: what `replace_from` reads.
     Names must exist (ValueError with the nearest). Hooks are gone afterwards: the model is never changed.
     """
-    values = _Values(set() if unwritten is None else unwritten, (model.training, torch.is_grad_enabled()), batch)
+    values = TappedValues(set() if unwritten is None else unwritten, (model.training, torch.is_grad_enabled()))
     attending: dict[nn.Module, list[tuple[Tap, Visit]]] = {}
     with ExitStack() as hooks:
         for name, where in taps.items():
             tap = where if isinstance(where, Tap) else Tap(where)
-            module, take = submodule(model, tap.module), values.taker(name, tap)
+            module, take = submodule(model, tap.module), _taker(values, name, tap, batch)
             if tap.attention:
                 attending.setdefault(module, []).append((tap, take))
-            elif tap.input:
-                hook = _input_hook(module, tap, take)
-                hooks.callback(module.register_forward_pre_hook(hook, with_kwargs=True).remove)
             else:
-                hooks.callback(module.register_forward_hook(_output_hook(tap, take)).remove)
+                hooks.callback(hook_at(module, tap, take).remove)
         for module, visits in attending.items():
             _attend(module, visits, hooks)
         yield values.captured
     values.settle()
 
 
-class _Values:
-    """The values of a pass by tap, and the tensors in the network's hands that they are, or are copies of."""
+def hook_at(module: nn.Module, tap: Tap, take: Visit) -> RemovableHandle:
+    """Show `take` the tensor at a tap in every pass, until the hook is removed.
 
-    def __init__(self, unwritten: set[Any], mode: tuple[bool, ...], batch: Signals | None) -> None:
-        # A dropout in place writes in training mode only: what was seen holds for passes of the same mode.
-        self.captured: dict[str, Tensor] = {}
-        self._unwritten, self._mode, self._batch = unwritten, mode, batch
-        self._watched: dict[str, tuple[Tensor, float, Tensor]] = {}
-
-    def taker(self, name: str, tap: Tap) -> Visit:
-        """What keeps the tensor of a tap and returns the one that the network goes on with."""
-
-        def take(tensor: Tensor) -> Tensor:
-            if tap.replaces:
-                return self.hand(name, tap.replacement(tensor, self._batch))
-            self.read(name, tensor)
-            return tensor
-
-        return take
-
-    def read(self, name: str, tensor: Tensor) -> None:
-        """Keep what the network goes on with."""
-        self._watch(name, tensor, tensor if self._trusted(name) else tensor.clone())
-
-    def hand(self, name: str, tensor: Tensor) -> Tensor:
-        """Keep `tensor`, which may be somebody's; the network goes on with what is returned."""
-        handed = tensor if self._trusted(name) else tensor.clone()
-        self._watch(name, handed, tensor)
-        return handed
-
-    def settle(self) -> None:
-        """Drop the copies that nobody needed; ValueError where one would have been needed and there is none."""
-        for name, (tensor, version, kept) in self._watched.items():
-            if _version(tensor) == version:
-                self._unwritten.add((name, *self._mode))
-                if self.captured.get(name) is kept:
-                    self.captured[name] = tensor
-            elif self._trusted(name):
-                self._unwritten.discard((name, *self._mode))
-                raise ValueError(
-                    f"tap {name!r}: in this pass the network wrote over its value in place, which it did not do before "
-                    "in this mode, so the value is lost; let the layer behind it work with inplace=False, or repeat "
-                    "the pass: from now on the value is copied"
-                )
-
-    def _trusted(self, name: str) -> bool:
-        return (name, *self._mode) in self._unwritten
-
-    def _watch(self, name: str, tensor: Tensor, kept: Tensor) -> None:
-        self.captured[name] = kept
-        self._watched[name] = (tensor, _version(tensor), kept)
+    Where the tap replaces, the network goes on with what `take` returns.
+    """
+    if tap.input:
+        return module.register_forward_pre_hook(_input_hook(module, tap, take), with_kwargs=True)
+    return module.register_forward_hook(_output_hook(tap, take))
 
 
-def _version(tensor: Tensor) -> float:
-    """How often a tensor was written to. Not a number, which equals nothing, in inference mode, where none is kept."""
-    return math.nan if tensor.is_inference() else tensor._version
+def _taker(values: TappedValues, name: str, tap: Tap, batch: Signals | None) -> Visit:
+    """What keeps the tensor of a tap and returns the one that the network goes on with."""
+
+    def take(tensor: Tensor) -> Tensor:
+        if tap.replaces:
+            return values.hand(name, tap.replacement(tensor, batch))
+        values.read(name, tensor)
+        return tensor
+
+    return take
 
 
 def _attend(module: nn.Module, visits: Sequence[tuple[Tap, Visit]], hooks: ExitStack) -> None:

@@ -128,19 +128,20 @@ class Decoding:
         whole_N = below_NV[:, -1]
         # below the whole, so that no token of probability 0 at the end is ever met
         wanted_N = torch.minimum(uniform_N * whole_N, torch.nextafter(whole_N, torch.zeros_like(whole_N)))
-        token_N = torch.searchsorted(below_NV, wanted_N[:, None], right=True)[:, 0]
+        token_N = torch.searchsorted(below_NV, wanted_N[:, None], right=True)[:, 0].clamp(max=logits_NV.shape[-1] - 1)
         return token_N, logp_NV.gather(-1, token_N[:, None])[:, 0]
 
     @torch.no_grad()
     def complete(self, writer: Writer, prompts: EndToEnd, key_N: np.ndarray) -> Completions:
         """Go on with each prompt; token k of number i is a function of what is before it, key_N[i] (int64) and k.
 
-        It happens in evaluation mode where the model's parameters are. ValueError for a prompt without any token.
+        It happens in evaluation mode where the model's parameters are. ValueError for a prompt without any token,
+        FloatingPointError for logits of NaN.
         """
         length_N = prompts.lengths()
         if len(length_N) and length_N.min() < 1:
             raise ValueError(f"prompt {int(length_N.argmin())} is empty: a model needs a token to begin with")
-        model = getattr(writer, "model", writer)
+        model = writer if isinstance(writer, nn.Module) else getattr(writer, "model", None)
         modules = [model] if isinstance(model, nn.Module) else []
         device = next((p.device for module in modules for p in module.parameters()), torch.device("cpu"))
         order = np.argsort(length_N, kind="stable")
@@ -176,6 +177,8 @@ class Decoding:
                 if bool((end_n <= at + 1).all()):
                     break
             first = at
+        if not bool(torch.isfinite(logp_nT).all()):
+            raise FloatingPointError("the logits of what writes are not finite: look at its weights and at its prompts")
         ends, tokens, logps = end_n.tolist(), tokens_nT.cpu().numpy(), logp_nT.cpu().float().numpy()
         spans = [slice(begin, end) for begin, end in zip(length_n, ends, strict=True)]
         stopped = stopped_n.tolist()

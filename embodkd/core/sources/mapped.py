@@ -53,7 +53,7 @@ class Mapped(Source):
                     f"{self.folder / name}.npy has {len(found.values)} rows, and its offsets go from "
                     f"{int(found.offset_N1[0])} to {int(found.offset_N1[-1])}; write both anew"
                 )
-        sizes = {name: len(value) for name, value in {**self._fixed, **sequences}.items()}
+        sizes = {**{n: len(a) for n, a in self._fixed.items()}, **{n: len(s) for n, s in sequences.items()}}
         if len(set(sizes.values())) != 1 or 0 in sizes.values():
             raise ValueError(f"{self.folder}: its arrays need one number of rows, at least 1; got {sizes}")
         self._size = next(iter(sizes.values()))
@@ -66,8 +66,9 @@ class Mapped(Source):
 
     def order(self, batch_size: int, *key: int, least: int = 1) -> Iterator[np.ndarray]:
         """One pass over all items, in buckets where `ragged` says so."""
-        whose = super() if self._ragged is None else self._ragged
-        return whose.order(batch_size, *key, least=least)
+        if self._ragged is None:
+            return super().order(batch_size, *key, least=least)
+        return self._ragged.order(batch_size, *key, least=least)
 
     def gather(self, index: np.ndarray, epoch: int) -> Signals:
         """The items at `index`, copied out of the files."""

@@ -8,9 +8,12 @@ from queue import Full, Queue
 from threading import Event, Thread
 from typing import Any, TypeAlias, TypeVar
 
+import numpy as np
 import torch
 
+from embodkd.core.batch.pieces import Piece, gathered
 from embodkd.core.signals import Signals
+from embodkd.core.sources.source import Source
 
 T = TypeVar("T")
 _Ready: TypeAlias = "Queue[tuple[str, Any]]"
@@ -44,6 +47,31 @@ def ahead(items: Iterable[T], count: int) -> Generator[T]:
         thread.join()
 
 
+def coming(
+    source: Source,
+    order: Iterable[tuple[np.ndarray, int]],
+    count: int,
+    process: int = 0,
+    processes: int = 1,
+    pieces: int = 1,
+) -> Generator[tuple[np.ndarray, list[Piece]]]:
+    """Each batch of `order` with this process's pieces of it, see `gathered`, pinned; up to `count` of them ahead.
+
+    None is made ahead of a source that is refilled at every step: that may write by what the update before changed.
+    """
+    made = ((index, _gathered(source, index, epoch, process, processes, pieces)) for index, epoch in order)
+    return ahead(made, 0 if source.refresh == "step" else count)
+
+
+def pinned(batch: Signals) -> Signals:
+    """In memory that a card can copy from while it computes; as it is where torch sees no card."""
+    return batch.map(torch.Tensor.pin_memory) if torch.cuda.is_available() else batch
+
+
+def _gathered(source: Source, index: np.ndarray, epoch: int, *cut: int) -> list[Piece]:
+    return [Piece(pinned(piece.batch), piece.portion) for piece in gathered(source, index, epoch, *cut)]
+
+
 def _make(items: Iterator[Any], ready: _Ready, unwanted: Event) -> None:
     try:
         for item in items:
@@ -62,8 +90,3 @@ def _put(ready: _Ready, what: tuple[str, Any], unwanted: Event) -> bool:
         except Full:
             continue
     return False
-
-
-def pinned(batch: Signals) -> Signals:
-    """In memory that a card can copy from while it computes; as it is where torch sees no card."""
-    return batch.map(torch.Tensor.pin_memory) if torch.cuda.is_available() else batch

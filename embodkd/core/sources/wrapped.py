@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,10 @@ class Wrapped(Source):
     def gather(self, index: np.ndarray, epoch: int) -> Signals:
         """The items of the source."""
         return self.source.gather(index, epoch)
+
+    def order(self, batch_size: int, *key: int, least: int = 1) -> Iterator[np.ndarray]:
+        """The source's own."""
+        return self.source.order(batch_size, *key, least=least)
 
     def planned_size(self, refill: int) -> int:
         """What the source says."""

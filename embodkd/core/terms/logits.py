@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -67,6 +69,33 @@ def kl(
         log_s_NC, log_t_NC = log_t_NC, log_s_NC
     values = (log_t_NC.exp() * (log_t_NC - log_s_NC)).sum(-1)
     return item_mean(values * temperature**2 if scale_by_t2 else values, mask)
+
+
+@TERMS.register("jensen_shannon", inputs="logits, logits", minimum="zero")
+def jensen_shannon(
+    logits_NC: Tensor,
+    target_logits_NC: Tensor,
+    *,
+    beta: float = 0.5,
+    detach_target: bool = True,
+    mask: Tensor | None = None,
+) -> Tensor:
+    """beta KL(target || m) + (1 - beta) KL(student || m) with m = beta target + (1 - beta) student, as probabilities.
+
+    Shapes: (N, ..., C), (N, ..., C) -> (N,), averaged over an item's valid positions. Minimum 0 at equality, at most
+    log 2 for beta = 0.5; divided by beta it comes to KL(target || student) for beta -> 0, divided by 1 - beta to the
+    other one for beta -> 1. Source: Agarwal et al. 2024 (arXiv:2306.13649), eq. 1.
+    """
+    same_shape(logits_NC, target_logits_NC, "jensen_shannon")
+    if not 0.0 < beta < 1.0:
+        raise ValueError(f"jensen_shannon: beta must lie between 0 and 1, both excluded, got {beta}")
+    target_logits_NC = target_logits_NC.detach() if detach_target else target_logits_NC
+    log_s_NC = log_softmax(blank(logits_NC, mask))
+    log_t_NC = log_softmax(blank(target_logits_NC, mask))
+    log_m_NC = torch.logaddexp(log_t_NC + math.log(beta), log_s_NC + math.log1p(-beta))
+    from_target_N = (log_t_NC.exp() * (log_t_NC - log_m_NC)).sum(-1)
+    from_student_N = (log_s_NC.exp() * (log_s_NC - log_m_NC)).sum(-1)
+    return item_mean(beta * from_target_N + (1.0 - beta) * from_student_N, mask)
 
 
 @TERMS.register("entropy", inputs="logits", minimum="none")

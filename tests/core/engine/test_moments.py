@@ -9,7 +9,19 @@ from hypothesis import strategies as st
 from torch import nn
 from toy import Stopped, fingerprint, stops_until
 
-from embodkd.core import Group, Optimiser, Player, Recipe, Role, RunFolder, TensorData, Trainer, fit, regrown, schedule
+from embodkd.core import (
+    Optimiser,
+    ParameterGroup,
+    Player,
+    Recipe,
+    Role,
+    RunFolder,
+    TensorData,
+    Trainer,
+    fit,
+    regrown,
+    schedule,
+)
 from embodkd.core.engine.moments import carried
 from embodkd.core.engine.update import Learner
 from embodkd.core.precision import Precision
@@ -106,7 +118,7 @@ def test_what_freezing_leaves_learns_on_as_before():
 def test_rates_of_groups_follow_theirs_and_the_schedule():
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 1))
     rate, warm = schedule({"shape": "cosine", "start": 0.1}), schedule({"shape": "linear", "start": 0.0, "end": 2.0})
-    groups = (Group("0.*", rate=warm), Group("*.bias", rate=3.0))
+    groups = (ParameterGroup("0.*", rate=warm), ParameterGroup("*.bias", rate=3.0))
     work = learner(model, Optimiser("sgd", rate, groups=groups, layer_decay=0.5))
     for step in range(20):
         work.start(step)
@@ -135,7 +147,7 @@ def test_a_run_stopped_at_any_checkpoint_of_a_model_that_grows_and_freezes_ends_
     tmp_path, monkeypatch
 ):
     """Two updates an epoch, a step every three: most checkpoints lie between two changes."""
-    groups = (Group("centres", rate=0.5), Group("helper.*", rate=2.0))
+    groups = (ParameterGroup("centres", rate=0.5), ParameterGroup("helper.*", rate=2.0))
 
     def run(folder):
         model = Bumps()  # as it was when the recipe was written

@@ -212,3 +212,40 @@ def test_steps_within_a_stage_come_after_every_kth_update_and_what_they_say_is_l
 def test_first_names_must_be_given():
     with pytest.raises(ValueError, match="first: it is given no 'tt'.*'t'"):
         Player(Role(network()), near, given={"t": Role(network(), "frozen")}, first=("tt",))
+
+
+class Passes(TensorData):
+    """Says with each item which pass it is of."""
+
+    def gather(self, index, epoch):
+        return super().gather(index, epoch).merge(epoch=torch.full((len(index),), epoch))
+
+
+@pytest.mark.parametrize(
+    ("stage", "expected"),
+    [
+        ({"epochs": 3}, [0, 0, 0, 1, 1, 1, 2, 2, 2]),
+        ({"updates_per_round": 8}, [0, 0, 0, 1, 1, 1, 2, 2]),
+        ({"updates_per_round": 4, "rounds": 2}, [0, 0, 0, 1, 2, 2, 2, 3]),
+        ({"epochs": 2, "rounds": 2}, [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]),
+    ],
+)
+def test_a_source_is_told_which_pass_over_it_this_is_however_the_length_is_said(stage, expected):
+    seen = []
+
+    def terms(batch, s):
+        seen.append(int(batch["epoch"][0]))
+        assert (batch["epoch"] == seen[-1]).all()
+        return near(batch, s)
+
+    train(fit(Player(Role(network()), terms), Passes(data().fields), batch_size=4, **stage))
+    assert seen == expected
+
+
+def test_gathering_ahead_changes_no_bit():
+    weights = []
+    for prefetch in (0, 3):
+        model = network()
+        train(fit(Player(Role(model), near), data(), epochs=3, batch_size=5), prefetch=prefetch, accumulate=2)
+        weights.append(model.weight)
+    assert weights[0].equal(weights[1])

@@ -229,3 +229,17 @@ def test_a_replacement_reads_the_batch_of_this_pass(form):
         torch.testing.assert_close(s["probs"][1], own[1])
     with pytest.raises(ValueError, match="this pass was given none"), tapped(role.model, role.taps):
         role.model(draw(N, L, D))
+
+
+def test_the_context_is_the_first_product_of_the_probabilities():
+    class Twice(nn.Module):
+        def forward(self, x):
+            p = F.softmax(x @ x.mT, -1)
+            return (p @ x) + (p @ (x + 1))
+
+    model, x = nn.Sequential(Twice()), draw(N, L, L)
+    with tapped(
+        model, {"c": Tap("0", attention="context"), "w": Tap("0", attention="weights", replace=torch.zeros_like)}
+    ):
+        answer = model(x)
+    torch.testing.assert_close(answer, (x @ x.mT).softmax(-1) @ (x + 1))

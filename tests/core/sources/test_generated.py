@@ -8,8 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from toy import fingerprint, stops_until
 
-from embodkd.core import Decoding, Generated, Stage, as_writer
+from embodkd.core import Decoding, Generated, Player, Role, RunFolder, Stage, Trainer, as_writer, fit
 from embodkd.core.ranks import Ranks
 from embodkd.core.sources import generated
 from embodkd.core.sources.decoding import Cached, Uncached
@@ -175,6 +176,9 @@ def test_what_is_written_to_a_prompt_does_not_depend_on_those_beside_it(order, c
 def test_models_are_asked_through_the_memory_that_they_have():
     gru = Recurrent()
     assert as_writer(gru) is gru
+    gru.model = nn.Linear(1, 1)  # a part of it, which is not all that must be in evaluation mode
+    held = [Decoding(2).complete(gru, EndToEnd.of([[1]]), np.zeros(1, np.int64)).logprobs[0] for _ in range(2)]
+    assert (held[0] == held[1]).all() and gru.training
     assert isinstance(as_writer(Forgetful(gru)), Uncached) and isinstance(as_writer(llama()), Cached)
     with pytest.raises(ValueError, match="a dict writes no text"):
         as_writer({})
@@ -276,6 +280,32 @@ def test_a_bank_of_texts_is_read_and_never_that_of_another_writer(tmp_path):
         Generated(model, PROMPTS, Decoding(4), folder=tmp_path / "bank").refill(0)
 
 
+@pytest.mark.parametrize("refresh", ["never", "epoch", "step"])
+@pytest.mark.parametrize("own", [True, False], ids=["by the student", "by a teacher"])
+def test_a_run_that_is_stopped_again_and_again_learns_from_the_same_texts(refresh, own, tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    first, teacher = Recurrent().state_dict(), Recurrent()
+
+    def terms(batch, s):
+        logp = s.logits_NTV[:, :-1].log_softmax(-1).gather(-1, batch["tokens"][:, 1:, None])[..., 0]
+        return {"nll": -(logp * batch["mask"][:, 1:]).sum(1)}
+
+    def run(folder):
+        student = Recurrent()
+        student.load_state_dict(first)
+        writer = student if own else teacher
+        some = None if refresh != "step" else 4
+        source = Generated(writer, PROMPTS, Decoding(4, stop=3), refresh=refresh, per_refill=some)
+        length = {"epochs": 2} if some is None else {"updates_per_round": 3}
+        recipe = fit(Player(Role(student, view="tokens"), terms), source, batch_size=4, rounds=3, **length)
+        with RunFolder.open(folder, {}, resume=True) as open_run:
+            Trainer(open_run, checkpoint_s=0.0, quiet=True).fit(recipe)
+        return fingerprint(student)
+
+    whole = run(tmp_path / "whole")
+    assert stops_until(whole, lambda: run(tmp_path / "run"), monkeypatch, 12) >= 3
+
+
 def test_several_processes_write_what_one_does(monkeypatch):
     torch.manual_seed(0)
     model = Recurrent()
@@ -301,6 +331,8 @@ def test_several_processes_write_what_one_does(monkeypatch):
 def test_mistakes_are_named():
     with pytest.raises(ValueError, match="prompt 1 is empty"):
         Generated(Recurrent(), [[1], []]).refill(0)
+    with pytest.raises(FloatingPointError, match="the logits of what writes are not finite"):
+        Generated(Forgetful(lambda tokens: torch.full((*tokens.shape, 3), torch.nan)), [[1]]).refill(0)
     with pytest.raises(ValueError, match="per_refill: 3 of 2 prompts"):
         Generated(Recurrent(), [[1], [2]], per_refill=3)
     with pytest.raises(ValueError, match=r"fields: one row for each of the 2 prompts, got {'answer': 3}"):

@@ -57,7 +57,7 @@ def test_any_number_of_workers_and_a_run_resumed_in_the_middle_see_the_same_batc
     def seen(done, workers, prefetch):
         order = batches(stage, Position(round=1, done=done), 3, 1, lambda: None)
         found = []
-        for index in ahead(order, prefetch):
+        for index, _ in ahead(order, prefetch):
             whole = {}
             for worker in range(workers):
                 for own, portion in shares(index, worker, workers):

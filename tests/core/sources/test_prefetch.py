@@ -12,7 +12,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embodkd.core import Signals, TensorData, ahead, pinned, shuffled
+from embodkd.core import Ragged, Signals, TensorData, ahead, shuffled
+from embodkd.core.batch.pieces import shares
+from embodkd.core.sources.prefetch import coming, pinned
 
 
 def threads():
@@ -37,6 +39,32 @@ def test_items_come_in_their_order_bit_for_bit(size, count, batch_size):
     for mine, theirs in zip(ahead(made(), count), made(), strict=True):
         assert set(mine) == set(theirs) and all(torch.equal(mine[name], theirs[name]) for name in mine)
     assert not threads()
+
+
+@given(st.integers(1, 30), st.integers(1, 3), st.integers(1, 3), st.integers(0, 2))
+def test_the_pieces_that_come_are_those_of_the_whole_batch_padded_alike(size, processes, pieces, count):
+    texts = [[k + 1] * (1 + k * 7 % 5) for k in range(size)]
+    source = Ragged({"tokens": texts})
+    order = list(shuffled(size, 7, 1))
+    for process in range(processes):
+        for index, found in coming(source, [(index, 0) for index in order], count, process, processes, pieces):
+            expected = list(shares(index, process, processes, pieces))
+            assert len(found) == len(expected)
+            for piece, (own, portion) in zip(found, expected, strict=True):
+                assert piece.batch["sample_id"].tolist() == own.tolist()
+                assert (piece.portion is None) == (portion is None)
+                assert portion is None or torch.equal(piece.portion.place_N, portion.place_N)
+                tokens, mask = piece.batch["tokens"], piece.batch["tokens_mask"]
+                assert [row[m].tolist() for row, m in zip(tokens, mask, strict=True)] == [texts[k] for k in own]
+            assert len({piece.batch["tokens"].shape[1] for piece in found}) <= 1
+
+
+def test_nothing_is_gathered_ahead_of_a_source_that_is_refilled_at_every_step():
+    data, asked = TensorData({"x": np.arange(9)}), []
+    data.refresh = "step"
+    ready = coming(data, ((asked.append(k) or np.array([k]), 0) for k in range(9)), 4)
+    next(ready)
+    assert asked == [0] and not threads()
 
 
 @pytest.mark.parametrize("count", [1, 3])

@@ -5,8 +5,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
-from embodkd.core import Ragged, Stage, TensorData, bucketed, shuffled
+from embodkd.core import Player, Ragged, Role, Stage, Trainer, bucketed, fit, shuffled
 from embodkd.core.engine.position import Position, batches
 from embodkd.core.sources.ragged import EndToEnd
 
@@ -72,7 +73,7 @@ def test_the_trainers_batches_are_those_of_the_source():
     source = Ragged({"tokens": [[1] * k for k in range(1, 41)]}, bucket=5)
     stage = Stage((object(),), source, batch_size=8)
     for done in (0, 3):
-        found = list(batches(stage, Position(round=2, done=done), 7, 1, lambda: None))
+        found = [index for index, _ in batches(stage, Position(round=2, done=done), 7, 1, lambda: None)]
         expected = list(bucketed(np.arange(1, 41), 8, 7, 0, 2, 0, pool=5))[done:]
         assert len(found) == 5 - done and all((a == b).all() for a, b in zip(found, expected, strict=True))
 
@@ -93,5 +94,33 @@ def test_mistakes_are_named():
         EndToEnd.of([])
 
 
-def test_a_source_of_pictures_alone_needs_no_label():
-    assert set(TensorData({"input": np.zeros((3, 4))}).gather(np.arange(2), 0)) == {"input", "sample_id"}
+class Reader(nn.Module):
+    """The mean of what it makes of each token, padding left out."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(50, 3)
+
+    def forward(self, batch):
+        mask = batch["tokens_mask"][..., None]
+        return (self.embed(batch["tokens"]) * mask).sum(1) / mask.sum(1)
+
+
+def test_a_model_learns_the_same_whatever_the_padding_and_no_label_is_asked_for():
+    texts = [np.random.default_rng(k).integers(1, 50, 1 + k % 7) for k in range(24)]
+
+    def learned(accumulate=1, **options):
+        torch.manual_seed(0)
+        model = Reader().double()
+        source = Ragged({"tokens": texts}, **options)
+        player = Player(
+            Role(model, view=("tokens", "tokens_mask"), output="mean"),
+            lambda b, s: {"size": s.mean_NC.square().mean(1)},
+        )
+        Trainer(accumulate=accumulate, quiet=True).fit(fit(player, source, batch_size=8, epochs=2))
+        return model.embed.weight.detach()
+
+    whole = learned()
+    torch.testing.assert_close(learned(pad_to="source", padding={"tokens": 7}), whole)
+    torch.testing.assert_close(learned(multiple=16), whole)
+    torch.testing.assert_close(learned(accumulate=3), whole)

@@ -82,6 +82,13 @@ def slow_sparse_cross_entropy(s, top, index, rest="spread"):
     return known - sum(left / len(others) * v for v in others)
 
 
+def slow_jensen_shannon(s, t, beta=0.5):
+    p, q = probabilities(t), probabilities(s)
+    m = [beta * a + (1 - beta) * b for a, b in zip(p, q, strict=True)]
+    parts = [sum(a * math.log(a / c) for a, c in zip(x, m, strict=True)) for x in (p, q)]
+    return beta * parts[0] + (1 - beta) * parts[1]
+
+
 # Plain Python floats (float64), one item or position at a time.
 SLOW = {
     "squared_error": lambda s, t: sum((a - b) ** 2 for a, b in zip(s, t, strict=True)) / len(s),
@@ -90,6 +97,7 @@ SLOW = {
     "soft_cross_entropy": lambda s, t: -sum(a * math.log(b) for a, b in zip(t, probabilities(s), strict=True)),
     "sparse_cross_entropy": slow_sparse_cross_entropy,
     "kl": slow_kl,
+    "jensen_shannon": slow_jensen_shannon,
     "norm_direction": slow_norm_direction,
     "balanced_kl": slow_balanced_kl,
     "decoupled_kl": slow_decoupled_kl,
@@ -110,6 +118,7 @@ OPTIONS = {
         {"rule": "flipped", "temperature": 1.0, "delta": 3.0, "forward": 0.5},
         {"sharpness": 4.0, "scale_by_t2": False, "reverse": 0.2},
     ],
+    "jensen_shannon": [{"beta": 0.1}, {"beta": 0.9}],
     "norm_direction": [{"form": "direction"}, {"form": "norm"}],
     "kl": [{"temperature": 3.0}, {"temperature": 2.0, "scale_by_t2": False}, {"reverse": True, "temperature": 4.0}],
 }

@@ -1,0 +1,141 @@
+"""Teacher hacking (Tiapkin et al., ICML 2025, arXiv:2502.02671): closer to the teacher, further from the truth.
+
+A third model, the oracle, stands for the truth. Teacher and student first learn from its texts (the teacher elsewhere,
+by `sequence_kd`); then the student learns from the teacher alone, and is watched:
+    loss   = (1 / |y|) sum_t D(teacher(. | x, y<t), student(. | x, y<t)),    D the divergence KL(teacher || student)
+    proxy  = the same on held-out prompts, y written by the teacher;
+    golden = the same with the oracle in the teacher's place, y written by the oracle.
+Teacher hacking is a time in which proxy falls and golden rises.
+
+Details
+- What y is, is the experiment: "offline", texts that the teacher wrote once; "online_teacher", new ones at every visit
+  of a prompt; "online_student", new ones by the student as it is then. No gradient passes through writing.
+- `responses` texts for each of `prompts` prompts: the budget, and how diverse it is. All arms have equal updates.
+- Oracle and teacher are never trained here, and the loss never sees the oracle. Temperature 1, nothing cut off.
+- The alarm needs no oracle: under healthy training proxy follows a power law (parts/texts/power_law.py).
+
+Deviations
+- The paper's lengths end with a token; with texts of equal length |y| is the same for all.
+- The ends of the alarm's fit, 20 and 50 % of the logarithm of time, are ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import numpy as np
+from torch import Tensor, nn
+
+from embodkd.core import (
+    Budget,
+    Every,
+    Generated,
+    Player,
+    Recipe,
+    Role,
+    Signals,
+    Source,
+    Teachers,
+    Texts,
+    by_position,
+    cross_entropy,
+    jensen_shannon,
+    kl,
+    several_teachers,
+)
+from embodkd.core.config.ranges import Count, Part
+from embodkd.methods import METHODS
+from embodkd.parts.texts.hacking import Divergence, Watch
+from embodkd.parts.texts.written import written
+
+
+@METHODS.register(
+    "teacher_hacking",
+    domain="language",
+    needs="texts",
+    family="protocol",
+    paper="arXiv:2502.02671",
+    title="Teacher hacking, watched by an oracle",
+)
+@dataclass(frozen=True)
+class TeacherHacking:
+    """Hyper-parameters.
+
+    source: where texts come from in the second stage. divergence: "forward", "reverse" or "js" with `beta`.
+    oracle_prompts: the first prompts of the training part, of the first stage, which has `share` of the budget;
+    prompts: those after them, of the second one; responses: texts per prompt, of "offline". evaluations: how often the
+    student is watched, evenly in the logarithm of time.
+    """
+
+    source: Literal["offline", "online_teacher", "online_student"] = "offline"
+    divergence: Literal["forward", "reverse", "js"] = "forward"
+    beta: Part = 0.5
+    oracle_prompts: Count = 20000
+    prompts: Count = 1000
+    responses: Count = 1
+    share: Part = 0.25
+    evaluations: Count = 40
+
+    def recipe(self, student: nn.Module, teachers: Teachers, data: Texts, *, seed: int = 0, budget: Budget) -> Recipe:
+        """Imitate the oracle, then the teacher, watched; last a step that says what came of it."""
+        named = several_teachers(teachers, "teacher_hacking", data)
+        if named.keys() != {"oracle", "teacher"}:
+            raise ValueError(f"method teacher_hacking: needs the teachers oracle and teacher, got {', '.join(named)}")
+        last = self.oracle_prompts + self.prompts
+        if budget.updates is None or last > data.train.size():
+            raise ValueError(
+                f"method teacher_hacking: needs budget.updates and {last} training texts (oracle_prompts + prompts), "
+                f"got updates={budget.updates} and {data.train.size()}"
+            )
+        first, second = budget.split(self.share)
+        write = partial(written, data=data, fields=data.train.fields, where="method teacher_hacking")
+        imitated = write(named["oracle"], rows=np.arange(self.oracle_prompts), seed=seed)
+        imitation = Player(Role(student, view="tokens"), self.nll, mass={"nll": "mask"}, optimiser=first.optimiser)
+        watch = Watch(student, named["teacher"], named["oracle"], data, self.distance(), seed)
+        distillation = Player(
+            Role(student, view="tokens"),
+            self.terms,
+            given={"t": Role(named["teacher"], "frozen", view="tokens")},
+            optimiser=second.optimiser,
+        )
+        times = np.geomspace(1, second.updates or 1, self.evaluations).round().astype(int)
+        texts = self.texts(student, named["teacher"], np.arange(self.oracle_prompts, last), write, seed, budget)
+        stages = (
+            first.stage(imitation, imitated, name="oracle"),
+            watch,
+            second.stage(distillation, texts, every=[Every(tuple(sorted(set(times.tolist()))), watch)], name="teacher"),
+            watch.verdict,
+        )
+        return Recipe(stages, student)
+
+    def texts(
+        self,
+        student: nn.Module,
+        teacher: nn.Module,
+        rows: np.ndarray,
+        write: partial[Generated],
+        seed: int,
+        budget: Budget,
+    ) -> Source:
+        """Where the second stage's texts come from."""
+        if self.source == "offline":
+            return write(teacher, rows=rows, responses=self.responses, seed=seed + 1)
+        writer = teacher if self.source == "online_teacher" else student
+        at_once = min(budget.batch_size, len(rows))
+        return write(writer, rows=rows, per_refill=at_once, refresh="step", seed=seed + 1)
+
+    def nll(self, batch: Signals, s: Signals) -> dict[str, Tensor]:
+        """Of the oracle's tokens."""
+        return {"nll": by_position(cross_entropy, s.logits_NTV, batch.tokens_NT)}
+
+    def terms(self, batch: Signals, s: Signals, t: Signals) -> dict[str, Tensor]:
+        """The divergence from the teacher."""
+        return {"divergence": self.distance()(s.logits_NTV, t.logits_NTV, mask=batch.mask_NT)}
+
+    def distance(self) -> Divergence:
+        """The mean over the tokens of a text."""
+        if self.divergence == "js":
+            return partial(jensen_shannon, beta=self.beta)
+        return partial(kl, reverse=self.divergence == "reverse")

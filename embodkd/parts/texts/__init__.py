@@ -1,0 +1,1 @@
+"""What is done with texts that a model writes."""
