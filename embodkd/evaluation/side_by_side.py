@@ -18,7 +18,12 @@ _TALL, _HEAD, _GAP = 192, 26, 6  # pixels: a view's height at the least, the lin
 
 
 def side_by_side(
-    models: Mapping[str, nn.Module], data: Views, file: str | Path, *, part: str = "test", views: Sequence[int] = (0, 1, 2)
+    models: Mapping[str, nn.Module],
+    data: Views,
+    file: str | Path,
+    *,
+    part: str = "test",
+    views: Sequence[int] = (0, 1, 2),
 ) -> Path:
     """Write a PNG with a row for each of `views` of `part`: the truth, then what each model shows, under its name.
 

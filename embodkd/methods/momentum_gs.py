@@ -30,13 +30,10 @@ from dataclasses import dataclass
 from functools import partial
 from math import ceil
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
 from embodkd.core import (
     Budget,
-    Context,
     Every,
     Fix,
     Player,
@@ -51,17 +48,17 @@ from embodkd.core import (
     no_teacher,
 )
 from embodkd.core.config.ranges import Count, NotNegative, Positive, Share, Whole
+from embodkd.core.view import View
 from embodkd.methods import METHODS
 from embodkd.models.scenes.scaffold_gs import ScaffoldGS
-from embodkd.parts.images.similarity import psnr, ssim
-from embodkd.parts.players.round_robin import Visit, in_turns
+from embodkd.parts.images.similarity import ssim
+from embodkd.parts.players.round_robin import Turn, Visit, in_turns
 from embodkd.parts.self_distillation.momentum import Momentum
 from embodkd.parts.splats.agreement import disagreement, mean_over
-from embodkd.parts.splats.block_weights import BlockWeights
+from embodkd.parts.splats.anchors import Anchors
+from embodkd.parts.splats.block_weights import BlockWeights, showing
 from embodkd.parts.splats.growth import Grow
 from embodkd.parts.splats.rates import during
-
-_ASKED = {"input": "s.input", "size": "s.size"}
 
 
 @METHODS.register(
@@ -78,8 +75,8 @@ class MomentumGS:
     """coefficient: of the running average; consistency: lambda; sigma: of the weights. contribution: the share of a
     picture that a block's views show of it. smoothing: of the measurements. freeze: whether the last round does.
 
-    grow_every: updates between two growths in the first half of training, 0 for none; grow_voxel: metres; grow_pull: the
-    mean gradient in the picture that calls for an anchor; prune_opacity: of anchors that go; most_anchors: of a block.
+    grow_every: updates between two growths in the first half of training, 0 for none; grow_voxel: metres; grow_pull:
+    the mean gradient in the picture that calls for an anchor; prune_opacity: of those that go. most_anchors: per block.
     """
 
     coefficient: Share = 0.9
@@ -100,39 +97,36 @@ class MomentumGS:
     most_anchors: Count = 4096
 
     def recipe(self, student: nn.Module, teachers: Teachers, data: Views, *, seed: int = 0, budget: Budget) -> Recipe:
-        """Turns of all blocks, and what comes between them; the student's anchors are put at the data's points first."""
+        """Turns of all blocks and what comes between; the student's anchors are put at the data's points at once."""
         no_teacher(teachers, "momentum_gs")
         if not isinstance(student, ScaffoldGS):
             raise ValueError(f"method momentum_gs: trains a scaffold_gs, not a {type(student).__name__}")
         student.place(data.points)
         weights = BlockWeights(student.count, self.sigma, self.smoothing)
-        average = [
-            Momentum(decoder, self.coefficient, view=_asked, detach=self.detach_teacher)
-            for decoder in student.decoders
+        averages = [
+            Momentum(decoder, self.coefficient, view=_asked, detach=self.detach_teacher) for decoder in student.decoders
         ]
-        growth = [self._growth(student, block) for block in range(student.count)]
+        growth = [self._growth(student.of(b)) for b in range(student.count)]
         updates = budget.updates or budget.epochs * ceil(data.train.size() / budget.batch_size)
         stages: list[Stage | Step] = []
         for visit in in_turns(student.count, max(1, updates // student.count), self.interval):
-            b = visit.part
-            frozen = self.freeze and visit.last and b > 0 and len(student.decoders) == 1
+            b, shared = visit.part, len(averages) == 1
+            frozen = self.freeze and visit.last and b > 0 and shared
             if frozen and b == 1:
                 stages.append(Fix(student.decoders[0]))
-            stages.append(Turn(student, b))
-            given = {} if frozen else {"m": average[b if len(average) > 1 else 0]}
-            player = self._player(student, visit, given, weights, budget)
+            stages.append(Turn(student.blocks, b))
+            player = self._player(student, visit, None if frozen else averages[0 if shared else b], weights, budget)
+            length = {"epochs": 1, "updates_per_round": visit.updates, "name": f"block_{b}_from_{visit.before}"}
             grows = growth[b] if 2 * visit.before < visit.total else ()
-            views = _views(data.train, b, student.count, self.contribution, "train")
-            length = {"epochs": 1, "updates_per_round": visit.updates, "every": grows}
-            stages.append(budget.stage(player, views, **length, name=f"block_{b}_from_{visit.before}"))
+            stages.append(budget.stage(player, self._views(data, "train", student, b), every=grows, **length))
             turn = -(-(visit.before + visit.updates) // self.interval)
             if self.measure and student.count > 1 and not visit.last and turn % self.measure == 0:
-                judges = _views(data.validation, b, student.count, self.contribution, "validation")
-                stages.append(partial(measured, student, weights, b, judges))
-        return Recipe((*stages, partial(merged, student)), student)
+                judges = self._views(data, "validation", student, b)
+                stages.append(partial(weights.look, Role(student, "frozen", view=_of(b)), b, judges))
+        return Recipe((*stages, lambda context: student.merge()), student)
 
     def _player(
-        self, scene: ScaffoldGS, visit: Visit, given: dict[str, Momentum], weights: BlockWeights, budget: Budget
+        self, scene: ScaffoldGS, visit: Visit, average: Momentum | None, weights: BlockWeights, budget: Budget
     ) -> Player:
         b = visit.part
 
@@ -144,74 +138,37 @@ class MomentumGS:
             }
             return found if m is None else {**found, "consistency": disagreement(s, m)}
 
+        def weighs(share: float, batch: Signals, s: Signals, m: Signals) -> Tensor:
+            return (share * weights()[b]).expand(batch.items_count)
+
         shares = {"l1": 1.0 - self.structure, "structure": self.structure, "volume": self.volume}
-        if given:
-            shares["consistency"] = self.consistency
-
-        def weighs(share: float, batch: Signals, s: Signals, **given: Signals) -> Tensor:
-            own = weights()[b] if given else torch.ones_like(weights.psnr_B[b])
-            return (share * own).expand(batch.items_count)
-
+        behind = {name: partial(weighs, share) for name, share in {**shares, "consistency": self.consistency}.items()}
         return Player(
-            Role(scene, view=lambda batch: {"pose": batch["pose"], "intrinsics": batch["intrinsics"], "block": b}),
+            Role(scene, view=_of(b)),
             terms,
-            given=given,
-            weights={name: partial(weighs, share) for name, share in shares.items()},
+            given={} if average is None else {"m": average},
+            weights=shares if average is None else behind,
             helpers={"weights": weights},
             optimiser=during(visit, budget.optimiser),
             keep_moments=True,
             name=f"block_{b}",
         )
 
-    def _growth(self, scene: ScaffoldGS, block: int) -> Sequence[Every]:
+    def _growth(self, anchors: Anchors) -> Sequence[Every]:
         if not self.grow_every:
             return ()
         options = {"voxel": self.grow_voxel, "pull": self.grow_pull, "opacity": self.prune_opacity}
-        return (Every(self.grow_every, Grow(scene.of(block), **options, most=self.most_anchors)),)
+        return (Every(self.grow_every, Grow(anchors, **options, most=self.most_anchors)),)
+
+    def _views(self, data: Views, part: str, scene: ScaffoldGS, block: int) -> TensorData:
+        """Those that show enough of the block; of a single one, all."""
+        least = self.contribution if scene.count > 1 else 0.0
+        return showing(data.part(part), block, least, f"method momentum_gs: {part}")
 
 
-class Turn:
-    """A step after which this block's anchors learn and the others' do not."""
-
-    def __init__(self, scene: ScaffoldGS, block: int) -> None:
-        self.scene, self.block = scene, block
-
-    def __call__(self, context: Context) -> None:
-        """Hand the turn over."""
-        for number, anchors in enumerate(self.scene.blocks):
-            anchors.requires_grad_(number == self.block)
-
-    restore = __call__
-
-
-def measured(
-    scene: ScaffoldGS, weights: BlockWeights, block: int, views: TensorData, context: Context
-) -> dict[str, float]:
-    """Tell `weights` how well the block shows its validation views by itself."""
-    batch = views.gather(np.arange(views.size()), 0).to(context.device)
-    view = {"pose": batch["pose"], "intrinsics": batch["intrinsics"], "block": block}
-    found = Role(scene, "frozen", view=lambda _: view).signals(batch)["image"]
-    psnr_b, ssim_b = (measure(found, batch["image"]).mean().item() for measure in (psnr, ssim))
-    weights.measured(block, psnr_b, ssim_b)
-    return {f"block_{block}/psnr": psnr_b, f"block_{block}/ssim": ssim_b, f"block_{block}/weight": weights()[block].item()}
-
-
-def merged(scene: ScaffoldGS, context: Context) -> None:
-    """Leave out what each block has outside its own cell."""
-    scene.merge()
+def _of(block: int) -> View:
+    return lambda batch: {"pose": batch["pose"], "intrinsics": batch["intrinsics"], "block": block}
 
 
 def _asked(batch: Signals) -> dict[str, Tensor]:
-    return {name: batch[field] for name, field in _ASKED.items()}
-
-
-def _views(data: TensorData, block: int, blocks: int, contribution: float, part: str) -> TensorData:
-    """The views that show enough of the block; of a single one, all."""
-    share_N = data.fields["share"][:, block] if blocks > 1 else data.fields["share"].sum(1)
-    rows = (share_N >= contribution).nonzero().squeeze(1)
-    if not len(rows):
-        raise ValueError(
-            f"method momentum_gs: no view of {part} shows {contribution:.0%} of block {block}: lower contribution, or "
-            "give more views"
-        )
-    return TensorData({name: values[rows] for name, values in data.fields.items()})
+    return {"input": batch["s.input"], "size": batch["s.size"]}

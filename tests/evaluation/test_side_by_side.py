@@ -19,8 +19,8 @@ def test_each_model_has_a_column_and_each_view_a_row(tmp_path: Path):
     assert sheet.shape == (26 + 2 * 198, 3 * 198, 3)
     middle = [[sheet[26 + 198 * row + 96, 198 * column + 96, 0] for column in range(3)] for row in range(2)]
     assert middle == [[128, 191, 191], [128, 128, 128]]
-    # the first rows of pixels are the seam
-    assert sheet[26 + 198, 2 * 198 + 96, 0] == 255
+    # the first columns of pixels are the seam
+    assert sheet[26 + 198 + 96, 2 * 198, 0] == 255
 
 
 def test_views_that_are_not_there_are_refused(tmp_path: Path):

@@ -1,4 +1,4 @@
-"""A data set of posed pictures: views of one scene, the cameras that took them, and which part of the scene they see."""
+"""A data set of posed pictures: views of one scene, their cameras, and which part of the scene they see."""
 
 from __future__ import annotations
 
@@ -60,9 +60,7 @@ class Views(DataSet):
 
     def _check(self, name: str, data: TensorData) -> None:
         if missing := [n for n in _FIELDS if n not in data.fields]:
-            raise ValueError(
-                f"{name}: lacks the field {' and '.join(missing)}; views have {', '.join(_FIELDS)}"
-            )
+            raise ValueError(f"{name}: lacks the field {' and '.join(missing)}; views have {', '.join(_FIELDS)}")
         count, (_, height, width) = data.size(), self.shape
         wanted = {
             "image": (count, *self.shape),

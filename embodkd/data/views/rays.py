@@ -65,9 +65,7 @@ def cast(scene: Scene, origin_3: np.ndarray, ray_R3: np.ndarray) -> tuple[np.nda
     return _painted(scene, surface_R, place_R3, normal_R3), place_R3
 
 
-def _reach(
-    box: np.ndarray, axis: int, origin_3: np.ndarray, ahead_3R: np.ndarray, one_3R: np.ndarray
-) -> np.ndarray:
+def _reach(box: np.ndarray, axis: int, origin_3: np.ndarray, ahead_3R: np.ndarray, one_3R: np.ndarray) -> np.ndarray:
     """When a ray passes the plane of the box that it meets first along an axis; of a box turned round, the second."""
     low, high = (box[:, axis] - origin_3[axis]).tolist()
     return np.asarray(np.where(ahead_3R[axis], low, high) * one_3R[axis])

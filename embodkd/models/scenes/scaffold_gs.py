@@ -25,8 +25,8 @@ class ScaffoldGS(Model):
 
     Each cell of the scene is a block with `anchors` of its own and `margin` more outside it, no farther than `reach`
     metres, which learn with it and are no part of the whole scene; blocks="one" makes a single one of all cells.
-    decoders="blocks" gives each block one of its own in place of the one that all share. `offsets` Gaussians belong to
-    an anchor of `features` numbers; `hidden`: of the decoders' networks. Anchors are put at random at first, see `place`.
+    decoders="blocks" gives each block one of its own in place of the shared one. `offsets` Gaussians belong to an
+    anchor of `features` numbers; `hidden`: of the decoders' networks. Anchors are put at random at first, see `place`.
 
     With "block": B in the input it is block B alone, margin included, and gives more: `input` (N, A, F + 3) and `size`
     (N, A, 3), what the decoder was asked; `opacity`, `colour`, `scale`, `rotation`, what it answered; `view` (N, A)
@@ -93,7 +93,7 @@ class ScaffoldGS(Model):
             self.of(number).at(torch.cat(chosen).to(self.of(number).position))
 
     def away(self, points_P3: Tensor, block: int) -> Tensor:
-        """How far outside a block each point lies, (P,) metres; 0 inside. Of two blocks' common border only one has it."""
+        """How far outside a block each point lies, (P,) metres; 0 inside, of which the border of two has one only."""
         if self.count == 1:
             return points_P3.new_zeros(len(points_P3))
         away_P = beyond(points_P3, block, self.box, self.cells)
@@ -102,9 +102,7 @@ class ScaffoldGS(Model):
 
     def forward(self, x: Mapping[str, Any]) -> dict[str, Tensor]:
         """The whole scene, or one block."""
-        cameras = [
-            Camera(pose, inner, *self.shape[1:]) for pose, inner in zip(x["pose"], x["intrinsics"], strict=True)
-        ]
+        cameras = [Camera(pose, inner, *self.shape[1:]) for pose, inner in zip(x["pose"], x["intrinsics"], strict=True)]
         if "block" in x:
             return self._block(x["block"], cameras)
         views = [_joined([self._kept(block, camera) for block in range(self.count)]) for camera in cameras]
@@ -155,7 +153,6 @@ class ScaffoldGS(Model):
         inner_4 = torch.tensor([width / 2, width / 2, width / 2, self.shape[-2] / 2])
         like = self.decoders[0].opacity[0].weight
         return {"pose": pose_N44.to(like), "intrinsics": inner_4.expand(rows, -1).to(like)}
-
 
     def golden_answer(self, answer: Tensor) -> Tensor:
         """Every 64th number of the pictures."""

@@ -40,9 +40,7 @@ def ssim_map(found_NCHW: Tensor, true_NCHW: Tensor) -> Tensor:
         down = functional.conv2d(x, weight.view(1, 1, -1, 1).expand(count, 1, -1, 1), padding=(5, 0), groups=count)
         return functional.conv2d(down, weight.view(1, 1, 1, -1).expand(count, 1, 1, -1), padding=(0, 5), groups=count)
 
-    both = torch.cat(
-        [found_NCHW, true_NCHW, found_NCHW.square(), true_NCHW.square(), found_NCHW * true_NCHW], 1
-    )
+    both = torch.cat([found_NCHW, true_NCHW, found_NCHW.square(), true_NCHW.square(), found_NCHW * true_NCHW], 1)
     mean_x, mean_y, xx, yy, xy = blurred(both).split(channels, 1)
     var_x, var_y, cov = xx - mean_x.square(), yy - mean_y.square(), xy - mean_x * mean_y
     above = (2 * mean_x * mean_y + _C1) * (2 * cov + _C2)

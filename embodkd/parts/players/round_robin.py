@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from embodkd.core import Schedule, linear
+from torch import nn
+
+from embodkd.core import Context, Schedule, linear
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Visit:
         return self.before + self.updates == self.total
 
     def stretch(self, curve: Callable[[float], float]) -> Schedule:
-        """The part of `curve` (share of all updates of the part, 0..1 -> number) that this visit goes along, as a line."""
+        """The piece of `curve` (share of the part's updates, 0..1 -> number) that this visit goes along, as a line."""
         steps = max(1, self.total - 1)
         return linear(curve(self.before / steps), curve((self.before + self.updates - 1) / steps))
 
@@ -36,3 +38,17 @@ def in_turns(parts: int, total: int, interval: int) -> Iterator[Visit]:
     for before in range(0, total, interval):
         for part in range(parts):
             yield Visit(part, before, min(interval, total - before), total)
+
+
+class Turn:
+    """A step after which one of `parts` learns and the others do not."""
+
+    def __init__(self, parts: Iterable[nn.Module], which: int) -> None:
+        self.parts, self.which = list(parts), which
+
+    def __call__(self, context: Context) -> None:
+        """Hand the turn over."""
+        for number, part in enumerate(self.parts):
+            part.requires_grad_(number == self.which)
+
+    restore = __call__

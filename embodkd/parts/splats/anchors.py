@@ -14,8 +14,9 @@ class Anchors(Growing):
     """position (A, 3), which stays; feature (A, F); offset (A, K, 3), in units of an anchor's own size; size (A, 6),
     logarithms: the first three numbers stretch the offsets, the others bound the Gaussians.
 
-    watched: whether to count what growth asks for. Of each, since it last grew: pull (A, K), the gradients of the Gaussians' centres
-    in the picture; pulled (A, K), how often they were drawn; dense (A,), opacity; looked (A,), how often it was in view.
+    watched: whether to count what growth asks for. Of each, since it last grew: pull (A, K), the gradients of the
+    Gaussians' centres in the picture; pulled (A, K), how often they were drawn; dense (A,), opacity; looked (A,), how
+    often it was in view.
     """
 
     per_row = ("position", "feature", "offset", "size", "pull", "pulled", "dense", "looked")
@@ -58,9 +59,7 @@ class Anchors(Growing):
         """Of the Gaussians' standard deviations, (A, 3)."""
         return self.size[:, 3:].exp()
 
-    def watch(
-        self, centre_G2: Tensor, opacity_AK: Tensor, view_A: Tensor, drawn_AK: Tensor, camera: Camera
-    ) -> None:
+    def watch(self, centre_G2: Tensor, opacity_AK: Tensor, view_A: Tensor, drawn_AK: Tensor, camera: Camera) -> None:
         """Count what one view shows, and, when its gradient comes, how it pulls at the centres of what is drawn."""
         self.looked += view_A
         self.dense += (opacity_AK.detach().clamp(min=0.0) * view_A[:, None]).sum(1)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+
+from embodkd.core import Context, Role, TensorData
+from embodkd.parts.images.similarity import psnr, ssim
 
 
 class BlockWeights(nn.Module):
@@ -32,6 +36,15 @@ class BlockWeights(nn.Module):
             average_B[block] = kept * average_B[block] + (1.0 - kept) * value
         self.known_B[block] = True
 
+    def look(self, role: Role, block: int, views: TensorData, context: Context) -> dict[str, float]:
+        """A step: take in how like the block's `views` what `role` shows of it is now, on the average."""
+        batch = views.gather(np.arange(views.size()), 0).to(context.device)
+        shown = role.signals(batch)["image"]
+        psnr_b, ssim_b = (alike(shown, batch["image"]).mean().item() for alike in (psnr, ssim))
+        self.measured(block, psnr_b, ssim_b)
+        found = {"psnr": psnr_b, "ssim": ssim_b, "weight": self()[block].item()}
+        return {f"block_{block}/{name}": value for name, value in found.items()}
+
     def forward(self) -> Tensor:
         """The weights (B,), in [1, 2)."""
         if not self.known_B.any():
@@ -42,3 +55,11 @@ class BlockWeights(nn.Module):
     def _gaps(self, average_B: Tensor) -> Tensor:
         best = average_B[self.known_B].max()
         return (best - average_B).where(self.known_B, 0.0)
+
+
+def showing(views: TensorData, block: int, least: float, where: str) -> TensorData:
+    """The views of whose pictures at least this share shows the block; ValueError, begun by `where`, if none does."""
+    rows = (views.fields["share"][:, block] >= least).nonzero().squeeze(1)
+    if not len(rows):
+        raise ValueError(f"{where}: no view shows {least:.0%} of block {block}: lower contribution, or give more views")
+    return TensorData({name: values[rows] for name, values in views.fields.items()})

@@ -79,9 +79,7 @@ def project(splats: Gaussians, camera: Camera) -> Footprints:
     covariance_G22 = flat_G23 @ flat_G23.transpose(1, 2)
     return Footprints(
         torch.stack([fx * x_G + cx, fy * y_G + cy], -1),
-        torch.stack(
-            [covariance_G22[:, 0, 0] + SPREAD, covariance_G22[:, 0, 1], covariance_G22[:, 1, 1] + SPREAD], -1
-        ),
+        torch.stack([covariance_G22[:, 0, 0] + SPREAD, covariance_G22[:, 0, 1], covariance_G22[:, 1, 1] + SPREAD], -1),
         depth_G,
     )
 

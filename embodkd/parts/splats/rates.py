@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from embodkd.core import Group, Optimiser
+from embodkd.core import Optimiser, ParameterGroup
 from embodkd.parts.players.round_robin import Visit
 
 # Pattern of the names -> rate at first and at the end, as multiples of the features' rate (there 0.0075).
@@ -28,7 +28,7 @@ def during(visit: Visit, optimiser: Optimiser) -> Optimiser:
     base, steps = optimiser.rate(), max(1, visit.total - 1)
     whole = visit.stretch(lambda share: base.at(round(share * steps), visit.total))
 
-    groups = [Group(pattern, visit.stretch(_falling(*ends))) for pattern, ends in _RATES.items()]
+    groups = [ParameterGroup(pattern, visit.stretch(_falling(*ends))) for pattern, ends in _RATES.items()]
     return replace(optimiser, learning_rate=whole, groups=(*optimiser.groups, *groups))
 
 

@@ -19,8 +19,8 @@ TILE = 32  # the longest side of a part of a picture that is worked out at once,
 def render(splats: Gaussians, camera: Camera, renderer: Renderer = "torch") -> tuple[Tensor, Tensor]:
     """(picture (3, H, W) before black, footprint centres (G, 2) in pixels), differentiable in all of `splats`.
 
-    "torch" works out every Gaussian in all pixels of each tile that it reaches into. "gsplat" needs that package and a GPU:
-    ValueError without; where nothing else differs, so do the last digits.
+    "torch" works out every Gaussian in all pixels of each tile that it reaches into. "gsplat" needs that package and a
+    GPU, ValueError without, and differs in the last digits and where Gaussians end.
     """
     if renderer == "gsplat":
         return _by_kernels(splats, camera)

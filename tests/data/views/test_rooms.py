@@ -38,7 +38,9 @@ def first_met(world: Scene, origin: np.ndarray, ray: np.ndarray) -> float:
                     found.append(time)
     for x, y, z, radius in world.balls:
         away = origin - [x, y, z]
-        found += [t.real for t in np.roots([ray @ ray, 2 * ray @ away, away @ away - radius**2]) if t.imag == 0 and t.real > 0]
+        found += [
+            t.real for t in np.roots([ray @ ray, 2 * ray @ away, away @ away - radius**2]) if t.imag == 0 and t.real > 0
+        ]
     return min(found)
 
 

@@ -18,7 +18,9 @@ def test_measures_are_those_of_known_errors():
     assert found["psnr"] == pytest.approx(35.0, abs=1e-4) and found["worst_block"] == pytest.approx(20.0, abs=1e-4)
     squares = [0.1**2, 0.01**2, 0.1**2, 0.001**2]
     assert found["seam_error"] == pytest.approx(100 * (sum(squares) / 4) ** 0.5, rel=1e-5)
-    assert found.keys() == {f"{n}{s}" for n in ("psnr", "ssim", "seam_error", "worst_block") for s in ("", "@train", "@validation")}
+    assert found.keys() == {
+        f"{n}{s}" for n in ("psnr", "ssim", "seam_error", "worst_block") for s in ("", "@train", "@validation")
+    }
     assert better("seam_error") == "lower" and better("worst_block@train") == "higher"
 
 

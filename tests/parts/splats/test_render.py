@@ -1,4 +1,4 @@
-"""The renderer: footprints against projections on paper, pictures against a loop over pixels, gradients against differences."""
+"""The renderer: footprints against projections on paper, pictures against a loop over pixels, gradients."""
 
 from __future__ import annotations
 
@@ -48,9 +48,7 @@ def anywhere(seed: int) -> Tensor:
 
 
 def test_a_ball_on_the_axis_has_a_round_footprint_of_its_size_over_its_depth():
-    splats = some(0, 1)._replace(
-        mean=torch.tensor([[0.0, 0.0, 4.0]]).double(), scale=torch.full((1, 3), 0.2).double()
-    )
+    splats = some(0, 1)._replace(mean=torch.tensor([[0.0, 0.0, 4.0]]).double(), scale=torch.full((1, 3), 0.2).double())
     prints = project(splats, camera())
     wide = (9.0 * 0.2 / 4.0) ** 2 + SPREAD
     torch.testing.assert_close(prints.mean, torch.tensor([[6.0, 6.0]]).double())
@@ -143,7 +141,9 @@ def test_single_precision_is_as_good_as_double_at_the_size_that_is_trained():
 @pytest.mark.parametrize("which", range(5), ids=Gaussians._fields)
 def test_gradients_are_those_of_small_differences(which: int):
     # bright enough that no pixel crosses the threshold
-    splats = some(1, 5)._replace(scale=torch.full((5, 3), 1.5).double() + some(2, 5).scale, opacity=some(1, 5).opacity * 0.5 + 0.2)
+    splats = some(1, 5)._replace(
+        scale=torch.full((5, 3), 1.5).double() + some(2, 5).scale, opacity=some(1, 5).opacity * 0.5 + 0.2
+    )
     wanted = splats[which].clone().requires_grad_()
     weight = torch.randn(3, SIZE, SIZE, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
 
