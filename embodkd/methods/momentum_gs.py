@@ -50,7 +50,6 @@ from embodkd.core import (
 from embodkd.core.config.ranges import Count, NotNegative, Positive, Share, Whole
 from embodkd.core.view import View
 from embodkd.methods import METHODS
-from embodkd.models.scenes.scaffold_gs import ScaffoldGS
 from embodkd.parts.images.similarity import ssim
 from embodkd.parts.players.round_robin import Turn, Visit, in_turns
 from embodkd.parts.self_distillation.momentum import Momentum
@@ -59,6 +58,7 @@ from embodkd.parts.splats.anchors import Anchors
 from embodkd.parts.splats.block_weights import BlockWeights, showing
 from embodkd.parts.splats.growth import Grow
 from embodkd.parts.splats.rates import during
+from embodkd.parts.splats.scene import BlockScene
 
 
 @METHODS.register(
@@ -99,7 +99,7 @@ class MomentumGS:
     def recipe(self, student: nn.Module, teachers: Teachers, data: Views, *, seed: int = 0, budget: Budget) -> Recipe:
         """Turns of all blocks and what comes between; the student's anchors are put at the data's points at once."""
         no_teacher(teachers, "momentum_gs")
-        if not isinstance(student, ScaffoldGS):
+        if not isinstance(student, BlockScene):
             raise ValueError(f"method momentum_gs: trains a scaffold_gs, not a {type(student).__name__}")
         student.place(data.points)
         weights = BlockWeights(student.count, self.sigma, self.smoothing)
@@ -126,7 +126,7 @@ class MomentumGS:
         return Recipe((*stages, lambda context: student.merge()), student)
 
     def _player(
-        self, scene: ScaffoldGS, visit: Visit, average: Momentum | None, weights: BlockWeights, budget: Budget
+        self, scene: BlockScene, visit: Visit, average: Momentum | None, weights: BlockWeights, budget: Budget
     ) -> Player:
         b = visit.part
 
@@ -160,7 +160,7 @@ class MomentumGS:
         options = {"voxel": self.grow_voxel, "pull": self.grow_pull, "opacity": self.prune_opacity}
         return (Every(self.grow_every, Grow(anchors, **options, most=self.most_anchors)),)
 
-    def _views(self, data: Views, part: str, scene: ScaffoldGS, block: int) -> TensorData:
+    def _views(self, data: Views, part: str, scene: BlockScene, block: int) -> TensorData:
         """Those that show enough of the block; of a single one, all."""
         least = self.contribution if scene.count > 1 else 0.0
         return showing(data.part(part), block, least, f"method momentum_gs: {part}")

@@ -139,7 +139,7 @@ def _blank(
         "share": np.full((count, rooms), 1 / rooms, np.float32),
         "seam": np.zeros((count, size, size), bool),
     }
-    return fields, rng.uniform(*shell, (points, 3))
+    return fields, rng.uniform(shell[0], shell[1], (points, 3))
 
 
 def _taken(

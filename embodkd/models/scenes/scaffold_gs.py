@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import prod
 from typing import Any, Literal
 
@@ -11,26 +11,20 @@ from torch import Tensor, nn
 
 from embodkd.core.config.ranges import Count, Positive, Whole, Width
 from embodkd.core.runs.artefact import golden_unit
-from embodkd.core.sources.views import beyond, cell_of
 from embodkd.models.base import MODELS, Model
-from embodkd.parts.splats.anchors import Anchors, spread
+from embodkd.parts.splats.anchors import Anchors
 from embodkd.parts.splats.decoder import Decoder
-from embodkd.parts.splats.project import Camera, Gaussians
-from embodkd.parts.splats.render import Renderer, kernels, render
+from embodkd.parts.splats.render import Renderer, kernels
+from embodkd.parts.splats.scene import BlockScene
 
 
 @MODELS.register("scaffold_gs", title="anchors and decoders of 3-D Gaussians, in blocks")
-class ScaffoldGS(Model):
-    """{"pose": (N, 4, 4), "intrinsics": (N, 4)} -> {"image": (N, 3, H, W)}, the whole scene.
+class ScaffoldGS(Model, BlockScene):
+    """A `BlockScene`: what it reads and gives, and how a block is asked for, stands there.
 
-    Each cell of the scene is a block with `anchors` of its own and `margin` more outside it, no farther than `reach`
-    metres, which learn with it and are no part of the whole scene; blocks="one" makes a single one of all cells.
-    decoders="blocks" gives each block one of its own in place of the shared one. `offsets` Gaussians belong to an
-    anchor of `features` numbers; `hidden`: of the decoders' networks. Anchors are put at random at first, see `place`.
-
-    With "block": B in the input it is block B alone, margin included, and gives more: `input` (N, A, F + 3) and `size`
-    (N, A, 3), what the decoder was asked; `opacity`, `colour`, `scale`, `rotation`, what it answered; `view` (N, A)
-    bool, the anchors in the picture, and `drawn` (N, A, K) bool, the Gaussians that are not empty there.
+    Each cell of the scene is a block; blocks="one" makes a single one of all cells. decoders="blocks" gives each block
+    one of its own in place of the shared one; `hidden`: of their networks. `offsets` Gaussians belong to an anchor of
+    `features` numbers. Anchors are put anywhere at first, see `place`. ValueError for a renderer that cannot work here.
     """
 
     built_for = ("shape", "box", "cells")
@@ -67,82 +61,6 @@ class ScaffoldGS(Model):
         several = self.count if decoders == "blocks" else 1
         self.decoders = nn.ModuleList(Decoder(features, offsets, hidden) for _ in range(several))
 
-    def decoder(self, block: int) -> Decoder:
-        """The one that makes this block's Gaussians."""
-        found = self.decoders[block if len(self.decoders) > 1 else 0]
-        assert isinstance(found, Decoder)
-        return found
-
-    def of(self, block: int) -> Anchors:
-        """The anchors of this block."""
-        found = self.blocks[block]
-        assert isinstance(found, Anchors)
-        return found
-
-    def place(self, points_P3: Tensor) -> None:
-        """Put the anchors at points of the scene's surfaces, as far from each other as these allow.
-
-        ValueError if a block has fewer points than anchors.
-        """
-        for number in range(self.count):
-            away_P = self.away(points_P3, number)
-            own, near = points_P3[away_P == 0], points_P3[(away_P > 0) & (away_P <= self.reach)]
-            chosen = [own[spread(own, self.anchors)]]
-            if self.count > 1 and self.margin:
-                chosen.append(near[spread(near, self.margin)])
-            self.of(number).at(torch.cat(chosen).to(self.of(number).position))
-
-    def away(self, points_P3: Tensor, block: int) -> Tensor:
-        """How far outside a block each point lies, (P,) metres; 0 inside, of which the border of two has one only."""
-        if self.count == 1:
-            return points_P3.new_zeros(len(points_P3))
-        away_P = beyond(points_P3, block, self.box, self.cells)
-        inside_P = cell_of(points_P3, self.box, self.cells) == block
-        return away_P.clamp(min=1e-6).where(~inside_P, 0.0)
-
-    def forward(self, x: Mapping[str, Any]) -> dict[str, Tensor]:
-        """The whole scene, or one block."""
-        cameras = [Camera(pose, inner, *self.shape[1:]) for pose, inner in zip(x["pose"], x["intrinsics"], strict=True)]
-        if "block" in x:
-            return self._block(x["block"], cameras)
-        views = [_joined([self._kept(block, camera) for block in range(self.count)]) for camera in cameras]
-        pictures = [render(splats, camera, self.renderer)[0] for splats, camera in zip(views, cameras, strict=True)]
-        return {"image": torch.stack(pictures)}
-
-    def _kept(self, block: int, camera: Camera) -> Gaussians:
-        """The Gaussians of the block's own cell."""
-        anchors = self.of(block)
-        answer, _ = self._asked(block, [camera])
-        drawn_AK = (self.away(anchors.position, block) == 0)[:, None] & (answer["opacity"][0] > 0)
-        return _of(anchors, answer, 0, drawn_AK & anchors.visible(camera)[:, None])
-
-    def _block(self, block: int, cameras: Sequence[Camera]) -> dict[str, Tensor]:
-        anchors = self.of(block)
-        answer, asked = self._asked(block, cameras)
-        view_NA = torch.stack([anchors.visible(camera) for camera in cameras])
-        drawn_NAK = view_NA[..., None] & (answer["opacity"] > 0)
-        pictures = []
-        for n, camera in enumerate(cameras):
-            picture, centre_G2 = render(_of(anchors, answer, n, drawn_NAK[n]), camera, self.renderer)
-            if anchors.watched and centre_G2.requires_grad:
-                anchors.watch(centre_G2, answer["opacity"][n], view_NA[n], drawn_NAK[n], camera)
-            pictures.append(picture)
-        return {"image": torch.stack(pictures), "view": view_NA, "drawn": drawn_NAK, **asked, **answer}
-
-    def _asked(self, block: int, cameras: Sequence[Camera]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """What the block's decoder answers, and what it was asked."""
-        anchors = self.of(block)
-        input_NAD = anchors.inputs(torch.stack([camera.pose[:3, 3] for camera in cameras]))
-        asked = {"input": input_NAD, "size": anchors.bound().expand(len(cameras), -1, -1)}
-        answer: dict[str, Tensor] = self.decoder(block)(asked)
-        return answer, asked
-
-    def merge(self) -> None:
-        """Leave out the anchors outside their block's own cell: the whole scene stays what it is."""
-        for number in range(self.count):
-            anchors = self.of(number)
-            anchors.regrow((self.away(anchors.position, number) == 0).nonzero().squeeze(1))
-
     def golden_input(self, rows: int) -> Any:
         """Cameras in the middle of the scene that look along x, each from a little elsewhere."""
         low_3, high_3 = torch.tensor(self.box)
@@ -151,19 +69,9 @@ class ScaffoldGS(Model):
         pose_N44[:, :3, 3] = low_3 + (high_3 - low_3) * (0.25 + 0.5 * torch.from_numpy(golden_unit((rows, 3))).float())
         width = self.shape[-1]
         inner_4 = torch.tensor([width / 2, width / 2, width / 2, self.shape[-2] / 2])
-        like = self.decoders[0].opacity[0].weight
+        like = self.of(0).position
         return {"pose": pose_N44.to(like), "intrinsics": inner_4.expand(rows, -1).to(like)}
 
     def golden_answer(self, answer: Tensor) -> Tensor:
         """Every 64th number of the pictures."""
         return answer.flatten(1)[:, ::64]
-
-
-def _of(anchors: Anchors, answer: Mapping[str, Tensor], view: int, drawn_AK: Tensor) -> Gaussians:
-    """The Gaussians that are drawn in one of the views."""
-    names = ("scale", "rotation", "opacity", "colour")
-    return Gaussians(anchors.centres()[drawn_AK], *(answer[name][view][drawn_AK] for name in names))
-
-
-def _joined(several: Sequence[Gaussians]) -> Gaussians:
-    return Gaussians(*(torch.cat(each) for each in zip(*several, strict=True)))

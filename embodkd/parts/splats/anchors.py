@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from embodkd.core import Growing
-from embodkd.parts.splats.project import Camera, before
+from embodkd.parts.splats.project import Pinhole, before
 
 
 class Anchors(Growing):
@@ -59,7 +59,7 @@ class Anchors(Growing):
         """Of the Gaussians' standard deviations, (A, 3)."""
         return self.size[:, 3:].exp()
 
-    def watch(self, centre_G2: Tensor, opacity_AK: Tensor, view_A: Tensor, drawn_AK: Tensor, camera: Camera) -> None:
+    def watch(self, centre_G2: Tensor, opacity_AK: Tensor, view_A: Tensor, drawn_AK: Tensor, camera: Pinhole) -> None:
         """Count what one view shows, and, when its gradient comes, how it pulls at the centres of what is drawn."""
         self.looked += view_A
         self.dense += (opacity_AK.detach().clamp(min=0.0) * view_A[:, None]).sum(1)
@@ -71,9 +71,9 @@ class Anchors(Growing):
             self.pull[drawn_AK] += pull_G
             self.pulled[drawn_AK] += (pull_G > 0).to(self.pulled)
 
-        centre_G2.register_hook(pulled)  # type: ignore[no-untyped-call] # torch's
+        centre_G2.register_hook(pulled)
 
-    def visible(self, camera: Camera) -> Tensor:
+    def visible(self, camera: Pinhole) -> Tensor:
         """Which are before the camera and about in its picture, bool (A,)."""
         return before(self.position, camera)
 

@@ -34,7 +34,7 @@ class Footprints(NamedTuple):
     depth: Tensor
 
 
-class Camera(NamedTuple):
+class Pinhole(NamedTuple):
     """pose (4, 4), camera to world; intrinsics (4,): fx, fy, cx, cy; height and width in pixels."""
 
     pose: Tensor
@@ -59,7 +59,7 @@ def seen_from(points_P3: Tensor, pose_44: Tensor) -> Tensor:
     return (points_P3 - pose_44[:3, 3]) @ pose_44[:3, :3]
 
 
-def project(splats: Gaussians, camera: Camera) -> Footprints:
+def project(splats: Gaussians, camera: Pinhole) -> Footprints:
     """The footprints of Gaussians; those that lie behind NEAR get one too, which nobody should draw."""
     fx, fy, cx, cy = camera.intrinsics.unbind()
     own_G3 = seen_from(splats.mean, camera.pose)
@@ -92,7 +92,7 @@ def touching(prints: Footprints, low: tuple[float, float], high: tuple[float, fl
     return inside_G2.all(1) & (prints.depth.detach() > NEAR)
 
 
-def before(points_P3: Tensor, camera: Camera, margin: float = _EDGE) -> Tensor:
+def before(points_P3: Tensor, camera: Pinhole, margin: float = _EDGE) -> Tensor:
     """Which points lie before the camera and within `margin` of its picture's half sides, bool (P,)."""
     fx, fy, _, _ = camera.intrinsics.unbind()
     own_P3 = seen_from(points_P3, camera.pose)

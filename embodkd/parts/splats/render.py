@@ -9,14 +9,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from embodkd.parts.splats.project import FAINTEST, NEAR, Camera, Footprints, Gaussians, project, touching
+from embodkd.parts.splats.project import FAINTEST, NEAR, Footprints, Gaussians, Pinhole, project, touching
 
 Renderer = Literal["torch", "gsplat"]
 DENSEST = 0.99  # of one Gaussian in one pixel: more would hide all behind it
 TILE = 32  # the longest side of a part of a picture that is worked out at once, pixels
 
 
-def render(splats: Gaussians, camera: Camera, renderer: Renderer = "torch") -> tuple[Tensor, Tensor]:
+def render(splats: Gaussians, camera: Pinhole, renderer: Renderer = "torch") -> tuple[Tensor, Tensor]:
     """(picture (3, H, W) before black, footprint centres (G, 2) in pixels), differentiable in all of `splats`.
 
     "torch" works out every Gaussian in all pixels of each tile that it reaches into. "gsplat" needs that package and a
@@ -88,7 +88,7 @@ def _blend(
     return ((alpha_PG * left_PG) @ colour_G3).T.unflatten(1, (len(y_H), len(x_W)))
 
 
-def _by_kernels(splats: Gaussians, camera: Camera) -> tuple[Tensor, Tensor]:
+def _by_kernels(splats: Gaussians, camera: Pinhole) -> tuple[Tensor, Tensor]:
     rasterization = kernels()
     matrix_33 = camera.intrinsics.new_zeros(3, 3)
     matrix_33[0, 0], matrix_33[1, 1], matrix_33[0, 2], matrix_33[1, 2] = camera.intrinsics

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from embodkd.data import make_data
 from embodkd.data.views.rays import PATTERNS, Scene, cast, rays_of
-from embodkd.parts.splats.project import Camera, Gaussians, project
+from embodkd.parts.splats.project import Gaussians, Pinhole, project
 
 SMALL = {"size": 16, "train": 6, "validation": 2, "test": 2, "points": 200}
 
@@ -69,7 +69,7 @@ def test_what_a_pixel_shows_is_projected_to_its_centre():
     points = pose[:3, 3] + depth * torch.from_numpy(rays)
     unit = torch.tensor([[1.0, 0, 0, 0]], dtype=torch.float64).expand(256, 4)
     splats = Gaussians(points, torch.ones(256, 3).double(), unit, torch.ones(256).double(), torch.ones(256, 3).double())
-    found = project(splats, Camera(pose, inner, 16, 16)).mean.view(16, 16, 2)
+    found = project(splats, Pinhole(pose, inner, 16, 16)).mean.view(16, 16, 2)
     wanted = torch.stack(torch.meshgrid(*[torch.arange(16).double() + 0.5] * 2, indexing="xy"), -1)
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-4)
 

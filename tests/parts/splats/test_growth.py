@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from embodkd.core import Context
 from embodkd.parts.splats.anchors import Anchors, spacing, spread
 from embodkd.parts.splats.growth import Grow
-from embodkd.parts.splats.project import Camera
+from embodkd.parts.splats.project import Pinhole
 
 CONTEXT = Context(None, 0, torch.device("cpu"))
 SEEDS = st.integers(0, 2**16)
@@ -86,7 +86,7 @@ def test_what_is_counted_is_the_pull_at_the_centres_in_halves_of_the_picture():
     centre = torch.zeros(3, 2, requires_grad=True)
     drawn = torch.tensor([[True, False], [True, True], [False, False]])
     opacity = torch.tensor([[0.5, -0.5], [0.25, 0.5], [0.9, 0.9]])
-    camera = Camera(torch.eye(4), torch.ones(4), 10, 20)
+    camera = Pinhole(torch.eye(4), torch.ones(4), 10, 20)
     made.watch(centre * 1.0, opacity, torch.tensor([True, True, False]), drawn, camera)
     assert made.looked.tolist() == [1.0, 1.0, 0.0] and made.dense.tolist() == [0.5, 0.75, 0.0]
     shown = centre * 1.0

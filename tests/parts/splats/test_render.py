@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from embodkd.parts.splats.project import FAINTEST, SPREAD, Camera, Footprints, Gaussians, project, rotations, touching
+from embodkd.parts.splats.project import FAINTEST, SPREAD, Footprints, Gaussians, Pinhole, project, rotations, touching
 from embodkd.parts.splats.render import DENSEST, blend, kernels, render
 
 SIZE = 12
 SEEDS = st.integers(0, 2**16)
 
 
-def camera(pose: Tensor | None = None, focal: float = 9.0) -> Camera:
+def camera(pose: Tensor | None = None, focal: float = 9.0) -> Pinhole:
     own = torch.eye(4, dtype=torch.float64) if pose is None else pose
-    return Camera(own, torch.tensor([focal, focal, SIZE / 2, SIZE / 2], dtype=torch.float64), SIZE, SIZE)
+    return Pinhole(own, torch.tensor([focal, focal, SIZE / 2, SIZE / 2], dtype=torch.float64), SIZE, SIZE)
 
 
 def some(seed: int, count: int = 12) -> Gaussians:
@@ -132,7 +132,7 @@ def test_single_precision_is_as_good_as_double_at_the_size_that_is_trained():
     view = camera(focal=33.0)._replace(height=64, width=64)
     view = view._replace(intrinsics=torch.tensor([40.0, 40.0, 32.0, 32.0], dtype=torch.float64))
     exact = render(some(3, 200), view)[0]
-    narrow = Camera(view.pose.float(), view.intrinsics.float(), 64, 64)
+    narrow = Pinhole(view.pose.float(), view.intrinsics.float(), 64, 64)
     single = render(Gaussians(*(each.float() for each in some(3, 200))), narrow)[0]
     # a Gaussian at the edge of what is seen may fall on the other side
     assert (single.double() - exact).abs().quantile(0.99) < 1e-4
