@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,26 @@ def test_an_average_that_keeps_everything_stays_the_first_decoder():
     Trainer(quiet=True, seed=3).fit(made)
     (average,) = {role.model for player in players(made) for m in player.given.values() for role in m.roles()}
     assert fingerprint(average) == first != fingerprint(student.decoders[0])
+
+
+def test_the_average_moves_before_each_forward_pass(monkeypatch: pytest.MonkeyPatch):
+    """m <- 0.9 m + 0.1 decoder with the decoder that is about to answer; at the first one both are the same."""
+    seen: list[tuple[list[Tensor], list[Tensor]]] = []
+    ask = Momentum.signals
+
+    def watched(self: Momentum, batch: Signals) -> Signals:
+        own, other = self.role.model.parameters(), student.decoders[0].parameters()
+        seen.append(([p.detach().clone() for p in own], [p.detach().clone() for p in other]))
+        return ask(self, batch)
+
+    monkeypatch.setattr(Momentum, "signals", watched)
+    student = scene()
+    trained(student, coefficient=0.9)
+    assert len(seen) == 10  # but for the last round's frozen turn
+    assert all(torch.equal(m, d) for m, d in zip(*seen[0], strict=True))
+    for (before, _), (after, decoder) in pairwise(seen):
+        for m, n, d in zip(before, after, decoder, strict=True):
+            torch.testing.assert_close(n, 0.9 * m + 0.1 * d)
 
 
 def test_the_term_matters():
