@@ -41,6 +41,7 @@ def test_what_the_seams_are_called_exists() -> None:
     defined |= {file.stem for file in (ROOT / "embodkd").rglob("*.py")}
     seams = PAGE[PAGE.index("## The seams") :]
     names = set(re.findall(r"`([A-Z][A-Za-z]+)`", seams)) | set(re.findall(r"`([a-z]+_[a-z_]+)`", seams))
-    values = {"fine_tune", "state_dict"}  # a setting; torch's own
+    settings = {"fine_tune", "layer_decay", "decay_biases", "keep_moments", "judged_as"}
+    values = {*settings, "state_dict"}  # torch's own
     assert len(names) > 20
     assert not names - defined - values

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from embodkd.cli import flat, literal
+from embodkd.cli.errors import portable
 from embodkd.cli.over_studies import (
+    Elsewhere,
     Several,
     choices_of,
     makes_runs,
@@ -40,11 +42,18 @@ _QUIET = {
 
 
 class _Stop(BaseException):
-    """Carries an error of the verb past Hydra, which would print its own line about it."""
+    """Carries an error of the verb past Hydra, which would print its own line about it.
+
+    Hydra's launchers pickle it on its way from another process, where an error loses its trace, by which one knows
+    whether it was said on purpose.
+    """
 
     def __init__(self, error: Exception) -> None:
-        super().__init__()
+        super().__init__(error)
         self.error = error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Stop, (portable(self.error),)
 
 
 def run(verb: Verb, words: Words) -> int:
@@ -98,7 +107,10 @@ def _sweep(verb: Verb, words: Words) -> int:
     varied, first = _first_of(words)
     several = Several()
     if not makes_runs(verb):
-        _with_hydra(verb, words, lambda plain, now: several.carry_out(_told(now, varied), partial(_each, verb, plain)))
+        with several.launched():
+            _with_hydra(
+                verb, words, lambda plain, now: several.carry_out(_told(now, varied), partial(_each, verb, plain))
+            )
         return several.end()
 
     place = study_folder(verb, words, _single(verb, first), varied)
@@ -114,7 +126,7 @@ def _sweep(verb: Verb, words: Words) -> int:
 
     OmegaConf.register_new_resolver("embodkd.run", name, replace=True)
     told = {"sweep.dir": literal.quoted(place), "sweep.subdir": f"{ASIDE}/${{embodkd.run:}}", "output_subdir": "."}
-    with new_study(Path(place), choices_of(first.overrides, varied)) as own:
+    with new_study(Path(place), choices_of(first.overrides, varied)) as own, several.launched():
         _with_hydra(verb, words, job, {f"hydra.{key}": value for key, value in told.items()})
     return several.end()
 
@@ -156,6 +168,8 @@ def _with_hydra(
         asked, sys.argv = sys.argv, typed
         try:
             job({**plain, **words.aside}, list(HydraConfig.get().overrides.task))
+        except Elsewhere:
+            raise
         except Exception as error:
             raise _Stop(error) from error
         finally:

@@ -7,6 +7,7 @@ import sys
 import traceback
 
 from embodkd.core.runs.memory import out_of_memory
+from embodkd.core.runs.portable import comes_through
 
 MENDABLE = (ValueError, OSError, FloatingPointError, ImportError)
 
@@ -23,6 +24,19 @@ def said_on_purpose(error: BaseException) -> bool:
         return False
     frames = list(traceback.walk_tb(error.__traceback__))
     return bool(frames) and str(frames[-1][0].f_globals.get("__name__", "")).split(".")[0] == "embodkd"
+
+
+def portable(error: Exception) -> Exception:
+    """`error` as another process is to see it: one that was said on purpose stays what it is; of any other the trace
+    is what it says."""
+    if said_on_purpose(error) or out_of_memory(error):
+        if comes_through(error):
+            return error
+        said = ValueError(str(error))
+        for note in getattr(error, "__notes__", []):
+            said.add_note(note)
+        return said
+    return RuntimeError(f"{error}\n\n{''.join(traceback.format_exception(error))}")
 
 
 def show(error: BaseException) -> int:

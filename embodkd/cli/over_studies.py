@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import traceback
@@ -10,10 +11,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from platform import node
 from typing import Any
 
 from embodkd.cli import literal
-from embodkd.cli.errors import said_on_purpose, show
+from embodkd.cli.errors import portable, said_on_purpose, show
 from embodkd.cli.keys import Config
 from embodkd.cli.overrides import Words
 from embodkd.cli.verbs import Verb
@@ -173,29 +175,55 @@ def _task_of(policy: Any) -> str | None:
     return str(read_meta(policy_folder(policy))["task"]["name"])
 
 
+class Elsewhere(Exception):
+    """A command that failed in another process: (its name and why, its exit code)."""
+
+
 @dataclass
 class Several:
-    """Commands of one study: each is carried out, whatever becomes of the others, and those that failed are named."""
+    """Commands of one study: each is carried out, whatever becomes of the others, and those that failed are named.
+
+    home: the process that asks for what became of all. In another one, where a launcher of Hydra's took a command, a
+    failure is raised as `Elsewhere`: Hydra carries the first one home when all are done.
+    """
 
     codes: list[int] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    home: tuple[str, int] = field(default_factory=lambda: (node(), os.getpid()))
+    lost: Elsewhere | None = None
 
     def carry_out(self, name: str, command: Callable[[], int]) -> None:
         """Do one; an error is said as it would be for a single command."""
         if ranks().size > 1:
             self.codes.append(command())  # the ranks could not agree any more on which run they are in
             return
+        code, said = 1, ""
         try:
-            self.codes.append(command())
+            self.codes.append(code := command())
         except Exception as error:
             self.failed.append(name)
+            said = f": {portable(error)}"
             if said_on_purpose(error) or out_of_memory(error):
                 show(error)
             else:
                 traceback.print_exc()
+        if code and self.home != (node(), os.getpid()):
+            raise Elsewhere(f"{name}{said}", code)
+
+    @contextmanager
+    def launched(self) -> Iterator[None]:
+        """Inside, a launcher carries them out, here or elsewhere."""
+        try:
+            yield
+        except Elsewhere as error:
+            self.lost = error
 
     def end(self) -> int:
         """The exit code of all, after a line about those that failed."""
+        if self.lost is not None:
+            said, code = self.lost.args
+            print(f"embodkd: a run failed, others may have, too: {said}", file=sys.stderr)
+            return int(code)
         if not self.failed:
             return max(self.codes, default=0)
         of = len(self.codes) + len(self.failed)

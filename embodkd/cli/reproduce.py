@@ -6,19 +6,20 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from embodkd.cli.groups import Devices
 from embodkd.cli.keys import folder, options
-from embodkd.core.config.ranges import Seed, Within
+from embodkd.core.config.ranges import Seed
 from embodkd.core.config.registry import near
+from embodkd.evaluation.tables.machines import Jobs
 
 
 def reproduce(
     slug: str | None,
     seeds: list[Seed] | Seed | None,
     arms: list[str] | str | None,
-    jobs: Annotated[int, Within(1, 256)],
+    jobs: Jobs,
     full: bool,
     stale: Literal["mark", "remake"] | None,
     dry_run: bool,
@@ -85,7 +86,7 @@ def _refuse(given: Mapping[str, Any], why: str) -> None:
             raise ValueError(f"{key}: {why}")
 
 
-def _stored_tables(slugs: Sequence[str], stale: str, jobs: int, quiet: bool) -> int:
+def _stored_tables(slugs: Sequence[str], stale: str, jobs: Jobs, quiet: bool) -> int:
     """Say of tables of `configs/reproduce` whether they are stored and hold; with "remake" fill those that do not.
 
     A table that cannot be filled does not hold up the others. What is stored of one that was stopped is used again.
@@ -155,7 +156,7 @@ def _system(
     slug: str,
     full: bool,
     words: list[str] | str | None,
-    jobs: int,
+    jobs: Jobs,
     dry_run: bool,
     run: str | None,
     out: str | None,

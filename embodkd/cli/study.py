@@ -7,11 +7,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from embodkd.cli.keys import folder, options
-from embodkd.core.config.ranges import EpisodeSeed, Within
+from embodkd.core.config.ranges import EpisodeSeed
 from embodkd.core.config.registry import near
+from embodkd.evaluation.tables.machines import Jobs
 
 if TYPE_CHECKING:
     from embodkd.evaluation.tables.cell import Cell
@@ -22,7 +23,7 @@ def study(
     study: str | None,
     seeds: list[EpisodeSeed] | EpisodeSeed | None,
     arms: list[str] | None,
-    jobs: Annotated[int, Within(1, 256)],
+    jobs: Jobs,
     run: str | None,
     dry_run: bool,
 ) -> int:

@@ -50,7 +50,7 @@ class Verb:
         return " ".join(self.words)
 
 
-_ONE_LEARNER = "reinforcement learning makes its updates in one process, whose copies of the task use all cores"
+_ONE_LEARNER = "a residual is learned in one process, whose copies of the task use all cores"
 
 VERBS = (
     Verb(
@@ -60,7 +60,7 @@ VERBS = (
         ("embodkd train teacher task=peg_hole", "embodkd train teacher -m task=hand_lift seed=0,1,2"),
         config="train_teacher",
         runs=("init",),
-        refuses=_ONE_LEARNER,
+        shares="the copies of the task, every batch, and the episodes of the evaluation",
     ),
     Verb(
         ("train", "teacher"),

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from embodkd.policies import MLP, Policy, RunningNormaliser
 from embodkd.rl.config import PPOConfig
 from embodkd.rl.gaussian import GaussianActorCritic
+from embodkd.rl.shared import see_together
 
 
 class ActorCritic(GaussianActorCritic):
@@ -88,14 +89,19 @@ class ActorCritic(GaussianActorCritic):
         statistics, head = self.return_statistics, self.critic.layers[-1]
         assert isinstance(head, nn.Linear)
         shift, scale = statistics.shift.clone(), statistics.scale.clone()
-        statistics.update(return_N.unsqueeze(1))
+        see_together([statistics], lambda: statistics.update(return_N.unsqueeze(1)))
         head.weight.mul_(statistics.scale / scale)
         head.bias.copy_((head.bias / scale + shift - statistics.shift) * statistics.scale)
 
     def update_statistics(self, obs: Mapping[str, Tensor]) -> None:
-        """Merge raw observations into both normalisers (a frozen one ignores it)."""
-        self.actor.update_statistics(obs)
-        self.critic.update_statistics(obs)
+        """Merge raw observations, those of all processes, into both normalisers (a frozen one ignores it)."""
+
+        def show() -> None:
+            self.actor.update_statistics(obs)
+            self.critic.update_statistics(obs)
+
+        networks = (self.actor, self.critic)
+        see_together([one for net in networks for one in net.modules() if isinstance(one, RunningNormaliser)], show)
 
 
 def _orthogonal(policy: Policy, head_gain: float) -> None:

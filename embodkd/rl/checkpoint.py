@@ -12,6 +12,7 @@ import torch
 from embodkd.core import RunFolder
 from embodkd.core.config.schema import hints_of
 from embodkd.core.engine.state import load_slots as give_back
+from embodkd.core.ranks import ranks
 from embodkd.core.rng import StoredRandom, rng_state, set_rng_state
 from embodkd.core.runs.checkpoint import restoring
 
@@ -47,7 +48,7 @@ def resume(run: RunFolder, learner: Resumable, record: Callable[..., Record]) ->
     kept = {name: Real if hint is float else hint for name, hint in hints_of(record).items()}
     mapping: Any = TypedDict  # made here, of what only the learner knows
     state = mapping("state", {"rng": StoredRandom, "record": mapping("record", kept), **learner.STATE})
-    checkpoint = run.go_on(state)
+    checkpoint = ranks().broadcast(run.go_on(state))
     if checkpoint is None:
         return record()
     tensors, facts = checkpoint.tensors, checkpoint.state

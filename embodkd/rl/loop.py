@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from embodkd.core import RunFolder, seed_everything
+from embodkd.core.ranks import ranks
 from embodkd.core.runs.progress import progress
 from embodkd.core.runs.stopping import stoppable
 from embodkd.envs import BatchTask, make_task
@@ -20,6 +21,7 @@ from embodkd.envs.seeds import LEARNING_JUDGE
 from embodkd.policies import Policy, save_policy, session_of, task_record
 from embodkd.rl.checkpoint import resume, save
 from embodkd.rl.config import LoopConfig
+from embodkd.rl.shared import Copies
 
 if TYPE_CHECKING:
     from embodkd.rl.ppo import PPO
@@ -55,12 +57,15 @@ class Standing:
 def worlds(
     task: str, copies: int, config: LoopConfig, options: Mapping[str, Any]
 ) -> Iterator[tuple[BatchTask, BatchTask]]:
-    """The task to learn in and the one to be judged in, built from `options` of make_task, all else seeded."""
+    """The task to learn in and the one to be judged in, built from `options` of make_task, all else seeded.
+
+    copies: this rank's; of the episodes to be judged by each has its share, too.
+    """
     torch.set_num_threads(config.torch_threads)
     seed_everything(config.seed)
     with (
         closing(make_task(task, copies, **options)) as world,
-        closing(make_task(task, config.evaluate_episodes, **options)) as judge,
+        closing(make_task(task, ranks().split(config.evaluate_episodes, "evaluate_episodes"), **options)) as judge,
     ):
         yield world, judge
 
@@ -93,7 +98,10 @@ class Loop:
         Leaves `policy/` (best success on the fixed episodes, then best return) and `policy_last/` in the run folder.
         """
         learner, config, standing = self.learner, self.config, self.standing
-        with stoppable() as stop, progress(config.steps, label, done=learner.num_timesteps, quiet=config.quiet) as bar:
+        # Of several ranks none may leave before the others know.
+        wanted = ranks().size == 1
+        shown = progress(config.steps, label, done=learner.num_timesteps, quiet=config.quiet)
+        with stoppable(wanted) as stop, shown as bar:
             while learner.num_timesteps < config.steps and not self._is_there:
                 before = learner.num_timesteps
                 # One iteration. None: stable-baselines3 shall not print; its annotation forgets that it accepts it.
@@ -111,9 +119,9 @@ class Loop:
                     save(self.run, learner, standing)
                 if stop.asked:
                     stop.leave(f"{self.run.path}, step {learner.num_timesteps}")
-                shown = {"reward": scalars.get("rollout/ep_rew_mean"), "success": standing.success}
+                told = {"reward": scalars.get("rollout/ep_rew_mean"), "success": standing.success}
                 bar.advance(
-                    learner.num_timesteps - before, **{name: float(v) for name, v in shown.items() if v is not None}
+                    learner.num_timesteps - before, **{name: float(v) for name, v in told.items() if v is not None}
                 )
         self._keep("policy_last")
         return Learned(
@@ -154,7 +162,9 @@ class Loop:
         facts = {"steps": self.learner.num_timesteps, "training_success": self.standing.success, **self.facts}
         task = task_record(self.judge.spec)
         where = self.run.path / folder
-        save_policy(where, self.actor, task=task, lineage=self.lineage, extra=facts, episode=self._seen)
+        ranks().first_does(
+            lambda: save_policy(where, self.actor, task=task, lineage=self.lineage, extra=facts, episode=self._seen)
+        )
 
 
 def success_and_return(
@@ -162,15 +172,17 @@ def success_and_return(
 ) -> tuple[float, float]:
     """Success share and mean return of one deterministic episode per copy of `task`, on seeds seed + i.
 
-    seen: gets what is observed before each step of the first episode, group -> (*shape).
+    Of several ranks each has its own copies, and all are judged. seen: gets what is observed before each step of the
+    first episode, group -> (*shape).
     """
-    count = task.num_envs
+    count, first = task.num_envs, Copies.of(task.num_envs).first
     success_N, return_N = np.zeros(count, bool), np.zeros(count)
-    seeds = np.arange(count, dtype=np.int64) + seed
+    seeds = np.arange(count, dtype=np.int64) + seed + first
     for now in episode_steps(task, session_of(policy, count), policy.reads, seeds):
         return_N[now.ids] += now.step.reward[now.ids]
         if seen is not None and now.episode[0] == 0:
             seen.append({name: values[0].copy() for name, values in now.obs.items()})
         over = now.ids[now.over]
         success_N[over] = now.step.info["is_success"][over]
+    success_N, return_N = (np.concatenate(ranks().gather(rows_N)) for rows_N in (success_N, return_N))
     return float(success_N.mean()), float(return_N.mean())

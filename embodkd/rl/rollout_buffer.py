@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -11,16 +12,18 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from torch import Tensor
 
 from embodkd.rl.advantages import advantages
+from embodkd.rl.shared import Copies
 
 
 class Minibatch(NamedTuple):
-    """Rows (n, ...) for one gradient step."""
+    """Rows (n, ...) for one gradient step; `whole`: how many they are in all processes."""
 
     obs: dict[str, Tensor]
     action_NA: Tensor
     log_prob_N: Tensor
     advantage_N: Tensor
     return_N: Tensor
+    whole: int
 
 
 class RolloutTensors(RolloutBuffer):
@@ -73,16 +76,34 @@ class RolloutTensors(RolloutBuffer):
         torch.add(self.advantage_TN, self.value_TN, out=self.return_TN)
 
     def minibatches(
-        self, size: int, advantage_TN: Tensor, return_TN: Tensor, rows: Tensor | None = None
+        self,
+        size: int,
+        advantage_TN: Tensor,
+        return_TN: Tensor,
+        rows: Tensor | None = None,
+        copies: Copies | None = None,
     ) -> Iterator[Minibatch]:
-        """All rows once (or those of the flat indices `rows`), shuffled: one gather per epoch, then views of it."""
+        """All rows once (or those of the flat indices `rows`), shuffled: one gather per epoch, then views of it.
+
+        copies: these are a part of them, and each minibatch is this process's part of one of all rows.
+        """
         columns: Mapping[str, Tensor] = self.flat_obs
-        order = torch.randperm(self.reward_TN.numel() if rows is None else len(rows))
-        if rows is not None:
-            order = rows[order]
+        if copies is not None and copies.shared:
+            order = torch.randperm(len(self.reward_TN) * copies.total)
+            count = len(order)
+            order, ends = copies.rows(order, size)
+        else:
+            order = torch.randperm(self.reward_TN.numel() if rows is None else len(rows))
+            if rows is not None:
+                order = rows[order]
+            count = len(order)
+            ends = [*range(size, count, size), count]
         obs = {name: value.index_select(0, order) for name, value in columns.items()}
         action_NA = self.action_TNA.flatten(0, 1).index_select(0, order)
         scalars_KN = torch.stack([self.log_prob_TN, advantage_TN, return_TN]).flatten(1).index_select(1, order)
-        for start in range(0, len(order), size):
-            span = slice(start, start + size)
-            yield Minibatch({n: v[span] for n, v in obs.items()}, action_NA[span], *scalars_KN[:, span])
+        for place, (start, end) in enumerate(pairwise([0, *ends])):
+            span, whole = slice(start, end), min(size, count - place * size)
+            log_prob_N, of_advantage_N, of_return_N = scalars_KN[:, span]
+            yield Minibatch(
+                {n: v[span] for n, v in obs.items()}, action_NA[span], log_prob_N, of_advantage_N, of_return_N, whole
+            )

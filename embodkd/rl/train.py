@@ -7,6 +7,7 @@ from typing import Any
 
 from embodkd.core import RunFolder
 from embodkd.core.config.schema import build
+from embodkd.core.ranks import ranks
 from embodkd.envs import TaskSpec, seeds
 from embodkd.envs.doors.sb3 import TaskVecEnv
 from embodkd.policies import Policy, ResidualPolicy, check_task, load_policy, make_policy
@@ -20,20 +21,21 @@ def train_teacher(task: str, run: RunFolder, config: TeacherConfig, **options: A
     """Train a policy on `task`, made with `options` of make_task (engine and threads among them).
 
     Leaves `policy/` (best success on the fixed episodes, then best return) and `policy_last/` in the run folder. A
-    run that was killed goes on from its last checkpoint and ends in the same bits. ValueError for wrong settings or an
-    `init` that does not fit the task.
+    run that was killed goes on from its last checkpoint and ends in the same bits. Several processes share out the
+    copies of the task and the episodes that it is judged on; the first one owns the folder. ValueError for wrong
+    settings or an `init` that does not fit the task.
     """
     ppo = build(PPOConfig, config.ppo, "ppo")
     ppo.check_steps(config.steps, "ppo.critic_warmup")
     if not config.critic:
         raise ValueError("critic: name at least one group that it reads, as [proprio, privileged]")
-    with worlds(task, ppo.num_envs, config, options) as (world, judge):
+    with worlds(task, ranks().split(ppo.num_envs, "ppo.num_envs"), config, options) as (world, judge):
         actor, lineage = _actor(world.spec, config)
         groups = world.spec.check_groups(tuple(dict.fromkeys((*actor.reads, *config.critic))))
         env = TaskVecEnv(world, groups, config.seed)
         learner = PPO(env, actor, tuple(config.critic), ppo, config.seed)
         # after stable-baselines3 has given the environments its own seed
-        env.seed(seeds.training(config.seed, ppo.num_envs))
+        env.seed(seeds.training(config.seed, ppo.num_envs) + learner.copies.first)
         lineage = {"method": "ppo", "seed": config.seed, **lineage}
         rollouts = f"rollouts of {ppo.num_envs} copies x {ppo.n_steps} steps, two at least"
         whole = in_whole(config, ppo.whole(config.steps), rollouts, run)

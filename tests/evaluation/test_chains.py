@@ -69,7 +69,7 @@ def calls(monkeypatch):
     """The commands that would have been run; each leaves a finished run folder, except in a folder called broken."""
     made = []
 
-    def call(words):
+    def call(words, *where):
         made.append(list(words))
         run = Path(next(w for w in words if w.startswith("run="))[4:])
         assert "resume=true" in words or not run.exists()

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
@@ -64,6 +65,23 @@ def texts(n: int = 24, **extra: int) -> Texts:
     return Texts(parts["train"], parts["validation"], parts["test"], vocabulary=C + 2, start=1, extra=more)
 
 
+def sentences(n: int = 24) -> Splits:
+    """Rows of six tokens out of nine, of which up to two are not there; the most frequent ones tell the class."""
+    generator = torch.Generator().manual_seed(7)
+    sizes = {"train": n, "validation": 12, "test": 12}
+    ids = 5 + 2 * torch.randperm(sum(sizes.values()), generator=generator)
+    parts: dict[str, TensorData] = {}
+    for name, size in sizes.items():
+        label_N = torch.arange(size) % C
+        hint_NT = torch.rand(size, 6, generator=generator) < 0.6
+        tokens_NT = torch.randint(9, (size, 6), generator=generator)
+        there_NT = torch.arange(6) < 4 + torch.randint(3, (size, 1), generator=generator)
+        own, ids = ids[:size], ids[size:]
+        tokens_NT = torch.where(hint_NT, label_N[:, None], tokens_NT) * there_NT
+        parts[name] = TensorData({"input": tokens_NT, "mask": there_NT, "label": label_N, "sample_id": own})
+    return Splits(parts["train"], parts["validation"], parts["test"], classes=C, shape=(6,), vocabulary=9)
+
+
 class Letters:
     """Tokens from 2 on are the letters a, b, ..."""
 
@@ -90,6 +108,12 @@ def small_lm(classes: int = C) -> nn.Module:
 def large_lm(classes: int = C) -> nn.Module:
     """A recurrent teacher for `texts`."""
     return make_model("gru_lm", vocabulary=classes + 2, length=6, start=1, end=None, width=16)
+
+
+def small_bert(classes: int = C) -> nn.Module:
+    """An encoder with dropout for `sentences`."""
+    pytest.importorskip("transformers", reason="extra language is not installed")
+    return make_model("bert_classifier", (6,), classes, vocabulary=9, width=8, depth=2, heads=2)
 
 
 def small(classes: int = C) -> nn.Module:
@@ -227,5 +251,17 @@ ROWS: dict[str, Row] = {
         data=texts,
         budget=partial(budget, updates=8),
         by_place=True,
+    ),
+    # one scale for the activations of a whole batch; share 0 knows no intervention
+    "teacher_intervention": Row(
+        arguments={"share": 0.75, "evaluations": 4, "keep_best": True},
+        plain={"share": 0.0, "keep_best": False},
+        against="teacher_intervention",
+        against_arguments={"share": 0.0, "intervention": "stochastic", "rate": 1.0},
+        student=small_bert,
+        teachers={"teacher": small_bert},
+        data=sentences,
+        budget=partial(budget, updates=8),
+        whole="eight_bit",
     ),
 }

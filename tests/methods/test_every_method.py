@@ -29,6 +29,7 @@ from embodkd.core import (
 )
 from embodkd.core.batch.pieces import prepared
 from embodkd.core.config.schema import build
+from embodkd.core.engine.answers import in_order
 from embodkd.core.engine.members import learning_modules
 from embodkd.core.sources.provenance import Provenance
 from embodkd.core.weights.weight import Schedule
@@ -186,8 +187,7 @@ def values(recipe: Recipe) -> list[dict[str, Tensor]]:
 
 def of_player(player: Player, batch: Signals) -> dict[str, Tensor]:
     batch = player.at(batch, 0, 1)
-    s = player.train.signals(batch)
-    given = {key: answerer.signals(batch) for key, answerer in player.given.items()}
+    s, given = in_order(player, batch, player.train.signals, lambda answerer, seen: answerer.signals(seen))
     terms = {key: value.detach() for key, value in player.terms(batch, s, **given).items()}
     if not isinstance(player.weights, Controller):
         for key, weight in player.ready_weights().items():

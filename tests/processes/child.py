@@ -31,7 +31,7 @@ COMMANDS = {
     "judged": ["evaluate", "runs/expert", "episodes=5", "copies=3", "ablate=true", "torch_threads=1", "quiet=true"],
     "judged_model": ["evaluate", "runs/teacher", "part=validation", "torch_threads=1"],
     "too_few": ["distill", "student", *ROBOT, "num_envs=1", *QUICK, "run=runs/too_few"],
-    "reinforced": ["train", "teacher", "task=peg_hole", "run=runs/reinforced"],
+    "reinforced": ["train", "residual", "base=runs/expert", "run=runs/reinforced"],
     "reported": ["report", "runs/robot"],
     "listed": ["methods"],
     # Refused to the first, for whom the second waits in vain until it is gone: nothing can follow.

@@ -10,7 +10,7 @@ from embodkd.core.role import Role
 from embodkd.core.signals import Signals, Watched
 
 
-class Memory:
+class Answered:
     """The answers about one batch, or one piece of it, each kept with the tensors that it was made from.
 
     Whoever asks again with the same tensors in these fields gets the same answer, whatever other fields there are.

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from embodkd.core.batch.draws import seed_draws
 from embodkd.core.batch.pieces import Piece, prepared_pieces
 from embodkd.core.config.ranges import Count, NotNegative, Seed, Whole
-from embodkd.core.engine.answers import Memory
+from embodkd.core.engine.answers import Answered
 from embodkd.core.engine.layout import channels_last
 from embodkd.core.engine.members import asked, learning_modules
 from embodkd.core.engine.moments import carried
@@ -316,7 +316,7 @@ class Trainer:
         pieces = prepared_pieces(here, stage.prepare)
         playing = [learner for learner in learners if learner.player.plays(at.update)]
         report: dict[str, Tensor] = {}
-        memories = [Memory() for _ in pieces] if stage.in_turn else None
+        memories = [Answered() for _ in pieces] if stage.in_turn else None
         try:
             for group in [[learner] for learner in playing] if stage.in_turn else [playing]:
                 report |= update(group, pieces, at.update, len(index), memories)

@@ -15,7 +15,7 @@ from embodkd.core.batch.layers import statistics_layers, whole_layers
 from embodkd.core.batch.pieces import Piece, whole_batch
 from embodkd.core.batch.sums import all_sum, start_alike, sum_gradients
 from embodkd.core.batch.whole import looking_at
-from embodkd.core.engine.answers import Memory, in_order
+from embodkd.core.engine.answers import Answered, in_order
 from embodkd.core.engine.layout import channels_last
 from embodkd.core.engine.moments import carried, give
 from embodkd.core.engine.objective import mass_shares, objective
@@ -121,7 +121,7 @@ class Learner:
     def forward(
         self,
         batch: Signals,
-        memory: Memory,
+        memory: Answered,
         step: int,
         factors: Factors | None = None,
         shares: Mapping[str, Tensor] | None = None,
@@ -151,7 +151,7 @@ class Learner:
         share = batch.items_count / judged.items_count
         return {name: value * share for name, value in sums.items()}, loss * share
 
-    def _ask(self, memory: Memory, answerer: Answers, batch: Signals) -> Signals:
+    def _ask(self, memory: Answered, answerer: Answers, batch: Signals) -> Signals:
         signals = memory.ask(answerer, batch)
         elsewhere = isinstance(answerer, Role) and answerer.trains and answerer.model is not self.player.train.model
         return signals.map(Tensor.detach) if elsewhere else signals
@@ -159,7 +159,7 @@ class Learner:
     def backward(
         self,
         piece: Piece,
-        memory: Memory,
+        memory: Answered,
         step: int,
         share: float,
         factors: Factors | None,
@@ -228,7 +228,7 @@ def update(
     pieces: Sequence[Piece],
     step: int,
     items: int,
-    memories: Sequence[Memory] | None = None,
+    memories: Sequence[Answered] | None = None,
 ) -> dict[str, Tensor]:
     """Let `learners` play once, all looking at the same weights; returns means over the batch to log.
 
@@ -248,7 +248,7 @@ def update(
     for number, piece in enumerate(pieces):
         if replay is not None:
             replay.again()
-        memory = Memory() if memories is None else memories[number]
+        memory = Answered() if memories is None else memories[number]
         memory.turn()
         with whole_layers(piece.portion):
             for k, learner in enumerate(learners):
@@ -299,7 +299,7 @@ def _weights_ahead(
     totals: dict[Key, Tensor] = {}
     for piece in pieces:
         replay.again()
-        memory = Memory()
+        memory = Answered()
         with torch.no_grad(), whole_layers(piece.portion):
             for k, learner in enumerate(learners):
                 # Any weights do: the terms are summed without.

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from embodkd.core.batch.whole import whole
 from embodkd.core.modules.identity import Probe, unmoved
 from embodkd.core.modules.swap import exchange, matching
 
@@ -41,13 +42,14 @@ def ternary_rows(x: Tensor) -> Tensor:
     return ternary(x, rows=True)
 
 
-def eight_bit(x: Tensor, clip: float = 2.5, bits: int = 8) -> Tensor:
+def eight_bit(x: Tensor, clip: float = 2.5, bits: int = 8, items: bool = False) -> Tensor:
     """Symmetric, dynamic, one scale per tensor: clipped to +-clip, then round(c s) / s with s = 127 / max |c|.
 
     Half to even. Zeros stay zeros, and so does a tensor without a magnitude above 1e-36, which has no scale.
+    items: the first axis is that of the batch's items, and the largest of the whole batch counts, wherever it lies.
     """
     c = _exactly(x).clamp(-clip, clip)
-    peak = c.abs().amax()
+    peak = whole(c.abs().flatten(1).amax(1), "eight_bit").amax() if items else c.abs().amax()
     s = (2 ** (bits - 1) - 1) / torch.where(peak < 1e-36, torch.ones_like(peak), peak)
     return straight_through(x, (c * s).round() / s, clip)
 

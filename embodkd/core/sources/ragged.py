@@ -38,6 +38,16 @@ class EndToEnd:
         offsets = np.concatenate([[0], np.cumsum([len(array) for array in arrays])])
         return cls(np.concatenate(full), offsets)
 
+    @classmethod
+    def heads(cls, rows_NT: np.ndarray, length_N: np.ndarray) -> EndToEnd:
+        """The first length_N[i] of each row."""
+        there_NT = np.arange(rows_NT.shape[1]) < length_N[:, None]
+        return cls(rows_NT[there_NT], np.concatenate([[0], np.cumsum(length_N)]))
+
+    def followed_by(self, others: EndToEnd) -> EndToEnd:
+        """Each sequence and the other's of the same number behind it."""
+        return EndToEnd.of([np.concatenate([self[k], others[k]]) for k in range(len(self))])
+
     def __len__(self) -> int:
         return len(self.offset_N1) - 1
 

@@ -36,16 +36,22 @@ def gloss45(
     length: Annotated[int, Within(3, 512)] = 32,
     vocabulary: Vocabulary = 1024,
     tokenizer: str | None = None,
+    blank: bool = False,
 ) -> Splits:
     """Splits with inputs (length,) int64 and their mask: start, the first tokens of a definition, end.
 
-    vocabulary, tokenizer: as in glosses; it is trained on the training part. unlabelled: items of the extra part of
-    that name.
+    vocabulary, tokenizer: as in glosses; it is trained on the training part and the unlabelled one. unlabelled: items
+    of the extra part of that name, which follow those of the training part: more of one and fewer of the other leave
+    the tokenizer as it is. blank: a few random rows of `vocabulary` tokens instead of the definitions, to try a config
+    without them.
     """
+    if blank:
+        return _blank(length, vocabulary, seed)
     texts, file_N = definitions()
     sizes = {"validation": validation, "test": test, "train": train, "unlabelled": unlabelled}
     parts = cut(stratified_order(file_N, seed), sizes, "data gloss45")
-    known = Tokenizer.of(tokenizer) if tokenizer else Tokenizer.bpe((texts[i] for i in parts["train"]), vocabulary)
+    read = np.concatenate([parts["train"], parts["unlabelled"]])
+    known = Tokenizer.of(tokenizer) if tokenizer else Tokenizer.bpe((texts[i] for i in read), vocabulary)
 
     def part(rows: np.ndarray) -> TensorData:
         found = [
@@ -74,3 +80,16 @@ def gloss45(
         vocabulary=len(known),
         spelling=known,
     )
+
+
+def _blank(length: int, vocabulary: int, seed: int) -> Splits:
+    generator, count = torch.Generator().manual_seed(seed), 2 * len(FILES)
+
+    def part(first: int) -> TensorData:
+        tokens_NT = torch.randint(vocabulary, (count, length), generator=generator)
+        there_NT = torch.arange(length) < torch.randint(2, length + 1, (count, 1), generator=generator)
+        label_N, index_N = torch.arange(count) % len(FILES), torch.arange(count) + first
+        return TensorData({"input": tokens_NT, "mask": there_NT, "label": label_N, "sample_id": index_N})
+
+    train, validation, test = (part(k * count) for k in range(3))
+    return Splits(train, validation, test, classes=len(FILES), shape=(length,), names=FILES, vocabulary=vocabulary)

@@ -70,10 +70,12 @@ class Tokenizer:
         except (OSError, ValueError, AttributeError) as error:
             said = " ".join(str(error).split())[:300]
             raise ValueError(f"tokenizer={place}: no tokenizer can be read there: {said}") from error
-        end = found.eos_token_id
-        start = end if found.bos_token_id is None else found.bos_token_id
-        if start is None or end is None:
-            raise ValueError(f"tokenizer={place}: has no token that ends a text (eos)")
+        # BERT's begin with [CLS] and end with [SEP].
+        end = found.sep_token_id if found.eos_token_id is None else found.eos_token_id
+        start = found.cls_token_id if found.bos_token_id is None else found.bos_token_id
+        start = end if start is None else start
+        if end is None:
+            raise ValueError(f"tokenizer={place}: has no token that ends a text (eos or sep)")
         return cls(spelling, start, end, end if found.pad_token_id is None else found.pad_token_id)
 
     def encode(self, text: str) -> list[int]:

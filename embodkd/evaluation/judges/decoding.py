@@ -1,56 +1,35 @@
-"""Going on with texts token by token: the likeliest ones, or drawn ones that depend on nothing but seed and item."""
+"""Answers of a language model to prompts, as rows of the same length."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from embodkd.core import item_seeds
-
-Choose = Callable[[Tensor, int], Tensor]
-"""(logits (N, V), place) -> the token there, (N,) int64."""
+from embodkd.core import Decoding, EndToEnd, as_writer, item_seeds
 
 
-def likeliest(logits_NV: Tensor, place: int) -> Tensor:
-    """The token with the largest logit."""
-    return logits_NV.argmax(-1)
+def answered(
+    model: Any,
+    tokens_NT: Tensor,
+    prompt_N: Tensor,
+    sample_id_N: Tensor,
+    *,
+    end: int | None,
+    pad: int,
+    temperature: float = 0.0,
+    seed: int = 0,
+) -> Tensor:
+    """Rows that begin with the prompts of `tokens_NT` and go on as `model` writes, up to `end` and then `pad`: (N, T).
 
-
-def by_chance(sample_id_N: Tensor, seed: int) -> Choose:
-    """Draws from the softmax at temperature 1; each is a function of (seed, sample id, place) and the logits."""
-    ids = sample_id_N.cpu().numpy()
-
-    def choose(logits_NV: Tensor, place: int) -> Tensor:
-        uniform_N = torch.from_numpy(item_seeds(seed, place, ids)).double() / 2.0**62
-        below_NV = logits_NV.double().softmax(-1).cumsum(-1)
-        drawn_N1 = uniform_N.to(below_NV.device)[:, None] * below_NV[:, -1:]
-        return torch.searchsorted(below_NV, drawn_N1, right=True)[:, 0].clamp(max=logits_NV.shape[1] - 1)
-
-    return choose
-
-
-@torch.no_grad()
-def continued(model: Any, tokens_NT: Tensor, prompt_N: Tensor, choose: Choose, *, end: int | None, pad: int) -> Tensor:
-    """Rows that begin with the prompts of `tokens_NT` and go on as `model` chooses: (N, T).
-
-    prompt_N: how many tokens of each row are given. Behind the token `end` a row is filled up with `pad`. The model is
-    asked once for every place, by `next_logits`.
+    prompt_N: how many tokens of each row are given. Temperature 0 takes the likeliest tokens, 1 draws; a draw is a
+    function of (seed, sample id, place) and of the model.
     """
-    rows_NT, done_N = tokens_NT.clone(), torch.zeros(len(tokens_NT), dtype=torch.bool, device=tokens_NT.device)
-    first = int(prompt_N.min())
-    logits_NV, state = model.next_logits(tokens_NT[:, :first])
-    for place in range(first, tokens_NT.shape[1]):
-        given_N = place < prompt_N
-        own_N = torch.where(done_N, pad, choose(logits_NV, place))
-        rows_NT[:, place] = torch.where(given_N, tokens_NT[:, place], own_N)
-        if end is not None:
-            done_N = done_N | (~given_N & (own_N == end))
-            if bool(done_N.all()):
-                rows_NT[:, place + 1 :] = pad
-                break
-        if place + 1 < tokens_NT.shape[1]:
-            logits_NV, state = model.next_logits(rows_NT[:, place : place + 1], state)
-    return rows_NT
+    length_N, longest = prompt_N.cpu().numpy(), tokens_NT.shape[1] - int(prompt_N.min())
+    prompts = EndToEnd.heads(tokens_NT.cpu().numpy(), length_N)
+    decoding = Decoding(longest, temperature, stop=end, batch_size=len(length_N))
+    key_N = item_seeds(seed, 0, sample_id_N.cpu().numpy())
+    whole = prompts.followed_by(decoding.complete(as_writer(model), prompts, key_N).tokens)
+    return torch.from_numpy(whole.padded(np.arange(len(length_N)), pad, tokens_NT.shape[1])[0])

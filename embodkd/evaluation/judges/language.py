@@ -18,7 +18,7 @@ from embodkd.core.config.registry import Registry
 from embodkd.core.modules.modes import evaluating
 from embodkd.core.ranks import ranks
 from embodkd.core.sources.provenance import Provenance
-from embodkd.evaluation.judges.decoding import by_chance, continued, likeliest
+from embodkd.evaluation.judges.decoding import answered
 from embodkd.evaluation.manifest import manifest_of
 from embodkd.evaluation.result import Episode, Evaluation
 
@@ -185,12 +185,13 @@ def _told(
     if not hasattr(product, "next_logits"):
         raise ValueError(f"{type(product).__name__} cannot go on with a prompt: it needs a method next_logits")
 
-    def solved(choose: Any) -> Tensor:
-        own_NT = continued(product, tokens_NT, batch.prompt_N, choose, end=data.end, pad=data.pad)
-        return data.solved(own_NT.cpu(), batch.prompt_N.cpu())
+    def solved(**draw: Any) -> Tensor:
+        prompt_N, ids_N = batch.prompt_N, batch.sample_id_N
+        own_NT = answered(product, tokens_NT, prompt_N, ids_N, end=data.end, pad=data.pad, **draw)
+        return data.solved(own_NT, prompt_N.cpu())
 
-    tries = [solved(by_chance(batch.sample_id_N, seed + k)) for k in range(SAMPLES)]
-    return (*found, solved(likeliest), torch.stack(tries, 1))
+    tries = [solved(temperature=1.0, seed=seed + k) for k in range(SAMPLES)]
+    return (*found, solved(), torch.stack(tries, 1))
 
 
 def _measures(told: Told) -> dict[str, float]:

@@ -13,9 +13,9 @@ from embodkd.data import DATA
 from embodkd.evaluation.judges import judge_of
 from embodkd.evaluation.reproduce.cells import judges
 from embodkd.evaluation.reproduce.file import arms_of, read
-from embodkd.evaluation.reproduce.run import one_thread
 from embodkd.evaluation.reproduce.spec import Config, Reproduction, Training
 from embodkd.evaluation.reproduce.training import teachers_of, untrained
+from embodkd.evaluation.reproduce.workers import one_thread
 
 # A budget that may be split between stages needs two updates; a few items are enough to try what measures them.
 _UPDATES, _BATCH, _MEASURED = 2, 8, 32
@@ -50,10 +50,15 @@ def dry_run(
 
 
 def small(training: Training) -> Training:
-    """The same training with two updates of 8 items, on blank data where real ones would be downloaded."""
+    """The same training with two updates of 8 items, on blank data where real ones would be downloaded.
+
+    A model that would be downloaded is a new one of the size that is said beside `pretrained`.
+    """
+    model = {key: value for key, value in training.model.items() if key != "pretrained" or isinstance(value, bool)}
     blank = {"blank": True} if "blank" in parameters(DATA.get(training.data["name"])) else {}
     return replace(
         training,
+        model=model,
         data={**training.data, **blank},
         budget={**training.budget, "epochs": _UPDATES, "updates": _UPDATES, "batch_size": _BATCH},
         teachers={name: small(teacher) for name, teacher in training.teachers.items()},

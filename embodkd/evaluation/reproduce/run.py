@@ -1,21 +1,18 @@
-"""Fill a table, here or in several processes side by side, and write what it comes to."""
+"""Fill a table, here, in several processes side by side or on several machines, and write what it comes to."""
 
 from __future__ import annotations
 
-import os
-import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
-from contextlib import ExitStack, contextmanager
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import BrokenExecutor
+from contextlib import ExitStack
 from functools import partial
-from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
-from threading import Thread
+from platform import node
 from typing import Any
 
 from embodkd.core.runs.files import write_atomic
 from embodkd.core.runs.manifest import hardware
-from embodkd.core.runs.memory import keep_freed_memory
 from embodkd.core.runs.progress import progress
 from embodkd.evaluation.manifest import manifest_of
 from embodkd.evaluation.reproduce.cells import Cells, judges
@@ -23,7 +20,10 @@ from embodkd.evaluation.reproduce.file import arms_of, read
 from embodkd.evaluation.reproduce.spec import Reproduction, Training
 from embodkd.evaluation.reproduce.stale import sources_of
 from embodkd.evaluation.reproduce.summary import summarise
-from embodkd.evaluation.reproduce.training import untrained
+from embodkd.evaluation.reproduce.training import fingerprint, untrained
+from embodkd.evaluation.reproduce.workers import one_thread, workers
+from embodkd.evaluation.tables.held import held
+from embodkd.evaluation.tables.machines import Jobs, machines
 from embodkd.evaluation.tables.order import in_order
 from embodkd.evaluation.tables.rows import as_lines
 
@@ -36,21 +36,22 @@ def reproduce(
     *,
     seeds: Sequence[int] | None = None,
     arms: Sequence[str] | None = None,
-    jobs: int = 1,
+    jobs: Jobs = 1,
     run: str | Path | None = None,
     trainer: Mapping[str, Any] | None = None,
     quiet: bool = False,
 ) -> tuple[dict[str, Any], bool]:
     """Train what is missing of the table in `file`; (its summary with a manifest, whether it is the whole table).
 
-    seeds, arms: only these; jobs: cells side by side, each in a process with one thread; run: the folder of the cells,
-    runs/reproduce/SLUG by default; trainer: settings of the Trainer that win over the file's. A cell is stored as soon
-    as it is measured, and used again as long as its config, the sources that it runs and the versions stay the same.
+    seeds, arms: only these; jobs: cells side by side, each in a process with one thread, or which cluster (`machines`);
+    run: the folder of the cells, runs/reproduce/SLUG by default; trainer: settings of the Trainer that win over the
+    file's. A cell is stored as soon as it is measured, and used again as long as its config, the sources that it runs
+    and the versions stay the same.
     """
     table = read(file, trainer)
     chosen_seeds = list(table.seeds if seeds is None else seeds)
     chosen_arms = arms_of(table, arms)
-    if jobs < 1 or not chosen_seeds or not chosen_arms:
+    if (isinstance(jobs, int) and jobs < 1) or not chosen_seeds or not chosen_arms:
         raise ValueError(f"seeds, arms and jobs: at least one of each, got {chosen_seeds}, {chosen_arms}, {jobs}")
     folder = Path(run or f"runs/reproduce/{table.slug}")
     one_thread()
@@ -60,11 +61,11 @@ def reproduce(
         # A mistake in the last arm must not show after hours: everything is built once before anything is trained.
         for training in {one.name: one for one, _ in todo.values()}.values():
             untrained(training, chosen_seeds[0])
-        with progress(len(todo), f"reproduce {table.slug}", quiet=quiet) as bar, _workers(jobs) as pool:
-            make = partial(_fill, table, folder)
-            in_order(
-                todo, partial(_after, judges(table)), make, pool, jobs, lambda name, _: bar.advance(1, done=name), _stop
-            )
+        judged_by = judges(table)
+        shown = progress(len(todo), f"reproduce {table.slug}", quiet=quiet)
+        with shown as bar, machines(jobs if todo else 1, workers) as (pool, width):
+            train = Trainings(table, folder, todo.values())
+            in_order(todo, partial(_after, judged_by), train, pool, width, lambda n, _: bar.advance(1, done=n), _stop)
         result = _result(table, cells, chosen_arms)
     return result, set(chosen_arms) == set(table.arms) and set(chosen_seeds) >= set(table.seeds)
 
@@ -72,18 +73,67 @@ def reproduce(
 def _after(judged_by: Sequence[Training], cell: Cell) -> list[str]:
     """The cells that one needs: its teachers, and those of whoever measures it, which may be more."""
     training, seed = cell
-    asked = [training] if training.teaches else [training, *judged_by]
-    return [f"{teacher.name}/{seed}" for one in asked for teacher in one.teachers.values()]
+    return [f"{teacher.name}/{seed}" for one in _asked(judged_by, training) for teacher in one.teachers.values()]
 
 
-def _fill(table: Reproduction, folder: Path, cell: Cell) -> None:
-    """Train a cell; runs in a worker."""
-    training, seed = cell
-    try:
-        Cells(table, seed, folder).fill(training)
-    except Exception as error:
-        error.add_note(f"while training {training.name!r} with seed {seed}")
-        raise
+def _asked(judged_by: Sequence[Training], training: Training) -> list[Training]:
+    return [training] if training.teaches else [training, *judged_by]
+
+
+class Trainings:
+    """The Work of a method's table: each item trains a cell."""
+
+    def __init__(self, table: Reproduction, folder: Path, cells: Iterable[Cell]) -> None:
+        self.root = self.place = folder.absolute()
+        self._table, self._judges = table, judges(table)
+        self._wanted = {f"{training.name}/{seed}": self._fingerprint(training, seed) for training, seed in cells}
+
+    def __call__(self, item: Cell, root: Path | None = None, patience_s: float = math.inf) -> None:
+        """Train a cell; runs in a worker."""
+        training, seed = item
+        one_thread()
+        try:
+            if self._fingerprint(training, seed) != self._wanted[f"{training.name}/{seed}"]:
+                raise ValueError(
+                    f"{node()} has another embodkd, or other packages, than the machine that fills the table: install "
+                    "the same there; or its files were edited since: begin again"
+                )
+            cells = Cells(self._table, seed, root or self.root)
+            with held(cells.place(training), patience_s):
+                # whoever held it before may have made it
+                if cells.stored(training) is None:
+                    cells.fill(training)
+        except Exception as error:
+            error.add_note(f"while training {training.name!r} with seed {seed}")
+            raise
+
+    def reads(self, item: Cell) -> list[Path]:
+        """The products of all its teachers, theirs too, and of those of whoever measures it."""
+        training, seed = item
+        found: dict[Path, None] = {}
+
+        def visit(one: Training) -> None:
+            for teacher in one.teachers.values():
+                visit(teacher)
+                found[self._place(teacher, seed) / "product"] = None
+
+        for one in _asked(self._judges, training):
+            visit(one)
+        return list(found)
+
+    def leaves(self, item: Cell) -> list[Path]:
+        """Its folder."""
+        return [self._place(*item)]
+
+    def on_gpu(self, item: Cell) -> bool:
+        """Whether its trainer says so."""
+        return item[0].trainer.get("device") == "cuda"
+
+    def _place(self, training: Training, seed: int) -> Path:
+        return Cells(self._table, seed, Path()).place(training)
+
+    def _fingerprint(self, training: Training, seed: int) -> str:
+        return fingerprint(training, seed, () if training.teaches else self._judges)
 
 
 def _stop(name: str, error: Exception) -> None:
@@ -93,64 +143,6 @@ def _stop(name: str, error: Exception) -> None:
             f"{name}, or a cell beside it, was killed: is there enough memory? Call again to go on"
         ) from error
     raise error
-
-
-def one_thread() -> None:
-    """Results depend on the number of threads: one, and memory that stays with the process."""
-    import torch
-
-    torch.set_num_threads(1)
-    keep_freed_memory()
-
-
-def _start_worker() -> None:
-    # A terminal sends it to all at once: the parent alone hears it, and asks the workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    one_thread()
-    Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A worker whose parent was killed would finish its cell, and then wait for ever."""
-    parent = parent_process()
-    assert parent is not None, "a worker was started by somebody"
-    parent.join()
-    os._exit(1)
-
-
-@contextmanager
-def _workers(jobs: int) -> Iterator[Executor]:
-    if jobs == 1:
-        yield _Here()
-        return
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"
-    try:
-        with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_start_worker) as pool:
-            try:
-                yield pool
-            except KeyboardInterrupt:
-                # Whoever is asked to stop asks the workers, who leave at their next checkpoint.
-                for worker in active_children():
-                    worker.terminate()
-                raise
-    finally:
-        if before is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = before
-
-
-class _Here(Executor):
-    """Does everything at once, in this thread: another one would have a number of threads of its own."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except Exception as error:
-            future.set_exception(error)
-        return future
 
 
 def _result(table: Reproduction, cells: Mapping[int, Cells], arms: list[str]) -> dict[str, Any]:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from platform import node
 from typing import Any
 
 from embodkd.core.config.registry import near
-from embodkd.evaluation.tables.mark import Mark, mark
+from embodkd.evaluation.tables.mark import Mark, changes, mark
 from embodkd.evaluation.tables.sources import sources
 
 Resolve = Callable[[str], tuple[str, Mapping[str, Any]]]
 """From a command to what runs, "module:function", and the resolved config that it gets."""
 # Where a result lies and how much is said meanwhile does not change it.
 _ASIDE = ("run", "out", "quiet", "resume", "tracker")
+_MEND = "install the same there"
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,32 @@ class Marks:
             self._known[name] = mark(kept, sources().digest([root], config), after)
         return self._known[name]
 
-    def edited(self, name: str) -> list[str]:
-        """The modules that a cell, whose mark was made, reaches and that were edited since."""
-        root, config = self._resolved[name]
-        return sources().edited([root], config)
+    def ready(self, name: str) -> Ready:
+        """A cell with its mark, as it can be given to another process."""
+        mark = self.of(name)
+        return Ready(self._cells[name], mark, *self._resolved[name])
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A cell with its mark, made where a table is filled; root, config: what runs, and with what."""
+
+    cell: Cell
+    mark: Mark
+    root: str
+    config: Mapping[str, Any]
+
+    def check(self) -> None:
+        """RuntimeError unless what this process would run, here and now, is what the mark was made from."""
+        if edited := sources().edited([self.root], self.config):
+            raise RuntimeError(f"{edited[0]} was edited since the table began to be filled; begin again")
+        here = mark(self.mark["config"], sources().digest([self.root], self.config))
+        if here["sources"] != self.mark["sources"]:
+            raise RuntimeError(f"{node()} has another embodkd than the machine that fills the table: {_MEND}")
+        if apart := changes(here["versions"], self.mark["versions"]):
+            raise RuntimeError(
+                f"{node()} has other packages than the machine that fills the table: {apart[0]}; {_MEND}"
+            )
 
 
 def chosen(cells: Cells, words: Iterable[str]) -> list[str]:

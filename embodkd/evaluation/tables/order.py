@@ -14,17 +14,21 @@ def in_order(
     after: Callable[[Item], Iterable[str]],
     make: Callable[[Item], Any],
     pool: Executor,
-    jobs: int,
+    width: Callable[[], int],
     done: Callable[[str, Any], None],
     failed: Callable[[str, Exception], None],
 ) -> int:
-    """Give every item to `make` in `pool`, at most `jobs` at a time, the first first; how many failed.
+    """Give every item to `make` in `pool`, at most `width()` at a time; how many failed.
 
-    An item waits for those of `todo` that it comes after. done(name, result) and failed(name, error) are called here,
-    one at a time. A failure holds up only what comes after it, which counts as failed, too; an error in `failed` itself
-    ends everything.
+    The first first; side by side those first that others wait for, so that nobody waits for them at the end. An item
+    for those of `todo` that it comes after. done(name, result) and failed(name, error) are called here, one at a
+    time. A failure holds up only what comes after it, which counts as failed, too; an error in `failed` itself ends
+    everything.
     """
     waiting, lost = dict(todo), set[str]()
+    if width() > 1:
+        asked = {name for item in todo.values() for name in after(item)}
+        waiting = dict(sorted(todo.items(), key=lambda entry: entry[0] not in asked))
     running: dict[Future[Any], str] = {}
 
     def ready() -> str | None:
@@ -33,7 +37,7 @@ def in_order(
 
     try:
         while waiting or running:
-            while len(running) < jobs and (name := ready()) is not None:
+            while len(running) < width() and (name := ready()) is not None:
                 item = waiting.pop(name)
                 if lost & set(after(item)):
                     lost.add(name)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from embodkd.core.runs.files import write_atomic
 from embodkd.evaluation.stored import read_system
+from embodkd.evaluation.tables.held import held
 
 Row = dict[str, Any]
 # Long, and of interest to programs only.
@@ -17,12 +17,14 @@ _ON_ONE_LINE = ("mark", "manifest", "curve", "failures", "ci95", "setting", "sig
 
 
 class Rows:
-    """`{"slug": ..., "tables": {table: [row, ...]}}` in `file`; a row says its `cell`, and `order` is that of cells."""
+    """`{"slug": ..., "tables": {table: [row, ...]}}` in `file`; a row says its `cell`, and `order` is that of cells.
+
+    Several processes may add to one file: none loses what another one added.
+    """
 
     def __init__(self, file: str | Path, slug: str, order: Iterable[str] = ()) -> None:
         self.file, self.slug = Path(file), slug
         self._place = {name: place for place, name in enumerate(order)}
-        self._lock = threading.Lock()
 
     def load(self) -> dict[str, Any]:
         """What is stored so far."""
@@ -34,7 +36,7 @@ class Rows:
 
     def put(self, table: str, row: Row) -> None:
         """Add a row, or put it in the place of the one of its cell."""
-        with self._lock:
+        with held(self.file):
             result = self.load()
             rows = result["tables"].setdefault(table, [])
             rows[:] = [other for other in rows if other["cell"] != row["cell"]] + [row]
@@ -44,7 +46,9 @@ class Rows:
 
     def change(self, function: Callable[[Row], Row]) -> int:
         """Put `function(row)` in the place of every row; how many it changed."""
-        with self._lock:
+        if not self.file.exists():
+            return 0
+        with held(self.file):
             result, changed = self.load(), 0
             for rows in result["tables"].values():
                 for place, row in enumerate(rows):

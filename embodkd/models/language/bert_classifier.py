@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
+from embodkd.core import Tap, tapped
 from embodkd.core.config.ranges import Depth, Part, Width, Within
 from embodkd.core.runs.artefact import golden_unit
 from embodkd.models.base import MODELS, Classifier, library
 from embodkd.models.language.pretrained import built, check_vocabulary, described
+from embodkd.parts.networks.quantised_bert import Quantisation, quantise_bert
 
 
 @MODELS.register("bert_classifier", title="classifier of texts, BERT (extra: language)")
@@ -21,7 +24,8 @@ class BertClassifier(Classifier):
     It reads the fields `input` (N, T) and `mask` (N, T): who is not there is not attended to. `embedding` is BERT's
     pooled first token, `tokens` (N, T, width) the last layer's output. The i-th layer's output is tapped as
     `backbone.encoder.layer.{i}`, its attention's as `backbone.encoder.layer.{i}.attention.output.dense`.
-    pretrained, architecture: as in causal_lm.
+    pretrained, architecture: as in causal_lm. quantised: null, or how it computes with few bits; its weights are stored
+    as they are and rounded in every pass.
     """
 
     built_for = ("shape", "classes", "vocabulary")
@@ -40,6 +44,7 @@ class BertClassifier(Classifier):
         dropout: Part = 0.1,
         pretrained: str | None = None,
         architecture: Mapping[str, Any] | None = None,
+        quantised: Quantisation | None = None,
     ) -> None:
         super().__init__(shape, classes)
         if len(shape) != 1 or width % heads:
@@ -60,19 +65,34 @@ class BertClassifier(Classifier):
             hidden_dropout_prob=dropout,
             attention_probs_dropout_prob=dropout,
             pad_token_id=None,
+            # the dropout inside fused attention would depend on how a batch is shared out
+            attn_implementation="eager" if dropout else "sdpa",
         )
         self.backbone = built("bert_classifier", "BertModel", config, pretrained, architecture)
         self._outside = pretrained is not None
         check_vocabulary("bert_classifier", self.backbone.get_input_embeddings(), vocabulary)
         self.classifier = nn.Linear(self.backbone.config.hidden_size, classes)
+        self.quantised: Quantisation | None = None
+        self._rounded: dict[str, Tap] = {}
+        if quantised is not None:
+            self.quantise(quantised)
+
+    def quantise(self, how: Quantisation) -> None:
+        """Compute so from now on, and say so in `arguments`; ValueError if it is quantised."""
+        if self.quantised is not None:
+            raise ValueError(f"model bert_classifier: is quantised ({self.quantised}), and cannot be once more")
+        self.quantised, self._rounded = how, quantise_bert(self.backbone, how)
+        self.arguments = {**self.arguments, **self.resolved()}
 
     def resolved(self) -> dict[str, Any]:
-        """A folder builds a pretrained one from its config."""
-        return {"pretrained": None, "architecture": described(self.backbone)} if self._outside else {}
+        """A folder builds a pretrained one from its config, and a quantised one quantised."""
+        outside = {"pretrained": None, "architecture": described(self.backbone)} if self._outside else {}
+        return outside if self.quantised is None else {**outside, "quantised": asdict(self.quantised)}
 
     def features(self, x: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """{"embedding": (N, D), "tokens": (N, T, D)}."""
-        found = self.backbone(input_ids=x["input"], attention_mask=x["mask"].to(torch.int64))
+        with tapped(self.backbone, self._rounded):
+            found = self.backbone(input_ids=x["input"], attention_mask=x["mask"].to(torch.int64))
         return {"embedding": found.pooler_output, "tokens": found.last_hidden_state}
 
     def golden_input(self, rows: int) -> Any:

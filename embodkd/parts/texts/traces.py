@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from embodkd.core import Context, EndToEnd, Promised, TensorData, Texts, as_writer
+from embodkd.core import Context, Promised, TensorData, Texts, as_writer
 from embodkd.core.runs.files import atomic_folder, read_tensors, write_tensors
 from embodkd.core.sources.source import item_seeds
 from embodkd.parts.texts.written import decoding_of, prompts_of
@@ -67,7 +67,7 @@ class Traces:
                 break
             prompts = prompts_of(fields, rows, "traces")
             answers = decoding.complete(writer, prompts, item_seeds(self._seed, attempt, ids_N[rows])).tokens
-            whole = EndToEnd.of([np.concatenate([prompts[k], answers[k]]) for k in range(len(rows))])
+            whole = prompts.followed_by(answers)
             tokens_KT, there_KT = whole.padded(np.arange(len(rows)), pad, data.length)
             begin_K = prompts.lengths()
             solved_K = data.solved(torch.from_numpy(tokens_KT), torch.from_numpy(begin_K)).numpy()

@@ -16,8 +16,7 @@ def prompts_of(fields: Any, rows: Sequence[int] | np.ndarray, where: str) -> End
     """The prompts of these rows of a part of `Texts`; ValueError where the texts have none."""
     if "prompt" not in fields or int(fields["prompt"].min()) < 1:
         raise ValueError(f"{where}: needs texts that all begin with a prompt (the field prompt, at least one token)")
-    tokens_NT, length_N = fields["tokens"].numpy(), fields["prompt"].tolist()
-    return EndToEnd.of([tokens_NT[row, : length_N[row]] for row in rows])
+    return EndToEnd.heads(fields["tokens"].numpy()[rows], fields["prompt"].numpy()[rows])
 
 
 def decoding_of(data: Texts, temperature: float = 1.0, top_p: float = 1.0, batch_size: int = 256) -> Decoding:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from embodkd.core import eight_bit, quantise, set_quantised, ternary, ternary_rows
+from embodkd.core.batch.whole import Portion, looking_at
 from embodkd.core.fingerprint import digest
 
 CLIP = 2.5
@@ -178,3 +179,12 @@ def test_a_copy_and_its_digest():
 def test_a_pattern_that_names_nothing_is_an_error():
     with pytest.raises(ValueError, match="no submodule to change has a name like 'firts': did you mean 'first'"):
         quantise(Reader(), ["firts"])
+
+
+def test_the_largest_of_the_whole_batch_counts_and_pieces_of_it_are_refused_by_name():
+    x = torch.randn(4, 3, 5)
+    assert torch.equal(eight_bit(x, items=True), eight_bit(x))
+    with looking_at(Portion(torch.arange(2), 4, pieces=2)), pytest.raises(ValueError, match="eight_bit compares"):
+        eight_bit(x[:2], items=True)
+    with looking_at(Portion(torch.arange(2), 4, pieces=2)):
+        eight_bit(x[:2])

@@ -118,6 +118,15 @@ def test_the_tokenizer_never_saw_what_judges(some_words, monkeypatch):
     assert not judged & set(rows.tolist())
 
 
+def test_unlabelled_glosses_leave_the_tokenizer_and_the_test_as_they_are(some_words):
+    sizes = {"validation": 90, "test": 200, "length": 8, "vocabulary": 300}
+    many, few = (make_data("gloss45", train=n, unlabelled=u, **sizes) for n, u in ((400, 0), (100, 300)))
+    assert many.spelling.to_json() == few.spelling.to_json() and set(few.extra) == {"unlabelled"}
+    for name in ("input", "mask", "label", "sample_id"):
+        assert torch.equal(many.test.fields[name], few.test.fields[name])
+        assert torch.equal(many.train.fields[name][:100], few.train.fields[name])
+
+
 def test_gloss45_names_its_files_and_masks_what_fills_a_row(some_words):
     data = make_data("gloss45", train=300, validation=90, test=200, unlabelled=50, length=8, vocabulary=300)
     texts, files = some_words

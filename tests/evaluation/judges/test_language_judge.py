@@ -11,7 +11,7 @@ from torch import nn
 
 from embodkd.data import make_data
 from embodkd.evaluation.judges import JUDGES, better, judge_of
-from embodkd.evaluation.judges.decoding import by_chance, continued, likeliest
+from embodkd.evaluation.judges.decoding import answered
 from embodkd.evaluation.judges.language import MEASURES, SAMPLES, answers, evaluated, measured, passed
 from embodkd.models import MODELS, make_model, model_names
 
@@ -122,39 +122,30 @@ def test_without_a_checker_a_text_succeeds_by_its_last_token():
         assert outcome.failure == (None if outcome.success else "another last token is likelier")
 
 
-def test_going_on_is_the_same_alone_and_in_a_batch_and_repeats_the_prompt():
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_an_answer_is_the_same_alone_and_in_a_batch_and_repeats_the_prompt(temperature):
     pytest.importorskip("tokenizers")
     data = sums()
     model, f = large(data), data.test.fields
-    given = {"end": data.end, "pad": data.pad}
-    for make in (lambda ids: likeliest, lambda ids: by_chance(ids, 3)):
-        whole = continued(model, f["tokens"], f["prompt"], make(f["sample_id"]), **given)
-        for n in range(len(whole)):
-            one = slice(n, n + 1)
-            alone = continued(model, f["tokens"][one], f["prompt"][one], make(f["sample_id"][one]), **given)
-            assert torch.equal(alone[0], whole[n])
-            row, prompt = whole[n].tolist(), int(f["prompt"][n])
-            assert row[:prompt] == f["tokens"][n, :prompt].tolist()
-            if data.end in row:
-                assert set(row[row.index(data.end) + 1 :]) <= {data.pad}
+    given = {"end": data.end, "pad": data.pad, "temperature": temperature, "seed": 3}
+    rows = (f["tokens"], f["prompt"], f["sample_id"])
+    whole = answered(model, *rows, **given)
+    assert whole.shape == f["tokens"].shape
+    for n in range(len(whole)):
+        assert torch.equal(answered(model, *(row[n : n + 1] for row in rows), **given)[0], whole[n])
+        row, prompt = whole[n].tolist(), int(f["prompt"][n])
+        assert row[:prompt] == f["tokens"][n, :prompt].tolist()
+        if data.end in row:
+            assert set(row[row.index(data.end) + 1 :]) <= {data.pad}
 
 
 def test_the_likeliest_tokens_are_those_of_the_whole_rows_logits():
     model, data = large_lm().eval(), texts()
     f = data.test.fields
-    rows = continued(model, f["tokens"], f["prompt"], likeliest, end=None, pad=0)
+    rows = answered(model, f["tokens"], f["prompt"], f["sample_id"], end=None, pad=0)
     with torch.no_grad():
         logits = model(rows)["logits"]
     assert torch.equal(logits.argmax(-1)[:, 2:], rows[:, 2:])
-
-
-def test_draws_follow_the_softmax():
-    logits = torch.tensor([0.5, -1.0, 2.0, -torch.inf]).expand(20_000, 4)
-    found = by_chance(torch.arange(20_000), 0)(logits, 5).bincount(minlength=4) / 20_000
-    torch.testing.assert_close(found, logits[0].softmax(0), atol=0.015, rtol=0)
-    assert found[3] == 0
-    again, other = by_chance(torch.arange(20_000), 0)(logits, 5), by_chance(torch.arange(20_000), 1)(logits, 5)
-    assert torch.equal(again, by_chance(torch.arange(20_000), 0)(logits, 5)) and not torch.equal(again, other)
 
 
 def test_what_cannot_be_judged_is_named():

@@ -145,7 +145,7 @@ def test_no_cell_begins_before_the_teachers_that_it_is_trained_or_measured_by(sl
         return {future}, None
 
     monkeypatch.setattr(order_module, "wait", wait)
-    monkeypatch.setattr(run, "_workers", lambda jobs: nullcontext(Late()))
+    monkeypatch.setattr(run, "workers", lambda jobs: nullcontext(Late()))
     tables.reproduce("any.yaml", run=tmp_path, jobs=3, quiet=True)
     trainings = len(table.teachers) + len(table.arms)
     assert len(ended) >= trainings * len(table.seeds)

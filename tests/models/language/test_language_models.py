@@ -104,7 +104,7 @@ def test_transformers_loads_a_folder_and_goes_on_as_we_do(tmp_path):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from embodkd.data import make_data
-    from embodkd.evaluation.judges.decoding import continued, likeliest
+    from embodkd.evaluation.judges.decoding import answered
 
     data = make_data("sums", digits=1, train=10, validation=4, test=4)
     model = made("causal_lm", {"width": 16, "depth": 2, "heads": 2, "tied": False}, data.facts())
@@ -116,7 +116,8 @@ def test_transformers_loads_a_folder_and_goes_on_as_we_do(tmp_path):
     written = theirs.generate(read, attention_mask=torch.ones_like(read), max_new_tokens=8, do_sample=False)
     rows = torch.zeros(1, 12, dtype=torch.int64)
     rows[:, :4] = read[:, 1:]
-    own = continued(load_model(folder)[0], rows, torch.tensor([4]), likeliest, end=data.end, pad=data.pad)
+    given = (rows, torch.tensor([4]), torch.tensor([0]))
+    own = answered(load_model(folder)[0], *given, end=data.end, pad=data.pad)
     assert own[0, : written.shape[1] - 1].tolist() == written[0, 1:].tolist()
 
 
