@@ -16,7 +16,7 @@ class Grow:
 
     voxel: metres; where a Gaussian's mean gradient is above `pull`, its place's voxel gets an anchor with its anchor's
     features, unless there is one. Anchors whose Gaussians have together less than `opacity` on the average go. There
-    are never more than `most`, and never none.
+    are never more than `most`, and never none. Of several processes the first one's counts decide for all.
     """
 
     def __init__(self, anchors: Anchors, *, voxel: float, pull: float, opacity: float, most: int) -> None:
