@@ -111,7 +111,7 @@ def _plain(value: Any) -> Any:
 
 
 def _card(facts: dict[str, Any]) -> str:
-    data = "" if facts["domain"] == "robot" else " data=digits"
+    data = {"robot": "", "scenes": " data=rooms"}.get(facts["domain"], " data=digits")
     lines = [facts["text"], "", f"embodkd distill student method={facts['slug']}{data} teacher=...", "", "keys"]
     lines += [f"  method.{key}={value}" for key, value in facts["keys"].items()]
     return "\n".join([*lines, "", facts["status"]])

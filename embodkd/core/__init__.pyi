@@ -94,6 +94,7 @@ from .sources.source import item_seeds as item_seeds
 from .sources.source import shuffled as shuffled
 from .sources.splits import Splits as Splits
 from .sources.texts import Texts as Texts
+from .sources.views import Views as Views
 from .steps import Fix as Fix
 from .steps import Restart as Restart
 from .steps import Succession as Succession

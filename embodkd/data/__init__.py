@@ -22,6 +22,7 @@ from embodkd.data import (  # noqa: F401 (each enters its factory into DATA)
 )
 from embodkd.data.registry import DATA, kind_of
 from embodkd.data.text import gloss45, glosses, sums  # noqa: F401 (the same)
+from embodkd.data.views import rooms  # noqa: F401 (the same)
 
 __all__ = ["DATA", "DataSet", "Splits", "data_names", "kind_of", "make_data"]
 

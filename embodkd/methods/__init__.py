@@ -34,7 +34,7 @@ _LEARNS = {
     "texts": ("from texts", "data=glosses"),
     "pairs": ("from pairs", "data=..."),
     "speech": ("from speech", "data=..."),
-    "views": ("from views", "data=..."),
+    "views": ("from posed views", "data=rooms"),
 }
 
 

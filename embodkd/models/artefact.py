@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from embodkd.core.config.ranges import Count, Whole
 from embodkd.core.config.schema import build
+from embodkd.core.modules.growing import shapes
 from embodkd.core.modules.modes import evaluating
 from embodkd.core.runs.artefact import (
     ArtefactConfig,
@@ -49,6 +50,8 @@ class _Facts(_Model, total=False):
     length: Count
     start: Whole
     end: Whole | None
+    box: list[list[float]]
+    cells: list[Count]
 
 
 class _Known(TypedDict):
@@ -160,8 +163,7 @@ def check_storable(model: nn.Module, where: str) -> None:
     if type(own_part) not in (MODELS.get(name) for name in MODELS):
         raise ValueError(f"{where}: makes a {type(model).__name__}, and a model folder holds {', '.join(MODELS)} only")
     assert isinstance(model, Model | Borrowed)
-    own = {name: value.shape for name, value in model.state_dict().items()}
-    if own != {name: value.shape for name, value in _built(_anatomy(model), where).state_dict().items()}:
+    if shapes(model) != shapes(_built(_anatomy(model), where)):
         raise ValueError(f"{where}: changes the layers of its {type(model).__name__}, which no model folder holds")
 
 
@@ -213,5 +215,5 @@ def _golden_logits(model: Model | Borrowed) -> np.ndarray:
     """What it answers to a fixed input that depends on nothing but its facts, (GOLDEN_ROWS, K)."""
     own: Any = model.backbone if isinstance(model, Borrowed) else model
     with evaluating(model), torch.no_grad():
-        logits = own.golden_answer(model(own.golden_input(GOLDEN_ROWS))["logits"])
+        logits = own.golden_answer(model(own.golden_input(GOLDEN_ROWS))[own.golden_signal])
     return np.asarray(logits.float().cpu().numpy())

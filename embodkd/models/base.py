@@ -22,12 +22,13 @@ class Model(nn.Module):
     """Base of all models here; gives named signals, among them `logits`.
 
     built_for: the facts of the data (`DataSet.facts`) that its constructor takes, each kept as an attribute. judged_as:
-    its judge, a file of evaluation/judges/. arguments: its constructor's other keywords, from which a folder builds it
-    again.
+    its judge, a file of evaluation/judges/. golden_signal: what a folder keeps of its answer to a fixed input.
+    arguments: its constructor's other keywords, from which a folder builds it again.
     """
 
     built_for: ClassVar[tuple[str, ...]]
     judged_as: ClassVar[str]
+    golden_signal: ClassVar[str] = "logits"
     reads: Any
 
     def __init__(self) -> None:

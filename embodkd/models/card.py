@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 _CLASSIFIER = (
@@ -20,6 +20,14 @@ _CLASSIFIER = (
     "",
     'net = onnxruntime.InferenceSession("model.onnx")',
     '[logits] = net.run(["logits"], {"input": images})',
+    "```",
+)
+_OF_VIEWS = (
+    "```python",
+    "from embodkd.models import load_model",
+    "",
+    'model, config = load_model("path/to/this/folder")',
+    'pictures = model({"pose": camera_to_world, "intrinsics": fx_fy_cx_cy})["image"]',
     "```",
 )
 _OF_TEXTS = (
@@ -46,6 +54,8 @@ _TRANSFORMERS = (
 
 def card(title: str, config: Mapping[str, Any]) -> str:
     """The card of a model with this config.json."""
+    if "box" in config:
+        return _scene(title, config)
     texts, generates = "vocabulary" in config, "classes" not in config
     pipeline = "text-generation" if generates else "text-classification" if texts else "image-classification"
     size = f"{config['vocabulary']} tokens" if generates else f"{config['classes']} classes"
@@ -69,9 +79,29 @@ def card(title: str, config: Mapping[str, Any]) -> str:
     ]
     if names := config["provenance"]["classes"]:
         lines += ["", f"Its classes, in the order of the logits: {', '.join(names)}."]
+    use = [*(_OF_TEXTS if texts else _CLASSIFIER), *(_TRANSFORMERS if config["model"] == "causal_lm" else ())]
+    return _page(lines, config, use)
+
+
+def _scene(title: str, config: Mapping[str, Any]) -> str:
+    _, height, width = config["shape"]
+    lines = [
+        "---",
+        "library_name: embodkd",
+        "license: apache-2.0",
+        f"tags: [embodkd, {config['model']}]",
+        "---",
+        f"# {title}: `{config['model']}` of a scene in {' x '.join(map(str, config['cells']))} cells",
+        "",
+        f"Reads cameras: poses (N, 4, 4), camera to world in metres, and intrinsics (N, 4) in pixels; gives pictures "
+        f"`image` (N, 3, {height}, {width}) of what they see.",
+    ]
+    return _page(lines, config, _OF_VIEWS)
+
+
+def _page(lines: list[str], config: Mapping[str, Any], use: Sequence[str]) -> str:
     sections = {"Arguments": config["arguments"], "Lineage": config["lineage"], "Facts": config["extra"]}
     for heading, facts in sections.items():
         if facts:
-            lines += ["", f"## {heading}", "", *(f"- {key}: `{value}`" for key, value in facts.items())]
-    use = [*(_OF_TEXTS if texts else _CLASSIFIER), *(_TRANSFORMERS if config["model"] == "causal_lm" else ())]
+            lines = [*lines, "", f"## {heading}", "", *(f"- {key}: `{value}`" for key, value in facts.items())]
     return "\n".join([*lines, "", "## Use", "", *use, ""])

@@ -26,6 +26,8 @@ from test_every_method import tried
 from test_one_step import policy
 from torch import Tensor, nn
 from toy import Teacher, ToyTask
+from views import recipe as views
+from views import scene
 
 from embodkd.core import Player, Recipe, Role, RunFolder, Signals, Trainer, fit, shuffled
 from embodkd.core.engine.members import learning_modules
@@ -130,6 +132,11 @@ def tokens() -> Recipe:
     return fit(player, sequences(), epochs=2, batch_size=9)
 
 
+def lone_decoders() -> Recipe:
+    """Blocks that share nothing, three turns, the last one shorter."""
+    return views(scene(decoders="blocks"), updates=10, detach_teacher=True)
+
+
 # what the rows' defaults leave out: statistics over the batch, dropout, partners, second players, stages
 pictures: dict[str, Any] = {"student": cnn, "teachers": {"teacher": large_cnn}, "data": images}
 # the learner's turn is over at once, the other's after one update
@@ -140,6 +147,8 @@ TRIALS: dict[str, Make] = {
     "dagger camera": partial(imitation, "dagger", camera),
     **{f"chunk_bc {name}": partial(chunks, name) for name in ("mlp_chunk", "diffusion")},
     "one_step": one_step,
+    "momentum_gs": views,
+    "momentum_gs detached, lone decoders": lone_decoders,
     "tokens": tokens,
     "kd batch norm, dropout": partial(vision, "kd", **{**pictures, "student": partial(cnn, dropout=0.3)}),
     "nkd mixup": partial(vision, "nkd", {"mixup": 0.5}),
@@ -160,7 +169,7 @@ TRIALS: dict[str, Make] = {
 }
 
 # those that two processes work through in two pieces each, with controllers ("mtard", "even_teacher") and without
-IN_PIECES = ("kd", "tokens", "dkd", "nkd mixup", "mtard", "hard shift", "even_teacher")
+IN_PIECES = ("kd", "tokens", "momentum_gs", "dkd", "nkd mixup", "mtard", "hard shift", "even_teacher")
 
 
 class Told(Trainer):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -94,3 +94,18 @@ class Growing(nn.Module):
             empty = torch.empty(there.shape, dtype=here.dtype, device=here.device)
             setattr(self, name, nn.Parameter(empty, here.requires_grad) if isinstance(here, nn.Parameter) else empty)
         super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+def shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Of all parameters and buffers by name; -1 for how many things there are of what comes and goes."""
+    found = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    for at, part in module.named_modules():
+        for name in part.per_row if isinstance(part, Growing) else ():
+            key = f"{at}.{name}".strip(".")
+            found[key] = (-1, *found[key][1:])
+    return found
+
+
+def fits(shape: Sequence[int], wanted: Sequence[int]) -> bool:
+    """Whether a tensor of this shape has the one that `shapes` said."""
+    return len(shape) == len(wanted) and all(w in (-1, n) for n, w in zip(shape, wanted, strict=True))

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from embodkd.core.config.ranges import Count
 from embodkd.core.config.registry import near
+from embodkd.core.modules.growing import fits, shapes
 from embodkd.core.runs.files import atomic_folder, read_tensors, write_json, write_tensors
 from embodkd.core.runs.finite import first_not_finite
 from embodkd.core.runs.reading import MEND, blamed, read_json
@@ -104,9 +105,9 @@ def building(folder: Path) -> Iterator[None]:
 def load_weights(model: nn.Module, folder: str | Path) -> None:
     """Fill `model` from model.safetensors; ValueError if names or shapes do not fit."""
     tensors = read_tensors(Path(folder) / "model.safetensors")
-    wanted = model.state_dict()
+    wanted = shapes(model)
     odd = sorted(wanted.keys() ^ tensors.keys())
-    odd += sorted(n for n in wanted.keys() & tensors.keys() if wanted[n].shape != tensors[n].shape)
+    odd += sorted(n for n in wanted.keys() & tensors.keys() if not fits(tensors[n].shape, wanted[n]))
     if odd:
         raise ValueError(f"{folder}: model.safetensors and config.json do not belong together (tensors {odd[:4]})")
     model.load_state_dict(tensors)

@@ -1,0 +1,1 @@
+"""Models of scenes: what a camera sees from where it is."""
