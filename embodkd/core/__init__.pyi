@@ -40,6 +40,7 @@ from .runs.checkpoint import Checkpoint as Checkpoint
 from .runs.folder import RunFolder as RunFolder
 from .signals import Signals as Signals
 from .sources.buffer import Buffer as Buffer
+from .sources.dataset import DataSet as DataSet
 from .sources.rollout import Actor as Actor
 from .sources.rollout import Mixture as Mixture
 from .sources.rollout import Rollout as Rollout
@@ -53,6 +54,7 @@ from .sources.source import balanced_batch as balanced_batch
 from .sources.source import item_seeds as item_seeds
 from .sources.source import shuffled as shuffled
 from .sources.splits import Splits as Splits
+from .sources.texts import Texts as Texts
 from .steps import Fix as Fix
 from .steps import Restart as Restart
 from .steps import Succession as Succession

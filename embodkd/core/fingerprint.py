@@ -31,6 +31,8 @@ _BOOKKEEPING = {
     "_modules",
     "_compiled_call_impl",
     "call_super_init",
+    "_flat_weights",  # of recurrent layers: their parameters again, and references to them
+    "_flat_weight_refs",
 }
 _USED = (*_PLAIN, tuple, Tensor, np.ndarray, FunctionType, type)
 _MEMBERS = (*_PLAIN, tuple, FunctionType, staticmethod, classmethod, property)

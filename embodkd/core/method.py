@@ -8,14 +8,15 @@ from typing import Any, Protocol
 from torch import nn
 
 from embodkd.core.recipe import Recipe
-from embodkd.core.sources.splits import Splits
+from embodkd.core.sources.dataset import DataSet
+from embodkd.core.sources.kinds import KINDS
 
 Teachers = Any | Mapping[str, Any] | None
 """Whom a method learns from: one model or policy, several by name, or nobody."""
 
-NEEDS = ("task", "demonstrations", "splits")
+NEEDS = ("task", "demonstrations", *KINDS)
 """What a method may need as `data`, the word `needs` of its registration: a batched task of a simulator; windows of
-demonstrations, `train` and `held_out`; or a data set's `Splits`."""
+demonstrations, `train` and `held_out`; or a data set of a kind, `Splits`, `Texts`, ..."""
 
 _SHOWN = 20
 
@@ -32,7 +33,7 @@ class Method(Protocol):
         ...
 
 
-def one_teacher(teachers: Teachers, method: str, data: Splits | None = None) -> Any:
+def one_teacher(teachers: Teachers, method: str, data: DataSet | None = None) -> Any:
     """The only teacher; ValueError if there is none or more than one, or if it knows other classes than `data` have."""
     found = several_teachers(teachers, method, data)
     if len(found) > 1:
@@ -40,7 +41,7 @@ def one_teacher(teachers: Teachers, method: str, data: Splits | None = None) -> 
     return next(iter(found.values()))
 
 
-def several_teachers(teachers: Teachers, method: str, data: Splits | None = None) -> dict[str, Any]:
+def several_teachers(teachers: Teachers, method: str, data: DataSet | None = None) -> dict[str, Any]:
     """All teachers by name (a single one is called "teacher"); ValueError if there is none or one knows other classes.
 
     data: whose classes they must know, each at the same place of the logits; None for a method that does not ask for
@@ -68,19 +69,28 @@ def by_name(teachers: Teachers) -> dict[str, Any]:
     return {} if teachers is None else {"teacher": teachers}
 
 
-def _check_classes(model: nn.Module, data: Splits, where: str) -> None:
-    provenance = getattr(model, "provenance", None)
-    count, names = getattr(model, "classes", data.classes), provenance and provenance.classes
-    if count != data.classes or (names and data.names and names != data.names):
+def _check_classes(model: nn.Module, data: DataSet, where: str) -> None:
+    fact, provenance = data.counted, getattr(model, "provenance", None)
+    if fact is not None:
+        wanted = data.facts()[fact]
+        count, names = getattr(model, fact, wanted), provenance and provenance.classes
+        if count != wanted or (names and data.names and names != data.names):
+            what = "classes" if fact == "classes" else "tokens"
+            raise ValueError(
+                f"{where} knows {_listed(count, names, what)}, the data have {_listed(wanted, data.names, what)}; "
+                f"train it on these data, or give them its {what} in its order"
+            )
+    known = provenance and provenance.spelling
+    if known and data.spelling is not None and known != data.spelling.to_json():
         raise ValueError(
-            f"{where} knows {_listed(count, names)}, the data have {_listed(data.classes, data.names)}; "
-            "train it on these data, or give them its classes in its order"
+            f"{where} reads texts by another tokenizer than that of the data, to which the same number is another "
+            "token; train it on these data, or give the data its tokenizer"
         )
 
 
-def _listed(count: int, names: Sequence[str] | None) -> str:
+def _listed(count: int, names: Sequence[str] | None, what: str) -> str:
     """`"3 classes (0, 1, 7)"`."""
     if not names:
-        return f"{count} classes"
+        return f"{count} {what}"
     rest = ", ..." if len(names) > _SHOWN else ""
-    return f"{count} classes ({', '.join(names[:_SHOWN])}{rest})"
+    return f"{count} {what} ({', '.join(names[:_SHOWN])}{rest})"

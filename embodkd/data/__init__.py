@@ -1,4 +1,4 @@
-"""Data sets, one file per source: `make_data("digits", seed=0, train=300)` gives `Splits`.
+"""Data sets, one file per source: `make_data("digits", seed=0, train=300)` gives `Splits`, "glosses" `Texts`.
 
 The keywords of a factory are the schema of its config. All is deterministic in (options, seed); splits are stratified
 by class. Sources outside this package's own dependencies are read from installed packages or from the cache that
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from embodkd.core import Splits
+from embodkd.core import DataSet, Splits
 from embodkd.core.config.schema import build
 from embodkd.data import (  # noqa: F401 (each enters its factory into DATA)
     digits,
@@ -20,13 +20,14 @@ from embodkd.data import (  # noqa: F401 (each enters its factory into DATA)
     mnist5k,
     photos,
 )
-from embodkd.data.registry import DATA
+from embodkd.data.registry import DATA, kind_of
+from embodkd.data.text import gloss45, glosses, sums  # noqa: F401 (the same)
 
-__all__ = ["DATA", "Splits", "data_names", "make_data"]
+__all__ = ["DATA", "DataSet", "Splits", "data_names", "kind_of", "make_data"]
 
 
-def make_data(name: str, seed: int = 0, **options: Any) -> Splits:
-    """The data set called `name`; ValueError for an unknown name or option, naming the nearest that exists."""
+def make_data(name: str, seed: int = 0, **options: Any) -> Any:
+    """The data set called `name`, of the kind that `kind_of` says; ValueError for an unknown name or option, naming the nearest that exists."""
     return build(DATA.get(name), options, f"data {name}", seed=seed)
 
 

@@ -148,8 +148,8 @@ def split(
     )
 
 
-def from_package(module: str, name: str) -> Any:
-    """A module that carries the data set `name`, imported now; ValueError that says how to install it."""
+def from_package(module: str, name: str, extra: str = "vision") -> Any:
+    """A module that carries or makes the data set `name`, imported now; ValueError that says how to install it."""
     top = module.partition(".")[0]
     try:
         return importlib.import_module(module)
@@ -157,5 +157,5 @@ def from_package(module: str, name: str) -> Any:
         if error.name not in (module, top):
             raise
         raise ValueError(
-            f"data {name}: needs the package {top}, which is missing: pip install 'embodkd[vision]'"
+            f"data {name}: needs the package {top}, which is missing: pip install 'embodkd[{extra}]'"
         ) from error

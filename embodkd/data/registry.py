@@ -5,8 +5,14 @@ from __future__ import annotations
 from embodkd.core.config.registry import Registry
 
 DATA = Registry("data set")
-"""Factories `(*, seed, **options) -> Splits`, with `title=` and `licence=` beside each.
+"""Factories `(*, seed, **options) -> DataSet`, with `title=` and `licence=` beside each.
 
-`module=` is a package of the extra `vision`, `asset=` what `embodkd data get` must have fetched. Every one names its
-classes and says which thing of its source each row is (`Splits.names`, `Splits.items`).
+`kind=` is the data set's, "splits" where nothing is said. `module=` is a package of the extra `extra=` ("vision" where
+nothing is said), `asset=` what `embodkd data get` must have fetched. Every one says which thing of its source each row
+is (`DataSet.items`), and those with classes name them (`DataSet.names`).
 """
+
+
+def kind_of(name: str) -> str:
+    """The kind of the data set called `name`, without making it; ValueError with the nearest names otherwise."""
+    return str(DATA.metadata(name).get("kind", "splits"))

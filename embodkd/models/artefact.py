@@ -1,4 +1,4 @@
-"""A classifier on disk, in the same three files as a policy: weights, how to build it, a card. No pickle."""
+"""A model on disk, in the same three files as a policy: weights, how to build it, a card. No pickle."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from embodkd.core.config.ranges import Count
+from embodkd.core.config.ranges import Count, Whole
 from embodkd.core.config.schema import build
 from embodkd.core.modules.modes import evaluating
 from embodkd.core.runs.artefact import (
@@ -24,9 +24,12 @@ from embodkd.core.runs.artefact import (
     read_examples,
     write_artefact,
 )
-from embodkd.core.runs.files import read_tensors
+from embodkd.core.runs.files import read_tensors, write_atomic
+from embodkd.core.runs.reading import MEND, json_of, read_text
+from embodkd.core.sources.kinds import FACTS
 from embodkd.core.sources.provenance import Provenance
-from embodkd.models.base import MODELS, Classifier
+from embodkd.models.base import MODELS, Model
+from embodkd.models.card import card
 from embodkd.parts.networks.reused_classifier import Borrowed, blank
 from embodkd.parts.networks.subclass_head import SubclassHead, expand_classifier
 
@@ -37,9 +40,16 @@ EXAMPLES = 16
 class _Model(ArtefactConfig):
     model: str
     arguments: dict[str, Any]
+    golden_logits: list[list[float]]
+
+
+class _Facts(_Model, total=False):
     shape: list[Count]
     classes: Count
-    golden_logits: list[list[float]]
+    vocabulary: Count
+    length: Count
+    start: Whole
+    end: Whole | None
 
 
 class _Known(TypedDict):
@@ -63,8 +73,8 @@ class _Lineage(TypedDict, total=False):
     data: _Data | None
 
 
-class StoredModel(_Model, total=False):
-    """config.json of a classifier."""
+class StoredModel(_Facts, total=False):
+    """config.json of a model; of FACTS it says those that the model is built for."""
 
     provenance: _Known
     lineage: _Lineage
@@ -84,12 +94,13 @@ def save_model(
     """Write a model folder, whole or not at all, in the place of a former one. Its `provenance`, if any, goes with it.
 
     `lineage`: data set, method, teacher, seed...; `extra`: further facts (accuracy...); `examples`: inputs (N, *shape)
-    that an export is checked on, of which the first EXAMPLES are kept. ValueError if the model was not made by
+    that an export is checked on, of which the first EXAMPLES are kept. A model that reads texts takes its tokenizer
+    along, one that transformers knows is written in its layout, too, as hf/. ValueError if the model was not made by
     `make_model` or gives logits that are not finite.
     """
     folder = Path(folder)
     check_storable(model, str(folder))
-    assert isinstance(model, Classifier | Borrowed)
+    assert isinstance(model, Model | Borrowed)
     golden = _golden_logits(model)
     if not np.isfinite(golden).all():
         raise ValueError(f"{folder}: the model's logits on the golden input are not finite; its weights are broken")
@@ -105,10 +116,17 @@ def save_model(
     seen = {} if examples is None else {"input": examples[:EXAMPLES].float()}
     seen = {name: rows[: few_enough(seen)] for name, rows in seen.items()}
     beside = {"items": items, "examples": seen}
-    return write_artefact(folder, model.state_dict(), config, _card(folder.name, config), beside)
+
+    def also(aside: Path) -> None:
+        if known.spelling is not None:
+            write_atomic(aside / "tokenizer.json", known.spelling)
+        if hasattr(model, "export"):
+            model.export(aside / "hf", known.spelling)
+
+    return write_artefact(folder, model.state_dict(), config, card(folder.name, config), beside, also)
 
 
-def load_model(folder: str | Path) -> tuple[Classifier | Borrowed, dict[str, Any]]:
+def load_model(folder: str | Path) -> tuple[Any, dict[str, Any]]:
     """(model in evaluation mode, its config.json). ValueError, with advice, if anything is missing or does not fit.
 
     The model carries its `provenance`; a folder of a version that did not write it gives a silent one.
@@ -118,9 +136,10 @@ def load_model(folder: str | Path) -> tuple[Classifier | Borrowed, dict[str, Any
     with building(folder):
         model = _built(config, "arguments")
     load_weights(model, folder)
-    model.provenance = _provenance(config, folder / "items.safetensors")
-    golden = golden_of(config["golden_logits"], (GOLDEN_ROWS, config["classes"]), folder)
-    worst = np.abs(_golden_logits(model) - golden).max()
+    model.provenance = _provenance(config, folder)
+    answer = _golden_logits(model)
+    golden = golden_of(config["golden_logits"], answer.shape, folder)
+    worst = np.abs(answer - golden).max()
     if not worst <= GOLDEN_TOLERANCE * max(1.0, float(np.abs(golden).max())):
         raise ValueError(
             f"{folder}: the loaded model answers differently from the saved one (by {worst:.3g} on a fixed input): "
@@ -129,7 +148,7 @@ def load_model(folder: str | Path) -> tuple[Classifier | Borrowed, dict[str, Any
     return model.eval(), config
 
 
-def read_inputs(folder: str | Path, model: Classifier | Borrowed) -> np.ndarray | None:
+def read_inputs(folder: str | Path, model: Any) -> np.ndarray | None:
     """Inputs (N, *shape) float32 that the folder of `model` carries; None if it carries none."""
     found = read_examples(folder, {"input": (tuple(model.shape), "float32")})
     return None if found is None else found["input"]
@@ -140,90 +159,59 @@ def check_storable(model: nn.Module, where: str) -> None:
     own_part = model.backbone if isinstance(model, Borrowed) else model
     if type(own_part) not in (MODELS.get(name) for name in MODELS):
         raise ValueError(f"{where}: makes a {type(model).__name__}, and a model folder holds {', '.join(MODELS)} only")
-    assert isinstance(model, Classifier | Borrowed)
+    assert isinstance(model, Model | Borrowed)
     own = {name: value.shape for name, value in model.state_dict().items()}
     if own != {name: value.shape for name, value in _built(_anatomy(model), where).state_dict().items()}:
         raise ValueError(f"{where}: changes the layers of its {type(model).__name__}, which no model folder holds")
 
 
-def _anatomy(model: Classifier | Borrowed) -> dict[str, Any]:
+def _anatomy(model: Model | Borrowed) -> dict[str, Any]:
     """How to build an untrained model of the same layers."""
     if isinstance(model, Borrowed):
-        assert isinstance(model.backbone, Classifier)
+        assert isinstance(model.backbone, Model)
         return {**_anatomy(model.backbone), "borrowed": model.anatomy}
     facts = {
         "model": MODELS.name_of(type(model)),
         "arguments": {k: list(v) if isinstance(v, tuple) else v for k, v in model.arguments.items()},
-        "shape": list(model.shape),
-        "classes": model.classes,
+        **{fact: list(value) if isinstance(value, tuple) else value for fact, value in model.facts().items()},
     }
-    head: Any = model.classifier
+    head = getattr(model, "classifier", None)
     return facts | {"subclasses": head.subclasses} if isinstance(head, SubclassHead) else facts
 
 
-def _provenance(config: Mapping[str, Any], file: Path) -> Provenance:
+def _provenance(config: Mapping[str, Any], folder: Path) -> Provenance:
     said = config.get("provenance", {"classes": None, "silent": True})
     items: dict[str, dict[str, Tensor]] = {}
+    file, spelled = folder / "items.safetensors", folder / "tokenizer.json"
     for key, ids in (read_tensors(file) if file.is_file() else {}).items():
         use, _, source = key.partition("/")
         items.setdefault(use, {})[source] = ids
-    return Provenance(None if said["classes"] is None else tuple(said["classes"]), items, said["silent"])
+    spelling = read_text(spelled) if spelled.is_file() else None
+    if spelling is not None:
+        json_of(spelling, spelled, dict[str, Any])
+    return Provenance(None if said["classes"] is None else tuple(said["classes"]), items, said["silent"], spelling)
 
 
-def _built(config: Mapping[str, Any], where: str) -> Classifier | Borrowed:
+def _built(config: Mapping[str, Any], where: str) -> Any:
     """The untrained model of an `_anatomy`."""
-    kind, shape = MODELS.get(config["model"]), tuple(config["shape"])
+    kind = MODELS.get(config["model"])
+    if missing := [fact for fact in kind.built_for if fact not in config]:
+        raise ValueError(f"lacks {', '.join(missing)}; {MEND}")
+    facts = {fact: config[fact] for fact in FACTS if fact in kind.built_for}
+    if "shape" in facts:
+        facts["shape"] = tuple(facts["shape"])
     # Building draws initial weights that are overwritten at once: the caller's random stream must not notice.
     with torch.random.fork_rng(devices=[]):
-        model: Classifier = build(kind, config["arguments"], where, shape=shape, classes=config["classes"])
+        model: Model = build(kind, config["arguments"], where, **facts)
         if "subclasses" in config:
             expand_classifier(model, config["subclasses"], 0)
         model.arguments = config["arguments"]
         return blank(model, config["classes"], config["borrowed"]) if "borrowed" in config else model
 
 
-def _golden_logits(model: Classifier | Borrowed) -> np.ndarray:
-    """Logits of a fixed input that depends on nothing but its shape, (GOLDEN_ROWS, C)."""
-    input_N = torch.from_numpy(golden_unit((GOLDEN_ROWS, *model.shape)).astype(np.float32))
+def _golden_logits(model: Model | Borrowed) -> np.ndarray:
+    """What it answers to a fixed input that depends on nothing but its facts, (GOLDEN_ROWS, K)."""
+    own: Any = model.backbone if isinstance(model, Borrowed) else model
     with evaluating(model), torch.no_grad():
-        logits_NC = model(input_N.to(model.classifier.weight))["logits"]
-    return logits_NC.float().cpu().numpy()
-
-
-def _card(title: str, config: Mapping[str, Any]) -> str:
-    """Markdown with a YAML head, the hub's format."""
-    lines = [
-        "---",
-        "library_name: embodkd",
-        "pipeline_tag: image-classification",
-        "license: apache-2.0",
-        f"tags: [embodkd, {config['model']}]",
-        "---",
-        f"# {title}: `{config['model']}` with {config['classes']} classes",
-        "",
-        f"Reads float32 inputs (N, {', '.join(map(str, config['shape']))}) in [0, 1]; gives `logits` and `embedding`.",
-    ]
-    if names := config["provenance"]["classes"]:
-        lines += ["", f"Its classes, in the order of the logits: {', '.join(names)}."]
-    sections = {"Arguments": config["arguments"], "Lineage": config["lineage"], "Facts": config["extra"]}
-    for heading, facts in sections.items():
-        if facts:
-            lines += ["", f"## {heading}", "", *(f"- {key}: `{value}`" for key, value in facts.items())]
-    use = [
-        "```python",
-        "from embodkd.models import load_model",
-        "",
-        'model, config = load_model("path/to/this/folder")',
-        'logits = model(images)["logits"]',
-        "```",
-        "",
-        "Without torch, from the file that `embodkd export policy=path/to/this/folder` writes:",
-        "",
-        "```python",
-        "import onnxruntime",
-        "",
-        'net = onnxruntime.InferenceSession("model.onnx")',
-        '[logits] = net.run(["logits"], {"input": images})',
-        "```",
-    ]
-    return "\n".join([*lines, "", "## Use", "", *use, ""])
+        logits = own.golden_answer(model(own.golden_input(GOLDEN_ROWS))["logits"])
+    return np.asarray(logits.float().cpu().numpy())

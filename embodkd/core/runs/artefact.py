@@ -5,12 +5,14 @@ folder/model.safetensors    weights
        README.md            model card (the hub's format)
        items.safetensors    for a model of a data set: which items made and judged it
        examples.safetensors what it once saw: an episode of a policy, items of a model; exports are checked on it
+       tokenizer.json       of a model that reads texts
+       hf/                  a language model once more, as transformers loads it
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypedDict
@@ -35,10 +37,12 @@ def write_artefact(
     config: Mapping[str, Any],
     card: str,
     beside: Mapping[str, Mapping[str, Any]] | None = None,
+    also: Callable[[Path], object] = lambda folder: None,
 ) -> Path:
     """Write these files, whole or not at all, in the place of a former folder; ValueError for weights not finite.
 
-    beside: name -> tensors of further files, of which the empty ones are left out.
+    beside: name -> tensors of further files, of which the empty ones are left out. also: called with the folder, as
+    long as it is not in its place, to write what else belongs there.
     """
     bad = first_not_finite(tensors)
     if bad is not None:
@@ -50,6 +54,7 @@ def write_artefact(
                 write_tensors(aside / f"{name}.safetensors", held)
         write_json(aside / "config.json", {"format": FORMAT, **config})
         (aside / "README.md").write_text(card, encoding="utf-8")
+        also(aside)
     return folder
 
 

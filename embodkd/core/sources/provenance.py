@@ -1,4 +1,4 @@
-"""What made a model: the names of its classes in their order, and which items it and its teachers learned from."""
+"""What made a model: the names of its classes in their order, its tokenizer, which items it and its teachers saw."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from embodkd.core.sources.splits import Splits
+from embodkd.core.sources.dataset import DataSet
 
 USES = ("train", "validation")
 
@@ -19,15 +19,17 @@ class Provenance:
 
     classes: their names in the order of the logits, None if the data have none. items: use -> source -> int64 (N,),
     sorted, see `Items`; uses are train (pools included), validation, test, and teacher_train and teacher_validation of
-    everybody that taught it or its teachers. silent: it, or one of those, does not say what it learned from.
+    everybody that taught it or its teachers. silent: it, or one of those, does not say what it learned from. spelling:
+    tokenizer.json of the texts that it reads, None of other data.
     """
 
     classes: tuple[str, ...] | None = None
     items: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
     silent: bool = False
+    spelling: str | None = None
 
     @classmethod
-    def of(cls, data: Splits, teachers: Iterable[nn.Module] = ()) -> Provenance:
+    def of(cls, data: DataSet, teachers: Iterable[nn.Module] = ()) -> Provenance:
         """Of a model that learned from `data` and from these teachers."""
         before = [getattr(teacher, "provenance", None) or cls(silent=True) for teacher in teachers]
         uses = {
@@ -35,9 +37,10 @@ class Provenance:
             for use in USES
         }
         silent = data.items is None or any(p.silent for p in before)
-        return cls(data.names, {**_uses(data), **uses}, silent)
+        spelling = None if data.spelling is None else data.spelling.to_json()
+        return cls(data.names, {**_uses(data), **uses}, silent, spelling)
 
-    def seen(self, data: Splits, part: str) -> dict[str, int]:
+    def seen(self, data: DataSet, part: str) -> dict[str, int]:
         """How many rows of this part each use but test has; empty if the data do not tell their items apart."""
         if data.items is None:
             return {}
@@ -45,7 +48,7 @@ class Provenance:
         uses = {use: self.items.get(use, {}).get(source) for use in (*USES, *(f"teacher_{use}" for use in USES))}
         return {use: int(torch.isin(asked, ids).sum()) for use, ids in uses.items() if ids is not None}
 
-    def beware(self, data: Splits, part: str = "test") -> tuple[str, ...]:
+    def beware(self, data: DataSet, part: str = "test") -> tuple[str, ...]:
         """Sentences that belong beside a figure measured on this part; none if nothing that is judged was seen."""
         total, seen = data.part(part).size(), self.seen(data, part)
         said = []
@@ -59,7 +62,7 @@ class Provenance:
         return tuple(said)
 
 
-def _uses(data: Splits) -> dict[str, dict[str, Tensor]]:
+def _uses(data: DataSet) -> dict[str, dict[str, Tensor]]:
     if data.items is None:
         return {}
     source, rows = data.items.source, data.items.rows

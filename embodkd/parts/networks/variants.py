@@ -13,18 +13,18 @@ from embodkd.core.rng import seeded
 
 
 def variant(model: nn.Module, where: str, *key: int, **arguments: Any) -> Any:
-    """A network of `model`'s class with its `arguments`, `shape` and `classes`, changed by `arguments`.
+    """A network of `model`'s class with its `arguments` and for the same data, changed by `arguments`.
 
     Parameters and buffers of the same name and shape start as they are in `model`, the others from random weights that
     depend on `key` alone: the same arguments give the same network. ValueError, beginning with `where`, if the class
     does not take them, or if `model` was not made by `make_model` and does not know its own.
     """
-    own = getattr(model, "arguments", None)
-    if own is None:
+    own, facts = getattr(model, "arguments", None), getattr(model, "facts", None)
+    if own is None or facts is None:
         raise ValueError(f"{where}: a {type(model).__name__} does not know what it was made from; use make_model")
     options = {**own, **arguments}
     with seeded(*key):
-        made: Any = build(type(model), options, where, shape=model.shape, classes=model.classes)
+        made: Any = build(type(model), options, where, **facts())
     made.arguments = options
     wanted = made.state_dict()
     alike = {name: v for name, v in model.state_dict().items() if name in wanted and wanted[name].shape == v.shape}

@@ -1,0 +1,79 @@
+"""The page of a model's folder: Markdown with a YAML head, the hub's format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_CLASSIFIER = (
+    "```python",
+    "from embodkd.models import load_model",
+    "",
+    'model, config = load_model("path/to/this/folder")',
+    'logits = model(images)["logits"]',
+    "```",
+    "",
+    "Without torch, from the file that `embodkd export policy=path/to/this/folder` writes:",
+    "",
+    "```python",
+    "import onnxruntime",
+    "",
+    'net = onnxruntime.InferenceSession("model.onnx")',
+    '[logits] = net.run(["logits"], {"input": images})',
+    "```",
+)
+_OF_TEXTS = (
+    "```python",
+    "from embodkd.data.text import Tokenizer",
+    "from embodkd.models import load_model",
+    "",
+    'model, config = load_model("path/to/this/folder")',
+    "tokenizer = Tokenizer(model.provenance.spelling)",
+    "```",
+)
+_TRANSFORMERS = (
+    "",
+    "Without embodkd, as transformers has it:",
+    "",
+    "```python",
+    "from transformers import AutoModelForCausalLM, AutoTokenizer",
+    "",
+    'model = AutoModelForCausalLM.from_pretrained("path/to/this/folder/hf")',
+    'tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder/hf")',
+    "```",
+)
+
+
+def card(title: str, config: Mapping[str, Any]) -> str:
+    """The card of a model with this config.json."""
+    texts, generates = "vocabulary" in config, "classes" not in config
+    pipeline = "text-generation" if generates else "text-classification" if texts else "image-classification"
+    size = f"{config['vocabulary']} tokens" if generates else f"{config['classes']} classes"
+    reads = (
+        "Reads float32 inputs (N, {}) in [0, 1]; gives `logits` and `embedding`.".format(
+            ", ".join(map(str, config["shape"]))
+        )
+        if not texts
+        else "Reads tokens (N, T) int64; gives `logits` (N, T, vocabulary), those of the token at each place, and `hidden`."
+        if generates
+        else f"Reads tokens (N, {config['shape'][0]}) int64 and their mask; gives `logits` and `embedding`."
+    )
+    lines = [
+        "---",
+        "library_name: embodkd",
+        f"pipeline_tag: {pipeline}",
+        "license: apache-2.0",
+        f"tags: [embodkd, {config['model']}]",
+        "---",
+        f"# {title}: `{config['model']}` with {size}",
+        "",
+        reads,
+    ]
+    if names := config["provenance"]["classes"]:
+        lines += ["", f"Its classes, in the order of the logits: {', '.join(names)}."]
+    sections = {"Arguments": config["arguments"], "Lineage": config["lineage"], "Facts": config["extra"]}
+    for heading, facts in sections.items():
+        if facts:
+            lines += ["", f"## {heading}", "", *(f"- {key}: `{value}`" for key, value in facts.items())]
+    use = [*(_OF_TEXTS if texts else _CLASSIFIER), *(_TRANSFORMERS if config["model"] == "causal_lm" else ())]
+    return "\n".join([*lines, "", "## Use", "", *use, ""])

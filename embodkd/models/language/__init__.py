@@ -1,0 +1,1 @@
+"""Models that read texts: language models, and a classifier of texts."""
