@@ -41,6 +41,7 @@ from .runs.folder import RunFolder as RunFolder
 from .signals import Signals as Signals
 from .sources.buffer import Buffer as Buffer
 from .sources.dataset import DataSet as DataSet
+from .sources.pairs import Pairs as Pairs
 from .sources.rollout import Actor as Actor
 from .sources.rollout import Mixture as Mixture
 from .sources.rollout import Rollout as Rollout
@@ -75,6 +76,8 @@ from .terms.neighbours import affinity_error as affinity_error
 from .terms.neighbours import neighbour_kl as neighbour_kl
 from .terms.nontarget import label_probability as label_probability
 from .terms.nontarget import nontarget_cross_entropy as nontarget_cross_entropy
+from .terms.pairs import affinity as affinity
+from .terms.pairs import pair_contrast as pair_contrast
 from .terms.regression import smooth_l1 as smooth_l1
 from .terms.regression import squared_error as squared_error
 from .terms.relation import angle_relation as angle_relation
