@@ -17,7 +17,7 @@ from embodkd.core.ranks import ranks
 if TYPE_CHECKING:
     from torch import nn
 
-    from embodkd.core import Splits
+    from embodkd.core import DataSet
     from embodkd.evaluation import Evaluation
 
 
@@ -30,7 +30,11 @@ class TrainClassifier(Learn):
     model: Model
     budget: Budget
 
-    needs = "splits"
+    def kind(self) -> str:
+        """That of the data set, as its name says."""
+        from embodkd.data import kind_of
+
+        return kind_of(self.data["name"])
 
     @contextmanager
     def lesson(self) -> Iterator[Lesson]:
@@ -47,11 +51,13 @@ class TrainClassifier(Learn):
         teachers, facts = _taught(self.taught_by(), data)
         provenance = Provenance.of(data, teachers.values())
         seed_everything(self.seed)
-        student = make_model(self.model["name"], data.shape, data.classes, **without_name(self.model))
+        student = make_model(self.model["name"], **data.facts(), **without_name(self.model))
 
         def save(model: Any, run: Path, lineage: dict[str, Any]) -> None:
             model.provenance = provenance
-            save_model(run / "model", model, lineage=lineage, examples=data.test.fields["input"])
+            seen = data.test.fields.get("input")
+            examples = seen if seen is not None and seen.is_floating_point() else None
+            save_model(run / "model", model, lineage=lineage, examples=examples)
 
         alone = set(teachers) == {"teacher"}
         yield Lesson(
@@ -89,7 +95,7 @@ def judge_model(folder: str | Path, part: str = "test", out: str | Path | None =
     """Evaluate a model folder on a part of the data that it was made for, and write the result beside it."""
     from embodkd.core.runs.reading import blamed
     from embodkd.data import make_data
-    from embodkd.evaluation import evaluate_classifier
+    from embodkd.evaluation.judges import judge_of
     from embodkd.models import load_model
 
     where = model_folder(folder)
@@ -99,13 +105,13 @@ def judge_model(folder: str | Path, part: str = "test", out: str | Path | None =
         raise ValueError(f"{where}: its config.json does not say which data it was made for (lineage.data)")
     with blamed(where / "config.json"):
         data = make_data(**source)
-    result = evaluate_classifier(model, data, source, part=part, model_folder=where)
+    result = judge_of(model, data).evaluated(model, data, source, part=part, model_folder=where)
     file = out or classifier_file(folder, part)
     ranks().first_does(lambda: result.save(file))
     return result
 
 
-def _taught(named: Mapping[str, str], data: Splits) -> tuple[dict[str, nn.Module], dict[str, Any]]:
+def _taught(named: Mapping[str, str], data: DataSet) -> tuple[dict[str, nn.Module], dict[str, Any]]:
     """(the teachers, what is to be remembered of them), by name."""
     from embodkd.models import load_model
 
@@ -114,8 +120,12 @@ def _taught(named: Mapping[str, str], data: Splits) -> tuple[dict[str, nn.Module
     for name, path in named.items():
         folder = model_folder(path)
         model, config = load_model(folder)
-        if model.shape != data.shape:
-            shapes = f"{model.shape}, these data have {data.shape}"
-            raise ValueError(f"teacher {name!r}: {folder} reads inputs of shape {shapes}; train it on data like these")
+        for fact, value in data.facts().items():
+            # the method holds how many classes or tokens there are against what it needs
+            if fact not in (data.counted, "length") and getattr(model, fact, None) != value:
+                raise ValueError(
+                    f"teacher {name!r}: {folder} was made for data with {fact} {getattr(model, fact, None)}, these "
+                    f"have {value}; train it on data like these"
+                )
         models[name], facts[name] = model, {"model": str(folder), "lineage": config["lineage"]}
     return models, facts

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from embodkd.cli.errors import Refused
 
 
 def show(words: list[str]) -> int:
-    """One line per data set: its name, whether it can be used now or what it lacks, what it holds."""
+    """One line per data set: its name and kind, whether it can be used now or what it lacks, what it holds, licence."""
     if words:
         raise Refused(f"data list: takes no word, got {words[0]!r}")
-    from embodkd.data import DATA
+    from embodkd.data import DATA, kind_of
 
-    rows = [(name, _state(DATA.metadata(name)), DATA.metadata(name)["title"]) for name in DATA]
-    widths = [max(len(row[i]) for row in rows) for i in (0, 1)]
-    for name, state, title in rows:
-        print(f"{name:<{widths[0]}}  {state:<{widths[1]}}  {title}")
+    said = {name: DATA.metadata(name) for name in DATA}
+    rows = [(name, kind_of(name), _state(of), f"{of['title']} ({of['licence']})") for name, of in said.items()]
+    widths = [max(len(row[i]) for row in rows) for i in (0, 1, 2)]
+    for name, kind, state, title in rows:
+        print(f"{name:<{widths[0]}}  {kind:<{widths[1]}}  {state:<{widths[2]}}  {title}")
     return 0
 
 
@@ -32,6 +34,8 @@ def get(words: list[str]) -> int:
     if len(words) != 1:
         raise Refused(f"data get: name one data set, for example: embodkd data get {ASSETS.names()[0]}")
     name = words[0]
+    if name in DATA:
+        name = DATA.metadata(name).get("asset", name)
     if name not in ASSETS:
         if name in DATA:
             print(f"{name}: nothing to fetch, {_state(DATA.metadata(name))}")
@@ -46,8 +50,8 @@ def get(words: list[str]) -> int:
 def _state(metadata: Mapping[str, Any]) -> str:
     from embodkd.data.assets import present
 
-    if "asset" in metadata:
-        return "ready" if present(metadata["asset"]) else f"embodkd data get {metadata['asset']}"
     if "module" in metadata and importlib.util.find_spec(metadata["module"]) is None:
-        return "pip install 'embodkd[vision]'"
+        return f"pip install 'embodkd[{metadata.get('extra', 'vision')}]'"
+    if "asset" in metadata and not (present(metadata["asset"]) or Path(metadata.get("installed", "?")).is_dir()):
+        return f"embodkd data get {metadata['asset']}"
     return "ready"

@@ -76,6 +76,9 @@ class ExportTrained(WorldChoice):
             raise ValueError(f"{where} is a classifier: task, engine, randomise and transfer are for policies")
         folder = model_folder(where)
         model, config = load_model(folder)
+        if model.reads != "input" or "vocabulary" in config:
+            more = f"; transformers loads {folder / 'hf'}" if (folder / "hf").is_dir() else ""
+            raise ValueError(f"{where} reads texts, and only models of pictures are exported as one file{more}")
         beside = folder.parent if folder.name == "model" else folder
         path, examples = self._path(beside / "model"), read_inputs(folder, model)
         if examples is None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from embodkd.core.config.ranges import Count, Threads
 from embodkd.core.config.schema import Keys
+from embodkd.core.sources.kinds import FACTS
 from embodkd.rl.config import PPOConfig
 
 Config = Mapping[str, Any]
@@ -54,7 +55,7 @@ Residual = Annotated[
 ]
 Method = Annotated[Config, Keys("embodkd.methods:get_method", named=True)]
 Data = Annotated[Config, Keys("embodkd.data:DATA.get", ("seed",), named=True)]
-Model = Annotated[Config, Keys("embodkd.models:MODELS.get", ("shape", "classes"), named=True)]
+Model = Annotated[Config, Keys("embodkd.models:MODELS.get", FACTS, named=True)]
 Budget = Annotated[Config, Keys("embodkd.core:Budget")]
 Trainer = Annotated[Config, Keys("embodkd.core:Trainer", ("run", "seed", "quiet"))]
 PPO = Annotated[Config, Keys("embodkd.cli.groups:PPOKeys")]

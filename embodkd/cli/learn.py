@@ -67,6 +67,10 @@ class Learn(ABC):
 
     needs: ClassVar[str]
 
+    def kind(self) -> str:
+        """What the method must be able to learn from, one of its `needs`."""
+        return self.needs
+
     @abstractmethod
     def lesson(self) -> AbstractContextManager[Lesson]:
         """Open data and teachers and make the student from `seed`; ValueError for whatever does not fit together."""
@@ -80,7 +84,7 @@ class Learn(ABC):
         from embodkd.methods import make_method
 
         use_threads(self.torch_threads)
-        method = make_method(self.method, self.needs)
+        method = make_method(self.method, self.kind())
         words = checked(TheTrainer, self.trainer, "trainer", run=None, seed=self.seed, quiet=self.quiet)
         with self.lesson() as lesson:
             recipe = method.recipe(lesson.student, lesson.teachers, lesson.data, seed=self.seed, budget=lesson.budget)

@@ -78,6 +78,7 @@ from .terms.nontarget import label_probability as label_probability
 from .terms.nontarget import nontarget_cross_entropy as nontarget_cross_entropy
 from .terms.pairs import affinity as affinity
 from .terms.pairs import pair_contrast as pair_contrast
+from .terms.positions import by_position as by_position
 from .terms.regression import smooth_l1 as smooth_l1
 from .terms.regression import squared_error as squared_error
 from .terms.relation import angle_relation as angle_relation

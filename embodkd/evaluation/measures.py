@@ -109,9 +109,3 @@ def answers(
         pieces.append((logits_NC.double().cpu(), batch["label"].cpu()))
     logits, labels = zip(*ranks().merged(pieces), strict=True)
     return torch.cat(logits), torch.cat(labels)
-
-
-def better(measure: str) -> str:
-    """Which values of `measure` (or `measure@part`) are good, "higher" or "lower"; "higher" for an unknown one."""
-    name = measure.partition("@")[0]
-    return str(MEASURES.metadata(name)["better"]) if name in MEASURES else "higher"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 METHODS = Registry("method")
 """The methods imported so far, with `domain=`, `needs=`, `family=`, `paper=`, `title=` beside each.
 
-needs: "task", "demonstrations" or "splits", what the method's `recipe` takes as `data`.
+needs: what the method's `recipe` takes as `data`, one of `NEEDS` in core/method.py, or several such words.
 """
 
 # needs -> how such a method learns, and the key that gives it what it needs.
@@ -31,6 +31,10 @@ _LEARNS = {
     "task": ("in a simulated task", "teacher=... without data or demos"),
     "demonstrations": ("from stored demonstrations", "demos=..."),
     "splits": ("from a data set", "data=..."),
+    "texts": ("from texts", "data=glosses"),
+    "pairs": ("from pairs", "data=..."),
+    "speech": ("from speech", "data=..."),
+    "views": ("from views", "data=..."),
 }
 
 
@@ -67,14 +71,21 @@ def make_method(config: Mapping[str, Any], needs: str, where: str = "method") ->
     if "name" not in config:
         raise ValueError(f"{where}: lacks its name, such as {{name: kd}}")
     name, options = config["name"], {key: value for key, value in config.items() if key != "name"}
-    kind, own = get_method(name), method_facts(name)["needs"]
-    if own != needs:
-        (how, key), others = _LEARNS[own], [n for n in method_names() if method_facts(n)["needs"] == needs]
+    kind, own = get_method(name), needs_of(name)
+    if needs not in own:
+        others = [n for n in method_names() if needs in needs_of(n)]
+        hows = " or ".join(f"{how} ({key})" for how, key in (_LEARNS[word] for word in own))
         raise ValueError(
-            f"{where}: {name!r} learns {how} ({key}), not {_LEARNS[needs][0]}; these do: {', '.join(others)}"
+            f"{where}: {name!r} learns {hows}, not {_LEARNS[needs][0]}; these do: {', '.join(others) or 'none'}"
         )
     method: Method = build(kind, options, where)
     return method
+
+
+def needs_of(name: str) -> tuple[str, ...]:
+    """The kinds of data that the method called `name` can learn from, without importing it."""
+    said = method_facts(name)["needs"]
+    return (said,) if isinstance(said, str) else tuple(said)
 
 
 def _known(name: str) -> None:

@@ -11,7 +11,8 @@ from hypothesis.extra import numpy as arrays
 from torch import nn
 
 from embodkd.core import Splits, TensorData
-from embodkd.evaluation.measures import MEASURES, answers, better, ece, measured
+from embodkd.evaluation.judges import better
+from embodkd.evaluation.measures import MEASURES, answers, ece, measured
 
 C = 4
 

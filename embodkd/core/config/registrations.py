@@ -26,5 +26,10 @@ def _registration(call: ast.expr) -> Registration | None:
         return None
     if not isinstance(call.func.value, ast.Name) or not call.args or not isinstance(call.args[0], ast.Constant):
         return None
-    said = {word.arg: word.value.value for word in call.keywords if word.arg and isinstance(word.value, ast.Constant)}
+    said = {word.arg: ast.literal_eval(word.value) for word in call.keywords if word.arg and _is_said(word.value)}
     return Registration(call.func.value.id, str(call.args[0].value), said)
+
+
+def _is_said(value: ast.expr) -> bool:
+    """Whether a value stands there: a constant, or a tuple of such."""
+    return isinstance(value, ast.Constant) or isinstance(value, ast.Tuple) and all(map(_is_said, value.elts))

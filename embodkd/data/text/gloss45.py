@@ -22,6 +22,7 @@ from embodkd.data.text.wordnet import FILES, SOURCE, definitions
     title="definitions of English words, 45 lexicographer's files",
     licence="WordNet 3.0",
     asset="wordnet",
+    installed="/usr/share/wordnet",
     module="tokenizers",
     extra="language",
 )

@@ -26,6 +26,7 @@ _AT_ONCE = 4096
     licence="WordNet 3.0",
     kind="texts",
     asset="wordnet",
+    installed="/usr/share/wordnet",
     module="tokenizers",
     extra="language",
 )

@@ -15,14 +15,14 @@ from typing import Any, TypedDict
 from filelock import FileLock, Timeout
 from torch import nn
 
-from embodkd.core import RunFolder, Trainer
+from embodkd.core import RunFolder, Splits, Trainer
 from embodkd.core.config.ranges import Count, NotNegative
 from embodkd.core.config.schema import build
 from embodkd.core.runs.artefact import load_weights
 from embodkd.core.runs.files import atomic_folder, remove_folder, write_json, write_tensors
 from embodkd.core.runs.manifest import git_commit, now
 from embodkd.core.runs.reading import read_json, read_yaml
-from embodkd.evaluation.measures import measured
+from embodkd.evaluation.judges import judge_of
 from embodkd.evaluation.reproduce.corrupt import Corrupted
 from embodkd.evaluation.reproduce.spec import Reproduction, Training
 from embodkd.evaluation.reproduce.training import Assembled, assemble, data_of, fingerprint, own_seed, teachers_of
@@ -126,6 +126,8 @@ class Cells:
     def _corrupted(self, model: nn.Module, training: Training) -> nn.Module:
         """`model`, wrong on a share of the samples that the table's students are trained on."""
         data = data_of(self.table.data, self.seed)
+        if not isinstance(data, Splits):
+            raise ValueError(f"{training.name}.corrupt: permutes classes, and {data.kind} have none; leave it out")
         ids = data.train.fields["sample_id"]
         given = {"model": model, "sample_ids": ids, "classes": data.classes, "seed": own_seed(training, self.seed)}
         return build(Corrupted, training.corrupt, f"{training.name}.corrupt", **given)
@@ -134,7 +136,8 @@ class Cells:
         self, training: Training, assembled: Assembled, trainer: Trainer, said: Mapping[str, float]
     ) -> dict[str, float]:
         product, classify = assembled.recipe.product, getattr(assembled.method, "classify", None)
-        found = {**said, **measured(product, assembled.data, classify, trainer.device)}
+        judge_it = judge_of(product, assembled.data).measured
+        found = {**said, **judge_it(product, assembled.data, classify, trainer.device)}
         if training.teaches:
             return found
         for judge in self._judges:

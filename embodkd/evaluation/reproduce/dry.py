@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from embodkd.core import Splits, Teachers, TensorData, Trainer
+from embodkd.core import DataSet, Teachers, TensorData, Trainer
 from embodkd.core.config.schema import parameters
 from embodkd.data import DATA
-from embodkd.evaluation.measures import measured
+from embodkd.evaluation.judges import judge_of
 from embodkd.evaluation.reproduce.cells import judges
 from embodkd.evaluation.reproduce.file import arms_of, read
 from embodkd.evaluation.reproduce.run import one_thread
@@ -20,7 +20,7 @@ from embodkd.evaluation.reproduce.training import teachers_of, untrained
 # A budget that may be split between stages needs two updates; a few items are enough to try what measures them.
 _UPDATES, _BATCH, _MEASURED = 2, 8, 32
 
-Judge = tuple[Any, Teachers, Splits]
+Judge = tuple[Any, Teachers, DataSet]
 """A method that measures, whom its arm learns from, and what it measures on."""
 
 
@@ -60,14 +60,14 @@ def small(training: Training) -> Training:
     )
 
 
-def _few(data: Splits) -> Splits:
+def _few(data: DataSet) -> DataSet:
     """The first items of each part."""
-    parts = {
-        name: TensorData({field: rows[:_MEASURED] for field, rows in part.fields.items()})
-        for name, part in data.parts().items()
-    }
-    train, validation, test = (parts.pop(name) for name in ("train", "validation", "test"))
-    return Splits(train, validation, test, classes=data.classes, shape=data.shape, extra=parts, names=data.names)
+    return data.with_parts(
+        {
+            name: TensorData({field: rows[:_MEASURED] for field, rows in part.fields.items()})
+            for name, part in data.parts().items()
+        }
+    )
 
 
 def _judge(training: Training) -> Judge:
@@ -81,7 +81,8 @@ def _tried(training: Training, judged_by: Sequence[Judge]) -> dict[str, Any]:
     if training.method is not None:
         updates = Trainer(None, quiet=True, **training.trainer).fit(tried.recipe).updates
     product = tried.recipe.product.cpu()
-    found = measured(product, _few(tried.data), getattr(tried.method, "classify", None))
+    judge_it = judge_of(product, tried.data).measured
+    found = judge_it(product, _few(tried.data), getattr(tried.method, "classify", None))
     for method, teachers, data in judged_by:
         found |= method.measures(product, teachers, data)
     count = sum(parameter.numel() for parameter in product.parameters())

@@ -65,7 +65,7 @@ def read(file: str | Path, trainer: Config | None = None) -> Reproduction:
 
     ValueError that names the file, the place in it and the nearest right key for whatever is wrong.
     """
-    from embodkd.evaluation.measures import better
+    from embodkd.evaluation.judges import better
 
     table = as_written(file, trainer)
     try:

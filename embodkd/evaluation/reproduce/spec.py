@@ -38,9 +38,14 @@ class Training:
 
     def build_method(self) -> Any:
         """The method with these hyper-parameters, None if it is taken as it is built."""
+        from embodkd.data import kind_of
         from embodkd.methods import make_method
 
-        return None if self.method is None else make_method(self.method, "splits", f"{self.name}.method")
+        return (
+            None
+            if self.method is None
+            else make_method(self.method, kind_of(self.data["name"]), f"{self.name}.method")
+        )
 
     def build_budget(self) -> Budget:
         """Its training budget."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from embodkd.core import Recipe, Splits, Teachers, seed_everything
+from embodkd.core import DataSet, Recipe, Teachers, seed_everything
 from embodkd.core.method import by_name
 from embodkd.core.sources.provenance import Provenance
 from embodkd.data import make_data
@@ -26,7 +26,7 @@ from embodkd.models import make_model
 class Assembled:
     """A training ready to go: its data, its method, whom it learns from, what is to be done, what makes its product."""
 
-    data: Splits
+    data: DataSet
     method: Any
     teachers: Teachers
     recipe: Recipe
@@ -41,7 +41,7 @@ def assemble(training: Training, seed: int, teacher: Callable[[Training], nn.Mod
     data, given = data_of(training.data, seed), teachers_of(training, teacher)
     own = own_seed(training, seed)
     seed_everything(own)
-    model = make_model(_name(training.model, training.name), data.shape, data.classes, **_options(training.model))
+    model = make_model(_name(training.model, training.name), **data.facts(), **_options(training.model))
     method = training.build_method()
     recipe = (
         Recipe((), model)
@@ -64,16 +64,17 @@ def untrained(training: Training, seed: int) -> Assembled:
     return assemble(training, seed, lambda teacher: untrained(teacher, seed).recipe.product)
 
 
-def data_of(config: Config, seed: int) -> Splits:
+def data_of(config: Config, seed: int) -> DataSet:
     """The data set of `config`, drawn with `seed` unless the config fixes one."""
     return _data(json.dumps({"seed": seed, **config}, sort_keys=True))
 
 
 # One table reads few data sets, and each is asked for by many trainings.
 @lru_cache(maxsize=2)
-def _data(config: str) -> Splits:
+def _data(config: str) -> DataSet:
     options = json.loads(config)
-    return make_data(_name(options, "data"), **_options(options))
+    made: DataSet = make_data(_name(options, "data"), **_options(options))
+    return made
 
 
 def own_seed(training: Training, seed: int) -> int:

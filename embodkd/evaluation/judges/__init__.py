@@ -1,0 +1,55 @@
+"""Judges: by what the products of each domain are measured, one file per word of `Model.judged_as`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import nn
+
+from embodkd.core import DataSet
+from embodkd.core.config.registry import Registry, near
+from embodkd.evaluation import classifier, measures
+from embodkd.evaluation.judges import language
+from embodkd.evaluation.result import Evaluation
+
+
+@dataclass(frozen=True)
+class Judge:
+    """measures: by name, each with `better=` ("higher" or "lower") and `unit=`.
+
+    measured(product, data, classify, device): every measure on the test by its name, and as `name@part` on every other
+    part that can be judged. evaluated(model, data, source, part=..., model_folder=..., device=...): one outcome per
+    item, see `evaluate_classifier`.
+    """
+
+    measures: Registry
+    measured: Callable[..., dict[str, float]]
+    evaluated: Callable[..., Evaluation]
+
+
+JUDGES = {
+    "classifier": Judge(measures.MEASURES, measures.measured, classifier.evaluate_classifier),
+    "language": Judge(language.MEASURES, language.measured, language.evaluated),
+}
+_USUAL = {"splits": "classifier", "texts": "language"}
+
+
+def judge_of(product: nn.Module, data: DataSet) -> Judge:
+    """Who judges `product`: the one that its class names (`judged_as`), else the usual one of such data.
+
+    ValueError if there is no such judge.
+    """
+    word = getattr(product, "judged_as", _USUAL.get(data.kind))
+    if word not in JUDGES:
+        raise ValueError(f"{type(product).__name__} is to be judged as {word!r}: {near(str(word), JUDGES)}")
+    return JUDGES[word]
+
+
+def better(measure: str) -> str:
+    """Which values of `measure` (or `measure@part`) are good, "higher" or "lower"; "higher" for an unknown one."""
+    name = measure.partition("@")[0]
+    for judge in JUDGES.values():
+        if name in judge.measures:
+            return str(judge.measures.metadata(name)["better"])
+    return "higher"
