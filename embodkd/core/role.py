@@ -105,7 +105,7 @@ class Role:
         # Two roles may share modules (a critic that learns and judges, heads on one trunk): each pass has its own mode.
         mode = learning(self.model) if self.trains and self.mode == "train" else evaluating(self.model)
         context = torch.no_grad() if self.part in ("frozen", "ema", "snapshot") else nullcontext()
-        with mode, context, tapped(self.model, self.taps, self._unwritten) as captured:
+        with mode, context, tapped(self.model, self.taps, self._unwritten, batch) as captured:
             if parameters is None:
                 answer = (self.model if self._compiled is None else self._compiled)(self.view(batch))
             else:

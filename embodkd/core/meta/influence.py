@@ -22,7 +22,8 @@ from torch.func import grad, jvp
 
 from embodkd.core.meta.solvers import Product
 from embodkd.core.modules.attention import twice_differentiable
-from embodkd.core.modules.taps import Tap, submodule
+from embodkd.core.modules.places import submodule
+from embodkd.core.modules.taps import Tap
 from embodkd.core.recipe import Answers
 from embodkd.core.role import Role
 from embodkd.core.signals import Signals

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
-from embodkd.core.modules.taps import submodule
+from embodkd.core.modules.places import submodule
 from embodkd.core.role import Role
 from embodkd.core.sources.provenance import Provenance
 from embodkd.core.sources.source import Source

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from embodkd.core.modules.taps import submodule
+from embodkd.core.modules.places import submodule
 from embodkd.core.rng import seeded
 from embodkd.core.terms.base import precise
 

@@ -131,7 +131,7 @@ def test_a_module_without_attention_and_a_tap_that_wants_more_are_refused():
     with pytest.raises(ValueError, match="computes no attention"), tapped(model, {"s": Tap("0", attention=True)}):
         model(torch.zeros(1, 3))
     assert torch.overrides._len_torch_function_stack() == 0
-    with pytest.raises(ValueError, match="read only"):
+    with pytest.raises(ValueError, match="is no input and has no parts"):
         Tap("0", attention=True, input=True)
 
 
