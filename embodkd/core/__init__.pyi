@@ -37,8 +37,12 @@ from .modules.quantise import ternary as ternary
 from .modules.quantise import ternary_rows as ternary_rows
 from .modules.spans import Spanned as Spanned
 from .modules.spans import replace_spans as replace_spans
+from .modules.depths import depths as depths
+from .modules.growing import Growing as Growing
+from .modules.growing import regrown as regrown
 from .modules.taps import Tap as Tap
 from .modules.taps import tapped as tapped
+from .optimiser import Group as Group
 from .optimiser import Optimiser as Optimiser
 from .recipe import Answers as Answers
 from .recipe import Budget as Budget

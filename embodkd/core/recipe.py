@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -64,6 +65,8 @@ class Player:
     scheduled: name -> number or schedule over the stage's updates, for what changes inside a term (a temperature), or
     "update", the number of the update itself; all who are asked, terms and weights read it as a field of the batch,
     (N,), the same for every item.
+    keep_moments: what its optimiser remembers goes on in the next stage that has a player of this name, for the
+    parameters that both move.
     """
 
     train: Role
@@ -80,6 +83,7 @@ class Player:
     first: Sequence[str] = ()
     mass: Mapping[str, str] = field(default_factory=dict)
     logged: Sequence[str] = ()
+    keep_moments: bool = False
     name: str = "student"
 
     def __post_init__(self) -> None:
@@ -119,10 +123,25 @@ class Player:
         }
         return batch.merge(**{name: torch.full((len(first),), v, device=first.device) for name, v in numbers.items()})
 
+    def named_parameters(self, *, fixed: bool = False) -> dict[str, nn.Parameter]:
+        """Everything that this player's optimiser moves, each once: by the student's own names, then "helper.NAME.own".
+
+        fixed: those that do not learn now, too. ValueError where a name of the student's begins like a helper's.
+        """
+        found: dict[str, nn.Parameter] = {}
+        for start, module in {"": self.train.model, **{f"helper.{n}.": m for n, m in self.helpers.items()}}.items():
+            for name, parameter in module.named_parameters():
+                if start + name in found:
+                    raise ValueError(
+                        f"player {self.name!r}: two parameters are called {start + name!r}: rename a helper"
+                    )
+                found[start + name] = parameter
+        once = {id(p): name for name, p in reversed(found.items())}  # the first name of one that two modules share
+        return {name: p for name, p in found.items() if once[id(p)] == name and (fixed or p.requires_grad)}
+
     def parameters(self) -> list[nn.Parameter]:
         """Everything that this player's optimiser moves."""
-        extra = [p for helper in self.helpers.values() for p in helper.parameters() if p.requires_grad]
-        return [*self.train.parameters(), *extra]
+        return list(self.named_parameters().values())
 
     def learning_modules(self) -> Iterator[nn.Module]:
         """The modules whose state training changes: the role, running averages among the given, the helpers."""
@@ -222,6 +241,20 @@ class Recipe:
 
     stages: tuple[Stage | Step, ...]
     product: nn.Module
+
+    def __post_init__(self) -> None:
+        stages = [stage.players for stage in self.stages if isinstance(stage, Stage)]
+        for name in {player.name for players in stages for player in players if player.keep_moments}:
+            own = [[player for player in players if player.name == name] for players in stages]
+            if any(len(several) > 1 for several in own):
+                raise ValueError(f"player {name!r}: keep_moments, and two of one stage are called so: rename one")
+            for before, after in pairwise(player for several in own for player in several):
+                kinds = before.optimiser.name, after.optimiser.name
+                if before.keep_moments and "sgd" in kinds and kinds[0] != kinds[1]:
+                    raise ValueError(
+                        f"player {name!r}: keep_moments, but {kinds[1]} cannot go on with what {kinds[0]} remembers: "
+                        "give both stages the same optimiser.name"
+                    )
 
     def then(self, step: Stage | Step) -> Recipe:
         """This recipe with one more stage."""

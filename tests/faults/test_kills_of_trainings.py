@@ -18,7 +18,7 @@ from small_trainings import LEARNERS, ONE_ACTION, improved, trained
 from toy import fingerprint
 
 from embodkd.core import RunFolder, Trainer
-from embodkd.core.engine.trainer import learning_modules
+from embodkd.core.engine.members import learning_modules
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 KILLS = 5

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from toy import Teacher, ToyTask
 
 from embodkd.core import Player, Recipe, Role, RunFolder, Signals, Trainer, fit, shuffled
-from embodkd.core.engine.trainer import learning_modules
+from embodkd.core.engine.members import learning_modules
 from embodkd.core.ranks import ranks
 from embodkd.core.sources.group import GroupFacts
 from embodkd.methods import get_method, method_names

@@ -29,7 +29,7 @@ from embodkd.core import (
 )
 from embodkd.core.batch.pieces import prepared
 from embodkd.core.config.schema import build
-from embodkd.core.engine.trainer import learning_modules
+from embodkd.core.engine.members import learning_modules
 from embodkd.core.sources.provenance import Provenance
 from embodkd.core.weights.weight import Schedule
 from embodkd.methods import METHODS, get_method, method_names

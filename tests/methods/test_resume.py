@@ -10,7 +10,7 @@ from shared import TRIALS
 from toy import fingerprint, signalled, stops_until
 
 from embodkd.core import RunFolder, Trainer
-from embodkd.core.engine.trainer import learning_modules
+from embodkd.core.engine.members import learning_modules
 from embodkd.core.runs.stopping import Stopped
 
 

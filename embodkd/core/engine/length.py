@@ -26,6 +26,8 @@ def endless_warmups(recipe: Recipe) -> Iterator[str]:
 
 def _curves(player: Player) -> Iterator[tuple[str, Schedule]]:
     yield "the learning rate", player.optimiser.rate()
+    for group in player.optimiser.groups:
+        yield f"the rate of {group.pattern}", group.curve()
     for name, weight in player.ready_weights().items():
         if isinstance(weight, Schedule):
             yield f"the weight of {name}", weight

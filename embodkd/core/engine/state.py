@@ -11,6 +11,11 @@ from torch import Tensor, nn
 
 from embodkd.core.rng import StoredRandom, seed_everything, set_rng_state
 
+Moments = Mapping[Tensor, Mapping[str, Any]]
+"""Parameter -> what an optimiser remembers of it, by name: its `state`."""
+Kept = dict[str, Moments]
+"""By player, from an earlier stage."""
+
 
 class StoredOptimiser(TypedDict):
     """The JSON that `pack_optimisers` gives of each."""
@@ -23,16 +28,20 @@ class _Random(TypedDict):
     rng: StoredRandom
 
 
-class StoredState(_Random, total=False):
-    """What `pack_random` and a scaler leave in the JSON of a checkpoint."""
+class StoredMoments(TypedDict):
+    """The JSON that `pack_moments` gives of each player."""
 
+    player: str
+    numbers: dict[str, dict[str, Any]]
+
+
+class StoredState(_Random, total=False):
+    """What `pack_random`, a scaler, `fixed` and `pack_moments` leave in the JSON of a checkpoint."""
+
+    fixed: list[str]
+    moments: list[StoredMoments]
     rng_of_others: list[StoredRandom]
     scaler: dict[str, float] | None
-
-
-def distinct(modules: Iterable[nn.Module]) -> list[nn.Module]:
-    """The modules in order of appearance, each once."""
-    return list({id(module): module for module in modules}.values())
 
 
 def pack_modules(modules: Sequence[nn.Module]) -> dict[str, Tensor]:
@@ -54,6 +63,54 @@ def unpack_modules(modules: Sequence[nn.Module], tensors: Mapping[str, Any]) -> 
             raise ValueError(
                 f"the checkpoint does not fit model {k} ({title}): {error}; resume with the config of that run"
             ) from error
+
+
+def named(modules: Sequence[nn.Module]) -> dict[str, nn.Parameter]:
+    """All parameters, under "model.K.name"."""
+    return {f"model.{k}.{name}": p for k, module in enumerate(modules) for name, p in module.named_parameters()}
+
+
+def fixed(modules: Sequence[nn.Module]) -> list[str]:
+    """The names of the parameters that do not learn now."""
+    return [name for name, parameter in named(modules).items() if not parameter.requires_grad]
+
+
+def fix(modules: Sequence[nn.Module], names: Iterable[str]) -> None:
+    """Let all parameters learn but those of these names: put back what `fixed` gave."""
+    chosen = set(names)
+    for name, parameter in named(modules).items():
+        parameter.requires_grad_(name not in chosen)
+
+
+def pack_moments(kept: Kept, modules: Sequence[nn.Module]) -> tuple[dict[str, Tensor], list[StoredMoments]]:
+    """Of each player the moments of parameters of `modules`: tensors under "moments.K.parameter.name", and JSON."""
+    tensors: dict[str, Tensor] = {}
+    rest: list[StoredMoments] = []
+    for k, (player, moments) in enumerate(kept.items()):
+        numbers: dict[str, dict[str, Any]] = {}
+        for parameter_name, parameter in named(modules).items():
+            for name, value in moments.get(parameter, {}).items():
+                if isinstance(value, Tensor):
+                    tensors[f"moments.{k}.{parameter_name}.{name}"] = value
+                else:
+                    numbers.setdefault(parameter_name, {})[name] = value
+        rest.append({"player": player, "numbers": numbers})
+    return tensors, rest
+
+
+def unpack_moments(modules: Sequence[nn.Module], tensors: Mapping[str, Any], rest: Sequence[StoredMoments]) -> Kept:
+    """What `pack_moments` gave, for the parameters that `modules` have."""
+    known = named(modules)
+    kept: dict[str, Moments] = {}
+    for k, stored in enumerate(rest):
+        found: dict[str, dict[str, Any]] = {name: dict(numbers) for name, numbers in stored["numbers"].items()}
+        prefix = f"moments.{k}."
+        for key, value in tensors.items():
+            if key.startswith(prefix):
+                parameter_name, _, name = key[len(prefix) :].rpartition(".")
+                found.setdefault(parameter_name, {})[name] = value
+        kept[stored["player"]] = {known[name]: entries for name, entries in found.items()}
+    return kept
 
 
 def pack_optimisers(optimisers: Sequence[torch.optim.Optimizer]) -> tuple[dict[str, Tensor], list[Any]]:
@@ -110,6 +167,24 @@ def load_slots(
         }
     kept = optimiser.state_dict()["param_groups"] if groups is None else list(groups)
     optimiser.load_state_dict({"state": state, "param_groups": kept})
+
+
+def pack_training(
+    modules: Sequence[nn.Module], optimisers: Sequence[torch.optim.Optimizer], kept: Kept
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """All that training changes but random numbers, as tensors and JSON. kept: see `pack_moments`."""
+    tensors, groups = pack_optimisers(optimisers)
+    moments, stored = pack_moments(kept, modules)
+    state = {"optimisers": groups, "fixed": fixed(modules), "moments": stored}
+    return {**pack_modules(modules), **tensors, **moments}, state
+
+
+def unpack_training(modules: Sequence[nn.Module], tensors: Mapping[str, Any], state: Mapping[str, Any]) -> Kept:
+    """Put back what `pack_training` gave, but for the optimisers, which follow; returns what was kept."""
+    unpack_modules(modules, tensors)
+    if "fixed" in state:  # a checkpoint may be older
+        fix(modules, state["fixed"])
+    return unpack_moments(modules, tensors, state.get("moments", ()))
 
 
 def pack_random(states: Sequence[tuple[Mapping[str, Any], dict[str, Any]]]) -> tuple[dict[str, Any], dict[str, Any]]:

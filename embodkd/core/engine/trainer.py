@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -30,25 +30,26 @@ from embodkd.core.batch.pieces import Piece, prepared_pieces, shares
 from embodkd.core.config.ranges import Count, NotNegative, Seed
 from embodkd.core.engine.answers import Memory
 from embodkd.core.engine.layout import channels_last
+from embodkd.core.engine.members import asked, learning_modules
+from embodkd.core.engine.moments import carried
 from embodkd.core.engine.position import Position, batches
 from embodkd.core.engine.state import (
+    Kept,
     StoredOptimiser,
     StoredState,
-    distinct,
-    pack_modules,
-    pack_optimisers,
+    named,
     pack_random,
-    unpack_modules,
+    pack_training,
     unpack_optimisers,
     unpack_random,
+    unpack_training,
 )
-from embodkd.core.engine.update import BadLoss, Learner, smallest_batch, update
+from embodkd.core.engine.update import BadLoss, Learner, look_again, smallest_batch, update
 from embodkd.core.precision import Name as PrecisionName
 from embodkd.core.precision import Precision, as_begun, default_type
 from embodkd.core.ranks import alone, join, ranks, was_launched
 from embodkd.core.recipe import Context, Recipe, Stage, Step
 from embodkd.core.rng import rng_state, seed_everything
-from embodkd.core.role import roles_of
 from embodkd.core.runs.checkpoint import Checkpoint, restoring
 from embodkd.core.runs.files import atomic_folder, write_json, write_tensors
 from embodkd.core.runs.folder import RunFolder
@@ -126,6 +127,7 @@ class Trainer:
         self._automatic = precision == "auto"  # known when there is a model
         self._precision = Precision("no" if self._automatic else precision, self._accelerator.device)
         self._saved_at = 0.0
+        self._kept: Kept = {}  # by player: what an earlier stage's optimiser remembers
 
     def fit(self, recipe: Recipe) -> Summary:
         """Train in place until the recipe's end, from the newest checkpoint if the run has one.
@@ -139,7 +141,7 @@ class Trainer:
             self._precision = Precision(self._ranks.broadcast(begun), self.device)
         with default_type(self._precision.dtype):
             if self._precision.dtype is not None:
-                for module in (*learning_modules(recipe), *_asked(recipe)):
+                for module in (*learning_modules(recipe), *asked(recipe)):
                     module.to(self._precision.dtype)
             return self._fit(recipe)
 
@@ -148,14 +150,14 @@ class Trainer:
         seed_everything(self.seed)
         modules = learning_modules(recipe)
         checkpoint = self._ranks.broadcast(self.run.go_on(_State) if self.run else None)
-        at = Position()
+        at, self._kept = Position(), {}
         if checkpoint is not None:
             at = Position(**checkpoint.state["position"])
             for done in recipe.stages[: at.stage]:
                 if hasattr(done, "restore"):
                     done.restore(self._context())
             with restoring(checkpoint):
-                unpack_modules(modules, checkpoint.tensors)
+                self._kept = unpack_training(modules, checkpoint.tensors, checkpoint.state)
                 self._precision.restore(checkpoint.state.get("scaler"))
                 unpack_random(self._ranks.rank, checkpoint.tensors, checkpoint.state, self.seed, checkpoint.step)
         else:
@@ -208,27 +210,35 @@ class Trainer:
         """The first rank's run folder, whether or not this rank was given it too."""
         return self._ranks.broadcast(self.run.path.absolute() if self.run else None)
 
-    def _step(self, step: Step, modules: list[nn.Module]) -> Mapping[str, float]:
-        """A step without gradients: the first rank takes it, for the others it is as if they resumed after it."""
+    def _step(self, step: Step, modules: list[nn.Module], learners: Sequence[Learner] = ()) -> Mapping[str, float]:
+        """A step without gradients: the first rank takes it, for the others it is as if they resumed after it.
+
+        learners: those at work, if it is a step within a stage; they go on with the parameters that there are then.
+        """
         context, scalars = self._context(), None
         if self._ranks.is_first:
             with alone():
                 scalars = step(context)
+        changed = look_again(learners)
+        self._kept = {name: carried(kept, named(modules).values()) for name, kept in self._kept.items()}
         if self._ranks.size > 1:
             self._ranks.wait()
             if not self._ranks.is_first and hasattr(step, "restore"):
                 step.restore(context)
-            self._share_weights(modules)
+            self._share_weights(modules, learners if self._ranks.broadcast(changed) else ())
         return scalars or {}
 
-    def _share_weights(self, modules: list[nn.Module]) -> None:
-        """Give all ranks the first one's parameters and buffers."""
+    def _share_weights(self, modules: list[nn.Module], learners: Sequence[Learner] = ()) -> None:
+        """Give all ranks the first one's parameters and buffers, and what is remembered of them."""
         if self._ranks.size > 1:
             # By name: a step may have changed which modules there are.
-            packed = {name: value.cpu() for name, value in pack_modules(modules).items()}
-            tensors = self._ranks.broadcast(packed if self._ranks.is_first else {})
+            optimisers = [learner.optimiser for learner in learners]
+            tensors, state = pack_training(modules, optimisers, self._kept) if self._ranks.is_first else ({}, {})
+            tensors, state = self._ranks.broadcast(({name: value.cpu() for name, value in tensors.items()}, state))
             if not self._ranks.is_first:
-                unpack_modules(modules, tensors)
+                self._kept = unpack_training(modules, tensors, state)
+                look_again(learners)
+                unpack_optimisers([learner.optimiser for learner in learners], tensors, state["optimisers"])
 
     def _stage(
         self,
@@ -242,7 +252,10 @@ class Trainer:
     ) -> None:
         total = stage.updates()
         options: dict[str, Any] = {"processes": self._ranks.size, "compiled": self.compile}
-        learners = [Learner(player, self.device, self._precision, total, **options) for player in stage.players]
+        learners = [
+            Learner(player, self.device, self._precision, total, moments=self._kept.pop(player.name, None), **options)
+            for player in stage.players
+        ]
         channels_last(module for learner in learners for module in learner.modules)
         least = smallest_batch(learners, self._ranks.size, self.accumulate)
         if checkpoint is not None and checkpoint.state["optimisers"]:
@@ -263,7 +276,7 @@ class Trainer:
                     self._update(stage, learners, index, at, summary, shown)
                     for due in stage.every:
                         if at.update % due.updates == 0:
-                            self._log(at, self._step(due.step, modules), summary)
+                            self._log(at, self._step(due.step, modules, learners), summary)
                     if stop.asked:
                         self._save(at, modules, learners, stage)
                         stop.leave(self._where(at))
@@ -277,6 +290,7 @@ class Trainer:
             raise RuntimeError(
                 f"stage {stage.name!r} made {at.update} updates, {total} were planned: planned_size is wrong"
             )
+        self._kept |= {item.player.name: item.optimiser.state for item in learners if item.player.keep_moments}
 
     def _update(
         self,
@@ -305,7 +319,7 @@ class Trainer:
         summary.updates += 1
         if at.update % self.log_every == 0 or at.update == 1:
             scalars = {name: float(value) for name, value in report.items()}
-            rates = {f"{item.player.name}/learning_rate": item.optimiser.param_groups[0]["lr"] for item in playing}
+            rates = {f"{item.player.name}/learning_rate": item.rate for item in playing}
             self._log(at, {"round": at.round, **scalars, **rates}, summary)
             shown.advance(0, **{name: value for name, value in scalars.items() if not name.endswith("grad_norm")})
         shown.advance(1)
@@ -339,12 +353,12 @@ class Trainer:
         folder = self._source_folder(self.run.path, at.stage)
         if stage is not None:
             stage.source.save(folder)
-        tensors, optimisers = pack_optimisers([learner.optimiser for learner in learners])
+        tensors, state = pack_training(modules, [learner.optimiser for learner in learners], self._kept)
         random_tensors, random_state = pack_random(random)
         self.run.save_checkpoint(
             at.updates_before + at.update,
-            {**pack_modules(modules), **tensors, **random_tensors},
-            {"position": vars(at), "optimisers": optimisers, "scaler": self._precision.state(), **random_state},
+            {**tensors, **random_tensors},
+            {"position": vars(at), "scaler": self._precision.state(), **state, **random_state},
         )
         if stage is not None:
             stage.source.tidy(folder)
@@ -373,15 +387,3 @@ class Trainer:
 
 def _why_no_cuda() -> str:
     return f"torch {torch.__version__} is built without CUDA" if torch.version.cuda is None else "no driver or card"
-
-
-def _asked(recipe: Recipe) -> list[nn.Module]:
-    """The models of all roles that only answer."""
-    players = [p for stage in recipe.stages if isinstance(stage, Stage) for p in stage.players]
-    return [role.model for player in players for a in player.given.values() for role in roles_of(a)]
-
-
-def learning_modules(recipe: Recipe) -> list[nn.Module]:
-    """The modules that the recipe changes, each once, in a fixed order: what a checkpoint holds (no teacher)."""
-    players = [p for stage in recipe.stages if isinstance(stage, Stage) for p in stage.players]
-    return distinct([recipe.product, *(module for player in players for module in player.learning_modules())])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
+from operator import is_
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +17,10 @@ from embodkd.core.batch.pieces import Piece, whole_batch
 from embodkd.core.batch.sums import all_sum, start_alike, sum_gradients
 from embodkd.core.batch.whole import looking_at
 from embodkd.core.engine.answers import Memory, in_order
+from embodkd.core.engine.layout import channels_last
+from embodkd.core.engine.moments import carried, give
 from embodkd.core.engine.objective import mass_shares, objective
+from embodkd.core.engine.state import Moments
 from embodkd.core.precision import Precision
 from embodkd.core.recipe import Answers, Player
 from embodkd.core.role import Role, roles_of
@@ -44,7 +49,11 @@ class BadLoss(FloatingPointError):
 
 
 class Learner:
-    """A player at work: its optimiser, parameters and weights resolved once per stage."""
+    """A player at work: its optimiser, parameters and weights resolved once per stage.
+
+    rate: the learning rate of the update at hand, before what groups of parameters make of it. moments: what an earlier
+    stage's optimiser remembers of them.
+    """
 
     def __init__(
         self,
@@ -55,23 +64,44 @@ class Learner:
         *,
         processes: int = 1,
         compiled: bool = False,
+        moments: Moments | None = None,
     ) -> None:
         self.player, self.total, self.processes, self._precision = player, total, processes, precision
+        self._device = device
         roles = [role for answerer in (player.train, *player.given.values()) for role in roles_of(answerer)]
         self.modules = list(dict.fromkeys([*player.learning_modules(), *(role.model for role in roles)]))
         for module in self.modules:
             module.to(device=device, dtype=precision.dtype)
         if processes > 1:
             start_alike(self.modules)
-        self.parameters = player.parameters()
-        if not self.parameters:
-            raise ValueError(f"player {player.name!r} has no parameters that require a gradient: nothing to train")
         if compiled:
             for role in roles:
                 role.compile()
-        self.optimiser = player.optimiser.build(self.parameters)
-        self._rate = player.optimiser.rate()
+        self.rate, self._curve = 0.0, player.optimiser.rate()
+        self._build(moments or {})
         self._averages = [role for role in roles if role.part == "ema"]
+
+    def _build(self, moments: Moments) -> None:
+        player, named = self.player, self.player.named_parameters()
+        if not named:
+            raise ValueError(f"player {player.name!r} has no parameters that require a gradient: nothing to train")
+        self.parameters = list(named.values())
+        self._bundles = player.optimiser.bundles(named, player.named_parameters(fixed=True))
+        self.optimiser = player.optimiser.build(named, self._bundles)
+        give(self.optimiser, carried(moments, self.parameters))
+
+    def look_again(self) -> bool:
+        """After a step that may have changed modules: whether other parameters learn now.
+
+        Then the optimiser is built anew; those that stayed, and rows that were regrown, keep their moments.
+        """
+        now = self.player.parameters()
+        if len(now) == len(self.parameters) and all(map(is_, now, self.parameters)):
+            return False
+        for module in self.modules:
+            module.to(device=self._device, dtype=self._precision.dtype)
+        self._build(self.optimiser.state)
+        return True
 
     def statistics(self) -> list[str]:
         """The layers, by name, whose statistics over the batch this player's passes take."""
@@ -83,10 +113,10 @@ class Learner:
         return [f"{at}.{name}".strip(".") for at, module in modules.items() for name, _ in statistics_layers(module)]
 
     def start(self, step: int) -> None:
-        """Set the learning rate of update `step` and forget the former gradient."""
-        rate = self._rate.at(step, self.total)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+        """Set the learning rates of update `step` and forget the former gradient."""
+        self.rate = self._curve.at(step, self.total)
+        for group, bundle in zip(self.optimiser.param_groups, self._bundles, strict=True):
+            group["lr"] = self.rate * bundle.factor(step, self.total)
         self.optimiser.zero_grad()
 
     def forward(
@@ -165,6 +195,12 @@ class Learner:
         self._precision.step(self.optimiser)
         for role in self._averages:
             role.follow_step()
+
+
+def look_again(learners: Sequence[Learner]) -> bool:
+    """Whether a step has left any of them other parameters; these lie then as they would at the start of a stage."""
+    channels_last(module for learner in learners for module in learner.modules)
+    return any([learner.look_again() for learner in learners])
 
 
 def smallest_batch(learners: Sequence[Learner], processes: int, pieces: int) -> int:

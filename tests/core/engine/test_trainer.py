@@ -26,7 +26,7 @@ from embodkd.core import (
     squared_error,
     staircase,
 )
-from embodkd.core.engine.trainer import learning_modules
+from embodkd.core.engine.members import learning_modules
 from embodkd.core.runs.files import read_tensors
 
 
