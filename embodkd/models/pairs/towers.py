@@ -92,13 +92,31 @@ class Towers(TwoTowers):
             torch.nn.init.constant_(self.backbone.logit_scale, math.log(scale))
         check_vocabulary("towers", self.backbone.text_model.embeddings.token_embedding, vocabulary)
         if pruned:
-            own = {name: parameter.detach() for name, parameter in self.named_parameters()}
-            take_shapes(self, own | {name: torch.zeros(list(size)) for name, size in pruned.items()})
+            self.take_pruned({name: torch.empty(list(size), device="meta") for name, size in pruned.items()})
 
     @property
     def logit_scale(self) -> Any:
         """The logarithm of the scale, ()."""
         return self.backbone.logit_scale
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
+        """What was pruned takes on the shapes of the state first, so that a run goes on after its pruning."""
+        self.take_pruned({n: state_dict[prefix + n] for n, _ in self.named_parameters() if prefix + n in state_dict})
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+    def take_pruned(self, state: Mapping[str, Tensor]) -> None:
+        """Give the parameters the shapes in `state` where these are the same, or shorter; their values are lost."""
+        own = dict(self.named_parameters())
+        less = {
+            name: list(value.shape)
+            for name, value in state.items()
+            if value.ndim == own[name].ndim
+            and value.shape != own[name].shape
+            and all(a <= b for a, b in zip(value.shape, own[name].shape, strict=True))
+        }
+        if less:
+            take_shapes(self, {n: torch.empty(less.get(n, list(p.shape)), device="meta") for n, p in own.items()})
+            self.arguments = {**self.arguments, "pruned": {**(self.arguments.get("pruned") or {}), **less}}
 
     def resolved(self) -> dict[str, Any]:
         """A folder builds a pretrained one from its config."""

@@ -1,0 +1,238 @@
+"""TinyCLIP (Wu et al., ICCV 2023): a small CLIP begins with its teacher's weights and learns whom it finds alike.
+
+Equation (their section 3.1), softmaxes over the batch, kappa the same for both:
+    A(image -> text) = softmax(kappa I T^T), A(text -> image) = softmax(kappa T I^T),
+    loss = alpha * weight * 1/2 [CE(A_t, A_s) image -> text + CE(A_t, A_s) text -> image] + (1 - alpha) * CLIP loss.
+Automatic mode adds linear * lack + square * lack^2, lack = max(target - share of the parameters gone, 0), with both
+factors climbing on it.
+
+Details (of the released code, microsoft/Cream)
+- "manual": every layer of a smaller student begins as the teacher's layer 0, k, 2k, ... (k the ratio of their numbers,
+  rounded down), the leading channels, heads and hidden units of it; `via` are networks between the two, each of which
+  inherits from the one before and is taught by the same teacher. The budget is shared out evenly among them.
+- "automatic": the student has the teacher's size at first. In each stage hard-concrete gates on channels, heads and
+  hidden units are learned for `prune` of its updates, while the target grows over `sparsity_warmup` of these; then they
+  are fused, and what is left learns on. A stage begins with what the former left in the leading places of the teacher's
+  size, gates open there and shut elsewhere.
+- kappa is a constant for both: the student's own scale is set to it and does not learn. null: each has its own, and the
+  student's learns.
+
+Deviations: the share gone counts all parameters that a gate can take out, biases and embeddings too. The price is one
+pair of factors, where the code has a pair per tower and takes their mean. A loss that is not finite ends the run.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from embodkd.core import (
+    Budget,
+    Context,
+    Every,
+    Gated,
+    Group,
+    Pairs,
+    Player,
+    Recipe,
+    Role,
+    Schedule,
+    Signals,
+    Stage,
+    Step,
+    Teachers,
+    affinity,
+    evenly,
+    fuse,
+    inherit,
+    one_teacher,
+    pair_contrast,
+)
+from embodkd.core.config.ranges import NotNegative, OpenShare, Positive, Share
+from embodkd.methods import METHODS
+from embodkd.parts.networks.variants import variant
+from embodkd.parts.players.sparsity import Multipliers, Sparsity
+
+PROBED = 8
+"""Items on which a fused network is held against the gated one."""
+
+
+@METHODS.register(
+    "tinyclip",
+    domain="vision and language",
+    needs="pairs",
+    family="relations",
+    paper="arXiv:2309.12314",
+    title="TinyCLIP: affinity mimicking and weight inheritance",
+)
+@dataclass(frozen=True)
+class TinyCLIP:
+    """alpha: the affinity's share of the loss, the pairs themselves have the rest; weight: multiplies it once more.
+
+    mode "scratch" inherits nothing. via: of a manual mode's networks in between, largest first, what of the student's
+    arguments is other in each. sparsity: of an automatic mode, the share of the parameters that is gone after each of
+    its stages; joint: of both towers together, otherwise of each. price, price_rate: the factors at the start of a
+    stage, and the learning rate with which they climb; gate_rate: that of the gates.
+    """
+
+    mode: Literal["manual", "automatic", "scratch"] = "manual"
+    alpha: Share = 1.0
+    weight: NotNegative = 1.0
+    kappa: Positive | None = 50.0
+    via: tuple[Mapping[str, Any], ...] = ()
+    sparsity: tuple[Share, ...] = (0.5,)
+    joint: bool = True
+    prune: OpenShare = 0.4
+    sparsity_warmup: OpenShare = 0.33
+    gate_rate: Positive = 0.02
+    price_rate: Positive = 0.02
+    price: NotNegative = 10.0
+
+    def __post_init__(self) -> None:
+        if self.via and self.mode != "manual":
+            raise ValueError(f"method tinyclip: via={list(self.via)} belongs to mode=manual, not {self.mode}")
+        if list(self.sparsity) != sorted(self.sparsity) or not self.sparsity:
+            raise ValueError(f"method tinyclip: sparsity must grow from stage to stage, got {list(self.sparsity)}")
+
+    def recipe(self, student: nn.Module, teachers: Teachers, data: Pairs, *, seed: int = 0, budget: Budget) -> Recipe:
+        """Inheritance, the stages, and the student's scale at the end."""
+        teacher = one_teacher(teachers, "tinyclip", data)
+        stages = self.pruned if self.mode == "automatic" else self.shrunk
+        fixed = [partial(fill, student, self.kappa)] if self.kappa is not None else []
+        return Recipe((*stages(student, teacher, data, seed, budget), *fixed), student)
+
+    def shrunk(self, student: Any, teacher: Any, data: Pairs, seed: int, budget: Budget) -> list[Stage | Step]:
+        """A stage for each network, the student's last."""
+        where = "method tinyclip: via"
+        between = [variant(student, where, seed, k, **change) for k, change in enumerate(self.via)]
+        found: list[Stage | Step] = []
+        before, networks = teacher, [*between, student]
+        for k, network in enumerate(networks):
+            own, budget = budget.split(1 / (len(networks) - k)) if k + 1 < len(networks) else (budget, budget)
+            if self.mode == "manual":
+                found.append(partial(inherit_all, network, before))
+            found.append(own.stage(self.learner(Role(network), teacher, own), data.train, name=f"stage_{k}"))
+            before = network
+        return found
+
+    def pruned(self, student: Any, teacher: Any, data: Pairs, seed: int, budget: Budget) -> list[Stage | Step]:
+        """Gates, fusing and what is left, for each share."""
+        shapes = [{name: value.shape for name, value in model.state_dict().items()} for model in (student, teacher)]
+        if shapes[0] != shapes[1]:
+            raise ValueError("method tinyclip: mode=automatic prunes a student of the teacher's size; give it that")
+        whole = copy.deepcopy(student)
+        gated, multipliers = Gated(whole, whole.gate_places()), Multipliers(self.price)
+        sparse = Sparsity(gated, ("",) if self.joint else ("image_", "text_"))
+        probe = data.train.fields
+        found: list[Stage | Step] = []
+        for k, share in enumerate(self.sparsity):
+            left = len(self.sparsity) - k
+            own, budget = budget.split(1 / left) if left > 1 else (budget, budget)
+            first, rest = own.split(self.prune)
+            opened = partial(open_gates, gated, teacher if k == 0 else student, multipliers, self.price)
+            learns = first.stage(self.learner(Role(gated), teacher, first, sparse, multipliers), data.train)
+            total = learns.updates()
+            before, warm = (0.0, *self.sparsity)[k], max(1, round(self.sparsity_warmup * total))
+            target = Schedule("step", values=climb(before, share, warm))
+            rate = budget.optimiser.rate()
+            both = (
+                replace(learns.players[0], optimiser=self.slow(first, total), scheduled={"target": target}),
+                sparse.player(multipliers, self.price_rate, target),
+            )
+            clamped = Every(1, lambda context: gated.clamp_())
+            found += [opened, replace(learns, players=both, every=(clamped,), name=f"gates_{k}")]
+            found.append(partial(fuse_into, student, gated, {name: probe[name][:PROBED] for name in student.reads}))
+            rest = replace(rest, optimiser=replace(rest.optimiser, learning_rate=replace(rate, warmup=0)))
+            found.append(rest.stage(self.learner(Role(student), teacher, rest), data.train, name=f"stage_{k}"))
+        return found
+
+    def slow(self, budget: Budget, total: int) -> Any:
+        """The optimiser while gates are learned: they move at their own rate, the weights' climbs to theirs."""
+        optimiser = budget.optimiser
+        if optimiser.groups or optimiser.layer_decay < 1.0:
+            raise ValueError("method tinyclip: mode=automatic has groups of its own; leave optimiser.groups and .layer_decay")
+        rate = Schedule(start=optimiser.rate().start / self.gate_rate, warmup=total)
+        groups = (Group("gates.*", weight_decay=0.0), Group("model.*", rate=rate))
+        return replace(optimiser, learning_rate=self.gate_rate, groups=groups)
+
+    def learner(
+        self,
+        own: Role,
+        teacher: nn.Module,
+        budget: Budget,
+        sparse: Sparsity | None = None,
+        multipliers: Multipliers | None = None,
+    ) -> Player:
+        """The player of a network, with gates if there are multipliers."""
+
+        def terms(batch: Signals, s: Signals, t: Signals | None = None, price: Signals | None = None) -> dict[str, Tensor]:
+            found, scale = {}, s.scale_N if self.kappa is None else self.kappa
+            if t is not None:
+                there = t.scale_N if self.kappa is None else self.kappa
+                found["affinity"] = affinity(paired(s), paired(t), scale=scale, target_scale=there)
+            if self.alpha < 1:
+                found["clip"] = pair_contrast(paired(s), scale=scale)
+            if sparse is not None and price is not None:
+                found["sparsity"] = sparse.term(batch, price)
+            return found
+
+        given = {"t": Role(teacher, "frozen")} if self.alpha > 0 else {}
+        given |= {"price": Role(multipliers, view="target")} if multipliers is not None else {}
+        weights = {"affinity": self.alpha * self.weight} if self.alpha > 0 else {}
+        weights |= {"clip": 1.0 - self.alpha} if self.alpha < 1 else {}
+        return Player(own, terms, given, weights, optimiser=budget.optimiser)
+
+
+def paired(s: Signals) -> Tensor:
+    """An item's image and text, (N, 2, D)."""
+    return torch.stack([s.image_ND, s.text_ND], 1)
+
+
+def fill(model: Any, kappa: float, context: Context) -> None:
+    """Set the model's own scale to kappa."""
+    with torch.no_grad():
+        model.logit_scale.fill_(math.log(kappa))
+
+
+def inherit_all(model: Any, before: Any, context: Context) -> None:
+    """Every tensor of `model` as `before` has it; ValueError for one that it has not."""
+    depth = {stack: [len(m.get_submodule(stack)) for m in (before, model)] for stack in model.stacks}
+    left = inherit(model, before, layers={stack: evenly(*two) for stack, two in depth.items()})
+    if left:
+        raise ValueError(
+            f"method tinyclip: {left[0]} and {len(left) - 1} more cannot be inherited from a {type(before).__name__}: "
+            "give the student the teacher's patch, head and joint, and nothing wider or deeper"
+        )
+
+
+def climb(start: float, end: float, steps: int) -> tuple[float, ...]:
+    """Targets of the updates 0, 1, ..., the last one `end`."""
+    return tuple(start + (end - start) * k / steps for k in range(steps + 1))
+
+
+def open_gates(gated: Any, source: Any, multipliers: Multipliers, price: float, context: Context) -> None:
+    """The gated network has the weights of `source` in its leading places, open there and shut beyond."""
+    inherit(gated.model, source, beyond="zeros")
+    multipliers.restart(price)
+    places = source.gate_places()
+    with torch.no_grad():
+        for name, gate in gated.hard_concrete():
+            gate.logits.fill_(10.0)
+            gate.logits[places[name].size(source) :] = -10.0
+
+
+def fuse_into(student: Any, gated: Gated, probe: Mapping[str, Tensor], context: Context) -> dict[str, float]:
+    """The student becomes the gated network without what is shut."""
+    there = next(gated.parameters())
+    x = {name: value.to(there.device, there.dtype if value.is_floating_point() else None) for name, value in probe.items()}
+    small: Any = fuse(gated, probe=lambda model: model(x))
+    student.take_pruned(dict(small.named_parameters()))
+    student.load_state_dict(small.state_dict())
+    return {"share_gone": 1.0 - sum(p.numel() for p in small.parameters()) / sum(p.numel() for p in gated.model.parameters())}
