@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -114,8 +114,8 @@ class TinyCLIP:
         between = [variant(student, where, seed, k, **change) for k, change in enumerate(self.via)]
         found: list[Stage | Step] = []
         before, networks = teacher, [*between, student]
-        for k, network in enumerate(networks):
-            own, budget = budget.split(1 / (len(networks) - k)) if k + 1 < len(networks) else (budget, budget)
+        budgets = in_parts(budget, data, [1.0] * len(networks))
+        for k, (network, own) in enumerate(zip(networks, budgets, strict=True)):
             if self.mode == "manual":
                 found.append(partial(inherit_all, network, before))
             found.append(own.stage(self.learner(Role(network), teacher, own), data.train, name=f"stage_{k}"))
@@ -132,16 +132,15 @@ class TinyCLIP:
         sparse = Sparsity(gated, ("",) if self.joint else ("image_", "text_"))
         probe = data.train.fields
         found: list[Stage | Step] = []
+        budgets = in_parts(budget, data, [self.prune, 1.0 - self.prune] * len(self.sparsity))
         for k, share in enumerate(self.sparsity):
-            left = len(self.sparsity) - k
-            own, budget = budget.split(1 / left) if left > 1 else (budget, budget)
-            first, rest = own.split(self.prune)
+            first, rest = budgets[2 * k : 2 * k + 2]
             opened = partial(open_gates, gated, teacher if k == 0 else student, multipliers, self.price)
             learns = first.stage(self.learner(Role(gated), teacher, first, sparse, multipliers), data.train)
             total = learns.updates()
             before, warm = (0.0, *self.sparsity)[k], max(1, round(self.sparsity_warmup * total))
             target = Schedule("step", values=climb(before, share, warm))
-            rate = budget.optimiser.rate()
+            rate = replace(budget.optimiser.rate(), warmup=0)
             both = (
                 replace(learns.players[0], optimiser=self.slow(first, total), scheduled={"target": target}),
                 sparse.player(multipliers, self.price_rate, target),
@@ -149,7 +148,7 @@ class TinyCLIP:
             clamped = Every(1, lambda context: gated.clamp_())
             found += [opened, replace(learns, players=both, every=(clamped,), name=f"gates_{k}")]
             found.append(partial(fuse_into, student, gated, {name: probe[name][:PROBED] for name in student.reads}))
-            rest = replace(rest, optimiser=replace(rest.optimiser, learning_rate=replace(rate, warmup=0)))
+            rest = replace(rest, optimiser=replace(rest.optimiser, learning_rate=rate))
             found.append(rest.stage(self.learner(Role(student), teacher, rest), data.train, name=f"stage_{k}"))
         return found
 
@@ -188,6 +187,15 @@ class TinyCLIP:
         weights = {"affinity": self.alpha * self.weight} if self.alpha > 0 else {}
         weights |= {"clip": 1.0 - self.alpha} if self.alpha < 1 else {}
         return Player(own, terms, given, weights, optimiser=budget.optimiser)
+
+
+def in_parts(budget: Budget, data: Pairs, shares: Sequence[float]) -> list[Budget]:
+    """The budget's updates shared out, at least one each."""
+    if len(shares) == 1:
+        return [budget]
+    total = budget.updates or budget.epochs * -(-data.train.size() // budget.batch_size)
+    ends = [round(total * sum(shares[: k + 1]) / sum(shares)) for k in range(len(shares))]
+    return [replace(budget, updates=max(1, end - start)) for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def paired(s: Signals) -> Tensor:

@@ -139,18 +139,22 @@ def _plain(text: str) -> str:
 
 
 def _draw(file: Path) -> np.ndarray | None:
-    """A drawing on white, in the middle of a square, (SIDE, SIDE, 3) uint8; None for one that cannot be drawn."""
-    from PIL import Image
+    """What is drawn, without the white around it, in the middle of a white square, (SIDE, SIDE, 3) uint8; None for what
+    cannot be drawn, or is all white."""
+    from PIL import Image, ImageChops
 
     draw = from_package("resvg_py", "openclipart").svg_to_bytes
     try:
         # sizes in millimetres have no meaning without dpi
-        png = draw(svg_path=str(file), width=2 * SIDE, dpi=96, background="white", skip_system_fonts=True)
+        png = draw(svg_path=str(file), width=4 * SIDE, dpi=96, background="white", skip_system_fonts=True)
         picture = Image.open(io.BytesIO(png)).convert("RGB")
     except (ValueError, OSError):
         return None
+    box = ImageChops.invert(picture).getbbox()
+    if box is None:
+        return None
+    picture = picture.crop(box)
     picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     square = Image.new("RGB", (SIDE, SIDE), "white")
     square.paste(picture, ((SIDE - picture.width) // 2, (SIDE - picture.height) // 2))
-    pixels = np.array(square)
-    return None if (pixels == 255).all() else pixels
+    return np.array(square)

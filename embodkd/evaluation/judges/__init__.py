@@ -10,7 +10,7 @@ from torch import nn
 from embodkd.core import DataSet
 from embodkd.core.config.registry import Registry, near
 from embodkd.evaluation import classifier, measures
-from embodkd.evaluation.judges import language
+from embodkd.evaluation.judges import language, towers
 from embodkd.evaluation.result import Evaluation
 
 
@@ -31,8 +31,9 @@ class Judge:
 JUDGES = {
     "classifier": Judge(measures.MEASURES, measures.measured, classifier.evaluate_classifier),
     "language": Judge(language.MEASURES, language.measured, language.evaluated),
+    "towers": Judge(towers.MEASURES, towers.measured, towers.evaluated),
 }
-_USUAL = {"splits": "classifier", "texts": "language"}
+_USUAL = {"splits": "classifier", "texts": "language", "pairs": "towers"}
 
 
 def judge_of(product: nn.Module, data: DataSet) -> Judge:
