@@ -28,7 +28,10 @@ __all__ = ["DATA", "DataSet", "Splits", "data_names", "kind_of", "make_data"]
 
 
 def make_data(name: str, seed: int = 0, **options: Any) -> Any:
-    """The data set called `name`, of the kind that `kind_of` says; ValueError for an unknown name or option, naming the nearest that exists."""
+    """The data set called `name`, of the kind that `kind_of` says.
+
+    ValueError for an unknown name or option, naming the nearest that exists.
+    """
     return build(DATA.get(name), options, f"data {name}", seed=seed)
 
 

@@ -8,8 +8,8 @@ DATA = Registry("data set")
 """Factories `(*, seed, **options) -> DataSet`, with `title=` and `licence=` beside each.
 
 `kind=` is the data set's, "splits" where nothing is said. `module=` is a package of the extra `extra=` ("vision" where
-nothing is said), `asset=` what `embodkd data get` must have fetched unless the folder `installed=` is there. Every one says which thing of its source each row
-is (`DataSet.items`), and those with classes name them (`DataSet.names`).
+nothing is said), `asset=` what `embodkd data get` must have fetched unless the folder `installed=` is there. Every one
+says which thing of its source each row is (`DataSet.items`), and those with classes name them (`DataSet.names`).
 """
 
 

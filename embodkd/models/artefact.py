@@ -18,7 +18,6 @@ from embodkd.core.runs.artefact import (
     building,
     few_enough,
     golden_of,
-    golden_unit,
     load_weights,
     read_config,
     read_examples,

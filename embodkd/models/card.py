@@ -49,15 +49,13 @@ def card(title: str, config: Mapping[str, Any]) -> str:
     texts, generates = "vocabulary" in config, "classes" not in config
     pipeline = "text-generation" if generates else "text-classification" if texts else "image-classification"
     size = f"{config['vocabulary']} tokens" if generates else f"{config['classes']} classes"
-    reads = (
-        "Reads float32 inputs (N, {}) in [0, 1]; gives `logits` and `embedding`.".format(
-            ", ".join(map(str, config["shape"]))
-        )
-        if not texts
-        else "Reads tokens (N, T) int64; gives `logits` (N, T, vocabulary), those of the token at each place, and `hidden`."
-        if generates
-        else f"Reads tokens (N, {config['shape'][0]}) int64 and their mask; gives `logits` and `embedding`."
-    )
+    shape = ", ".join(map(str, config.get("shape", ())))
+    if generates:
+        reads = "Reads tokens (N, T) int64; gives `logits` (N, T, vocabulary) of the token at each place, and `hidden`."
+    elif texts:
+        reads = f"Reads tokens (N, {shape}) int64 and their mask; gives `logits` and `embedding`."
+    else:
+        reads = f"Reads float32 inputs (N, {shape}) in [0, 1]; gives `logits` and `embedding`."
     lines = [
         "---",
         "library_name: embodkd",

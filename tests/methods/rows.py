@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from embodkd.core import Budget, Optimiser, Splits, TensorData
+from embodkd.core import Budget, DataSet, Optimiser, Splits, TensorData, Texts
 from embodkd.models import make_model
 
 C, D = 3, 6
@@ -43,6 +43,34 @@ def blobs(shape: tuple[int, ...] = (D,), n: int = 48, **extra: int) -> Splits:
 def images(n: int = 48, **extra: int) -> Splits:
     """`blobs` of images (1, 8, 8)."""
     return blobs(IMAGE, n, **extra)
+
+
+def texts(n: int = 24, **extra: int) -> Texts:
+    """Rows of six tokens out of C + 2, of which the first two are a prompt and the last up to two are not there."""
+    generator = torch.Generator().manual_seed(7)
+    sizes = {"train": n, "validation": 12, "test": 12, **extra}
+    ids = 5 + 2 * torch.randperm(sum(sizes.values()), generator=generator)
+    parts: dict[str, TensorData] = {}
+    for name, size in sizes.items():
+        tokens_NT = torch.randint(C, (size, 6), generator=generator) + 2
+        length_N = 4 + torch.randint(3, (size,), generator=generator)
+        place_T = torch.arange(6)
+        there_NT = place_T < length_N[:, None]
+        own, ids = ids[:size], ids[size:]
+        fields = {"tokens": tokens_NT * there_NT, "mask": there_NT & (place_T >= 2), "sample_id": own}
+        parts[name] = TensorData({**fields, "prompt": torch.full((size,), 2)})
+    more = {name: parts[name] for name in extra}
+    return Texts(parts["train"], parts["validation"], parts["test"], vocabulary=C + 2, start=1, extra=more)
+
+
+def small_lm(classes: int = C) -> nn.Module:
+    """A recurrent student for `texts`."""
+    return make_model("gru_lm", vocabulary=classes + 2, length=6, start=1, end=None, width=8)
+
+
+def large_lm(classes: int = C) -> nn.Module:
+    """A recurrent teacher for `texts`."""
+    return make_model("gru_lm", vocabulary=classes + 2, length=6, start=1, end=None, width=16)
 
 
 def small(classes: int = C) -> nn.Module:
@@ -92,7 +120,7 @@ class Row:
     student: Model = small
     teachers: Mapping[str, Model] = field(default_factory=lambda: {"teacher": large})
     learns: frozenset[str] = frozenset()
-    data: Callable[[], Splits] = blobs
+    data: Callable[[], DataSet] = blobs
     budget: Callable[..., Budget] = budget
     whole: str = ""
     by_place: bool = False

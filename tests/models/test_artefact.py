@@ -10,7 +10,7 @@ from torch import nn
 from embodkd.core import TensorData
 from embodkd.core.sources.provenance import Provenance
 from embodkd.data import make_data
-from embodkd.models import load_model, make_model, model_names, save_model
+from embodkd.models import MODELS, load_model, make_model, model_names, save_model
 from embodkd.parts.networks.reused_classifier import Borrowed, borrow
 
 OPTIONS = {
@@ -27,7 +27,7 @@ def saved(tmp_path):
     return save_model(tmp_path / "model", make_model("mlp", (1, 8, 8), 10), lineage={"method": "kd", "teacher": "t"})
 
 
-@pytest.mark.parametrize("name", model_names())
+@pytest.mark.parametrize("name", OPTIONS)
 def test_answers_the_same_bits_after_loading(name, tmp_path):
     model = make_model(name, (3, 32, 32), 4, **OPTIONS[name])
     x = torch.rand(5, 3, 32, 32)
@@ -39,6 +39,10 @@ def test_answers_the_same_bits_after_loading(name, tmp_path):
     with torch.no_grad():
         before, after = model.eval()(x), loaded(x)
     assert before.keys() == after.keys() and all(torch.equal(before[key], after[key]) for key in before)
+
+
+def test_every_model_of_pictures_is_tried_here():
+    assert set(OPTIONS) == {name for name in model_names() if MODELS.get(name).built_for == ("shape", "classes")}
 
 
 def test_a_network_with_a_borrowed_classifier_answers_the_same_bits_after_loading(tmp_path):

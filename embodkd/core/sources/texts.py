@@ -91,7 +91,9 @@ class Texts(DataSet):
             raise ValueError(f"{name}: rows of {fields['tokens'].shape[1]} tokens, those of train have {length}")
         if not fields["mask"].any(1).all():
             row = int((~fields["mask"].any(1)).nonzero()[0])
-            raise ValueError(f"{name}: row {row} has no token to be learned: its mask is false everywhere; leave it out")
+            raise ValueError(
+                f"{name}: row {row} has no token to be learned: its mask is false throughout; leave it out"
+            )
         prompt_N = fields.get("prompt")
         if prompt_N is None:
             return

@@ -48,7 +48,9 @@ def gloss45(
     known = Tokenizer.of(tokenizer) if tokenizer else Tokenizer.bpe((texts[i] for i in parts["train"]), vocabulary)
 
     def part(rows: np.ndarray) -> TensorData:
-        found = [[known.start, *tokens[: length - 2], known.end] for tokens in known.encode_all([texts[i] for i in rows])]
+        found = [
+            [known.start, *tokens[: length - 2], known.end] for tokens in known.encode_all([texts[i] for i in rows])
+        ]
         tokens_NT, length_N = known.filled(found, length)
         there_NT = torch.arange(length) < length_N[:, None]
         index = torch.from_numpy(rows)
@@ -72,5 +74,3 @@ def gloss45(
         vocabulary=len(known),
         spelling=known,
     )
-
-

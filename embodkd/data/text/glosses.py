@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Annotated
 
 import numpy as np
@@ -66,13 +67,13 @@ def glosses(
                 elif not ended and len(found) >= length:
                     yield int(row), found[:length]
 
-    front, back = order, order[: train - 1 : -1]
-    parts, taken, left = {}, set[int](), chosen(back)
+    parts: dict[str, list[tuple[int, list[int]]]] = {}
+    taken, left = set[int](), chosen(order[: train - 1 : -1])
     for name in ("test", "validation", "pool"):
-        parts[name] = [item for item, _ in zip(left, range(sizes[name]), strict=False)] if sizes[name] else []
+        parts[name] = list(islice(left, sizes[name]))
         taken |= {row for row, _ in parts[name]}
-    learned = (item for item in chosen(front) if item[0] not in taken)
-    parts["train"] = [item for _, item in zip(range(train), learned, strict=False)]
+    learned = (item for item in chosen(order) if item[0] not in taken)
+    parts["train"] = list(islice(learned, train))
     if any(len(parts[name]) < size for name, size in sizes.items()):
         asked = ", ".join(f"{name}={size}" for name, size in sizes.items())
         raise ValueError(f"data glosses: {asked}: there are not so many definitions of {length} tokens; give less")

@@ -65,7 +65,7 @@ def sums(
     count, rng = 100**digits, np.random.default_rng((seed, 0x5035, digits))
     if sum(sizes.values()) > count // 2:
         asked = ", ".join(f"{name}={size}" for name, size in sizes.items())
-        raise ValueError(f"data sums: {asked} of {count} sums; at most half of them are drawn, give less or more digits")
+        raise ValueError(f"data sums: {asked} of {count} sums; no more than half are drawn: give less, or more digits")
     drawn = np.array(list(dict.fromkeys(rng.integers(count, size=4 * sum(sizes.values()) + 64).tolist())))
     known, length = Tokenizer.characters(ALPHABET), 12 * digits + 4
     ends = np.cumsum(list(sizes.values()))

@@ -19,7 +19,7 @@ def likeliest(logits_NV: Tensor, place: int) -> Tensor:
     return logits_NV.argmax(-1)
 
 
-def drawn(sample_id_N: Tensor, seed: int) -> Choose:
+def by_chance(sample_id_N: Tensor, seed: int) -> Choose:
     """Draws from the softmax at temperature 1; each is a function of (seed, sample id, place) and the logits."""
     ids = sample_id_N.cpu().numpy()
 
@@ -33,9 +33,7 @@ def drawn(sample_id_N: Tensor, seed: int) -> Choose:
 
 
 @torch.no_grad()
-def continued(
-    model: Any, tokens_NT: Tensor, prompt_N: Tensor, choose: Choose, *, end: int | None, pad: int
-) -> Tensor:
+def continued(model: Any, tokens_NT: Tensor, prompt_N: Tensor, choose: Choose, *, end: int | None, pad: int) -> Tensor:
     """Rows that begin with the prompts of `tokens_NT` and go on as `model` chooses: (N, T).
 
     prompt_N: how many tokens of each row are given. Behind the token `end` a row is filled up with `pad`. The model is

@@ -18,7 +18,7 @@ from embodkd.core.config.registry import Registry
 from embodkd.core.modules.modes import evaluating
 from embodkd.core.ranks import ranks
 from embodkd.core.sources.provenance import Provenance
-from embodkd.evaluation.judges.decoding import continued, drawn, likeliest
+from embodkd.evaluation.judges.decoding import by_chance, continued, likeliest
 from embodkd.evaluation.manifest import manifest_of
 from embodkd.evaluation.result import Episode, Evaluation
 
@@ -188,7 +188,7 @@ def _told(
         own_NT = continued(product, tokens_NT, batch.prompt_N, choose, end=data.end, pad=data.pad)
         return data.solved(own_NT.cpu(), batch.prompt_N.cpu())
 
-    tries = [solved(drawn(batch.sample_id_N, seed + k)) for k in range(SAMPLES)]
+    tries = [solved(by_chance(batch.sample_id_N, seed + k)) for k in range(SAMPLES)]
     return (*found, solved(likeliest), torch.stack(tries, 1))
 
 

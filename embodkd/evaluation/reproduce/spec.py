@@ -42,9 +42,7 @@ class Training:
         from embodkd.methods import make_method
 
         return (
-            None
-            if self.method is None
-            else make_method(self.method, kind_of(self.data["name"]), f"{self.name}.method")
+            None if self.method is None else make_method(self.method, kind_of(self.data["name"]), f"{self.name}.method")
         )
 
     def build_budget(self) -> Budget:

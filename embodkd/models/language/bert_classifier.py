@@ -79,4 +79,5 @@ class BertClassifier(Classifier):
         """Rows of tokens, of which all but the last are there."""
         place = self.classifier.weight.device
         input_NT = torch.from_numpy((golden_unit((rows, *self.shape)) * self.vocabulary).astype("int64")).to(place)
-        return {"input": input_NT, "mask": torch.arange(self.shape[0], device=place).expand_as(input_NT) < max(1, self.shape[0] - 1)}
+        there_T = torch.arange(self.shape[0], device=place) < max(1, self.shape[0] - 1)
+        return {"input": input_NT, "mask": there_T.expand_as(input_NT)}

@@ -1,4 +1,4 @@
-"""Models of transformers, new ones of any size or pretrained ones from the hub or a folder: never code, never pickle."""
+"""Models of transformers, new ones of any size or pretrained ones of hub or folder: never code, never pickle."""
 
 from __future__ import annotations
 
