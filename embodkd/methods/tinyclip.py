@@ -156,7 +156,9 @@ class TinyCLIP:
         """The optimiser while gates are learned: they move at their own rate, the weights' climbs to theirs."""
         optimiser = budget.optimiser
         if optimiser.groups or optimiser.layer_decay < 1.0:
-            raise ValueError("method tinyclip: mode=automatic has groups of its own; leave optimiser.groups and .layer_decay")
+            raise ValueError(
+                "method tinyclip: mode=automatic has groups of its own; leave optimiser.groups and .layer_decay"
+            )
         rate = Schedule(start=optimiser.rate().start / self.gate_rate, warmup=total)
         groups = (Group("gates.*", weight_decay=0.0), Group("model.*", rate=rate))
         return replace(optimiser, learning_rate=self.gate_rate, groups=groups)
@@ -171,7 +173,9 @@ class TinyCLIP:
     ) -> Player:
         """The player of a network, with gates if there are multipliers."""
 
-        def terms(batch: Signals, s: Signals, t: Signals | None = None, price: Signals | None = None) -> dict[str, Tensor]:
+        def terms(
+            batch: Signals, s: Signals, t: Signals | None = None, price: Signals | None = None
+        ) -> dict[str, Tensor]:
             found, scale = {}, s.scale_N if self.kappa is None else self.kappa
             if t is not None:
                 there = t.scale_N if self.kappa is None else self.kappa
@@ -239,8 +243,14 @@ def open_gates(gated: Any, source: Any, multipliers: Multipliers, price: float, 
 def fuse_into(student: Any, gated: Gated, probe: Mapping[str, Tensor], context: Context) -> dict[str, float]:
     """The student becomes the gated network without what is shut."""
     there = next(gated.parameters())
-    x = {name: value.to(there.device, there.dtype if value.is_floating_point() else None) for name, value in probe.items()}
+    x = {
+        name: value.to(there.device, there.dtype if value.is_floating_point() else None)
+        for name, value in probe.items()
+    }
     small: Any = fuse(gated, probe=lambda model: model(x))
     student.take_pruned(dict(small.named_parameters()))
     student.load_state_dict(small.state_dict())
-    return {"share_gone": 1.0 - sum(p.numel() for p in small.parameters()) / sum(p.numel() for p in gated.model.parameters())}
+    return {
+        "share_gone": 1.0
+        - sum(p.numel() for p in small.parameters()) / sum(p.numel() for p in gated.model.parameters())
+    }

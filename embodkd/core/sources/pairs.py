@@ -77,7 +77,9 @@ class Pairs(DataSet):
             raise ValueError(f"{name}: rows of {fields['tokens'].shape[1]} tokens, those of train have {self.length}")
         mask = fields["mask"]
         if not mask[:, 0].all() or (mask[:, 1:] & ~mask[:, :-1]).any():
-            raise ValueError(f"{name}: the mask of a text is true from its first token on and false behind its last one")
+            raise ValueError(
+                f"{name}: the mask of a text is true from its first token on and false behind its last one"
+            )
         for word in ("concept", *(() if self.prompts is None else ("group",))):
             value = fields[word]
             limit = len(self.groups) if word == "group" else torch.inf

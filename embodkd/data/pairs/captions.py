@@ -99,7 +99,7 @@ def pairs(
 
 
 def _text(drawn: Drawings, concept: int, count: int, rng: np.random.Generator | None) -> str:
-    """"grinning face, cheerful, happy": a title with keywords that do not repeat it."""
+    """ "grinning face, cheerful, happy": a title with keywords that do not repeat it."""
     title = drawn.titles[concept]
     words = [word for word in dict.fromkeys(drawn.keywords[concept]) if word not in title.split() and word != title]
     if rng is not None:

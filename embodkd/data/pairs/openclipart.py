@@ -134,7 +134,7 @@ def _said(file: Path) -> tuple[str, list[str]]:
 
 
 def _plain(text: str) -> str:
-    """"Clipart_by Tigre02" -> "clipart by tigre"."""
+    """ "Clipart_by Tigre02" -> "clipart by tigre"."""
     return " ".join(re.sub(r"[\W\d_]+", " ", text).lower().split())
 
 

@@ -115,7 +115,9 @@ def slow_affinity(s, t, scale=50.0, target_scale=None):
         ]
 
     q, p = rows(s, scale), rows(t, scale if target_scale is None else target_scale)
-    each = [[-sum(a * math.log(b) for a, b in zip(*pq, strict=True)) for pq in zip(p[k], q[k], strict=True)] for k in (0, 1)]
+    each = [
+        [-sum(a * math.log(b) for a, b in zip(*pq, strict=True)) for pq in zip(p[k], q[k], strict=True)] for k in (0, 1)
+    ]
     return [(a + b) / 2 for a, b in zip(*each, strict=True)]
 
 
