@@ -101,7 +101,9 @@ def emoji(
     # A picture's sample id is its place among all that were drawn.
     items = {name: data.fields["sample_id"] for name, data in (parts | extra).items()}
     return Splits(
-        **parts,
+        train=parts["train"],
+        validation=parts["validation"],
+        test=parts["test"],
         classes=len(names),
         shape=(3, size, size),
         extra=extra | copies,

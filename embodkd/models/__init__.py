@@ -31,7 +31,9 @@ def make_model(
     ValueError for a model that is built for other facts, naming those that fit, and for an unknown name or option,
     naming the nearest that exists.
     """
-    facts = {fact: value for fact, value in {"shape": shape, "classes": classes}.items() if value is not None}
+    facts: dict[str, Any] = {
+        fact: value for fact, value in {"shape": shape, "classes": classes}.items() if value is not None
+    }
     facts |= {fact: value for fact, value in facts_and_options.items() if fact in FACTS}
     options = {key: value for key, value in facts_and_options.items() if key not in FACTS}
     kind = MODELS.get(name)

@@ -119,8 +119,9 @@ def save_model(
     def also(aside: Path) -> None:
         if known.spelling is not None:
             write_atomic(aside / "tokenizer.json", known.spelling)
-        if hasattr(model, "export"):
-            model.export(aside / "hf", known.spelling)
+        export: Any = getattr(model, "export", None)
+        if export is not None:
+            export(aside / "hf", known.spelling)
 
     return write_artefact(folder, model.state_dict(), config, card(folder.name, config), beside, also)
 

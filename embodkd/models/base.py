@@ -58,7 +58,7 @@ class Classifier(Model):
     A subclass takes `(shape, classes, *, ...)`, sets `classifier` and gives the signals before it in `features`.
     """
 
-    built_for = ("shape", "classes")
+    built_for: ClassVar[tuple[str, ...]] = ("shape", "classes")
     judged_as = "classifier"
     reads: Any = "input"
     classifier: nn.Linear

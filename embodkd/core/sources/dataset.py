@@ -90,8 +90,9 @@ class DataSet(ABC):
         """The same facts with other items in these parts; which things those are is not known any more."""
         named = {name: parts[name] for name in ("train", "validation", "test")}
         extra = {name: data for name, data in parts.items() if name not in named}
-        changed: Any = dataclasses.replace(self, **named, extra=extra, items=None)  # type: ignore[type-var]
-        return changed  # type: ignore[no-any-return]
+        own: Any = self
+        changed: Own = dataclasses.replace(own, **named, extra=extra, items=None)
+        return changed
 
     def check_parts(self) -> None:
         """ValueError for a sample id that occurs twice, or items that are not those of the parts."""

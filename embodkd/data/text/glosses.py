@@ -58,7 +58,7 @@ def glosses(
     sizes = {"train": train, "pool": pool, "validation": validation, "test": test}
 
     # training items come from the front of the order, the others from its end: more of the first moves none of these
-    def chosen(rows: Sequence[int]) -> Iterator[tuple[int, list[int]]]:
+    def chosen(rows: np.ndarray) -> Iterator[tuple[int, list[int]]]:
         for first in range(0, len(rows), _AT_ONCE):
             here = rows[first : first + _AT_ONCE]
             for row, found in zip(here, known.encode_all([texts[i] for i in here]), strict=True):
@@ -78,7 +78,9 @@ def glosses(
         asked = ", ".join(f"{name}={size}" for name, size in sizes.items())
         raise ValueError(f"data glosses: {asked}: there are not so many definitions of {length} tokens; give less")
     return Texts(
-        **{name: _part(known, parts[name], prompt, length) for name in ("train", "validation", "test")},
+        train=_part(known, parts["train"], prompt, length),
+        validation=_part(known, parts["validation"], prompt, length),
+        test=_part(known, parts["test"], prompt, length),
         extra={"pool": _part(known, parts["pool"], prompt, length)} if pool else {},
         vocabulary=len(known),
         start=known.start,

@@ -153,8 +153,9 @@ def answers(
         rows = np.arange(start, min(start + size, judged.size()))
         with evaluating(product):
             pieces.append(_told(product, role, data, judged, rows, device, seed if solve else None))
-    columns = zip(*ranks().merged(pieces), strict=True)
-    return Told(*(None if column[0] is None else torch.cat(column) for column in columns))
+    columns: Any = zip(*ranks().merged(pieces), strict=True)
+    whole: Any = [None if column[0] is None else torch.cat(column) for column in columns]
+    return Told(*whole)
 
 
 def _told(

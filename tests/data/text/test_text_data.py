@@ -15,31 +15,7 @@ from embodkd.data.text import Tokenizer, wordnet
 from embodkd.data.text.sums import ALPHABET, right, trace
 
 pytest.importorskip("tokenizers", reason="extra language is not installed")
-WORDS = tuple(
-    "a the of small large thing animal plant made used for with in water land red blue person who acts that".split()  # noqa: SIM905
-)
-    "a",
-    "the",
-    "of",
-    "small",
-    "large",
-    "thing",
-    "animal",
-    "plant",
-    "made",
-    "used",
-    "for",
-    "with",
-    "in",
-    "water",
-    "land",
-    "red",
-    "blue",
-    "person",
-    "who",
-    "acts",
-    "that",
-]
+WORDS = ("a", "the", "of", "small", "large", "thing", "plant", "made", "used", "with", "water", "red", "blue", "who")
 
 
 @pytest.fixture(scope="module")
