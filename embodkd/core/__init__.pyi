@@ -20,10 +20,13 @@ from .method import one_teacher as one_teacher
 from .method import several_teachers as several_teachers
 from .modules.adapter import adapt as adapt
 from .modules.adapter import merge as merge
+from .modules.depths import depths as depths
 from .modules.encoder_gates import encoder_places as encoder_places
 from .modules.fuse import fuse as fuse
 from .modules.gates import Gated as Gated
 from .modules.gates import Place as Place
+from .modules.growing import Growing as Growing
+from .modules.growing import regrown as regrown
 from .modules.hard_concrete import HardConcrete as HardConcrete
 from .modules.inherit import Fold as Fold
 from .modules.inherit import evenly as evenly
@@ -37,9 +40,6 @@ from .modules.quantise import ternary as ternary
 from .modules.quantise import ternary_rows as ternary_rows
 from .modules.spans import Spanned as Spanned
 from .modules.spans import replace_spans as replace_spans
-from .modules.depths import depths as depths
-from .modules.growing import Growing as Growing
-from .modules.growing import regrown as regrown
 from .modules.taps import Tap as Tap
 from .modules.taps import tapped as tapped
 from .optimiser import Group as Group

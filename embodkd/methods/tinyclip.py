@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -38,27 +38,25 @@ from embodkd.core import (
     Context,
     Every,
     Gated,
-    Group,
     Pairs,
     Player,
     Recipe,
     Role,
-    Schedule,
     Signals,
     Stage,
     Step,
     Teachers,
     affinity,
-    evenly,
-    fuse,
-    inherit,
     one_teacher,
     pair_contrast,
 )
 from embodkd.core.config.ranges import NotNegative, OpenShare, Positive, Share
 from embodkd.methods import METHODS
+from embodkd.parts.networks.inheritance import Inherit
 from embodkd.parts.networks.variants import variant
-from embodkd.parts.players.sparsity import Multipliers, Sparsity
+from embodkd.parts.players.parts import in_parts
+from embodkd.parts.players.pruning import Fused, Opened, with_gates
+from embodkd.parts.players.sparsity import Multipliers, Sparsity, climb
 
 PROBED = 8
 """Items on which a fused network is held against the gated one."""
@@ -114,10 +112,10 @@ class TinyCLIP:
         between = [variant(student, where, seed, k, **change) for k, change in enumerate(self.via)]
         found: list[Stage | Step] = []
         before, networks = teacher, [*between, student]
-        budgets = in_parts(budget, data, [1.0] * len(networks))
+        budgets = in_parts(budget, data.train, [1.0] * len(networks))
         for k, (network, own) in enumerate(zip(networks, budgets, strict=True)):
             if self.mode == "manual":
-                found.append(partial(inherit_all, network, before))
+                found.append(Inherit(network, before))
             found.append(own.stage(self.learner(Role(network), teacher, own), data.train, name=f"stage_{k}"))
             before = network
         return found
@@ -130,38 +128,30 @@ class TinyCLIP:
         whole = copy.deepcopy(student)
         gated, multipliers = Gated(whole, whole.gate_places()), Multipliers(self.price)
         sparse = Sparsity(gated, ("",) if self.joint else ("image_", "text_"))
-        probe = data.train.fields
+        probe = {name: data.train.fields[name][:PROBED] for name in student.reads}
         found: list[Stage | Step] = []
-        budgets = in_parts(budget, data, [self.prune, 1.0 - self.prune] * len(self.sparsity))
+        budgets = in_parts(budget, data.train, [self.prune, 1.0 - self.prune] * len(self.sparsity))
         for k, share in enumerate(self.sparsity):
             first, rest = budgets[2 * k : 2 * k + 2]
-            opened = partial(open_gates, gated, teacher if k == 0 else student, multipliers, self.price)
+            opened = Opened(gated, teacher if k == 0 else student, multipliers, self.price)
             learns = first.stage(self.learner(Role(gated), teacher, first, sparse, multipliers), data.train)
             total = learns.updates()
-            before, warm = (0.0, *self.sparsity)[k], max(1, round(self.sparsity_warmup * total))
-            target = Schedule("step", values=climb(before, share, warm))
+            target = climb((0.0, *self.sparsity)[k], share, max(1, round(self.sparsity_warmup * total)))
             rate = replace(budget.optimiser.rate(), warmup=0)
             both = (
-                replace(learns.players[0], optimiser=self.slow(first, total), scheduled={"target": target}),
+                replace(
+                    learns.players[0],
+                    optimiser=with_gates(first.optimiser, self.gate_rate, total),
+                    scheduled={"target": target},
+                ),
                 sparse.player(multipliers, self.price_rate, target),
             )
             clamped = Every(1, lambda context: gated.clamp_())
-            found += [opened, replace(learns, players=both, every=(clamped,), name=f"gates_{k}")]
-            found.append(partial(fuse_into, student, gated, {name: probe[name][:PROBED] for name in student.reads}))
+            gates = replace(learns, players=both, every=(clamped,), name=f"gates_{k}")
+            found += [opened, gates, Fused(student, gated, probe)]
             rest = replace(rest, optimiser=replace(rest.optimiser, learning_rate=rate))
             found.append(rest.stage(self.learner(Role(student), teacher, rest), data.train, name=f"stage_{k}"))
         return found
-
-    def slow(self, budget: Budget, total: int) -> Any:
-        """The optimiser while gates are learned: they move at their own rate, the weights' climbs to theirs."""
-        optimiser = budget.optimiser
-        if optimiser.groups or optimiser.layer_decay < 1.0:
-            raise ValueError(
-                "method tinyclip: mode=automatic has groups of its own; leave optimiser.groups and .layer_decay"
-            )
-        rate = Schedule(start=optimiser.rate().start / self.gate_rate, warmup=total)
-        groups = (Group("gates.*", weight_decay=0.0), Group("model.*", rate=rate))
-        return replace(optimiser, learning_rate=self.gate_rate, groups=groups)
 
     def learner(
         self,
@@ -193,15 +183,6 @@ class TinyCLIP:
         return Player(own, terms, given, weights, optimiser=budget.optimiser)
 
 
-def in_parts(budget: Budget, data: Pairs, shares: Sequence[float]) -> list[Budget]:
-    """The budget's updates shared out, at least one each."""
-    if len(shares) == 1:
-        return [budget]
-    total = budget.updates or budget.epochs * -(-data.train.size() // budget.batch_size)
-    ends = [round(total * sum(shares[: k + 1]) / sum(shares)) for k in range(len(shares))]
-    return [replace(budget, updates=max(1, end - start)) for start, end in zip([0, *ends], ends, strict=False)]
-
-
 def paired(s: Signals) -> Tensor:
     """An item's image and text, (N, 2, D)."""
     return torch.stack([s.image_ND, s.text_ND], 1)
@@ -211,46 +192,3 @@ def fill(model: Any, kappa: float, context: Context) -> None:
     """Set the model's own scale to kappa."""
     with torch.no_grad():
         model.logit_scale.fill_(math.log(kappa))
-
-
-def inherit_all(model: Any, before: Any, context: Context) -> None:
-    """Every tensor of `model` as `before` has it; ValueError for one that it has not."""
-    depth = {stack: [len(m.get_submodule(stack)) for m in (before, model)] for stack in model.stacks}
-    left = inherit(model, before, layers={stack: evenly(*two) for stack, two in depth.items()})
-    if left:
-        raise ValueError(
-            f"method tinyclip: {left[0]} and {len(left) - 1} more cannot be inherited from a {type(before).__name__}: "
-            "give the student the teacher's patch, head and joint, and nothing wider or deeper"
-        )
-
-
-def climb(start: float, end: float, steps: int) -> tuple[float, ...]:
-    """Targets of the updates 0, 1, ..., the last one `end`."""
-    return tuple(start + (end - start) * k / steps for k in range(steps + 1))
-
-
-def open_gates(gated: Any, source: Any, multipliers: Multipliers, price: float, context: Context) -> None:
-    """The gated network has the weights of `source` in its leading places, open there and shut beyond."""
-    inherit(gated.model, source, beyond="zeros")
-    multipliers.restart(price)
-    places = source.gate_places()
-    with torch.no_grad():
-        for name, gate in gated.hard_concrete():
-            gate.logits.fill_(10.0)
-            gate.logits[places[name].size(source) :] = -10.0
-
-
-def fuse_into(student: Any, gated: Gated, probe: Mapping[str, Tensor], context: Context) -> dict[str, float]:
-    """The student becomes the gated network without what is shut."""
-    there = next(gated.parameters())
-    x = {
-        name: value.to(there.device, there.dtype if value.is_floating_point() else None)
-        for name, value in probe.items()
-    }
-    small: Any = fuse(gated, probe=lambda model: model(x))
-    student.take_pruned(dict(small.named_parameters()))
-    student.load_state_dict(small.state_dict())
-    return {
-        "share_gone": 1.0
-        - sum(p.numel() for p in small.parameters()) / sum(p.numel() for p in gated.model.parameters())
-    }

@@ -17,8 +17,10 @@ from toy import fingerprint
 from embodkd.core import Optimiser, Role, Schedule, Signals, Stage, Trainer, affinity, pair_contrast
 from embodkd.core.batch.draws import seed_draws
 from embodkd.methods import get_method, make_method
-from embodkd.methods.tinyclip import in_parts, inherit_all, paired
+from embodkd.methods.tinyclip import paired
 from embodkd.models import load_model, make_model, save_model
+from embodkd.parts.networks.inheritance import Inherit
+from embodkd.parts.players.parts import in_parts
 
 ROW = ROWS["tinyclip"]
 SAME = replace(ROW, student=large_towers)
@@ -97,7 +99,7 @@ def test_twelve_layers_to_six_keep_the_even_ones_and_to_nine_the_first() -> None
     source = towers(image_depth=12, text_depth=12)
     for depth, kept in ((6, range(0, 12, 2)), (9, range(9)), (12, range(12))):
         model = towers(image_depth=depth, text_depth=depth)
-        inherit_all(model, source, CONTEXT)
+        Inherit(model, source)(CONTEXT)
         own, theirs = model.state_dict(), source.state_dict()
         for stack in model.stacks:
             for layer, taken in enumerate(kept):
@@ -108,9 +110,9 @@ def test_twelve_layers_to_six_keep_the_even_ones_and_to_nine_the_first() -> None
 
 def test_what_cannot_be_inherited_is_named() -> None:
     with pytest.raises(ValueError, match="cannot be inherited from a Towers"):
-        inherit_all(towers(joint=9), towers(), CONTEXT)
+        Inherit(towers(joint=9), towers())(CONTEXT)
     with pytest.raises(ValueError, match="2 layers"):
-        inherit_all(towers(image_depth=2, text_depth=1), towers(image_depth=1, text_depth=1), CONTEXT)
+        Inherit(towers(image_depth=2, text_depth=1), towers(image_depth=1, text_depth=1))(CONTEXT)
 
 
 def test_networks_in_between_are_each_taught_by_the_same_teacher_within_one_budget() -> None:
@@ -137,8 +139,8 @@ def test_every_way_takes_the_same_updates(method: dict[str, Any]) -> None:
 def test_a_budget_in_parts_is_the_whole_one() -> None:
     data = pairs()
     for shares in ([1.0, 2.0, 3.0], [0.4, 0.6], [1.0] * 5):
-        assert sum(b.updates for b in in_parts(slow_budget(epochs=7), data, shares)) == 21
-    assert [b.updates for b in in_parts(slow_budget(updates=2), data, [1.0] * 3)] == [1, 1, 1]
+        assert sum(b.updates for b in in_parts(slow_budget(epochs=7), data.train, shares)) == 21
+    assert [b.updates for b in in_parts(slow_budget(updates=2), data.train, [1.0] * 3)] == [1, 1, 1]
 
 
 def pruned(**method: Any) -> Tried:
@@ -231,7 +233,7 @@ def test_impossible_options_are_refused(method: dict[str, Any], complaint: str) 
 def test_what_does_not_fit_is_said_before_anything_is_trained() -> None:
     with pytest.raises(ValueError, match="prunes a student of the teacher's size"):
         made(ROW, **PRUNING)
-    with pytest.raises(ValueError, match="groups of its own"):
+    with pytest.raises(ValueError, match="groups of their own"):
         tried("tinyclip", SAME, method=PRUNING, optimiser=Optimiser(layer_decay=0.5))
     with pytest.raises(ValueError, match="method tinyclip: via: unknown key 'image_widht'"):
         made(via=({"image_widht": 8},))

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from operator import is_
-from typing import Any
 
 import torch
 from torch import Tensor, nn

@@ -21,7 +21,7 @@ def affinity(
 ) -> Tensor:
     """Cross-entropy of the target's distribution over partners and the value's, mean over both directions.
 
-    Shapes: (N, 2, D), (N, 2, E) -> (N,), an item's two things side by side, in spaces that may have widths of their own.
+    Shapes: (N, 2, D), (N, 2, E) -> (N,), an item's two things side by side; both spaces may have widths of their own.
     The first thing of an item has all second ones as partners, softmax(scale * cosine), its own among them; and the
     other way round. scale: a number, or one for each item (N,); target_scale: the target's, by default the same.
     Where both sides are alike it is the target's entropy, with gradient zero. Source: Wu et al., ICCV 2023 (TinyCLIP,

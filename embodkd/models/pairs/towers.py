@@ -1,4 +1,4 @@
-"""CLIP (Radford et al., ICML 2021) from transformers, at any size: a vision transformer and a causal text transformer."""
+"""CLIP (Radford et al., ICML 2021) from transformers, at any size: vision transformer and causal text transformer."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from embodkd.core import Gated, Optimiser, Player, Role, Signals
+from embodkd.core import Gated, Optimiser, Player, Role, Schedule, Signals
 
 
 class Multipliers(nn.Module):
@@ -32,17 +32,16 @@ class Multipliers(nn.Module):
 class Sparsity:
     """The share of the parameters that gates take out in expectation, and the players' term about it.
 
-    prefixes: of the gates of each part of the network that has a share of its own, ("",) for all together; the mean over
-    the parts counts. sizes: of how many parameters each share is one, by default all that can be taken out.
+    prefixes: of the gates of each part of the network that has a share of its own, ("",) for all together; the mean
+    over the parts counts.
     """
 
-    def __init__(self, gated: Gated, prefixes: Sequence[str] = ("",), sizes: Sequence[int] | None = None) -> None:
+    def __init__(self, gated: Gated, prefixes: Sequence[str] = ("",)) -> None:
         self.gated, self.prefixes = gated, tuple(prefixes)
-        self.sizes = [gated.prunable(prefix) for prefix in self.prefixes] if sizes is None else list(sizes)
 
     def shares(self) -> Tensor:
         """What is taken out of each part, (P,), with gradient to the gates."""
-        kept = [self.gated.expected(p) / size for p, size in zip(self.prefixes, self.sizes, strict=True)]
+        kept = [self.gated.expected(prefix) / self.gated.prunable(prefix) for prefix in self.prefixes]
         return 1.0 - torch.stack(kept)
 
     def term(self, batch: Signals, price: Signals, *, detach: bool = False) -> Tensor:
@@ -63,3 +62,8 @@ class Sparsity:
         own = Role(multipliers, view="target")
         moves = Optimiser("adam", rate)
         return Player(own, terms, ascent=True, optimiser=moves, scheduled={"target": target}, name="budget")
+
+
+def climb(start: float, end: float, updates: int) -> Schedule:
+    """A target that grows in equal parts from `start` at update 0 to `end` at update `updates`, and stays there."""
+    return Schedule("step", values=tuple(start + (end - start) * k / updates for k in range(updates + 1)))

@@ -52,7 +52,7 @@ def test_the_slope_of_a_price_is_the_lack_and_its_square():
 
 
 def test_the_published_share_of_open_gates_after_the_clamp():
-    """a = 10: about 1e-5 of each axis; a = log 100: 0.002 of each, so 0.004 of a matrix both of whose axes are gated."""
+    """a = 10: about 1e-5 of each axis; a = log 100: 0.002 of each, 0.004 of a matrix with gates on both axes."""
     model = gated()
     sparse = Sparsity(model)
     assert 0 < sparse.shares().item() < 1e-4
