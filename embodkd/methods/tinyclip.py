@@ -191,4 +191,4 @@ def paired(s: Signals) -> Tensor:
 def fill(model: Any, kappa: float, context: Context) -> None:
     """Set the model's own scale to kappa."""
     with torch.no_grad():
-        model.logit_scale.fill_(math.log(kappa))
+        model.log_scale().fill_(math.log(kappa))

@@ -71,16 +71,16 @@ def test_alpha_shares_the_loss_out_between_affinity_and_clip() -> None:
 
 def test_a_constant_scale_is_the_students_in_the_end_and_its_own_one_learns() -> None:
     fixed, own = made().train(), made(kappa=None, alpha=0.5).train()
-    assert fixed.student.logit_scale.item() == pytest.approx(math.log(50.0))
-    teacher = own.teachers["teacher"].logit_scale.item()
-    assert own.student.logit_scale.item() != teacher
-    assert abs(own.student.logit_scale.item() - teacher) < 1.0
+    assert fixed.student.log_scale().item() == pytest.approx(math.log(50.0))
+    teacher = own.teachers["teacher"].log_scale().item()
+    assert own.student.log_scale().item() != teacher
+    assert abs(own.student.log_scale().item() - teacher) < 1.0
 
 
 def test_with_scales_of_their_own_each_side_is_softened_by_its_own() -> None:
     try_ = made(kappa=None)
     with torch.no_grad():
-        try_.teachers["teacher"].logit_scale.fill_(1.0)
+        try_.teachers["teacher"].log_scale().fill_(1.0)
     found = first_values(try_)
     batch = Signals(dict(pairs().train.fields))
     s, t = (Role(m, "frozen").signals(batch) for m in (try_.student, try_.teachers["teacher"]))
@@ -250,7 +250,7 @@ def test_supervised_learning_of_pairs_is_the_loss_of_clip_and_its_scale_learns()
     s = player.train.signals(batch)
     torch.testing.assert_close(player.terms(batch, s)["ce"], pair_contrast(paired(s), scale=14.3))
     Trainer(seed=0, quiet=True).fit(recipe)
-    assert student.logit_scale.item() != before.logit_scale.item()
+    assert student.log_scale().item() != before.log_scale().item()
     for wrong in ({"shift": 1}, {"label_smoothing": 0.1}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             get_method("supervised")(**wrong).recipe(student, None, data, budget=slow_budget())

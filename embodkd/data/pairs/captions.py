@@ -83,7 +83,7 @@ def pairs(
     def part(name: str) -> TensorData:
         rows = torch.from_numpy(parts[name])
         own = {"concept": drawn.concept_N[rows], "group": drawn.group_N[rows], "sample_id": row_N[rows]}
-        return TensorData({"image": image_N3HW[rows], **_tokens(known, texts[name], length), **own})
+        return TensorData({"image": image_N3HW[rows], **tokens_of(known, texts[name], length), **own})
 
     return Pairs(
         train=part("train"),
@@ -91,7 +91,7 @@ def pairs(
         test=part("test"),
         shape=tuple(image_N3HW.shape[1:]),
         vocabulary=len(known),
-        prompts=_tokens(known, list(drawn.groups), length),
+        prompts=tokens_of(known, list(drawn.groups), length),
         groups=drawn.groups,
         items=Items(drawn.source, {name: row_N[torch.from_numpy(rows)] for name, rows in parts.items()}),
         spelling=known,
@@ -107,7 +107,8 @@ def _text(drawn: Drawings, concept: int, count: int, rng: np.random.Generator | 
     return ", ".join([title, *words[:count]])
 
 
-def _tokens(known: Tokenizer, texts: Sequence[str], length: int) -> Mapping[str, Tensor]:
+def tokens_of(known: Tokenizer, texts: Sequence[str], length: int) -> Mapping[str, Tensor]:
+    """The fields tokens and mask of texts, each between the tokens `start` and `end`, cut to `length` in all."""
     rows = [[known.start, *found[: length - 2], known.end] for found in known.encode_all(texts)]
     tokens_NT, length_N = known.filled(rows, length)
     return {"tokens": tokens_NT, "mask": torch.arange(length) < length_N[:, None]}

@@ -22,7 +22,7 @@ class TwoTowers(Model):
     """{"image": (N, C, H, W), "tokens": (N, T), "mask": (N, T)} -> {"image": (N, D), "text": (N, D), ...}.
 
     Both are of length 1. `scale` (N,) multiplies their cosines, the same for every item; `logits` (N,) is that of an
-    item's own two. A member writes `image_of` and `text_of`, and sets `logit_scale`, the logarithm of the scale.
+    item's own two. A member writes `image_of`, `text_of` and `log_scale`.
     stacks: the names of its lists of layers.
     """
 
@@ -30,7 +30,6 @@ class TwoTowers(Model):
     judged_as = "towers"
     reads: Any = ("image", "tokens", "mask")
     stacks: ClassVar[tuple[str, ...]] = ()
-    logit_scale: nn.Parameter
 
     def __init__(self, shape: Sequence[int], vocabulary: int, length: int) -> None:
         super().__init__()
@@ -45,9 +44,13 @@ class TwoTowers(Model):
         """Of the texts, (N, D), of any length."""
         raise NotImplementedError
 
+    def log_scale(self) -> nn.Parameter:
+        """The logarithm of what multiplies cosines, ()."""
+        raise NotImplementedError
+
     def scale(self) -> Tensor:
-        """What multiplies a cosine, ()."""
-        return self.logit_scale.exp().clamp(max=GREATEST)
+        """What multiplies cosines, ()."""
+        return self.log_scale().exp().clamp(max=GREATEST)
 
     def forward(self, x: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """All signals."""
@@ -61,7 +64,7 @@ class TwoTowers(Model):
 
     def golden_input(self, rows: int) -> Any:
         """Images in [0, 1), and texts of which the last token is not there."""
-        place = self.logit_scale
+        place = self.log_scale()
         tokens_NT = torch.from_numpy((golden_unit((rows, self.length)) * self.vocabulary).astype("int64"))
         return {
             "image": torch.from_numpy(golden_unit((rows, *self.shape)).astype(np.float32)).to(place),

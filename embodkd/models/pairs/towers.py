@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from embodkd.core.config.ranges import Depth, Pixels, Positive, Width, Within
 from embodkd.core.modules.axes import take_shapes
@@ -94,10 +94,10 @@ class Towers(TwoTowers):
         if pruned:
             self.take_pruned({name: torch.empty(list(size), device="meta") for name, size in pruned.items()})
 
-    @property
-    def logit_scale(self) -> Any:
-        """The logarithm of the scale, ()."""
-        return self.backbone.logit_scale
+    def log_scale(self) -> nn.Parameter:
+        """CLIP's own."""
+        found: nn.Parameter = self.backbone.logit_scale
+        return found
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
         """What was pruned takes on the shapes of the state first, so that a run goes on after its pruning."""

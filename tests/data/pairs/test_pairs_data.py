@@ -58,7 +58,7 @@ def text(data, part, row):
 
 
 def test_the_kind_is_known_without_the_data():
-    assert {name for name in DATA if kind_of(name) == "pairs"} == {"emoji_names", "openclipart"}
+    assert {name for name in DATA if kind_of(name) == "pairs"} == {"emoji_names", "hub_pairs", "openclipart"}
 
 
 @pytest.mark.parametrize("seed", range(3))

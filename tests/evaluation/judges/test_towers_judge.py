@@ -17,7 +17,10 @@ class Told(TwoTowers):
 
     def __init__(self, table: torch.Tensor) -> None:
         super().__init__((1, 1, table.shape[1]), len(table), 1)
-        self.table, self.logit_scale = table, torch.nn.Parameter(torch.zeros(()))
+        self.table, self.log = table, torch.nn.Parameter(torch.zeros(()))
+
+    def log_scale(self):
+        return self.log
 
     def image_of(self, x):
         return x["image"][:, 0, 0]

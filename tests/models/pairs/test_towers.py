@@ -53,7 +53,7 @@ def test_answers_are_of_length_one_and_the_score_is_their_scaled_cosine():
 def test_the_scale_ends_at_a_hundred():
     model = made()
     with torch.no_grad():
-        model.logit_scale.fill_(9.0)
+        model.log_scale().fill_(9.0)
     assert asked(model)["scale"].max() == 100.0
 
 
