@@ -71,7 +71,8 @@ def hub_pairs(
     cuts["test"] = ("test", np.arange(len(rows["test"][1])))
     texts = {part: [rows[source][1][k] for k in places] for part, (source, places) in cuts.items()}
     known = Tokenizer.of(tokenizer) if tokenizer else Tokenizer.bpe(texts["train"], vocabulary)
-    parts, items, first = {}, {}, 0
+    parts: dict[str, Any] = {}
+    items, first = {}, 0
     for part, (source, places) in cuts.items():
         number_N = torch.arange(first, first + len(places))
         fields = {"image": rows[source][0][places], **tokens_of(known, texts[part], length)}
@@ -122,7 +123,8 @@ def _square(picture: np.ndarray, size: int) -> Tensor:
 
 def _blank(size: int, length: int, vocabulary: int, seed: int) -> Pairs:
     generator = torch.Generator().manual_seed(seed)
-    parts, first = {}, 0
+    parts: dict[str, Any] = {}
+    first = 0
     for part, count in BLANK.items():
         number_N = torch.arange(first, first + count)
         tokens_NT = torch.randint(vocabulary, (count, length), generator=generator)

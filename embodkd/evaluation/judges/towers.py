@@ -22,11 +22,11 @@ from embodkd.evaluation.manifest import manifest_of
 from embodkd.evaluation.result import Episode, Evaluation
 
 MEASURES = Registry("measure of pairs")
-"""Functions (found: Found) -> float, with `better=`, `unit=`; `prompts=` for those that need groups."""
+"""Functions (found: Retrieved) -> float, with `better=`, `unit=`; `prompts=` for those that need groups."""
 
 
 @dataclass(frozen=True)
-class Found:
+class Retrieved:
     """How many others lie before the right one: text_N a text of another concept before the own one, for each image;
     image_M an image of another concept before the nearest own one, for each concept's text; group_N another group's
     prompt before the own one. What lies level with it lies before it."""
@@ -43,23 +43,23 @@ def _within(rank: Tensor, k: int) -> float:
 for _k in (1, 5, 10):
 
     @MEASURES.register(f"image_to_text_r{_k}", better="higher", unit="%", prompts=False)
-    def _image_to_text(found: Found, k: int = _k) -> float:
+    def _image_to_text(found: Retrieved, k: int = _k) -> float:
         """Percent of the images whose text is among the first k of all concepts' texts."""
         return _within(found.text_N, k)
 
     @MEASURES.register(f"text_to_image_r{_k}", better="higher", unit="%", prompts=False)
-    def _text_to_image(found: Found, k: int = _k) -> float:
+    def _text_to_image(found: Retrieved, k: int = _k) -> float:
         """Percent of the concepts' texts with an image of that concept among the first k images."""
         return _within(found.image_M, k)
 
     @MEASURES.register(f"r{_k}", better="higher", unit="%", prompts=False)
-    def _both(found: Found, k: int = _k) -> float:
+    def _both(found: Retrieved, k: int = _k) -> float:
         """The mean of both directions."""
         return (_within(found.text_N, k) + _within(found.image_M, k)) / 2
 
 
 @MEASURES.register("zero_shot", better="higher", unit="%", prompts=True)
-def zero_shot(found: Found) -> float:
+def zero_shot(found: Retrieved) -> float:
     """Percent of the images that are nearest to the prompt of their group."""
     assert found.group_N is not None, "asked of data with prompts"
     return _within(found.group_N, 1)
@@ -111,7 +111,7 @@ def evaluated(
 @torch.no_grad()
 def retrieved(
     product: Any, data: Pairs, part: TensorData, device: torch.device | str = "cpu", batch_size: int = 256
-) -> Found:
+) -> Retrieved:
     """Where `product` in evaluation mode finds what belongs together in a part of `data`.
 
     A concept's text is that of its item with the smallest sample id. Of several ranks each must call this and asks for
@@ -136,7 +136,7 @@ def retrieved(
             prompts = {name: value.to(device) for name, value in data.prompts.items()}
             prompt_GD = normalize(product.text_of(prompts), dim=1).double().cpu()
         group_N = before(image_ND @ prompt_GD.T, part.fields["group"][:, None] == torch.arange(len(prompt_GD)))
-    return Found(before(cosine_NM, own_NM), before(cosine_NM.T, own_NM.T), group_N)
+    return Retrieved(before(cosine_NM, own_NM), before(cosine_NM.T, own_NM.T), group_N)
 
 
 def before(score_NK: Tensor, own_NK: Tensor) -> Tensor:
@@ -145,6 +145,6 @@ def before(score_NK: Tensor, own_NK: Tensor) -> Tensor:
     return ((score_NK >= best_N1) & ~own_NK).sum(1)
 
 
-def _measures(found: Found) -> dict[str, float]:
+def _measures(found: Retrieved) -> dict[str, float]:
     names = [name for name in MEASURES if found.group_N is not None or not MEASURES.metadata(name)["prompts"]]
     return {name: MEASURES.get(name)(found) for name in names}
