@@ -15,6 +15,7 @@ from embodkd.core import Pairs, TensorData
 from embodkd.core.config.ranges import Within
 from embodkd.core.sources.dataset import Items
 from embodkd.data.partition import by_concept
+from embodkd.data.text.minilm import sentences as sentences_of
 from embodkd.data.text.tokenizer import Tokenizer
 
 Side = Annotated[int, Within(8, 64)]
@@ -57,6 +58,7 @@ def pairs(
     length: int,
     vocabulary: int,
     tokenizer: str | None,
+    sentences: bool,
     validation: float,
     test: float,
     where: str,
@@ -66,7 +68,8 @@ def pairs(
     row_N: the number of each in its source. The text of a training item is its concept's title and `keywords` of its
     keywords, drawn anew for each drawing of it; elsewhere they are the first ones, the same for a whole concept. Texts
     are cut to `length` tokens, start and end among them. The tokenizer has `vocabulary` tokens and is trained on the
-    training texts; tokenizer: a folder or hub id of a pretrained one in its place.
+    training texts; tokenizer: a folder or hub id of a pretrained one in its place. sentences: items and prompts have
+    the field `sentence` (N, 384), too, what all-MiniLM-L6-v2 makes of the whole text.
     """
     parts = by_concept(drawn.concept_N, drawn.group_N, validation, test, seed, where)
     for name, rows in parts.items():
@@ -80,10 +83,14 @@ def pairs(
     known = Tokenizer.of(tokenizer) if tokenizer else Tokenizer.bpe(texts["train"], vocabulary)
     image_N3HW = _images(drawn.images_N3HW, size)
 
+    def read(said: list[str]) -> Mapping[str, Tensor]:
+        found = tokens_of(known, said, length)
+        return {**found, "sentence": sentences_of(said, where)} if sentences else found
+
     def part(name: str) -> TensorData:
         rows = torch.from_numpy(parts[name])
         own = {"concept": drawn.concept_N[rows], "group": drawn.group_N[rows], "sample_id": row_N[rows]}
-        return TensorData({"image": image_N3HW[rows], **tokens_of(known, texts[name], length), **own})
+        return TensorData({"image": image_N3HW[rows], **read(texts[name]), **own})
 
     return Pairs(
         train=part("train"),
@@ -91,7 +98,7 @@ def pairs(
         test=part("test"),
         shape=tuple(image_N3HW.shape[1:]),
         vocabulary=len(known),
-        prompts=tokens_of(known, list(drawn.groups), length),
+        prompts=read(list(drawn.groups)),
         groups=drawn.groups,
         items=Items(drawn.source, {name: row_N[torch.from_numpy(rows)] for name, rows in parts.items()}),
         spelling=known,

