@@ -12,7 +12,7 @@ GIVES = {
     "export": "policies as ONNX files, format=onnx",
     "gl": "MuJoCo's own renderer",
     "hand": "the Shadow hand, task=hand_lift",
-    "language": "sentences by all-MiniLM-L6-v2, student.language=minilm",
+    "language": "texts as data and models of them; sentences by all-MiniLM-L6-v2, student.language=minilm",
     "lerobot": "datasets of demonstrations, recorded and learned from",
     "vision": "data sets of real pictures, and resnet, vit and efficientnet_lite0",
     "trackers": "tracker=mlflow, trackio or wandb",

@@ -15,6 +15,11 @@ SMALL = {
     "vit": ({"width": 16, "depth": 2, "patch": 2, "dropout": 0.5}, (1, 8, 8)),
     "efficientnet_lite0": ({"pretrained": False}, (1, 32, 32)),
 }
+TEXTS = {
+    "gru_lm": {"width": 8, "layers": 2, "dropout": 0.5},
+    "causal_lm": {"width": 16, "depth": 2, "heads": 2, "dropout": 0.5},
+    "bert_classifier": {"width": 16, "depth": 2, "heads": 2, "dropout": 0.5},
+}
 # with eyes where they may have some; what is not named is small by itself
 POLICY_ARGUMENTS = {
     "camera_chunk": {"channels": [4, 4, 4, 4], "hidden": [16], "horizon": 2},
@@ -37,6 +42,12 @@ NAMES = [*MODELS.names(), *(f"policy {name}" for name in POLICIES.names())]
 def trunk_and_batch(name):
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
+    if name in TEXTS:
+        tokens = torch.randint(ANSWERS, (ITEMS, 7), generator=generator)
+        fields = {"tokens": tokens, "input": tokens, "mask": torch.arange(7).expand(ITEMS, 7) < 5}
+        facts = {"shape": (7,), "classes": ANSWERS, "vocabulary": ANSWERS, "length": 7, "start": 1, "end": None}
+        own = {fact: facts[fact] for fact in MODELS.get(name).built_for}
+        return make_model(name, **own, **TEXTS[name]), Signals(fields)
     if name in MODELS:
         options, shape = SMALL[name]
         fields = {"input": torch.rand(ITEMS, *shape, generator=generator)}

@@ -15,7 +15,9 @@ def lesson(name, optimiser):
     network, batch = trunk_and_batch(name)
     generator = torch.Generator().manual_seed(1)
     how = Optimiser(optimiser, 1e-3)
-    if name in MODELS:
+    if name in MODELS and MODELS.get(name).judged_as == "language":
+        player = Player(Role(network), lambda b, s: {"token": cross_entropy(s.logits_NTV, b.tokens_NT)}, optimiser=how)
+    elif name in MODELS:
         batch = batch.merge(label=torch.randint(ANSWERS, (ITEMS,), generator=generator))
         player = Player(Role(network), lambda b, s: {"label": cross_entropy(s.logits_NC, b.label_N)}, optimiser=how)
     else:

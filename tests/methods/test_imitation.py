@@ -11,7 +11,7 @@ from toy import Student, Teacher, ToyTask, fingerprint
 from embodkd.core import Budget, Optimiser, RunFolder, distill, schedule
 from embodkd.core.config.schema import build
 from embodkd.core.method import NEEDS
-from embodkd.methods import METHODS, get_method, make_method, method_names
+from embodkd.methods import METHODS, get_method, make_method, method_names, needs_of
 
 
 def train(name, student=None, teacher=None, task=None, run=None, finetune=None, **options):
@@ -52,7 +52,7 @@ def test_every_method_has_one_interface_and_says_what_it_needs(name):
     kinds = {key: parameter.kind.name for key, parameter in found.items()}
     positional = dict.fromkeys(("self", "student", "teachers", "data"), "POSITIONAL_OR_KEYWORD")
     assert kinds == positional | dict.fromkeys(("seed", "budget"), "KEYWORD_ONLY")
-    assert METHODS.metadata(name)["needs"] in NEEDS
+    assert needs_of(name) and set(needs_of(name)) <= set(NEEDS)
 
 
 @pytest.mark.parametrize(("name", "needs"), [("dagger", "splits"), ("kd", "task"), ("nkd", "demonstrations")])
@@ -60,7 +60,7 @@ def test_a_method_for_data_of_another_kind_is_refused_with_those_that_fit(name, 
     with pytest.raises(ValueError, match=f"'{name}' learns .*; these do: ") as error:
         make_method({"name": name}, needs)
     named = str(error.value).partition("these do: ")[2].split(", ")
-    assert named == [n for n in method_names() if METHODS.metadata(n)["needs"] == needs]
+    assert named == [n for n in method_names() if needs in needs_of(n)]
 
 
 def test_a_budget_that_is_given_takes_the_place_of_the_method_s_own():

@@ -60,6 +60,8 @@ class BertClassifier(Classifier):
             hidden_dropout_prob=dropout,
             attention_probs_dropout_prob=dropout,
             pad_token_id=None,
+            # the dropout inside fused attention would depend on how a batch is shared out
+            attn_implementation="eager" if dropout else "sdpa",
         )
         self.backbone = built("bert_classifier", "BertModel", config, pretrained, architecture)
         self._outside = pretrained is not None

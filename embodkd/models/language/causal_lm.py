@@ -58,6 +58,8 @@ class CausalLM(LanguageModel):
             bos_token_id=start,
             eos_token_id=end,
             pad_token_id=None,
+            # the dropout inside fused attention would depend on how a batch is shared out
+            attn_implementation="eager" if dropout else "sdpa",
         )
         self.backbone = built("causal_lm", "AutoModelForCausalLM", config, pretrained, architecture)
         self._outside = pretrained is not None
@@ -77,8 +79,14 @@ class CausalLM(LanguageModel):
 
     def forward(self, tokens_NT: Tensor) -> dict[str, Tensor]:
         """{"logits": (N, T, V), "hidden": (N, T, D)}."""
-        found = self.backbone(input_ids=self.shifted(tokens_NT), use_cache=False, output_hidden_states=True)
-        return {"logits": found.logits[..., : self.vocabulary], "hidden": found.hidden_states[-1]}
+        seen: list[Tensor] = []
+        # transformers' own way to give them away changes the model for good
+        reader = self.head.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+        try:
+            found = self.backbone(input_ids=self.shifted(tokens_NT), use_cache=False)
+        finally:
+            reader.remove()
+        return {"logits": found.logits[..., : self.vocabulary], "hidden": seen[0]}
 
     def next_logits(self, token_NT: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """See LanguageModel; the state is changed in its place."""

@@ -15,8 +15,8 @@ from embodkd.models.language.base import LanguageModel
 class GRULM(LanguageModel):
     """Embedding, `layers` gated recurrent layers, and a linear head, all of `width`.
 
-    tied: the head has the embedding's weights, and a bias of its own. dropout is between the layers and before the
-    head. The state is that of the layers, (layers, N, width).
+    tied: the head has the embedding's weights, and a bias of its own. dropout follows each layer. The state is those of
+    the layers, (1, N, width) each.
     """
 
     def __init__(
@@ -33,7 +33,8 @@ class GRULM(LanguageModel):
     ) -> None:
         super().__init__(vocabulary, length, start, end)
         self.embedding = nn.Embedding(vocabulary, width)
-        self.gru = nn.GRU(width, width, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
+        # one by one, since the dropout inside a stack of torch's would depend on how a batch is shared out
+        self.layers = nn.ModuleList(nn.GRU(width, width, batch_first=True) for _ in range(layers))
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(width, vocabulary)
         if tied:
@@ -43,11 +44,18 @@ class GRULM(LanguageModel):
 
     def forward(self, tokens_NT: Tensor) -> dict[str, Tensor]:
         """{"logits": (N, T, V), "hidden": (N, T, D)}."""
-        hidden_NTD = self.dropout(self.gru(self.embedding(self.shifted(tokens_NT)))[0])
+        hidden_NTD, _ = self._read(self.shifted(tokens_NT), None)
         return {"logits": self.head(hidden_NTD), "hidden": hidden_NTD}
 
     def next_logits(self, token_NT: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """See LanguageModel."""
-        read_NT = self.begun(token_NT) if state is None else token_NT
-        hidden_NTD, state = self.gru(self.embedding(read_NT), state)
-        return self.head(self.dropout(hidden_NTD[:, -1])), state
+        hidden_NTD, state = self._read(self.begun(token_NT) if state is None else token_NT, state)
+        return self.head(hidden_NTD[:, -1]), state
+
+    def _read(self, tokens_NT: Tensor, state: tuple[Tensor, ...] | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        hidden_NTD, after = self.embedding(tokens_NT), []
+        for k, layer in enumerate(self.layers):
+            hidden_NTD, own = layer(hidden_NTD, None if state is None else state[k])
+            hidden_NTD = self.dropout(hidden_NTD)
+            after.append(own)
+        return hidden_NTD, tuple(after)

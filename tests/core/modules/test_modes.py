@@ -23,7 +23,8 @@ class Headed(nn.Module):
 
     def forward(self, x):
         answer = self.trunk(x)
-        return self.head(answer if isinstance(answer, torch.Tensor) else answer["logits"])
+        logits = answer if isinstance(answer, torch.Tensor) else answer["logits"]
+        return self.head(logits[:, -1] if logits.ndim == 3 else logits)
 
 
 def modes(*models):
