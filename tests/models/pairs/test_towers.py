@@ -132,7 +132,9 @@ def test_a_folder_answers_the_same_bits_and_carries_the_tokenizer(tmp_path):
     loaded, config = load_model(save_model(tmp_path / "m", model))
     assert torch.equal(asked(loaded)["logits"], asked(model)["logits"])
     assert loaded.provenance.spelling == '{"a": 1}' and loaded.facts() == FACTS
-    assert "tokens" in (tmp_path / "m/README.md").read_text() and config["vocabulary"] == 12
+    card = (tmp_path / "m/README.md").read_text()
+    assert "images (N, 1, 8, 8)" in card and "texts (N, 6)" in card and "zero-shot-image-classification" in card
+    assert config["vocabulary"] == 12
 
 
 def test_a_pretrained_clip_answers_as_transformers_own(tmp_path):
