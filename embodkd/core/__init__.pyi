@@ -73,6 +73,7 @@ from .sources.generated import Generated as Generated
 from .sources.mapped import Mapped as Mapped
 from .sources.mapped import write_mapped as write_mapped
 from .sources.mixed import Mixed as Mixed
+from .sources.pairs import Pairs as Pairs
 from .sources.prefetch import ahead as ahead
 from .sources.prefetch import pinned as pinned
 from .sources.promised import Promised as Promised
@@ -116,6 +117,8 @@ from .terms.neighbours import affinity_error as affinity_error
 from .terms.neighbours import neighbour_kl as neighbour_kl
 from .terms.nontarget import label_probability as label_probability
 from .terms.nontarget import nontarget_cross_entropy as nontarget_cross_entropy
+from .terms.pairs import affinity as affinity
+from .terms.pairs import pair_contrast as pair_contrast
 from .terms.positions import by_position as by_position
 from .terms.regression import smooth_l1 as smooth_l1
 from .terms.regression import squared_error as squared_error

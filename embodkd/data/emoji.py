@@ -23,7 +23,7 @@ from embodkd.core.config.ranges import OpenShare, Seed, Severity
 from embodkd.core.config.registry import near
 from embodkd.core.sources.splits import Items
 from embodkd.data.assets import ASSETS, load, npm_member
-from embodkd.data.partition import corrupted, cut, from_package, stratified_order, take
+from embodkd.data.partition import by_concept, corrupted, from_package, take
 from embodkd.data.registry import DATA
 
 SIDE = 64
@@ -93,7 +93,7 @@ def emoji(
         fields = {name: value[fields["group"] != gap] for name, value in fields.items()}
         fields["label"] = fields["label"] - (fields["label"] > gap).long()
         del names[gap]
-    rows = _by_concept(fields["concept"], fields["label"], validation, test, seed)
+    rows = by_concept(fields["concept"], fields["label"], validation, test, seed, "data emoji")
     seen = (fields["style"] != (list(STYLES).index(unseen) if unseen else -1)).numpy()
     parts = {name: take(fields, part[seen[part]]) for name, part in rows.items()}
     extra: dict[str, TensorData] = {"unseen": take(fields, rows["test"][~seen[rows["test"]]])} if unseen else {}
@@ -110,15 +110,6 @@ def emoji(
         names=tuple(names),
         items=Items("emoji", items | dict.fromkeys(copies, items["test"])),
     )
-
-
-def _by_concept(concept_N: Tensor, label_N: Tensor, validation: float, test: float, seed: int) -> dict[str, np.ndarray]:
-    """Rows of the three splits, such that the pictures of a concept stay together; stratified by label."""
-    concepts, first = np.unique(concept_N.numpy(), return_index=True)
-    order = stratified_order(label_N.numpy()[first], seed)
-    sizes = {"validation": round(validation * len(order)), "test": round(test * len(order))}
-    parts = cut(order, sizes, "data emoji", rest="train")
-    return {name: np.flatnonzero(np.isin(concept_N.numpy(), concepts[part])) for name, part in parts.items()}
 
 
 @ASSETS.register("emoji", title="four emoji sets", size="14 MB, drawn in half a minute")

@@ -15,6 +15,19 @@ _SHARD = re.compile(r"[-_]\d+(-of-\d+)?(-[0-9a-f]{16})?$")
 Files = dict[str, list[Path]]
 
 
+def fetched(repo: str, revision: str, name: str) -> Path:
+    """The folder of the parquet files: `repo` itself if it is one, or the hub's cache."""
+    if Path(repo).is_dir():
+        return Path(repo)
+    try:
+        from huggingface_hub import snapshot_download
+
+        wanted = ["*.parquet", "README.md"]
+        return Path(snapshot_download(repo, repo_type="dataset", revision=revision, allow_patterns=wanted))
+    except OSError as error:
+        raise ValueError(f"data {name}: {repo} cannot be had from the hub ({error}); give a folder instead") from error
+
+
 def split_files(folder: Path, config: str | None, where: str) -> Files:
     """Split -> its files, in the order of their names.
 

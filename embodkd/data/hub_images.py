@@ -16,7 +16,7 @@ import torch
 from embodkd.core import Splits
 from embodkd.core.config.ranges import Count, Ratio, Seed, Severity, Whole, Within
 from embodkd.data.crops import CroppedData
-from embodkd.data.hub_files import chosen, split_files
+from embodkd.data.hub_files import chosen, fetched, split_files
 from embodkd.data.hub_tables import class_names, fields_of, read_rows
 from embodkd.data.partition import split
 from embodkd.data.registry import DATA
@@ -82,7 +82,7 @@ def hub_images(
         names: Sequence[str] = [f"class {c}" for c in range(known.classes)]
     else:
         columns = (image or (known.image if known else "image"), label or (known.label if known else "label"))
-        files = chosen(split_files(_files(repo, revision), config, where), splits or {}, where)
+        files = chosen(split_files(fetched(repo, revision, "hub_images"), config, where), splits or {}, where)
         parts, names = _read(files, *columns, known.classes if known else None, where)
         items = {part: fields.pop("item") for part, fields in parts.items()}
     if parity:
@@ -118,21 +118,6 @@ def _blank(known: Known, count: int, seed: int) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     images = torch.rand(count, *known.shape, generator=generator)
     return {"input": images, "label": torch.arange(count) % known.classes}
-
-
-def _files(repo: str, revision: str) -> Path:
-    """The folder of the parquet files: `repo` itself if it is one, or the hub's cache."""
-    if Path(repo).is_dir():
-        return Path(repo)
-    try:
-        from huggingface_hub import snapshot_download
-
-        wanted = ["*.parquet", "README.md"]
-        return Path(snapshot_download(repo, repo_type="dataset", revision=revision, allow_patterns=wanted))
-    except OSError as error:
-        raise ValueError(
-            f"data hub_images: {repo} cannot be had from the hub ({error}); give a folder instead"
-        ) from error
 
 
 def _read(

@@ -28,17 +28,17 @@ def read_rows(files: Sequence[Path], image: str, label: str, where: str) -> Labe
     than the first, and for a label that is missing or of a kind that is no class."""
     rows = LabelledPictures([], [], [])
     for file in files:
-        table = _table(file, image, label, where)
-        rows.labels.extend(_labels(table.column(label), label, f"{where}: {file.name}"))
-        for number, value in enumerate(table.column(image).to_pylist()):
+        found = table(file, image, label, where)
+        rows.labels.extend(_labels(found.column(label), label, f"{where}: {file.name}"))
+        for number, value in enumerate(found.column(image).to_pylist()):
             at = f"{where}: {file.name}: row {number}"
-            encoded = _encoded(value, file, at)
-            picture = _decoded(encoded, at)
+            content = encoded(value, file, at)
+            picture = decoded(content, at)
             if rows.pictures and picture.shape[:2] != rows.pictures[0].shape[:2]:
                 sizes = [f"{p.shape[0]}x{p.shape[1]}" for p in (picture, rows.pictures[0])]
                 raise ValueError(f"{at}: a picture of {sizes[0]} pixels among others of {sizes[1]}; all must be alike")
             rows.pictures.append(picture)
-            rows.digests.append(int.from_bytes(hashlib.sha256(encoded).digest()[:8], "big") >> 1)
+            rows.digests.append(int.from_bytes(hashlib.sha256(content).digest()[:8], "big") >> 1)
     if not rows.pictures:
         raise ValueError(f"{where}: {files[0].name} has no rows")
     return rows
@@ -77,7 +77,8 @@ def class_names(file: Path, label: str) -> list[str] | None:
     return [str(name) for name in names] if isinstance(names, list) and names else None
 
 
-def _table(file: Path, image: str, label: str, where: str) -> Any:
+def table(file: Path, image: str, label: str, where: str) -> Any:
+    """Two columns of a parquet file; ValueError if it has them not, or is none."""
     parquet, pa = from_package("pyarrow.parquet", "hub_images"), from_package("pyarrow", "hub_images")
     check_file(file)
     try:
@@ -101,7 +102,7 @@ def _labels(column: Any, name: str, where: str) -> list[Any]:
     return values
 
 
-def _encoded(value: Any, file: Path, at: str) -> bytes:
+def encoded(value: Any, file: Path, at: str) -> bytes:
     """The bytes of a picture: stored, or in the file that is named."""
     content = value.get("bytes") if isinstance(value, Mapping) else value
     path = value.get("path") if isinstance(value, Mapping) else value
@@ -120,12 +121,12 @@ def _encoded(value: Any, file: Path, at: str) -> bytes:
     return content
 
 
-def _decoded(encoded: bytes, at: str) -> np.ndarray:
+def decoded(content: bytes, at: str) -> np.ndarray:
     """(H, W) or (H, W, 3), whole numbers of one or two bytes."""
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(encoded)) as picture:
+        with Image.open(io.BytesIO(content)) as picture:
             if picture.mode.startswith("I;16"):
                 return np.asarray(picture).astype(np.uint16)
             if picture.mode in ("I", "F"):

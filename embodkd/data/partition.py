@@ -47,6 +47,20 @@ def cut(rows: np.ndarray, sizes: Mapping[str, int], where: str, rest: str | None
     return parts | ({rest: rows[ends[-1] :]} if rest else {})
 
 
+def by_concept(
+    concept_N: Tensor, label_N: Tensor, validation: float, test: float, seed: int, where: str
+) -> dict[str, np.ndarray]:
+    """Rows of the three splits, such that the items of a concept stay together; stratified by label.
+
+    validation, test: shares of the concepts.
+    """
+    concepts, first = np.unique(concept_N.numpy(), return_index=True)
+    order = stratified_order(label_N.numpy()[first], seed)
+    sizes = {"validation": round(validation * len(order)), "test": round(test * len(order))}
+    parts = cut(order, sizes, where, rest="train")
+    return {name: np.flatnonzero(np.isin(concept_N.numpy(), concepts[part])) for name, part in parts.items()}
+
+
 def long_tail(label_N: np.ndarray, classes: int, imbalance: float, where: str) -> np.ndarray:
     """Rows to keep so that class sizes fall exponentially from class 0 to the last one.
 

@@ -17,6 +17,7 @@ from embodkd.models import cnn, efficientnet, mlp, resnet, vit  # noqa: F401 (ea
 from embodkd.models.artefact import check_storable, load_model, save_model
 from embodkd.models.base import MODELS, Classifier, Model
 from embodkd.models.language import bert_classifier, causal_lm, gru_lm  # noqa: F401 (the same)
+from embodkd.models.pairs import sentence_towers, towers  # noqa: F401 (the same)
 from embodkd.models.scenes import scaffold_gs  # noqa: F401 (the same)
 
 __all__ = ["MODELS", "Classifier", "Model", "check_storable", "load_model", "make_model", "model_names", "save_model"]

@@ -60,7 +60,12 @@ def card(title: str, config: Mapping[str, Any]) -> str:
     pipeline = "text-generation" if generates else "text-classification" if texts else "image-classification"
     size = f"{config['vocabulary']} tokens" if generates else f"{config['classes']} classes"
     shape = ", ".join(map(str, config.get("shape", ())))
-    if generates:
+    if generates and shape:  # of a picture: it tells which text belongs to it
+        pipeline, size = "zero-shot-image-classification", f"{config['vocabulary']} tokens"
+        reads = (
+            f"Reads images (N, {shape}) float32 in [0, 1] and texts (N, {config['length']}); gives `image` and `text`."
+        )
+    elif generates:
         reads = "Reads tokens (N, T) int64; gives `logits` (N, T, vocabulary) of the token at each place, and `hidden`."
     elif texts:
         reads = f"Reads tokens (N, {shape}) int64 and their mask; gives `logits` and `embedding`."

@@ -18,7 +18,20 @@ from typing import Any
 
 import torch
 from embodkd.policies import make_policy
-from rows import IMAGE, ROWS, blobs, budget, images, large, large_cnn, small
+from rows import (
+    IMAGE,
+    ROWS,
+    blobs,
+    budget,
+    images,
+    large,
+    large_cnn,
+    large_towers,
+    pairs,
+    slow_budget,
+    small,
+    small_towers,
+)
 from safetensors.torch import save_file
 from sequences import Tokens, nll, sequences
 from test_chunk_bc import SHORT, demos, student
@@ -141,6 +154,8 @@ def lone_decoders() -> Recipe:
 pictures: dict[str, Any] = {"student": cnn, "teachers": {"teacher": large_cnn}, "data": images}
 # the learner's turn is over at once, the other's after one update
 TAKING_TURNS = {"switching": "thresholds", "low": 5.0, "high": 10.0, "patience": 1}
+# gates shut within the few updates that there are
+PRUNED = {"mode": "automatic", "sparsity": (0.2, 0.4), "joint": False, "gate_rate": 3.0, "price": 100.0}
 TRIALS: dict[str, Make] = {
     **{name: partial(vision, name) for name in ROWS},
     **{name: partial(imitation, name) for name in ("bc", "dagger")},
@@ -163,6 +178,11 @@ TRIALS: dict[str, Make] = {
     "hard latent": partial(vision, "hard", {"family": "latent", "vae_epochs": 1}),
     "hard shift": partial(vision, "hard", {"family": "shift"}),
     "kd3 contrast": partial(vision, "kd3", {"teacher_contrast": True, "across": True}),
+    "supervised pairs": partial(vision, "supervised", student=small_towers, data=pairs, budget=slow_budget),
+    "tinyclip via": partial(vision, "tinyclip", {"alpha": 0.5, "kappa": None, "via": ({"image_depth": 2},)}),
+    "tinyclip automatic": partial(
+        vision, "tinyclip", PRUNED, student=large_towers, budget=partial(slow_budget, epochs=8)
+    ),
     "diswot similarity": partial(
         vision, "diswot", {"sp": 10.0, "argument": "widths"}, student=cnn, teachers={"teacher": large_cnn}, data=images
     ),

@@ -149,7 +149,9 @@ def test_without_its_novel_part_it_is_the_plain_recipe_bit_for_bit(name: str) ->
 
 
 def last_layer(model: nn.Module) -> Any:
-    """The linear layer that gives the logits."""
+    """The linear layer that gives the logits, or one tower's answer."""
+    if hasattr(model, "stacks"):
+        return model.get_submodule("backbone.text_projection")
     return model.get_submodule("classifier") if hasattr(model, "classifier") else model.head
 
 
@@ -273,14 +275,14 @@ def test_a_teacher_of_the_same_classes_in_another_order_is_one_error_that_names_
 def broken(model: nn.Module) -> None:
     """Its first layer too: some methods answer through another last layer."""
     with torch.no_grad():
-        for parameter in (next(model.parameters()), last_layer(model).bias):
+        for parameter in (next(model.parameters()), *last_layer(model).parameters()):
             parameter.fill_(torch.nan)
 
 
 @every_row
 def test_a_loss_that_is_not_a_number_names_its_term(name: str) -> None:
     try_ = tried(name, ROWS[name])
-    broken(try_.student)
+    broken(try_.teachers["teacher"] if ROWS[name].inherits else try_.student)
     with pytest.raises(FloatingPointError) as error:
         try_.train()
     named = re.search(r"term ('\w+')", str(error.value))

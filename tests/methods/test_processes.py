@@ -37,6 +37,9 @@ WHOLE = {
     "hard latent": "agreement",
     "kd3 contrast": "layer",
     "diswot similarity": "layer",
+    "supervised pairs": "pair_contrast",
+    "tinyclip via": "affinity",
+    "tinyclip automatic": "affinity",
 }
 
 

@@ -112,15 +112,18 @@ class Gated(nn.Module):
                     hooks.callback(norm.register_forward_hook(_over_open(z > 0)).remove)
             return self.model(*args, **kwargs)
 
-    def expected(self) -> Tensor:
-        """The expected number of parameters that stay, of those that can be cut; with gradient to the logits."""
+    def expected(self, prefix: str = "") -> Tensor:
+        """The expected number of parameters that stay, of those that can be cut; with gradient to the logits.
+
+        prefix: only the parameters of which a gate so called takes entries out (one tower of two).
+        """
         kept = {name: gate.alive().sum() * self.places[name].each for name, gate in self.hard_concrete()}
-        counted = [self._product(tensor, axes, kept) for tensor, axes in self._gated().items()]
+        counted = [self._product(tensor, axes, kept) for tensor, axes in self._gated(prefix).items()]
         return torch.stack(counted).sum()
 
-    def prunable(self) -> int:
+    def prunable(self, prefix: str = "") -> int:
         """The number of parameters that can be cut, all of them: `expected` with every gate open."""
-        return sum(tensor.numel() for tensor in self._gated())
+        return sum(tensor.numel() for tensor in self._gated(prefix))
 
     def clamp_(self) -> None:
         """Keep all logits within +-log 100: after each update."""
@@ -133,12 +136,12 @@ class Gated(nn.Module):
             assert isinstance(gate, HardConcrete)
             yield name, gate
 
-    def _gated(self) -> dict[nn.Parameter, dict[int, str]]:
+    def _gated(self, prefix: str) -> dict[nn.Parameter, dict[int, str]]:
         found: dict[nn.Parameter, dict[int, str]] = {}
         for name, place in self.places.items():
             for axis in (*place.multiplied(self.model), *place.only_cut(self.model)):
                 found.setdefault(axis.tensor, {})[axis.number] = name
-        return found
+        return {tensor: names for tensor, names in found.items() if any(n.startswith(prefix) for n in names.values())}
 
     @staticmethod
     def _product(tensor: nn.Parameter, names: dict[int, str], kept: Mapping[str, Tensor]) -> Tensor:

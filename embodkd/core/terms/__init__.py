@@ -11,6 +11,7 @@ from embodkd.core.terms.direction import norm_direction
 from embodkd.core.terms.logits import cross_entropy, entropy, kl, soft_cross_entropy
 from embodkd.core.terms.neighbours import affinity_error, neighbour_kl
 from embodkd.core.terms.nontarget import label_probability, nontarget_cross_entropy
+from embodkd.core.terms.pairs import affinity, pair_contrast
 from embodkd.core.terms.regression import smooth_l1, squared_error
 from embodkd.core.terms.relation import angle_relation, distance_relation
 from embodkd.core.terms.similarity import similarity
@@ -19,6 +20,7 @@ from embodkd.core.terms.views import nt_xent
 
 __all__ = [
     "TERMS",
+    "affinity",
     "affinity_error",
     "angle_relation",
     "balanced_kl",
@@ -38,6 +40,7 @@ __all__ = [
     "norm_direction",
     "nt_xent",
     "offset_entropy",
+    "pair_contrast",
     "similarity",
     "smooth_l1",
     "soft_cross_entropy",

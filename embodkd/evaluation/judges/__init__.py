@@ -10,7 +10,7 @@ from torch import nn
 from embodkd.core import DataSet
 from embodkd.core.config.registry import Registry, near
 from embodkd.evaluation import classifier, measures
-from embodkd.evaluation.judges import language, scene
+from embodkd.evaluation.judges import language, scene, towers
 from embodkd.evaluation.result import Evaluation
 
 
@@ -32,8 +32,9 @@ JUDGES = {
     "classifier": Judge(measures.MEASURES, measures.measured, classifier.evaluate_classifier),
     "language": Judge(language.MEASURES, language.measured, language.evaluated),
     "scene": Judge(scene.MEASURES, scene.measured, scene.evaluated),
+    "towers": Judge(towers.MEASURES, towers.measured, towers.evaluated),
 }
-_USUAL = {"splits": "classifier", "texts": "language", "views": "scene"}
+_USUAL = {"splits": "classifier", "texts": "language", "views": "scene", "pairs": "towers"}
 
 
 def judge_of(product: nn.Module, data: DataSet) -> Judge:

@@ -16,14 +16,14 @@ from embodkd.core.terms.base import power, unit, wide
 from embodkd.core.terms.self_label import label_classes, rank_scores, target_label, zipf_label
 
 N, R, C, TOP = 5, 3, 7, 2
-SHAPES = {"tokens": (N, R, C), "maps": (N, R, C)}
+SHAPES = {"tokens": (N, R, C), "maps": (N, R, C), "pairs": (N, 2, C)}
 
 
 def draw(name, classes=C, seed=0):
     """(student, *targets) for a term, in float64."""
     generator = torch.Generator().manual_seed(seed)
     kinds = TERMS.metadata(name)["inputs"].split(", ")
-    # "vectors" alone stands for a pair of them, and so do tokens and maps
+    # "vectors" alone stands for a pair of them, and so do tokens, maps and pairs
     kinds = kinds * 2 if len(kinds) == 1 and kinds[0] in ("vectors", *SHAPES) else kinds
     arguments = []
     for kind in kinds:

@@ -105,6 +105,22 @@ def slow_nt_xent(s, t, temperature=0.3):
     return [(each[k] + each[k + n]) / 2 for k in range(n)]
 
 
+def slow_affinity(s, t, scale=50.0, target_scale=None):
+    def rows(pairs, heat):
+        one, two = ([[v / math.hypot(*row) for v in row] for row in side] for side in zip(*pairs, strict=True))
+        directions = (one, two), (two, one)
+        return [
+            [probabilities([heat * sum(a * b for a, b in zip(u, v, strict=True)) for v in there]) for u in here]
+            for here, there in directions
+        ]
+
+    q, p = rows(s, scale), rows(t, scale if target_scale is None else target_scale)
+    each = [
+        [-sum(a * math.log(b) for a, b in zip(*pq, strict=True)) for pq in zip(p[k], q[k], strict=True)] for k in (0, 1)
+    ]
+    return [(a + b) / 2 for a, b in zip(*each, strict=True)]
+
+
 def slow_similarity(s, t):
     grams = []
     for rows in (s, t):
@@ -130,6 +146,7 @@ SLOW = {
     "neighbour_kl": slow_neighbour_kl,
     "affinity_error": slow_affinity_error,
     "info_nce": slow_info_nce,
+    "affinity": slow_affinity,
     "similarity": slow_similarity,
     "channel_correlation": slow_channel_correlation,
     "nt_xent": slow_nt_xent,
@@ -139,6 +156,7 @@ OPTIONS = {
         {"neighbours": 3, "student_first": False, "by": "row"},
         {"neighbours": 2, "normalise": True, "width": 0.5, "temperature": 0.3},
     ],
+    "affinity": [{"scale": 3.0, "target_scale": 7.0}],
     "info_nce": [{"temperature": 2.0}],
     "nt_xent": [{"temperature": 1.0}],
     "correlation": [{"temperature": 3.0, "inter": 2.0}, {"temperature": 2.0, "intra": 0.0, "scale_by_t2": False}],
@@ -151,9 +169,8 @@ CASES = [(name, options) for name in NAMES for options in [{}, *OPTIONS.get(name
 def draw(name, seed=0, dtype=torch.float64):
     """(student, target) for a term."""
     generator = torch.Generator().manual_seed(seed)
-    shape = {"logits, logits": (N, C), "vectors": (N, C), "tokens": (N, R, C), "maps": (N, R, C)}[
-        TERMS.metadata(name)["inputs"]
-    ]
+    flat, deep = dict.fromkeys(("logits, logits", "vectors"), (N, C)), dict.fromkeys(("tokens", "maps"), (N, R, C))
+    shape = {**flat, **deep, "pairs": (N, 2, C)}[TERMS.metadata(name)["inputs"]]
     student, target = (torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype) for _ in range(2))
     return student, target
 

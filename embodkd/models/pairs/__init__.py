@@ -1,0 +1,1 @@
+"""Models that tell which two things belong together, one file each."""
