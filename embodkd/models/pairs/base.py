@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from embodkd.core.modules.gates import Place
+from embodkd.core.modules.gates import GatePlace
 from embodkd.core.runs.artefact import golden_unit
 from embodkd.models.base import Model, image_shape
 
@@ -58,7 +58,7 @@ class TwoTowers(Model):
         scale_N = self.scale().expand(len(image_ND))
         return {"image": image_ND, "text": text_ND, "scale": scale_N, "logits": scale_N * (image_ND * text_ND).sum(1)}
 
-    def gate_places(self) -> dict[str, Place]:
+    def gate_places(self) -> dict[str, GatePlace]:
         """Where gates may stand; ValueError for a model that has no such places."""
         raise ValueError(f"{type(self).__name__} does not say where gates may stand in it")
 

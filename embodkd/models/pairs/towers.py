@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from embodkd.core.config.ranges import Depth, Pixels, Positive, Width, Within
 from embodkd.core.modules.axes import take_shapes
 from embodkd.core.modules.encoder_gates import encoder_places
-from embodkd.core.modules.gates import Place
+from embodkd.core.modules.gates import GatePlace
 from embodkd.core.modules.taps import Tap
 from embodkd.models.base import MODELS, library
 from embodkd.models.language.pretrained import built, check_vocabulary, described
@@ -133,7 +133,7 @@ class Towers(TwoTowers):
         last_N = x["mask"].sum(1) - 1
         return self.backbone.text_projection(found_NTD[torch.arange(len(found_NTD), device=last_N.device), last_N])
 
-    def gate_places(self) -> dict[str, Place]:
+    def gate_places(self) -> dict[str, GatePlace]:
         """The channels of each tower, and its heads and hidden units in each layer."""
         at = "backbone.vision_model."
         image = encoder_places(
