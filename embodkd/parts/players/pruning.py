@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from embodkd.core import Context, Gated, Group, Optimiser, Schedule, fuse, inherit
+from embodkd.core import Context, Gated, Optimiser, ParameterGroup, Schedule, fuse, inherit
 from embodkd.parts.players.sparsity import Multipliers
 
 OPEN = 10.0
@@ -57,5 +57,5 @@ def with_gates(optimiser: Optimiser, gate_rate: float, updates: int) -> Optimise
     if optimiser.groups or optimiser.layer_decay < 1.0:
         raise ValueError("optimiser: gates make groups of their own; leave groups and layer_decay out")
     rate = Schedule(start=optimiser.rate().start / gate_rate, warmup=updates)
-    groups = (Group("gates.*", weight_decay=0.0), Group("model.*", rate=rate))
+    groups = (ParameterGroup("gates.*", weight_decay=0.0), ParameterGroup("model.*", rate=rate))
     return replace(optimiser, learning_rate=gate_rate, groups=groups)
