@@ -59,7 +59,8 @@ def leaves(
     chosen = (share >= fit[0]) & (share <= fit[1])
     if chosen.sum() < 3:
         return None
-    law = PowerLaw.fitted(np.asarray(steps)[chosen], np.asarray(values)[chosen])
+    taken = np.flatnonzero(chosen).tolist()
+    law = PowerLaw.fitted([steps[k] for k in taken], [values[k] for k in taken])
     row = 0
     for step, value, after in zip(steps, values, share > fit[1], strict=True):
         row = row + 1 if after and law.above(step, value, widths) else 0

@@ -79,10 +79,10 @@ class Traces:
 
     def _show(self, found: Mapping[str, np.ndarray]) -> None:
         solved_N, failed_N = found["chosen_mask"].any(1), found["rejected_mask"].any(1)
-        paired_N = solved_N & failed_N
+        paired_N = np.logical_and(solved_N, failed_N)
         if not paired_N.any():
             raise ValueError(
-                f"traces: of {len(solved_N)} problems the teacher solved {solved_N.sum()} and failed {failed_N.sum()} "
+                f"traces: of {self._data.train.size()} problems the teacher solved {solved_N.sum()} and failed {failed_N.sum()} "
                 "at least once, and none of them is both: no pair to learn from; take a teacher that errs at times"
             )
         names = {"tokens": "chosen", "mask": "chosen_mask", "sample_id": "sample_id"}
