@@ -36,7 +36,9 @@ GROUPS = {
     **{name: GroupFacts(name, (channels, 32, 32), False, "uint8") for name, channels in IMAGES.items()},
     "points": GroupFacts("points", (256, 3), False, "float32"),
 }
-NAMES = [*MODELS.names(), *(f"policy {name}" for name in POLICIES.names())]
+# those that give logits, and may get a head
+NAMES = [name for name in MODELS if MODELS.get(name).golden_signal == "logits"]
+NAMES += [f"policy {name}" for name in POLICIES.names()]
 
 
 def trunk_and_batch(name):

@@ -17,7 +17,7 @@ from embodkd.data.views.rays import PATTERNS, Scene, cast, rays_of
 SIDE, TALL, WALL, DOOR = 3.0, 2.5, 0.1, 1.8  # of a room, of its walls and of the openings between two; metres
 FURNITURE, BALLS = 5, 2  # per room
 FINE = 3  # rays per pixel along each side; odd, so that one is its centre's
-_KEY = 0x4003
+_KEY, _FEW = 0x4003, 16
 _CLEAR, _OPEN = 0.45, 1.5  # between a camera and the nearest thing, and the one straight ahead; metres
 
 Rooms = Annotated[int, Within(1, 4)]
@@ -45,13 +45,15 @@ def rooms(
     Cameras stand in the rooms in turn and look any way, so that many see into the next room. size: of a picture's
     sides, pixels; field_of_view: degrees from side to side. band: pixels that show a place less than this many metres
     from a border of two cells are the seam's. points: how many places are kept of those that training views see.
-    blank: black pictures, which show of each room as much, and places anywhere, to try a large config at once.
+    blank: a few black pictures, which show as much of each room, and places anywhere, to try a large config at once.
     """
     rng = np.random.default_rng((seed, _KEY))
     cells = (along, across, 1)
     shell = np.array([[0.0, 0.0, 0.0], [along * SIDE, across * SIDE, TALL]])
     scene = _furnished(rng, shell, along, across)
     sizes = {"train": train, "validation": validation, "test": test}
+    if blank:
+        sizes = {name: min(count, _FEW) for name, count in sizes.items()}
     parts, seen = {}, {}
     for number, (name, count) in enumerate(sizes.items()):
         own = np.random.default_rng((seed, _KEY, number))
