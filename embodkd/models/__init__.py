@@ -13,7 +13,7 @@ from typing import Any
 
 from embodkd.core.config.schema import build, parameters
 from embodkd.core.sources.kinds import FACTS
-from embodkd.models import cnn, efficientnet, mlp, resnet, vit  # noqa: F401 (each enters its class into MODELS)
+from embodkd.models import cnn, efficientnet, mlp, resnet, tiny_vit, vit  # noqa: F401 (each enters its class into MODELS)
 from embodkd.models.artefact import check_storable, load_model, save_model
 from embodkd.models.base import MODELS, Classifier, Model
 from embodkd.models.language import bert_classifier, causal_lm, gru_lm  # noqa: F401 (the same)

@@ -212,6 +212,13 @@ ROWS: dict[str, Row] = {
         data=images,
         whole="neighbour_kl",
     ),
+    "tinyvit": Row(
+        arguments={"passes": 2, "top_k": 2, "check": 0.2},
+        student=small_cnn,
+        teachers={"teacher": large_cnn},
+        data=partial(images, pool=40),
+        ignores_classes=True,
+    ),
     "redi": Row(
         arguments={"tries": 4, "share": 0.5, "temperature": 1e6},  # a loud teacher would write one text only
         student=small_lm,

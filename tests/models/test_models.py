@@ -11,6 +11,7 @@ SMALL = {
     "cnn": ({"widths": [4, 6]}, (1, 8, 8)),
     "resnet": ({"depths": [1, 1], "widths": [4, 6], "stem_width": 4}, (3, 8, 8)),
     "vit": ({"width": 16, "depth": 2, "patch": 2}, (1, 8, 8)),
+    "tiny_vit": ({"widths": [8, 8], "depths": [1, 1], "heads": [1, 2], "windows": [2, 2]}, (1, 16, 16)),
     "efficientnet_lite0": ({"pretrained": False}, (1, 32, 32)),
 }
 VARIANTS = [
