@@ -212,5 +212,5 @@ def _golden_logits(model: Model | Borrowed) -> np.ndarray:
     """What it answers to a fixed input that depends on nothing but its facts, (GOLDEN_ROWS, K)."""
     own: Any = model.backbone if isinstance(model, Borrowed) else model
     with evaluating(model), torch.no_grad():
-        logits = own.golden_answer(model(own.golden_input(GOLDEN_ROWS))["logits"])
+        logits = own.golden_answer(model(own.golden_input(GOLDEN_ROWS))[own.golden_signal])
     return np.asarray(logits.float().cpu().numpy())

@@ -28,6 +28,7 @@ class Model(nn.Module):
 
     built_for: ClassVar[tuple[str, ...]]
     judged_as: str
+    golden_signal: ClassVar[str] = "logits"
     reads: Any
 
     def __init__(self) -> None:
