@@ -149,3 +149,14 @@ def test_mistakes_are_named():
         Snapshots(nn.Linear(1, 1), order="random")
     with pytest.raises(ValueError, match="interval must be at least 1"):
         Snapshots(nn.Linear(1, 1), interval=0)
+
+
+def test_a_process_without_a_folder_takes_the_state_when_the_first_one_has():
+    model = network()
+    first, other = Snapshots(model), Snapshots(model)
+    for number in (0, 10):
+        first(context(None, number))
+        other.restore(context(None, number))
+        learn(model, number)
+    assert other.updates == first.updates == [0, 10]
+    assert all(same(first.state(place), other.state(place)) for place in (0, 1))
