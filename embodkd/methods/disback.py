@@ -26,7 +26,6 @@ from functools import partial
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from embodkd.core import (

@@ -6,9 +6,9 @@ x = A(i, r) and their classes:
     loss = - sum_c t_c log softmax(z_S(x))_c
 
 Details
-- Stage 0 asks the teacher once about each image in each of `passes` passes and keeps 4 K + 4 bytes an answer: r as int32,
-  K classes as int16, K probabilities as float16. Stage 1 learns from these records and rebuilt views; the teacher is not
-  run, labels are not read. A seed is a function of (seed, pass, sample id), so a record depends on no order.
+- Stage 0 asks the teacher once about each image in each of `passes` passes and keeps 4 K + 4 bytes an answer: r as
+  int32, K classes as int16, K probabilities as float16. Stage 1 learns from these records and rebuilt views; the
+  teacher is not run, labels are not read. A seed is a function of (seed, pass, sample id): a record depends on no order.
 - Stage 2 is ordinary supervised learning of the labelled part, with a rate that falls towards the stem and batch
   statistics kept. The classes' head is new, or rows of the pre-trained one (`remap`, -1 answers 0).
 - Float16 may leave a stored sum above 1; then the rest is 0 and the sum is divided out.
@@ -68,9 +68,9 @@ class TinyViT:
     """Hyper-parameters.
 
     pool: the part of the data that is pre-trained on. top_k: K, null stores all logits; passes: how many are stored,
-    later ones start over; crop to cutmix: how images are augmented, see `KeyedView`. right_seed: false shows the student
-    other views than the teacher saw. folder: keep the records there for other runs. check: share of the records that the
-    teacher is asked for again. share: of the budget that pre-training has. layer_decay, tuning_rate (null: the
+    later ones start over; crop to cutmix: how images are augmented, see `KeyedView`. right_seed: false shows the
+    student other views than the teacher saw. folder: keep the records there for other runs. check: share of the records
+    that the teacher is asked for again. share: of the budget that pre-training has. layer_decay, tuning_rate (null: the
     budget's), label_smoothing, shift (pixels), frozen_statistics: of fine-tuning. remap: each class's place among the
     teacher's, -1 for none; null begins with a new head.
     """

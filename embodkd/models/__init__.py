@@ -2,8 +2,8 @@
 
 Each gives named signals. A classifier: `logits` (N, C), `embedding` (N, D) = the input of its last linear layer
 `classifier`, and if convolutional `map` (N, D, H, W) before global pooling. A language model: `logits` (N, T, V),
-`hidden` (N, T, D) = the input of its last linear layer `head`. A denoiser: `answer`, like its input. Further layers are read by taps. Initial weights come
-from torch's global generator.
+`hidden` (N, T, D) = the input of its last linear layer `head`. A denoiser: `answer`, like its input. Further layers
+are read by taps. Initial weights come from torch's global generator.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from embodkd.core.sources.kinds import FACTS
 from embodkd.models import cnn, efficientnet, mlp, resnet, tiny_vit, vit  # noqa: F401 (each enters its class into MODELS)
 from embodkd.models.artefact import check_storable, load_model, save_model
 from embodkd.models.base import MODELS, Classifier, Model
-from embodkd.models.denoisers import dit, mlp as mlp_denoiser  # noqa: F401 (the same)
+from embodkd.models.denoisers import dit, perceptron  # noqa: F401 (the same)
 from embodkd.models.language import bert_classifier, causal_lm, gru_lm  # noqa: F401 (the same)
 
 __all__ = ["MODELS", "Classifier", "Model", "check_storable", "load_model", "make_model", "model_names", "save_model"]

@@ -41,7 +41,9 @@ class TinyViT(Classifier):
         if not widths or len({len(each) for each in (widths, depths, heads, windows)}) != 1:
             raise ValueError("model tiny_vit: widths, depths, heads and windows need one entry for each stage")
         first = widths[0]
-        self.stem = nn.Sequential(_conv(channels, first // 2 or 1, 3, 2), nn.GELU(), _conv(first // 2 or 1, first, 3, 2))
+        self.stem = nn.Sequential(
+            _conv(channels, first // 2 or 1, 3, 2), nn.GELU(), _conv(first // 2 or 1, first, 3, 2)
+        )
         side = (-(-height // 4), -(-width // 4))
         self.stages = nn.ModuleList()
         for k, (own, depth) in enumerate(zip(widths, depths, strict=True)):

@@ -165,7 +165,10 @@ def test_the_path_goes_from_the_last_state_back_to_the_teacher():
     path, (_, player) = recipe.stages[0], climbing(recipe)
     assert path.updates == [12, 8, 4, 0]
     assert all(torch.equal(path.state(3)[name], value) for name, value in before.items())
-    turns = [path.place(int(player.at(blobs().train.gather(torch.arange(2).numpy(), 0), k, 12)["node"][0])) for k in range(12)]
+    turns = [
+        path.place(int(player.at(blobs().train.gather(torch.arange(2).numpy(), 0), k, 12)["node"][0]))
+        for k in range(12)
+    ]
     assert turns == [1, 1, 2, 2] + [3] * 8
     states = [path.state(k)["head.weight"] for k in range(4)]
     assert all(not torch.equal(a, b) for a, b in zip(states, states[1:], strict=False))
@@ -224,7 +227,9 @@ def test_a_generator_comes_to_the_data_by_it():
     torch.manual_seed(0)
     teacher, long = points(50), {"batch_size": 64, "optimiser": Optimiser("adam", 0.003)}
     Trainer(quiet=True, seed=0).fit(Denoise().recipe(teacher, None, data, budget=budget(updates=300, **long)))
-    method = DisBack(snapshots=2, recorded=40, interval=40, ratio=2, watch=80, samples=400, weight="uniform", begin="own")
+    method = DisBack(
+        snapshots=2, recorded=40, interval=40, ratio=2, watch=80, samples=400, weight="uniform", begin="own"
+    )
     recipe, _, _ = made(method, points(1, jump=500), teacher, data=data, updates=240, **long)
     Trainer(quiet=True, seed=0).fit(recipe)
     watch = next(step for step in recipe.stages if type(step).__name__ == "Watch")

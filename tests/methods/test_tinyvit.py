@@ -190,9 +190,10 @@ def test_mixing_keeps_pairs_in_the_store_and_an_odd_pool_is_refused():
     order = np.random.default_rng(0).permutation(40)
     parts = torch.cat([method.view(bank.as_seen().gather(rows, 1)) for rows in np.array_split(order, 7)])
     assert torch.equal(parts, whole[torch.from_numpy(order)])
-    assert bank.verify().differing == 0.0 and not torch.equal(whole, KeyedView().alone(
-        bank.source.gather(np.arange(40), 1)["input"], bank.source.gather(np.arange(40), 1)[SEED]
-    ))
+    assert bank.verify().differing == 0.0 and not torch.equal(
+        whole,
+        KeyedView().alone(bank.source.gather(np.arange(40), 1)["input"], bank.source.gather(np.arange(40), 1)[SEED]),
+    )
     with pytest.raises(ValueError, match="39 is an odd number"):
         stages(method, pool=39)
 

@@ -11,7 +11,7 @@ from embodkd.core.config.ranges import Count, Depth, Pixels, Positive, Real, Who
 from embodkd.core.process import Prediction
 from embodkd.models.base import MODELS, image_shape, library
 from embodkd.models.denoisers.base import Denoiser
-from embodkd.models.denoisers.mlp import Levels
+from embodkd.models.denoisers.perceptron import Levels
 
 
 @MODELS.register("dit_denoiser", title="denoiser: a diffusion transformer (extra: diffusion)")
@@ -53,7 +53,9 @@ class DiTDenoiser(Denoiser):
         )
         channels, height, side = image_shape(shape, "dit_denoiser")
         if height != side or side % patch:
-            raise ValueError(f"model dit_denoiser: pictures of {height} x {side}; squares that patch={patch} divides only")
+            raise ValueError(
+                f"model dit_denoiser: pictures of {height} x {side}; squares that patch={patch} divides only"
+            )
         self.net = library("diffusers", "dit_denoiser", "diffusion").DiTTransformer2DModel(
             num_attention_heads=heads,
             attention_head_dim=head_width,

@@ -33,7 +33,7 @@ def frechet(a_ND: Tensor, b_MD: Tensor) -> float:
 
 
 class Embedding(nn.Module):
-    """data (N, *shape) -> {"embedding": (N, 32), "logits": (N, classes)}; points of one axis are their own embedding."""
+    """data (N, *shape) -> {"embedding": (N, 32), "logits": (N, classes)}; points are their own embedding."""
 
     def __init__(self, shape: tuple[int, ...], classes: int) -> None:
         super().__init__()

@@ -63,7 +63,7 @@ class Watch:
 
 
 def areas(updates: list[int], curve: list[float]) -> dict[str, float]:
-    """fd_area: the mean of the curve over time, by trapezoids; fd_early: over the first third of it; fd_last: its end."""
+    """fd_area: the mean of the curve over time, by trapezoids; fd_early: over its first third; fd_last: its end."""
     time, value = np.array(updates, float), np.array(curve)
     third = time[0] + (time[-1] - time[0]) / 3.0
     until = np.append(time[time < third], third)

@@ -81,8 +81,9 @@ class KeyedView:
         share_N111 = torch.tensor(share_N, dtype=own_NCHW.dtype, device=at)[:, None, None, None]
         centre_N2 = torch.from_numpy(np.stack(centre_N2)).to(own_NCHW)
         side_N = (1.0 - share_N111.flatten()).sqrt()
-        box_N1HW = _inside(centre_N2[:, 1], side_N, height)[:, None, :, None] & (
-            _inside(centre_N2[:, 0], side_N, width)[:, None, None, :]
+        box_N1HW = (
+            _inside(centre_N2[:, 1], side_N, height)[:, None, :, None]
+            & (_inside(centre_N2[:, 0], side_N, width)[:, None, None, :])
         )
         pasted = torch.where(box_N1HW, other_NCHW, own_NCHW)
         blended = share_N111 * own_NCHW + (1.0 - share_N111) * other_NCHW
