@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from embodkd.core import Budget, Player, Recipe, Role, Signals, Splits, Teachers, drawn, squared_error
 from embodkd.core.config.ranges import Share
 from embodkd.methods import METHODS
+from embodkd.parts.generators.one_step import denoiser
 
 
 @METHODS.register(
@@ -50,12 +51,3 @@ class Denoise:
             return {"denoise": squared_error(s["answer"].flatten(1), batch["target"].flatten(1))}
 
         return budget.fit(Player(Role(model), terms, optimiser=budget.optimiser), data.train, prepare=(noised,))
-
-
-def denoiser(model: nn.Module, method: str, whose: str) -> nn.Module:
-    """`model`; ValueError unless it answers for noisy data at a level."""
-    if not hasattr(model, "process"):
-        raise ValueError(
-            f"method {method}: the {whose} must be a denoiser, got a {type(model).__name__}; choose model=denoiser"
-        )
-    return model

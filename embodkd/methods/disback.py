@@ -48,8 +48,7 @@ from embodkd.core import (
 from embodkd.core.config.ranges import Count, OpenShare, Ratio, Whole, rising
 from embodkd.core.process import ScoreWeight
 from embodkd.methods import METHODS
-from embodkd.methods.denoise import denoiser
-from embodkd.parts.generators.one_step import Guided, OneStep
+from embodkd.parts.generators.one_step import Guided, OneStep, denoiser
 from embodkd.parts.generators.watch import Watch
 
 
@@ -86,8 +85,8 @@ class DisBack:
     def recipe(self, student: nn.Module, teachers: Teachers, data: Splits, *, seed: int = 0, budget: Budget) -> Recipe:
         """Record how the teacher is spoilt, then go back."""
         rising(self.levels, "method disback.levels")
-        teacher: Any = denoiser(one_teacher(teachers, "disback", data), "disback", "teacher")
-        generator: Any = denoiser(student, "disback", "student")
+        teacher = denoiser(one_teacher(teachers, "disback", data), "disback", "teacher")
+        generator = denoiser(student, "disback", "student")
         self.check(generator, teacher)
         low, high = (int(share * teacher.process.levels) for share in self.levels)
         one = OneStep(generator, {"fake": (0, teacher.process.levels - 1), "real": (low, high)})

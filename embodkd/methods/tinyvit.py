@@ -8,7 +8,7 @@ x = A(i, r) and their classes:
 Details
 - Stage 0 asks the teacher once about each image in each of `passes` passes and keeps 4 K + 4 bytes an answer: r as
   int32, K classes as int16, K probabilities as float16. Stage 1 learns from these records and rebuilt views; the
-  teacher is not run, labels are not read. A seed is a function of (seed, pass, sample id): a record depends on no order.
+  teacher is not run, labels are not read. A seed is a function of (seed, pass, sample id), whatever the order.
 - Stage 2 is ordinary supervised learning of the labelled part, with a rate that falls towards the stem and batch
   statistics kept. The classes' head is new, or rows of the pre-trained one (`remap`, -1 answers 0).
 - Float16 may leave a stored sum above 1; then the rest is 0 and the sum is divided out.

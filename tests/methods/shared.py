@@ -154,6 +154,7 @@ TRIALS: dict[str, Make] = {
     "hard latent": partial(vision, "hard", {"family": "latent", "vae_epochs": 1}),
     "hard shift": partial(vision, "hard", {"family": "shift"}),
     "kd3 contrast": partial(vision, "kd3", {"teacher_contrast": True, "across": True}),
+    "disback watched": partial(vision, "disback", {"watch": 3, "samples": 40, "path": "shuffled", "weight": "dmd"}),
     "tinyvit mix": partial(vision, "tinyvit", {"mixup": 0.8, "cutmix": 1.0, "top_k": None, "remap": (2, -1, 0)}),
     "diswot similarity": partial(
         vision, "diswot", {"sp": 10.0, "argument": "widths"}, student=cnn, teachers={"teacher": large_cnn}, data=images

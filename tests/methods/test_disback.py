@@ -194,7 +194,7 @@ def eight(n=512):
 
 
 def points(steps, width=64, **options):
-    scale = {"centre": 0.0, "spread": 1.0}
+    scale = {"centre": 0.0, "spread": 1.0, "prediction": "v_prediction"}
     return make_model("denoiser", (2,), 8, width=width, blocks=2, steps=steps, **scale, **options)
 
 
@@ -214,9 +214,10 @@ def test_the_last_state_fits_the_untrained_generator_best_and_real_data_worst():
     def loss(place, cloud):
         net.load_state_dict(path.state(place))
         torch.manual_seed(3)
-        x_t, t, eps = teacher.process.draw(clouds[cloud])
+        noised = teacher.process.draw(clouds[cloud])
+        target = teacher.process.target(clouds[cloud], noised)
         with torch.no_grad():
-            return (net({"noisy": x_t, "level": t})["answer"] - eps).square().mean().item()
+            return (net({"noisy": noised.x_t, "level": noised.t})["answer"] - target).square().mean().item()
 
     assert loss(0, "own") < 0.8 * loss(4, "own")
     assert loss(0, "real") > 1.2 * loss(4, "real")

@@ -22,8 +22,8 @@ class Denoiser(Model):
     """{"noisy": (N, *shape), "level": (N,), "label": (N,) if `conditional`} -> {"answer": (N, *shape)}.
 
     What the answer means is the process's: noise, data or v, see `Process`; `noisy` and `level` are what
-    `Process.shown` gives. Data are seen as (data - centre) / spread. A subclass says what the network is in `answer`, whose last layer
-    is `head`. conditional: it is told the class; the number `classes` means none of them.
+    `Process.shown` gives. Data are seen as (data - centre) / spread. A subclass says what the network is in `answer`,
+    whose last layer is `head`. conditional: it is told the class; the number `classes` means none of them.
 
     As a generator it takes `steps` network calls: several are DDIM (Euler for "edm"), one is the answer at the level
     `jump`, which None puts at the last one.

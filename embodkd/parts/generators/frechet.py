@@ -55,7 +55,7 @@ class Embedding(nn.Module):
 
 
 def embedding_of(data: Splits, seed: int = 0) -> Embedding:
-    """The features of `data`, on the CPU in float32: trained once per process, a function of the training part."""
+    """The features of `data`, on the CPU: trained once per process in float32, a function of the training part."""
     fields = data.train.fields
     key = digest([fields["input"], fields["label"], data.classes, seed], "data")
     if key not in _KNOWN:
@@ -69,12 +69,13 @@ def embedding_of(data: Splits, seed: int = 0) -> Embedding:
                 optimiser.zero_grad()
                 loss.backward()
                 optimiser.step()
-        _KNOWN[key] = made.eval().requires_grad_(False)
+        # asked in double precision: a figure shall not depend on how a batch was shared out
+        _KNOWN[key] = made.eval().requires_grad_(False).double()
     return _KNOWN[key]
 
 
 @torch.no_grad()
 def embedded(embedding: Embedding, data: Tensor) -> dict[str, Tensor]:
     """Its signals of data in any precision on any device."""
-    pieces = [embedding(piece) for piece in data.detach().cpu().float().split(1024)]
+    pieces = [embedding(piece) for piece in data.detach().cpu().double().split(1024)]
     return {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]}

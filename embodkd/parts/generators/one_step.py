@@ -1,12 +1,13 @@
-"""What the players of score distillation see: samples of a one-step generator, with noise, and a guided denoiser."""
+"""What players of diffusion see: samples of a one-step generator, with noise, and a guided denoiser."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from embodkd.core import Answers, Role, Signals, drawn
 from embodkd.core.process import Noised
@@ -25,7 +26,6 @@ class OneStep:
 
     def draw(self, batch: Signals) -> dict[str, Tensor]:
         """Noise to begin with, and levels within `times` (both ends included) with their own."""
-        like = next(self.generator.parameters())
         at: dict[str, Any] = {"dtype": batch["input"].dtype, "device": batch.device}
         count, shape = batch.items_count, self.generator.shape
 
@@ -34,8 +34,8 @@ class OneStep:
 
         found = {"noise": normal()}
         for name, (low, high) in self.times.items():
-            level_N = drawn(count, lambda items, low=low, high=high: torch.randint(low, high + 1, (items,)))
-            found |= {f"{name}_level": level_N.to(like.device), f"{name}_noise": normal()}
+            level_N = drawn(count, partial(_levels, low, high, batch.device))
+            found |= {f"{name}_level": level_N, f"{name}_noise": normal()}
         return found
 
     def begin(self, batch: Signals) -> dict[str, Tensor]:
@@ -84,6 +84,19 @@ class Guided:
             return Signals({"answer": own})
         free = self.answerer.signals(batch.merge(label=torch.full_like(batch["label"], self.none)))["answer"]
         return Signals({"answer": free + self.scale * (own - free)})
+
+
+def denoiser(model: nn.Module, method: str, whose: str) -> Any:
+    """`model`; ValueError unless it answers for noisy data at a level."""
+    if not hasattr(model, "process"):
+        raise ValueError(
+            f"method {method}: the {whose} must be a denoiser, got a {type(model).__name__}; choose model=denoiser"
+        )
+    return model
+
+
+def _levels(low: int, high: int, device: torch.device, items: int) -> Tensor:
+    return torch.randint(low, high + 1, (items,), device=device)
 
 
 def _label(batch: Signals) -> dict[str, Tensor]:

@@ -65,7 +65,7 @@ def test_points_of_a_plane_are_their_own_features():
         for k, name in enumerate(("train", "validation", "test"))
     }
     data = Splits(**part, classes=2, shape=(2,))
-    assert torch.equal(embedded(embedding_of(data), x)["embedding"], x)
+    assert torch.equal(embedded(embedding_of(data), x)["embedding"], x.double())
 
 
 def test_areas_are_means_over_time():
