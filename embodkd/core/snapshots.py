@@ -80,8 +80,12 @@ class Snapshots:
         return {f"{self._name}/states": float(len(self._states))}
 
     def restore(self, context: Context) -> None:
-        """Find what lies in the run's folder."""
-        if context.folder is not None:
+        """Find what lies in the run's folder; where there is none, as of several processes without a run folder the
+        others are, take the state that the model is in.
+        """
+        if context.folder is None:
+            self(context)
+        else:
             paths = self._folder(context.folder).glob("state_*")
             self._states = {int(path.name[6:]): path for path in paths}
             self._loaded = None

@@ -15,6 +15,7 @@ from embodkd.data import (  # noqa: F401 (each enters its factory into DATA)
     digits,
     digits_web,
     emoji,
+    emoji_web,
     fashion_mnist,
     hub_images,
     mnist5k,

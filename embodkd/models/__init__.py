@@ -2,8 +2,8 @@
 
 Each gives named signals. A classifier: `logits` (N, C), `embedding` (N, D) = the input of its last linear layer
 `classifier`, and if convolutional `map` (N, D, H, W) before global pooling. A language model: `logits` (N, T, V),
-`hidden` (N, T, D) = the input of its last linear layer `head`. Further layers are read by taps. Initial weights come
-from torch's global generator.
+`hidden` (N, T, D) = the input of its last linear layer `head`. A denoiser: `answer`, like its input. Further layers
+are read by taps. Initial weights come from torch's global generator.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from typing import Any
 
 from embodkd.core.config.schema import build, parameters
 from embodkd.core.sources.kinds import FACTS
-from embodkd.models import cnn, efficientnet, mlp, resnet, vit  # noqa: F401 (each enters its class into MODELS)
+from embodkd.models import cnn, efficientnet, mlp, resnet, tiny_vit, vit  # noqa: F401 (each enters its class into MODELS)
 from embodkd.models.artefact import check_storable, load_model, save_model
 from embodkd.models.base import MODELS, Classifier, Model
+from embodkd.models.denoisers import dit, perceptron  # noqa: F401 (the same)
 from embodkd.models.language import bert_classifier, causal_lm, gru_lm  # noqa: F401 (the same)
 from embodkd.models.pairs import sentence_towers, towers  # noqa: F401 (the same)
 from embodkd.models.scenes import scaffold_gs  # noqa: F401 (the same)

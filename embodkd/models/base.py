@@ -27,7 +27,7 @@ class Model(nn.Module):
     """
 
     built_for: ClassVar[tuple[str, ...]]
-    judged_as: ClassVar[str]
+    judged_as: str
     golden_signal: ClassVar[str] = "logits"
     reads: Any
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,8 @@ class EfficientNetLite0(Classifier):
     """4.65 M parameters; reads images in [0, 1], grey or colour, and normalises them itself.
 
     pretrained: start from the ImageNet weights; with `classes` other than 1000 the last layer is new.
+    head: "imagenet" answers with ImageNet's 1000 classes whatever the data have, as a teacher of another label space;
+    there is no accuracy of it then.
     resolution: images are resized to this side first (bilinear), 0 keeps theirs; the weights were trained at 224.
     The i-th block's output is tapped as `net._blocks.{i}`. ValueError if the packages are missing or the file of
     weights is not the known one.
@@ -40,8 +42,12 @@ class EfficientNetLite0(Classifier):
         pretrained: bool = True,
         resolution: Annotated[int, Within(0, 4096)] = 0,
         dropout: Part = 0.2,
+        head: Literal["data", "imagenet"] = "data",
     ) -> None:
-        super().__init__(shape, classes)
+        own = IMAGENET_CLASSES if head == "imagenet" else classes
+        super().__init__(shape, own)
+        if own != classes:
+            self.judged_as = "foreign"
         channels, _, _ = image_shape(shape, "efficientnet_lite0")
         if channels not in (1, 3) or resolution < 0:
             raise ValueError(f"model efficientnet_lite0: {channels} channels at resolution {resolution}: give 1 or 3")
@@ -50,10 +56,10 @@ class EfficientNetLite0(Classifier):
         # depend on how a batch is shared out among processes.
         stated = {"image_size": None, "num_classes": IMAGENET_CLASSES, "drop_connect_rate": 0.0}
         self.net = net.from_name("efficientnet-lite0", **stated)
-        self.classifier = nn.Linear(WIDTH, classes)
+        self.classifier = nn.Linear(WIDTH, own)
         if pretrained:
             self.net.load_state_dict(_imagenet_weights())
-            if classes == IMAGENET_CLASSES:
+            if own == IMAGENET_CLASSES:
                 self.classifier.load_state_dict(self.net._fc.state_dict())
         self.net._fc = nn.Identity()
         self.dropout = nn.Dropout(dropout)

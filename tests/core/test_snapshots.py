@@ -106,7 +106,8 @@ def test_what_is_recorded_again_after_a_kill_is_as_if_there_had_been_none(folder
     # the checkpoint was that of update 5: 10, 20 and 30 are made again, 30 not yet
     model.load_state_dict(taken[10])
     killed._of = model
-    killed.restore(context(folder, 5))
+    if folder is not None:
+        killed.restore(context(folder, 5))
     assert killed(context(folder, 10))["snapshots/states"] == 2
     assert killed.updates == [0, 10] and same(killed.state(1), taken[10]) and same(killed.state(0), taken[0])
     model.load_state_dict(taken[20])
@@ -149,3 +150,14 @@ def test_mistakes_are_named():
         Snapshots(nn.Linear(1, 1), order="random")
     with pytest.raises(ValueError, match="interval must be at least 1"):
         Snapshots(nn.Linear(1, 1), interval=0)
+
+
+def test_a_process_without_a_folder_takes_the_state_when_the_first_one_has():
+    model = network()
+    first, other = Snapshots(model), Snapshots(model)
+    for number in (0, 10):
+        first(context(None, number))
+        other.restore(context(None, number))
+        learn(model, number)
+    assert other.updates == first.updates == [0, 10]
+    assert all(same(first.state(place), other.state(place)) for place in (0, 1))

@@ -85,6 +85,22 @@ def test_mistakes_are_named(drawn):
         make_data("emoji", size=48)
 
 
+def test_a_pool_of_the_web_has_no_labels_and_none_of_the_labelled_pictures(drawn):
+    pytest.importorskip("skimage", reason="extra vision is not installed")
+    options = {"size": 16, "train": 30, "pool": 40, "crops": 6}
+    data, whole = make_data("emoji_web", **options), make_data("emoji", size=16)
+    pool = data.part("pool").fields
+    assert "label" not in pool and pool["origin"].bincount().tolist() == [40, 6] and data.train.size() == 30
+    colours = (pool["input"][:40, :, 0, 0] * 255).round().long()
+    train = (data.train.fields["input"][:, :, 0, 0] * 255).round().long()
+    assert not {tuple(c) for c in colours.tolist()} & {tuple(c) for c in train.tolist()}
+    known = {tuple(c) for c in (whole.train.fields["input"][:, :, 0, 0] * 255).round().long().tolist()}
+    assert {tuple(c) for c in [*colours.tolist(), *train.tolist()]} <= known
+    assert torch.equal(data.test.fields["input"], whole.test.fields["input"]) and data.names == whole.names
+    assert (data.items.rows["pool"][40:] == -1).all() and (data.items.rows["pool"][:40] >= 0).all()
+    assert make_data("emoji_web", **{**options, "crops": 0}).part("pool").size() == 40
+
+
 @pytest.mark.skipif(not assets.present("emoji"), reason="embodkd data get emoji")
 def test_the_real_pictures_are_as_many_as_stated():
     tensors, origin = assets.load("emoji")

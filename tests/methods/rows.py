@@ -173,6 +173,16 @@ def large_cnn(classes: int = C) -> nn.Module:
     return make_model("cnn", IMAGE, classes, widths=(8, 16))
 
 
+def small_denoiser(classes: int = C) -> nn.Module:
+    """A one-step generator of `blobs`, which is a denoiser, too."""
+    return make_model("denoiser", (D,), classes, width=8, blocks=1, levels=50, jump=30, steps=1)
+
+
+def large_denoiser(classes: int = C) -> nn.Module:
+    """A denoising teacher for `blobs`."""
+    return make_model("denoiser", (D,), classes, width=16, blocks=1, levels=50)
+
+
 def budget(epochs: int = 2, **keys: Any) -> Budget:
     """Six updates, unless told otherwise."""
     return Budget(**{"epochs": epochs, "batch_size": 16, "optimiser": Optimiser("adam", 0.01), **keys})
@@ -288,6 +298,30 @@ ROWS: dict[str, Row] = {
         teachers={"teacher": large_cnn},
         data=images,
         whole="neighbour_kl",
+    ),
+    "denoise": Row(student=small_denoiser, teachers={}, by_place=True),
+    "disback": Row(
+        arguments={"snapshots": 2, "recorded": 4, "interval": 1, "ratio": 2, "begin": "own", "weight": "uniform"},
+        plain={"snapshots": 0},
+        against="disback",
+        against_arguments={
+            "snapshots": 0,
+            "recorded": 9,
+            "interval": 7,
+            "ratio": 2,
+            "begin": "own",
+            "weight": "uniform",
+        },
+        student=small_denoiser,
+        teachers={"teacher": large_denoiser},
+        by_place=True,
+    ),
+    "tinyvit": Row(
+        arguments={"passes": 2, "top_k": 2, "check": 0.2},
+        student=small_cnn,
+        teachers={"teacher": large_cnn},
+        data=partial(images, pool=40),
+        ignores_classes=True,
     ),
     "redi": Row(
         arguments={"tries": 4, "share": 0.5, "temperature": 1e6},  # a loud teacher would write one text only

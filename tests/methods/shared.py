@@ -183,6 +183,8 @@ TRIALS: dict[str, Make] = {
     "tinyclip automatic": partial(
         vision, "tinyclip", PRUNED, student=large_towers, budget=partial(slow_budget, epochs=8)
     ),
+    "disback watched": partial(vision, "disback", {"watch": 3, "samples": 40, "path": "shuffled", "weight": "dmd"}),
+    "tinyvit mix": partial(vision, "tinyvit", {"mixup": 0.8, "cutmix": 1.0, "top_k": None, "remap": (2, -1, 0)}),
     "diswot similarity": partial(
         vision, "diswot", {"sp": 10.0, "argument": "widths"}, student=cnn, teachers={"teacher": large_cnn}, data=images
     ),

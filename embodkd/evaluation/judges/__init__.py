@@ -10,7 +10,7 @@ from torch import nn
 from embodkd.core import DataSet
 from embodkd.core.config.registry import Registry, near
 from embodkd.evaluation import classifier, measures
-from embodkd.evaluation.judges import language, scene, towers
+from embodkd.evaluation.judges import foreign, generator, language, scene, towers
 from embodkd.evaluation.result import Evaluation
 
 
@@ -30,6 +30,8 @@ class Judge:
 
 JUDGES = {
     "classifier": Judge(measures.MEASURES, measures.measured, classifier.evaluate_classifier),
+    "foreign": Judge(foreign.MEASURES, foreign.measured, foreign.evaluated),
+    "generator": Judge(generator.MEASURES, generator.measured, generator.evaluated),
     "language": Judge(language.MEASURES, language.measured, language.evaluated),
     "scene": Judge(scene.MEASURES, scene.measured, scene.evaluated),
     "towers": Judge(towers.MEASURES, towers.measured, towers.evaluated),

@@ -1,0 +1,106 @@
+"""What a generator is judged by: how far its samples are from the test in features, and which classes they are of."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from embodkd.core import Splits, seeded
+from embodkd.core.config.registry import Registry
+from embodkd.core.modules.modes import evaluating
+from embodkd.core.sources.provenance import Provenance
+from embodkd.evaluation.manifest import manifest_of
+from embodkd.evaluation.result import Episode, Evaluation
+from embodkd.parts.generators.frechet import embedded, embedding_of, frechet
+
+MEASURES = Registry("measure of a generator")
+"""Functions (made: Made) -> float, with `better=` and `unit=`."""
+
+SAMPLES, CLEAR = 2000, 0.9
+
+
+@dataclass(frozen=True)
+class Made:
+    """Features (N, D) and logits (N, C) of samples, and features (M, D) of real items."""
+
+    sample_ND: Tensor
+    logits_NC: Tensor
+    real_MD: Tensor
+
+
+@MEASURES.register("fd", better="lower", unit="")
+def fd(made: Made) -> float:
+    """The Fréchet distance between samples and test, in the features of `parts/generators/frechet.py`."""
+    return frechet(made.sample_ND, made.real_MD)
+
+
+@MEASURES.register("class_entropy", better="higher", unit="nats")
+def class_entropy(made: Made) -> float:
+    """The entropy of the histogram of the samples' classes; log C if all are equally frequent, 0 if there is one."""
+    share_C = made.logits_NC.argmax(1).bincount(minlength=made.logits_NC.shape[1]).double() / len(made.logits_NC)
+    return -torch.special.xlogy(share_C, share_C).sum().item()
+
+
+@MEASURES.register("clear", better="higher", unit="%")
+def clear(made: Made) -> float:
+    """Percent of the samples that the classifier is sure of, with a probability of at least 0.9."""
+    return 100.0 * (made.logits_NC.softmax(1).amax(1) >= CLEAR).double().mean().item()
+
+
+def measured(
+    product: nn.Module, data: Splits, classify: Any = None, device: torch.device | str = "cpu"
+) -> dict[str, float]:
+    """Every measure, against the test. The same noise for every product, and the classes in the test's proportions."""
+    made = _made(product, data, "test", device)
+    return {name: MEASURES.get(name)(made) for name in MEASURES}
+
+
+def evaluated(
+    model: nn.Module,
+    data: Splits,
+    source: Mapping[str, Any],
+    *,
+    part: str = "test",
+    classify: Any = None,
+    model_folder: str | Path | None = None,
+    device: torch.device | str = "cpu",
+) -> Evaluation:
+    """Judge `model` sample by sample: one succeeds if the classifier is sure of its class. Measures: in the manifest.
+
+    source, protocol and manifest as in `evaluate_classifier`; ValueError if the part does not exist.
+    """
+    start, made = time.monotonic(), _made(model, data, part, device)
+    sure_N, answer_N = made.logits_NC.softmax(1).max(1)
+    rows = enumerate(zip(sure_N.tolist(), answer_N.tolist(), strict=True))
+    outcomes = tuple(
+        Episode(k, sure >= CLEAR, None if sure >= CLEAR else f"unclear, nearest to {answer}", sure, 1)
+        for k, (sure, answer) in rows
+    )
+    provenance: Provenance | None = getattr(model, "provenance", None)
+    manifest = manifest_of(model_folder) | {
+        "beware": list(provenance.beware(data, part)) if provenance else [],
+        "measures": {name: MEASURES.get(name)(made) for name in MEASURES},
+        "minutes": round((time.monotonic() - start) / 60, 3),
+    }
+    success = f"a classifier of the data is sure of the sample's class ({CLEAR:g})"
+    return Evaluation(outcomes, {"data": dict(source), "part": part, "success": success, "unit": "samples"}, manifest)
+
+
+@torch.no_grad()
+def _made(product: Any, data: Splits, part: str, device: torch.device | str) -> Made:
+    real = data.part(part).fields
+    embedding, like = embedding_of(data), next(product.to(device).parameters())
+    with seeded(0, 0x9E4E):
+        noise = torch.randn(SAMPLES, *data.shape)
+        label_N = real["label"][torch.randint(len(real["label"]), (SAMPLES,))]
+    with evaluating(product):
+        pairs = zip(noise.to(like).split(500), label_N.to(like.device).split(500), strict=True)
+        samples = torch.cat([product.generate(*pair) for pair in pairs])
+    found = embedded(embedding, samples)
+    return Made(found["embedding"], found["logits"], embedded(embedding, real["input"])["embedding"])
