@@ -64,7 +64,7 @@ from embodkd.parts.networks.features import feature_shapes
     title="Pre-training on stored sparse logits (TinyViT)",
 )
 @dataclass(frozen=True)
-class TinyViT:
+class SparsePretraining:
     """Hyper-parameters.
 
     pool: the part of the data that is pre-trained on. top_k: K, null stores all logits; passes: how many are stored,

@@ -49,7 +49,7 @@ def test_help_says_of_each_key_what_the_schema_holds_it_to() -> None:
         there = comment.rpartition("[")[2].removesuffix("]") if comment.endswith("]") else ""
         if there != wanted:
             wrong.append(f"{file.parent.name}/{file.name} {key}: [{there}] there, [{wanted}] is right")
-    assert not wrong
+    assert not wrong, "\n".join(wrong)
 
 
 @pytest.mark.parametrize("verb", CONFIGURED, ids=lambda verb: verb.shown)

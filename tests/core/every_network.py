@@ -14,6 +14,7 @@ SMALL = {
     "resnet": ({"depths": [1, 1], "widths": [4, 6], "stem_width": 4}, (3, 8, 8)),
     "vit": ({"width": 16, "depth": 2, "patch": 2, "dropout": 0.5}, (1, 8, 8)),
     "efficientnet_lite0": ({"pretrained": False}, (1, 32, 32)),
+    "tiny_vit": ({}, (3, 16, 16)),
 }
 TEXTS = {
     "gru_lm": {"width": 8, "layers": 2, "dropout": 0.5},
@@ -37,7 +38,7 @@ GROUPS = {
     "points": GroupFacts("points", (256, 3), False, "float32"),
 }
 # those that give logits, and may get a head
-NAMES = [name for name in MODELS if MODELS.get(name).golden_signal == "logits"]
+NAMES = [name for name in MODELS if name in SMALL or name in TEXTS]
 NAMES += [f"policy {name}" for name in POLICIES.names()]
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from embodkd.core.config.ranges import Depth, Pixels, Positive, Width, Within
+from embodkd.core.config.ranges import Depth, Pixels, Positive, Real, Width, Within
 from embodkd.core.runs.artefact import golden_unit
 from embodkd.models.base import MODELS, library
 from embodkd.models.pairs.base import TwoTowers
@@ -37,7 +37,7 @@ class SentenceTowers(TwoTowers):
         joint: Width = 128,
         sentence: Width = 384,
         scale: Annotated[float, Within(1.0, 100.0)] = 14.3,
-        mean: float = 0.5,
+        mean: Real = 0.5,
         std: Positive = 0.25,
     ) -> None:
         super().__init__(shape, vocabulary, length)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from embodkd.core.config.ranges import Depth, Pixels, Positive, Width, Within
+from embodkd.core.config.ranges import Count, Depth, Pixels, Positive, Real, Width, Within
 from embodkd.core.modules.axes import take_shapes
 from embodkd.core.modules.encoder_gates import encoder_places
 from embodkd.core.modules.gates import GatePlace
@@ -47,11 +47,11 @@ class Towers(TwoTowers):
         mlp_ratio: Annotated[float, Within(0.0, 64.0, above=True)] = 2.0,
         joint: Width = 128,
         scale: Annotated[float, Within(1.0, 100.0)] = 14.3,
-        mean: float = 0.5,
+        mean: Real = 0.5,
         std: Positive = 0.25,
         pretrained: str | None = None,
         architecture: Mapping[str, Any] | None = None,
-        pruned: Mapping[str, Sequence[int]] | None = None,
+        pruned: Mapping[str, tuple[Count, ...]] | None = None,
     ) -> None:
         super().__init__(shape, vocabulary, length)
         channels, height, side = self.shape

@@ -82,8 +82,9 @@ class Traces:
         paired_N = np.logical_and(solved_N, failed_N)
         if not paired_N.any():
             raise ValueError(
-                f"traces: of {self._data.train.size()} problems the teacher solved {solved_N.sum()} and failed {failed_N.sum()} "
-                "at least once, and none of them is both: no pair to learn from; take a teacher that errs at times"
+                f"traces: of {self._data.train.size()} problems the teacher solved {solved_N.sum()} and failed "
+                f"{failed_N.sum()} at least once, and none of them is both: no pair to learn from; take a teacher that "
+                "errs at times"
             )
         names = {"tokens": "chosen", "mask": "chosen_mask", "sample_id": "sample_id"}
         self.right.keep(TensorData({name: found[source][solved_N] for name, source in names.items()}))

@@ -140,7 +140,8 @@ def test_two_players_that_take_turns_take_the_same_ones_in_pieces():
 
 @pytest.mark.parametrize("name", [n for n in TERMS.names() if TERMS.metadata(n).get("relational")])
 def test_a_piece_is_refused_by_name_or_has_the_values_of_the_whole_batch(name):
-    term, shape = TERMS.get(name), (6, 2, 5) if "tokens" in TERMS.metadata(name)["inputs"] else (6, 5)
+    inputs = TERMS.metadata(name)["inputs"]
+    term, shape = TERMS.get(name), (6, 2, 5) if "tokens" in inputs or "pairs" in inputs else (6, 5)
     torch.manual_seed(0)
     one, other = torch.randn(shape), torch.randn(shape)
     alone, place = term(one[:3], other[:3]), torch.arange(3)
