@@ -11,7 +11,7 @@ from toy import fingerprint
 from embodkd.core import Context, Optimiser, Process, Signals, Splits, Stage, TensorData, Trainer
 from embodkd.methods import get_method
 from embodkd.models import make_model
-from embodkd.parts.generators.one_step import Guided, OneStep
+from embodkd.parts.generators.one_step import Guided, OneStepViews
 
 DisBack, Denoise = get_method("disback"), get_method("denoise")
 CONTEXT = Context(None, 0, torch.device("cpu"))
@@ -42,7 +42,7 @@ def test_the_gradient_of_a_sample_is_the_formula_over_the_number_of_elements(wei
     recipe.stages[0](CONTEXT)
     batch = stage.source.gather(torch.arange(9).numpy(), 0)
     batch = player.at(batch.merge(**stage.prepare[0](batch)), 0, 6)
-    one = OneStep(generator, {"fake": (0, 49), "real": (1, 49)})
+    one = OneStepViews(generator, {"fake": (0, 49), "real": (1, 49)})
     answer = player.train.signals(batch)["answer"].detach().requires_grad_()
     fake, target = (torch.randn(9, D, generator=torch.Generator().manual_seed(k)) for k in (1, 2))
     values = player.terms(
@@ -240,7 +240,7 @@ def test_a_generator_comes_to_the_data_by_it():
     )
     recipe, _, _ = made(method, far(points(1, jump=500)), teacher, data=data, updates=240, **long)
     Trainer(quiet=True, seed=0).fit(recipe)
-    watch = next(step for step in recipe.stages if type(step).__name__ == "Watch")
+    watch = next(step for step in recipe.stages if type(step).__name__ == "FrechetWatch")
     assert watch.updates == [40, 120, 200, 280] and watch.curve[-1] < 0.3 * watch.curve[0]
     assert recipe.stages[-1](CONTEXT)["fd_last"] == watch.curve[-1]
 
