@@ -48,8 +48,8 @@ from embodkd.core import (
 from embodkd.core.config.ranges import Count, OpenShare, Ratio, Whole, rising
 from embodkd.core.process import ScoreWeight
 from embodkd.methods import METHODS
-from embodkd.parts.generators.one_step import Guided, OneCall, denoiser
-from embodkd.parts.generators.watch import DistanceCurve
+from embodkd.parts.generators.one_step import Guided, OneStepViews, denoiser
+from embodkd.parts.generators.watch import FrechetWatch
 
 
 @METHODS.register(
@@ -89,7 +89,7 @@ class DisBack:
         generator = denoiser(student, "disback", "student")
         self.check(generator, teacher)
         low, high = (int(share * teacher.process.levels) for share in self.levels)
-        one = OneCall(generator, {"fake": (0, teacher.process.levels - 1), "real": (low, high)})
+        one = OneStepViews(generator, {"fake": (0, teacher.process.levels - 1), "real": (low, high)})
         spoilt, fake = (copy.deepcopy(teacher).requires_grad_(True) for _ in range(2))
         nodes = min(self.snapshots, self.recorded)
         path = Snapshots(spoilt, order="backwards", update="node", view=one.seen("real", "s.answer"), output="answer")
@@ -104,7 +104,7 @@ class DisBack:
             player = self.denoising(spoilt, Role(generator, "snapshot", view=one.begin), one, budget, "spoilt")
             steps.append(budget.stage(player, data.train, name="recording", **length))
         steps.append(path.handed_to(fake))
-        watch = DistanceCurve(generator, data, self.samples, seed)
+        watch = FrechetWatch(generator, data, self.samples, seed)
         fakes = self.denoising(fake, Role(generator, view=one.begin), one, budget, "fake")
         players = (fakes, self.climbing(generator, fake, path, one, nodes, seed, budget))
         looked = [Every(self.watch, watch)] if self.watch else []
@@ -112,7 +112,7 @@ class DisBack:
         steps += [watch, stage, watch.verdict] if self.watch else [stage]
         return Recipe(tuple(steps), generator)
 
-    def denoising(self, net: nn.Module, samples: Role, one: OneCall, budget: Budget, name: str) -> Player:
+    def denoising(self, net: nn.Module, samples: Role, one: OneStepViews, budget: Budget, name: str) -> Player:
         """Who learns to denoise what the generator makes."""
 
         def terms(batch: Signals, s: Signals, g: Signals) -> dict[str, Tensor]:
@@ -124,7 +124,7 @@ class DisBack:
         return Player(role, terms, {"g": samples}, first=("g",), optimiser=budget.optimiser, name=name)
 
     def climbing(
-        self, generator: Any, fake: nn.Module, path: Snapshots, one: OneCall, nodes: int, seed: int, budget: Budget
+        self, generator: Any, fake: nn.Module, path: Snapshots, one: OneStepViews, nodes: int, seed: int, budget: Budget
     ) -> Player:
         """The generator, moved from what the fake net sees to what the node of the path does."""
 

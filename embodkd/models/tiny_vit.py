@@ -13,7 +13,7 @@ from embodkd.models.base import MODELS, Classifier, image_shape
 
 
 @MODELS.register("tiny_vit", title="TinyViT: convolutions, then attention in windows")
-class TinyViT(Classifier):
+class TinyVisionTransformer(Classifier):
     """A stem that quarters the image, a stage of inverted bottlenecks, and stages of attention within windows.
 
     widths, depths, heads, windows: of each stage; the first one has no attention, its head and window do not count.

@@ -75,9 +75,11 @@ class DiTDenoiser(Denoiser):
     @property
     def head(self) -> nn.Module:  # type: ignore[override]
         """The last layer."""
-        return self.net.proj_out_2  # type: ignore[no-any-return]
+        last: nn.Module = self.net.proj_out_2
+        return last
 
     def answer(self, noisy: Tensor, level_N: Tensor, label_N: Tensor | None) -> Tensor:
         """(N, C, H, W)."""
         told_N = torch.zeros(len(noisy), dtype=torch.int64, device=noisy.device) if label_N is None else label_N
-        return self.net(noisy, timestep=level_N, class_labels=told_N).sample  # type: ignore[no-any-return]
+        answer: Tensor = self.net(noisy, timestep=level_N, class_labels=told_N).sample
+        return answer

@@ -14,7 +14,7 @@ from embodkd.core.process import Noised
 from embodkd.core.role import roles_of
 
 
-class OneCall:
+class OneStepViews:
     """The fields of a batch and the views of it around a generator, a denoiser whose one call is a sample.
 
     `noise` (N, *shape) is what it begins with; each name in `times` has a level NAME_level (N,) and noise NAME_noise,

@@ -19,7 +19,7 @@ class _Stored(TypedDict):
     fd: list[float]
 
 
-class DistanceCurve:
+class FrechetWatch:
     """A step: the Fréchet distance between `samples` of `generator`, from the same noise each time, and the validation
     part. What was measured lies in the run's folder; what comes after the update at hand, of work about to be repeated,
     is forgotten.

@@ -69,17 +69,17 @@ class KeyedView:
     def mixed(self, own_NCHW: Tensor, other_NCHW: Tensor, seed_N: Tensor) -> Tensor:
         """Each image with its partner; seed: the two numbers XOR, so that both partners draw the same."""
         height, width = own_NCHW.shape[-2:]
-        share_N, by_box_N, centre_N2 = [], [], []
+        share_N, by_box_N, centres = [], [], []
         for seed in seed_N.tolist():
             rng = _generator(seed)
             by_box = self.cutmix > 0 and (self.mixup == 0 or rng.random() < 0.5)
             alpha = self.cutmix if by_box else self.mixup
             share_N.append(rng.beta(alpha, alpha))
             by_box_N.append(by_box)
-            centre_N2.append(rng.random(2))
+            centres.append(rng.random(2))
         at = own_NCHW.device
         share_N111 = torch.tensor(share_N, dtype=own_NCHW.dtype, device=at)[:, None, None, None]
-        centre_N2 = torch.from_numpy(np.stack(centre_N2)).to(own_NCHW)
+        centre_N2 = torch.from_numpy(np.stack(centres)).to(own_NCHW)
         side_N = (1.0 - share_N111.flatten()).sqrt()
         box_N1HW = (
             _inside(centre_N2[:, 1], side_N, height)[:, None, :, None]
