@@ -22,7 +22,7 @@ from embodkd.parts.generators.frechet import embedded, embedding_of, frechet
 MEASURES = Registry("measure of a generator")
 """Functions (made: Made) -> float, with `better=` and `unit=`."""
 
-SAMPLES, CLEAR = 2000, 0.9
+SAMPLES, NEIGHBOURS = 2000, 3
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,26 @@ def class_entropy(made: Made) -> float:
     return -torch.special.xlogy(share_C, share_C).sum().item()
 
 
-@MEASURES.register("clear", better="higher", unit="%")
-def clear(made: Made) -> float:
-    """Percent of the samples that the classifier is sure of, with a probability of at least 0.9."""
-    return 100.0 * (made.logits_NC.softmax(1).amax(1) >= CLEAR).double().mean().item()
+@MEASURES.register("precision", better="higher", unit="%")
+def precision(made: Made) -> float:
+    """Percent of the samples that lie among the real items."""
+    return 100.0 * within(made.sample_ND, made.real_MD).double().mean().item()
+
+
+@MEASURES.register("recall", better="higher", unit="%")
+def recall(made: Made) -> float:
+    """Percent of the real items that lie among the samples."""
+    return 100.0 * within(made.real_MD, made.sample_ND).double().mean().item()
+
+
+def within(these_ND: Tensor, cloud_MD: Tensor, neighbours: int = NEIGHBOURS) -> Tensor:
+    """Which of these are as near to some point of a cloud as that one's third neighbour within the cloud is, (N,).
+
+    Source: Kynkaanniemi et al., NeurIPS 2019 (arXiv:1904.06991), eq. 1.
+    """
+    # the nearest neighbour of each is itself
+    radius_M = torch.cdist(cloud_MD, cloud_MD).topk(min(neighbours + 1, len(cloud_MD)), 1, largest=False).values[:, -1]
+    return (torch.cdist(these_ND, cloud_MD) <= radius_M).any(1)
 
 
 def measured(
@@ -71,16 +87,15 @@ def evaluated(
     model_folder: str | Path | None = None,
     device: torch.device | str = "cpu",
 ) -> Evaluation:
-    """Judge `model` sample by sample: one succeeds if the classifier is sure of its class. Measures: in the manifest.
+    """Judge `model` sample by sample: one succeeds if it lies among the real items. All measures: in the manifest.
 
     source, protocol and manifest as in `evaluate_classifier`; ValueError if the part does not exist.
     """
     start, made = time.monotonic(), _made(model, data, part, device)
-    sure_N, answer_N = made.logits_NC.softmax(1).max(1)
-    rows = enumerate(zip(sure_N.tolist(), answer_N.tolist(), strict=True))
+    rows = enumerate(zip(within(made.sample_ND, made.real_MD).tolist(), made.logits_NC.argmax(1).tolist(), strict=True))
     outcomes = tuple(
-        Episode(k, sure >= CLEAR, None if sure >= CLEAR else f"unclear, nearest to {answer}", sure, 1)
-        for k, (sure, answer) in rows
+        Episode(k, good, None if good else f"unlike real items, taken for {answer}", 0.0, 1)
+        for k, (good, answer) in rows
     )
     provenance: Provenance | None = getattr(model, "provenance", None)
     manifest = manifest_of(model_folder) | {
@@ -88,7 +103,7 @@ def evaluated(
         "measures": {name: MEASURES.get(name)(made) for name in MEASURES},
         "minutes": round((time.monotonic() - start) / 60, 3),
     }
-    success = f"a classifier of the data is sure of the sample's class ({CLEAR:g})"
+    success = "the sample lies among the real items"
     return Evaluation(outcomes, {"data": dict(source), "part": part, "success": success, "unit": "samples"}, manifest)
 
 
