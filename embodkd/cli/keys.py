@@ -76,12 +76,15 @@ class Config:
         return found
 
     def texts(self, chosen: Mapping[str, str | None] | None = None) -> dict[str, bool]:
-        """Dotted key -> whether it may hold several: those whose comment ends with [text] or [texts]."""
+        """Dotted key -> whether it may hold several: those whose comment ends with [text] or [texts].
+
+        One that takes a number or a text, "[1.., text]", is read by Hydra's grammar, which tells them apart.
+        """
         own = [(g, o) for g, o in self.groups(chosen).items() if o is not None and o in options(g, self.extra)]
         files = [("", self.file), *((f"{group}.", self.option_file(group, option)) for group, option in own)]
         said = {f"{prefix}{key}": comment for prefix, file in files for key, comment in comments(file).items()}
         found = {key: comment.rpartition("[")[2] for key, comment in said.items() if comment.endswith("]")}
-        return {key: "texts" in mark for key, mark in found.items() if "text" in mark}
+        return {key: "texts" in mark for key, mark in found.items() if mark.startswith("text")}
 
     def option(self, group: str, option: str) -> Mapping[str, Any]:
         """The content of one option of a group, {} if there is no such file."""

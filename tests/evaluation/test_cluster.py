@@ -137,6 +137,7 @@ def test_without_a_shared_folder_what_is_finished_travels_back_and_a_teacher_to_
     assert not [*(tmp_path / "two").glob("seed_*/*/*/.lock")], "no lock of another machine came along"
 
 
+@pytest.mark.faults
 def test_without_a_shared_folder_a_killed_worker_costs_its_own_cell_alone(table, apart, tmp_path) -> None:
     table(long_teacher, run="whole")
     begun = time.monotonic()
@@ -218,6 +219,7 @@ tables:
 """
 
 
+@pytest.mark.faults
 def test_chains_come_to_the_same_with_and_without_a_shared_folder(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     Path("toy.yaml").write_text(CHAIN)

@@ -1,6 +1,6 @@
 """Every registered method trained once, tiny and in float64, by however many processes this file is started in.
 
-    PYTHONPATH=tests/core:tests/core/engine torchrun --nproc_per_node 2 tests/methods/shared.py FOLDER [TRIAL...]
+    PYTHONPATH=tests/core torchrun --nproc_per_node 2 tests/methods/shared.py FOLDER [TRIAL...]
 
 writes, per trial, all that the method changed and every number that it logged; then, of each process, what it made of
 weights and losses that are not the same in all of them.

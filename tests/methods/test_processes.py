@@ -49,7 +49,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("together")
     launcher = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
     command = [sys.executable, *launcher, str(HERE / "shared.py"), str(folder)]
-    paths = {"PYTHONPATH": os.pathsep.join(str(HERE.parent / part) for part in ("core", "core/engine"))}
+    paths = {"PYTHONPATH": str(HERE.parent / "core")}
     child = subprocess.Popen(
         command, stderr=subprocess.PIPE, text=True, start_new_session=True, env={**os.environ, **paths}
     )
