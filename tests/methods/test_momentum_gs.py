@@ -116,7 +116,7 @@ def test_without_term_and_weights_blocks_learn_as_in_a_loop_with_an_adam_each():
         own = {n: p for n, p in student.named_parameters() if n.startswith((f"blocks.{block}.", "decoders."))}
         adam = adams.setdefault(block, torch.optim.Adam([{"params": [p]} for p in own.values()], eps=1e-15))
         for step, (index, _) in enumerate(batches(stage, Position(trained_stages=number), 3, 1, lambda: None)):
-            # updates of a block: two in each of its three turns; see the card's table of rates
+            # updates of a block: two in each of its three turns; the published rates
             done = (2 * (number // 2) + step) / 5
             for group, name in zip(adam.param_groups, own, strict=True):
                 group["lr"] = _rate(name, done)

@@ -1,4 +1,4 @@
-"""REDI's card: what pairs of right and wrong traces are worth, and where they come from."""
+"""REDI: what pairs of right and wrong traces are worth, and where they come from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Teacher hacking's card: proxy and golden are what they say, and the alarm rings when it should."""
+"""Teacher hacking: proxy and golden are what they say, and the alarm rings when it should."""
 
 from __future__ import annotations
 

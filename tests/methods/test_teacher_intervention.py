@@ -1,4 +1,4 @@
-"""Teacher intervention: the identities of its card, on a tiny BERT whose student is moved away."""
+"""Teacher intervention: its identities, on a tiny BERT whose student is moved away."""
 
 import copy
 import math
@@ -155,7 +155,7 @@ def in_eight_bits(x):
 
 
 def slow_bert(model, ids_NT, there_NT):
-    """The card's forward pass, by plain products."""
+    """The published forward pass, by plain products."""
     w = dict(model.named_parameters())
 
     def linear(x, name):

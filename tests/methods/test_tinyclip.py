@@ -1,4 +1,4 @@
-"""TinyCLIP: what the card promises of affinity, inheritance and gates, and that all ways take the same updates."""
+"""TinyCLIP: what it promises of affinity, inheritance and gates, and that all ways take the same updates."""
 
 from __future__ import annotations
 
