@@ -11,8 +11,7 @@ import torch
 from torch import nn
 
 from embodkd.core import Splits
-from embodkd.core.sources.provenance import Provenance
-from embodkd.evaluation.manifest import manifest_of
+from embodkd.evaluation.judgement import judgement
 from embodkd.evaluation.measures import MEASURES, Classify, answers
 from embodkd.evaluation.result import Episode, Evaluation
 
@@ -44,11 +43,6 @@ def evaluate_classifier(
         for item, label, answer in rows
     )
     success = "the largest logit is at the label"
-    protocol = {"data": dict(source), "part": part, "success": success, "unit": "items"}
-    provenance: Provenance | None = getattr(model, "provenance", None)
-    manifest = manifest_of(model_folder) | {
-        "beware": list(provenance.beware(data, part)) if provenance else [],
-        "measures": {name: MEASURES.get(name)(logits_NC, label_N) for name in MEASURES},
-        "minutes": round((time.monotonic() - start) / 60, 3),
-    }
-    return Evaluation(outcomes, protocol, manifest)
+    measures = {name: MEASURES.get(name)(logits_NC, label_N) for name in MEASURES}
+    facts: dict[str, Any] = {"measures": measures, "began": start, "model_folder": model_folder}
+    return judgement(model, data, source, part, outcomes, success=success, **facts)

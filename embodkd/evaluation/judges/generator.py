@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from embodkd.core import Splits, seeded
 from embodkd.core.config.registry import Registry
 from embodkd.core.modules.modes import evaluating
-from embodkd.core.sources.provenance import Provenance
-from embodkd.evaluation.manifest import manifest_of
+from embodkd.evaluation.judgement import judgement
 from embodkd.evaluation.result import Episode, Evaluation
 from embodkd.parts.generators.frechet import embedded, embedding_of, frechet
 
@@ -97,14 +96,10 @@ def evaluated(
         Episode(k, good, None if good else f"unlike real items, taken for {answer}", 0.0, 1)
         for k, (good, answer) in rows
     )
-    provenance: Provenance | None = getattr(model, "provenance", None)
-    manifest = manifest_of(model_folder) | {
-        "beware": list(provenance.beware(data, part)) if provenance else [],
-        "measures": {name: MEASURES.get(name)(made) for name in MEASURES},
-        "minutes": round((time.monotonic() - start) / 60, 3),
-    }
     success = "the sample lies among the real items"
-    return Evaluation(outcomes, {"data": dict(source), "part": part, "success": success, "unit": "samples"}, manifest)
+    measures = {name: MEASURES.get(name)(made) for name in MEASURES}
+    facts: dict[str, Any] = {"measures": measures, "began": start, "model_folder": model_folder}
+    return judgement(model, data, source, part, outcomes, success=success, unit="samples", **facts)
 
 
 @torch.no_grad()

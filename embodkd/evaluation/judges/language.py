@@ -17,9 +17,8 @@ from embodkd.core import Role, Signals, TensorData, Texts, by_position, cross_en
 from embodkd.core.config.registry import Registry
 from embodkd.core.modules.modes import evaluating
 from embodkd.core.ranks import ranks
-from embodkd.core.sources.provenance import Provenance
+from embodkd.evaluation.judgement import judgement
 from embodkd.evaluation.judges.decoding import answered
-from embodkd.evaluation.manifest import manifest_of
 from embodkd.evaluation.result import Episode, Evaluation
 
 MEASURES = Registry("measure of language")
@@ -123,13 +122,9 @@ def evaluated(
     good_N = told.last_N if told.solved_N is None else told.solved_N
     rows = zip(judged.fields["sample_id"].tolist(), good_N.tolist(), told.nll_N.tolist(), strict=True)
     outcomes = tuple(Episode(item, good, None if good else failure, -nats, 1) for item, good, nats in rows)
-    provenance: Provenance | None = getattr(model, "provenance", None)
-    manifest = manifest_of(model_folder) | {
-        "beware": list(provenance.beware(data, part)) if provenance else [],
-        "measures": _measures(told),
-        "minutes": round((time.monotonic() - start) / 60, 3),
-    }
-    return Evaluation(outcomes, {"data": dict(source), "part": part, "success": success, "unit": "items"}, manifest)
+    measures = _measures(told)
+    facts: dict[str, Any] = {"measures": measures, "began": start, "model_folder": model_folder}
+    return judgement(model, data, source, part, outcomes, success=success, **facts)
 
 
 @torch.no_grad()

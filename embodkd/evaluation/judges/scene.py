@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from embodkd.core import Role, Views
 from embodkd.core.config.registry import Registry
 from embodkd.core.ranks import ranks
-from embodkd.core.sources.provenance import Provenance
-from embodkd.evaluation.manifest import manifest_of
+from embodkd.evaluation.judgement import judgement
 from embodkd.evaluation.result import Episode, Evaluation
 from embodkd.parts.images.similarity import psnr as psnr_of
 from embodkd.parts.images.similarity import ssim as ssim_of
@@ -96,14 +95,10 @@ def evaluated(
         Episode(item, decibels >= GOOD, None if decibels >= GOOD else f"below {GOOD:.0f} dB", decibels, 1)
         for item, decibels in rows
     )
-    provenance: Provenance | None = getattr(model, "provenance", None)
-    manifest = manifest_of(model_folder) | {
-        "beware": list(provenance.beware(data, part)) if provenance else [],
-        "measures": _measures(seen),
-        "minutes": round((time.monotonic() - start) / 60, 3),
-    }
     success = f"a peak signal to noise ratio of at least {GOOD:.0f} dB"
-    return Evaluation(outcomes, {"data": dict(source), "part": part, "success": success, "unit": "items"}, manifest)
+    measures = _measures(seen)
+    facts: dict[str, Any] = {"measures": measures, "began": start, "model_folder": model_folder}
+    return judgement(model, data, source, part, outcomes, success=success, **facts)
 
 
 def looks(product: nn.Module, data: Views, part: str = "test", device: torch.device | str = "cpu") -> Seen:

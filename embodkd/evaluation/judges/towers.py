@@ -17,8 +17,7 @@ from embodkd.core import Pairs, Role, TensorData
 from embodkd.core.config.registry import Registry
 from embodkd.core.modules.modes import evaluating
 from embodkd.core.ranks import ranks
-from embodkd.core.sources.provenance import Provenance
-from embodkd.evaluation.manifest import manifest_of
+from embodkd.evaluation.judgement import judgement
 from embodkd.evaluation.result import Episode, Evaluation
 
 MEASURES = Registry("measure of pairs")
@@ -98,14 +97,10 @@ def evaluated(
         Episode(item, before == 0, None if before == 0 else "another text is nearer", -float(before), 1)
         for item, before in rows
     )
-    provenance: Provenance | None = getattr(model, "provenance", None)
-    manifest = manifest_of(model_folder) | {
-        "beware": list(provenance.beware(data, part)) if provenance else [],
-        "measures": _measures(found),
-        "minutes": round((time.monotonic() - start) / 60, 3),
-    }
     success = "the own text is nearer than that of any other concept"
-    return Evaluation(outcomes, {"data": dict(source), "part": part, "success": success, "unit": "items"}, manifest)
+    measures = _measures(found)
+    facts: dict[str, Any] = {"measures": measures, "began": start, "model_folder": model_folder}
+    return judgement(model, data, source, part, outcomes, success=success, **facts)
 
 
 @torch.no_grad()
