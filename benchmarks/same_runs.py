@@ -26,6 +26,28 @@ _METHODS = {
     "kd3": f"{_CNN} {_CNN_TEACHER} method.pool=unlabelled method.embed=8 method.cutoff=0.1 budget.epochs=4",
     "takd": f"model.hidden=[8] {_TEACHER} method.argument=hidden",
     "trg": f"{_CNN} {_CNN_TEACHER}",
+    "tinyvit": f"{_CNN} {_CNN_TEACHER} method.pool=unlabelled method.passes=1 method.top_k=3",
+    "denoise": "model=denoiser model.width=16",
+    "disback": "model=denoiser model.width=16 model.steps=1 teacher=runs/denoise method.snapshots=1 method.recorded=2"
+    " method.interval=2",
+}
+# Those that learn from other data: what is learned from, then how. Made up, so that nothing need be fetched.
+_SUMS = "data=sums data.digits=1 data.train=30 data.validation=6 data.test=6 data.pool=6 model=gru_lm"
+_GLOSSES = "data=gloss45 data.blank=true model=bert_classifier model.width=8 model.depth=1 model.heads=2"
+_PAIRS = (
+    "data=hub_pairs data.blank=true data.size=16 data.length=8 model=towers model.patch=8 model.head=8 model.joint=8"
+    " model.image_width=16 model.text_width=16"
+)
+_LM_TEACHER = "teacher=runs/lm_teacher"
+_OTHERS = {
+    "sequence_kd": f"{_SUMS} model.width=8 {_LM_TEACHER}",
+    "teacher_hacking": f"{_SUMS} model.width=8 method.evaluations=3"
+    " teacher={oracle:runs/lm_teacher,teacher:runs/lm_teacher}",
+    # a teacher that errs at times, at a temperature
+    "redi": f"{_SUMS} model.width=8 {_LM_TEACHER} method.temperature=2",
+    "teacher_intervention": f"{_GLOSSES} teacher=runs/bert_teacher method.evaluations=2",
+    "tinyclip": f"{_PAIRS} model.image_depth=1 model.text_depth=1 teacher=runs/pairs_teacher",
+    "momentum_gs": "data=rooms data.blank=true model=scaffold_gs model.anchors=8 method.interval=2",
 }
 
 _PPO = "ppo.num_envs=32 ppo.n_steps=16 ppo.minibatch=256 steps=1024 evaluate_episodes=4 episodes=4"
@@ -81,16 +103,25 @@ TEACHERS: Commands = {
     f" model.stem_width=8 {_SHORT}",
     "robust_teacher": f"train teacher {_DATA} model.hidden=[16] method=adversarial method.steps=2 {_SHORT}",
 }
+_OTHER_TEACHERS: Commands = {
+    "lm_teacher": f"train teacher {_SUMS} model.width=48 budget.updates=300 budget.batch_size=16"
+    " budget.optimiser.learning_rate=0.01 trainer.log_every=50 torch_threads=1",
+    "bert_teacher": f"train teacher {_GLOSSES} {_SHORT}",
+    "pairs_teacher": f"train teacher {_PAIRS} model.image_depth=2 model.text_depth=2 {_SHORT}",
+}
 
 
 def commands(domains: Mapping[str, str]) -> Commands:
     """All runs for a registry of methods, given as name -> domain."""
     classifiers = [name for name, domain in domains.items() if domain != "robot" and name != "diswot"]
     students = {
-        name: f"distill student {_DATA} method={name} {_METHODS.get(name, f'{_MLP} {_TEACHER}')} {_SHORT}"
+        name: f"distill student method={name} {_OTHERS[name]} {_SHORT}"
+        if name in _OTHERS
+        else f"distill student {_DATA} method={name} {_METHODS.get(name, f'{_MLP} {_TEACHER}')} {_SHORT}"
         for name in classifiers
     }
-    return {**TEACHERS, **students, "table": "reproduce table.yaml out=table.json", **ROBOTS}
+    teachers = {**TEACHERS, **(_OTHER_TEACHERS if students.keys() & _OTHERS.keys() else {})}
+    return {**teachers, **students, "table": "reproduce table.yaml out=table.json", **ROBOTS}
 
 
 def chosen(runs: Commands, words: Iterable[str]) -> Commands:
