@@ -45,7 +45,7 @@ from embodkd.core import (
     kl,
     several_teachers,
 )
-from embodkd.core.config.ranges import Count, Part
+from embodkd.core.config.ranges import Count, OpenShare, Part
 from embodkd.methods import METHODS
 from embodkd.parts.texts.hacking import Divergence, Watch
 from embodkd.parts.texts.written import written
@@ -70,7 +70,7 @@ class TeacherHacking:
 
     source: Literal["offline", "online_teacher", "online_student"] = "offline"
     divergence: Literal["forward", "reverse", "js"] = "forward"
-    beta: Part = 0.5
+    beta: OpenShare = 0.5
     responses: Count = 1
     share: Part = 0.25
     evaluations: Count = 40
