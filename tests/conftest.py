@@ -23,6 +23,9 @@ from hypothesis import settings
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Tests kill processes, never the machine: what is written is there without waiting for the disk, thousands of times.
+os.fsync = lambda handle: None
+
 # A worker holds a million objects of imported modules; looking through them for circles took an eighth of its time.
 gc.set_threshold(50_000, 20, 50)
 

@@ -1,16 +1,13 @@
-"""Every registered method trained once, tiny and in float64, by however many processes this file is started in.
+"""Every registered method trained once, tiny and in float64, by however many processes call `main`.
 
-    PYTHONPATH=tests/core torchrun --nproc_per_node 2 tests/methods/shared.py FOLDER [TRIAL...]
-
-writes, per trial, all that the method changed and every number that it logged; then, of each process, what it made of
-weights and losses that are not the same in all of them.
+It writes, per trial, all that the method changed and every number that it logged; then, of each process, what it made
+of weights and losses that are not the same in all of them.
 """
 
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -242,9 +239,10 @@ def broken(folder: str, rank: int) -> str:
     return ""
 
 
-def main(folder: str, trials: Sequence[str]) -> None:
+def main(folder: str) -> None:
+    """What every rank does."""
     torch.set_num_threads(1)
-    for trial, pieces in [*((name, 1) for name in trials or TRIALS), *((name, 2) for name in IN_PIECES)]:
+    for trial, pieces in [*((name, 1) for name in TRIALS), *((name, 2) for name in IN_PIECES)]:
         state = trained(trial, pieces)
         if torch.distributed.get_rank() == 0:
             file = f"{folder}/{trial} {pieces}.safetensors"
@@ -252,7 +250,3 @@ def main(folder: str, trials: Sequence[str]) -> None:
     rank = torch.distributed.get_rank()
     told = {"unlike": unlike(rank), "broken": broken(folder, rank)}
     Path(f"{folder}/told_{rank}.json").write_text(json.dumps(told))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2:])

@@ -6,22 +6,18 @@ The two processes are started once for all methods; shared.py is what they run.
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from forks import fork_ranks
 from rows import ROWS
 from safetensors.torch import load_file
-from shared import IN_PIECES, TRIALS, trained, uncovered
+from shared import IN_PIECES, TRIALS, main, trained, uncovered
 
 from embodkd.core.runs.files import read_tensors
 
-HERE = Path(__file__).parent
 every_trial = pytest.mark.parametrize("name", TRIALS)
 # what makes each of these need the whole batch at once: a term, a layer, a player (a new method may be left out)
 WHOLE = {
@@ -47,19 +43,8 @@ WHOLE = {
 def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that two processes filled."""
     folder = tmp_path_factory.mktemp("together")
-    launcher = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
-    command = [sys.executable, *launcher, str(HERE / "shared.py"), str(folder)]
-    paths = {"PYTHONPATH": str(HERE.parent / "core")}
-    child = subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, start_new_session=True, env={**os.environ, **paths}
-    )
-    try:
-        _, said = child.communicate(timeout=400)
-    except subprocess.TimeoutExpired:
-        # The launcher's own children would outlive it.
-        os.killpg(child.pid, signal.SIGKILL)
-        raise
-    assert child.returncode == 0, said[-3000:]
+    code, said = fork_ranks(folder, lambda: main(str(folder)), limit_s=400)
+    assert code == 0, said[-3000:]
     return folder
 
 

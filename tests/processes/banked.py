@@ -1,9 +1,8 @@
-"""A student that learns from banks on several processes, and from the live teachers on one. Started by `torchrun`."""
+"""A student that learns from banks on several processes, and from the live teachers on one."""
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +86,7 @@ def student(banked: bool, folder: Path | None) -> dict[str, list]:
     return {name: value.tolist() for name, value in made.product.state_dict().items()}
 
 
-if __name__ == "__main__":
+def answer() -> None:
+    """What a student becomes in a folder and without one, to answers_RANK.json."""
     answers = [student(True, Path("stored")), student(True, None)]
     Path(f"answers_{ranks().rank}.json").write_text(json.dumps(answers))
-    sys.exit(0)

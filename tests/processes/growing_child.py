@@ -4,7 +4,6 @@ several processes trains it. What it becomes goes to grown_RANK.json."""
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import torch
@@ -34,7 +33,6 @@ def grown(folder: Path) -> dict[str, list]:
     return {name: value.tolist() for name, value in model.state_dict().items()}
 
 
-if __name__ == "__main__":
-    found = grown(Path("run"))
-    Path(f"grown_{ranks().rank}.json").write_text(json.dumps(found))
-    sys.exit(0)
+def answer() -> None:
+    """What the model becomes in the folder `run`, to grown_RANK.json."""
+    Path(f"grown_{ranks().rank}.json").write_text(json.dumps(grown(Path("run"))))

@@ -32,12 +32,7 @@ def forked(action: Action, log: Path, after: float | None = None, by: int = sign
     The exit code is what it returns if that is a number, 0 for anything else, 1 for an error.
     """
     started = time.monotonic()
-    with warnings.catch_warnings():
-        # Python 3.12 warns where there is another thread: none of ours holds a lock here
-        warnings.simplefilter("ignore")
-        child = os.fork()
-    if not child:
-        _carry_out(action, log)
+    child = begun(action, log)
     limit = time.monotonic() + 240
     while not (ended := os.waitpid(child, os.WNOHANG))[0]:
         if after is not None and time.monotonic() - started >= after:
@@ -47,6 +42,17 @@ def forked(action: Action, log: Path, after: float | None = None, by: int = sign
             os.kill(child, signal.SIGKILL)
         time.sleep(0.002)
     return End(os.waitstatus_to_exitcode(ended[1]), time.monotonic() - started, log.read_text(errors="replace"))
+
+
+def begun(action: Action, log: Path) -> int:
+    """The process that calls `action`, which says what it has to say into `log`."""
+    with warnings.catch_warnings():
+        # Python 3.12 warns where there is another thread: none of ours holds a lock here
+        warnings.simplefilter("ignore")
+        child = os.fork()
+    if not child:
+        _carry_out(action, log)
+    return child
 
 
 def _carry_out(action: Action, log: Path) -> None:

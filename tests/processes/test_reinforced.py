@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from forks import fork_ranks
 from launch import launch
 from safetensors.torch import load_file
 from together import together
 
+from embodkd.cli import main
 from embodkd.core.ranks import ranks
 from embodkd.rl import shared
 from embodkd.rl.advantages import standardise
@@ -26,11 +28,9 @@ PPO = [
 
 
 def learned(folder: Path, run: str, processes: int, steps: int, *more: str) -> dict[str, torch.Tensor]:
-    with launch(
-        folder, "-m", "embodkd.cli", *PPO, f"steps={steps}", f"run={run}", *more, processes=processes
-    ) as started:
-        code, out, err = started.end()
-    assert code == 0 and f"{steps} steps" in out, err[-2000:]
+    words = [*PPO, f"steps={steps}", f"run={run}", *more]
+    code, said = fork_ranks(folder, lambda: main(words), processes)
+    assert code == 0 and f"{steps} steps" in said, said[-2000:]
     return load_file(folder / run / "policy_last/model.safetensors")
 
 
@@ -62,8 +62,8 @@ def test_processes_that_share_out_the_copies_learn_what_one_learns(whole, size) 
 
 @pytest.mark.slow
 def test_a_killed_rank_comes_back_and_all_end_in_the_same_bits(whole, tmp_path) -> None:
-    wanted = learned(tmp_path, "whole", 2, 1600)
-    words = ["-m", "embodkd.cli", *PPO, "steps=1600", "run=cut"]
+    wanted = learned(tmp_path, "whole", 2, 800)
+    words = ["-m", "embodkd.cli", *PPO, "steps=800", "run=cut"]
     with launch(tmp_path, *words, restarts=1) as started:
         limit = time.monotonic() + 100
         while not [*(tmp_path / "cut/checkpoints").glob("step_[1-9]*")] or 1 not in started.workers():
@@ -79,9 +79,8 @@ def test_a_killed_rank_comes_back_and_all_end_in_the_same_bits(whole, tmp_path) 
 
 def test_another_number_of_processes_does_not_go_on(whole) -> None:
     folder, _ = whole
-    with launch(folder, "-m", "embodkd.cli", *PPO, "steps=480", "run=on_2", "resume=true", processes=1) as started:
-        code, _, err = started.end()
-    assert code != 0 and "was trained by 2 processes" in err, err
+    code, said = fork_ranks(folder, lambda: main([*PPO, "steps=480", "run=on_2", "resume=true"]), 1)
+    assert code != 0 and "was trained by 2 processes" in said, said
 
 
 @pytest.mark.parametrize("counts", [[3, 2], [1, 1, 3], [5]])

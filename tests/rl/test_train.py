@@ -3,14 +3,13 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 from embodkd.envs import make_task
 from embodkd.policies import load_policy, make_policy, save_policy, task_record
+from kills import begun, forked
 from line_task import Line
 
 from embodkd.core import RunFolder
@@ -31,16 +30,6 @@ SMALL = {
 }
 LINE = {**SMALL, "steps": 4096, "ppo": {**PPO, "learning_rate": 3e-3}, "evaluate_episodes": 16}
 
-CHILD = """
-import json, sys
-from embodkd.core.runs.folder import RunFolder
-from embodkd.rl.config import TeacherConfig
-from embodkd.rl.train import train_teacher
-settings = json.loads(sys.argv[2])
-with RunFolder.open(sys.argv[1], settings, resume=True) as run:
-    train_teacher("peg_hole", run, TeacherConfig(seed=3, **settings), threads=1)
-"""
-
 
 @pytest.fixture
 def line(monkeypatch):
@@ -48,10 +37,9 @@ def line(monkeypatch):
     monkeypatch.setattr(loop, "make_task", lambda name, num_envs, **_: Line(num_envs))
 
 
-def child(folder):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-W", "ignore", "-c", CHILD, str(folder), json.dumps(SMALL)]
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
+def trained(folder):
+    with RunFolder.open(folder, SMALL, resume=True) as run:
+        train_teacher("peg_hole", run, TeacherConfig(seed=3, **SMALL), threads=1)
 
 
 def files(folder):
@@ -60,24 +48,23 @@ def files(folder):
 
 @pytest.mark.slow
 def test_killed_again_and_again_it_ends_in_the_same_bits(tmp_path):
-    whole = child(tmp_path / "whole")
-    _, complaints = whole.communicate(timeout=150)
-    assert whole.returncode == 0, complaints.decode()
+    log = tmp_path / "said.txt"
+    whole = forked(lambda: trained(tmp_path / "whole"), log)
+    assert whole.code == 0, whole.said
     rng = np.random.default_rng(0)
     killed = 0
-    for goal in (1, 3):
+    for goal in (1, 2):
         # Kill after the goal-th checkpoint exists, at a random instant of what follows.
-        process = child(tmp_path / "killed")
-        while process.poll() is None and len(_steps(tmp_path / "killed")) < min(goal, 2):
+        child = begun(lambda: trained(tmp_path / "killed"), log)
+        limit = time.monotonic() + 60
+        while len(_steps(tmp_path / "killed")) < goal and time.monotonic() < limit:
             time.sleep(0.005)
         time.sleep(rng.uniform(0, 0.15))
-        process.send_signal(signal.SIGKILL)
-        killed += process.wait() == -signal.SIGKILL
-        process.stderr.close()
+        os.kill(child, signal.SIGKILL)
+        killed += os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     assert killed >= 1, "the child finished before it was killed"
-    last = child(tmp_path / "killed")
-    _, complaints = last.communicate(timeout=150)
-    assert last.returncode == 0, complaints.decode()
+    last = forked(lambda: trained(tmp_path / "killed"), log)
+    assert last.code == 0, last.said
     assert files(tmp_path / "killed") == files(tmp_path / "whole")
     lines = [_metrics(tmp_path / name) for name in ("killed", "whole")]
     assert lines[0] == lines[1]

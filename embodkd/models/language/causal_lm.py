@@ -64,7 +64,7 @@ class CausalLM(LanguageModel):
         self.backbone = built("causal_lm", "AutoModelForCausalLM", config, pretrained, architecture)
         self._outside = pretrained is not None
         # transformers 5.24 has another word for it
-        self._cache = "cache" if "cache" in parameters(self.backbone.forward) else "past_key_values"
+        self._cache = "cache" if "cache" in parameters(type(self.backbone).forward) else "past_key_values"
         check_vocabulary("causal_lm", self.backbone.get_input_embeddings(), vocabulary)
 
     @property

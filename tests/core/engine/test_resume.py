@@ -1,16 +1,13 @@
 """Killed at any instant and resumed, a distillation ends with the same weights, bit for bit (CPU)."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from kills import forked
 from safetensors.torch import load_file
 from toy import Student, Teacher, ToyTask, fingerprint
 
@@ -31,18 +28,6 @@ from embodkd.core import (
 from embodkd.core.runs.digests import write_digest
 from embodkd.core.runs.files import read_tensors
 from embodkd.methods import get_method
-
-HERE = Path(__file__).parent
-CHILD = """
-import sys
-sys.path.insert(0, sys.argv[2])
-import torch
-torch.set_num_threads(1)
-from test_resume import run_dagger
-print("ready", flush=True)
-run_dagger(sys.argv[1])
-print("finished", flush=True)
-"""
 
 
 def run_dagger(folder, rounds=4, aggregate=True, stop_after=None):
@@ -70,16 +55,9 @@ def test_same_seed_gives_the_same_weights(uninterrupted, tmp_path):
 
 def test_kill_nine_then_resume_gives_identical_weights(uninterrupted, tmp_path):
     """Killed again and again, each time a little later after the start, until a run gets through."""
-    delays = np.random.default_rng(0).uniform(0.05, 0.6, 3)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(HERE)])}
-    kills = 0
-    for delay in delays:
-        command = [sys.executable, "-c", CHILD, str(tmp_path / "run"), str(HERE)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as child:
-            assert child.stdout.readline() == b"ready\n"
-            time.sleep(delay)
-            child.send_signal(signal.SIGKILL)
-            kills += child.wait() == -signal.SIGKILL
+    delays = np.sort(np.random.default_rng(0).uniform(0.05, 0.6, 3))
+    ends = [forked(lambda: run_dagger(tmp_path / "run"), tmp_path / "said.txt", delay) for delay in delays]
+    kills = sum(end.code == -signal.SIGKILL for end in ends)
     assert kills, "every child finished before it was killed: lengthen the run"
     assert fingerprint(run_dagger(tmp_path / "run")) == uninterrupted
 

@@ -1,6 +1,7 @@
 """A run folder is whole or absent, owned by one process, and never silently mixed with another run."""
 
 import errno
+import itertools
 import json
 import os
 import random
@@ -14,6 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from kills import begun
 
 from embodkd.core import RunFolder
 from embodkd.core.rng import rng_state, set_rng_state
@@ -269,26 +271,26 @@ def test_unwritable_place_is_named(tmp_path):
 
 
 def test_kill_during_saving_leaves_a_whole_checkpoint(tmp_path):
-    code = """
-import sys, torch
-from embodkd.core.runs.folder import RunFolder
-run = RunFolder.open(sys.argv[1], {}, resume=True)
-print("go", flush=True)
-for step in range(1, 100000):
-    run.save_checkpoint(step, {"x": torch.full((200_000,), float(step))}, {"s": step})
-"""
-    delays = random.Random(0)
+    def save_on_and_on():
+        run = RunFolder.open(tmp_path / "a", {}, resume=True)
+        newest = run.latest_checkpoint()
+        for step in itertools.count(newest.step + 1 if newest else 1):
+            run.save_checkpoint(step, {"x": torch.full((200_000,), float(step))}, {"s": step})
+
+    delays, places = random.Random(0), tmp_path / "a" / "checkpoints"
     for _ in range(2):
-        child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "a")], stdout=subprocess.PIPE)
-        child.stdout.readline()
+        former = set(places.glob("step_*"))
+        child = begun(save_on_and_on, tmp_path / "said.txt")
+        limit = time.monotonic() + 60
+        while set(places.glob("step_*")) <= former and time.monotonic() < limit:
+            time.sleep(0.002)
         time.sleep(0.05 + delays.random() * 0.2)
-        child.send_signal(signal.SIGKILL)
-        child.wait()
-        child.stdout.close()
+        os.kill(child, signal.SIGKILL)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
         with RunFolder.open(tmp_path / "a", {}, resume=True) as run:
             newest = run.latest_checkpoint()
             assert (newest.tensors["x"] == newest.state["s"]).all()
-            assert not [p for p in (tmp_path / "a" / "checkpoints").iterdir() if p.name.startswith(".")]
+            assert not [p for p in places.iterdir() if p.name.startswith(".")]
 
 
 def test_random_states_come_back(tmp_path):
