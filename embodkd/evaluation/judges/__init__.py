@@ -35,7 +35,7 @@ class Judge:
 JUDGES = {
     "classifier": Judge(measures.MEASURES, measures.measured, classifier.evaluate_classifier),
     "foreign": Judge(foreign.MEASURES, foreign.measured, foreign.evaluated),
-    "generator": Judge(generator.MEASURES, generator.measured, generator.evaluated, pictures.drawn),
+    "generator": Judge(generator.MEASURES, generator.measured, generator.evaluated, pictures.painted),
     "language": Judge(language.MEASURES, language.measured, language.evaluated, texts.written),
     "scene": Judge(scene.MEASURES, scene.measured, scene.evaluated, pictures.looked),
     "towers": Judge(towers.MEASURES, towers.measured, towers.evaluated, pairs.found),

@@ -21,7 +21,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Table:
+class Beside:
     """about: how it was made; columns: title and colour of each model; more: sentences on what is left out."""
 
     about: str
@@ -35,7 +35,7 @@ class Table:
         return any(row.truth != Shown() for row in self.rows)
 
 
-def tables(section: Section) -> list[Table]:
+def tables(section: Section) -> list[Beside]:
     """One for each way of asking: of every setting the first run that has samples, the first settings' only."""
     found: dict[str, list[Setting]] = {}
     for setting in section.settings:
@@ -49,7 +49,7 @@ def _first(setting: Setting) -> tuple[str, Sequence[Sample]] | None:
     return next(((run.samples.about, run.samples.rows) for run in setting.runs if run.samples), None)
 
 
-def _table(about: str, settings: Sequence[Setting]) -> Table:
+def _table(about: str, settings: Sequence[Setting]) -> Beside:
     shown, rows = settings[:_MOST_COLUMNS], dict[tuple[Shown, Shown], list[Sample | None]]()
     columns = []
     for column, setting in enumerate(shown):
@@ -64,4 +64,4 @@ def _table(about: str, settings: Sequence[Setting]) -> Table:
     if (left := len(rows) - _MOST_ROWS) > 0:
         more.append(f"{left} more of what was asked {'lie' if left > 1 else 'lies'} in the runs' folders.")
     table = [Row(asked, truth, tuple(made)) for (asked, truth), made in list(rows.items())[:_MOST_ROWS]]
-    return Table(about, tuple(columns), tuple(table), tuple(more))
+    return Beside(about, tuple(columns), tuple(table), tuple(more))

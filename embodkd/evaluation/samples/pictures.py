@@ -17,7 +17,7 @@ _ROWS, _COLUMNS, _VIEWS = 4, 10, 3
 
 
 @torch.no_grad()
-def drawn(model: Any, data: Splits, part: str = "test", device: torch.device | str = "cpu") -> Samples:
+def painted(model: Any, data: Splits, part: str = "test", device: torch.device | str = "cpu") -> Samples:
     """A sheet of pictures, a column for each class, of noise that is the same for every generator; none of other data.
 
     Beside it the first items of these classes.

@@ -18,7 +18,7 @@ from embodkd.data import make_data
 from embodkd.evaluation.judges import JUDGES
 from embodkd.evaluation.samples.kept import Sample, Shown
 from embodkd.evaluation.samples.pairs import found
-from embodkd.evaluation.samples.pictures import drawn, looked
+from embodkd.evaluation.samples.pictures import looked, painted
 from embodkd.evaluation.samples.sounds import heard
 from embodkd.evaluation.samples.texts import written
 from embodkd.models import make_model
@@ -42,9 +42,9 @@ class Painter(torch.nn.Module):
 
 def test_generators_draw_from_the_same_noise_a_column_for_each_class_beside_real_ones() -> None:
     data, a, b = make_data("digits", train=200), Painter(), Painter()
-    [sample] = drawn(a, data).rows
+    [sample] = painted(a, data).rows
     torch.manual_seed(5)
-    assert drawn(b, data).rows[0] == sample and torch.equal(a.noise, b.noise)
+    assert painted(b, data).rows[0] == sample and torch.equal(a.noise, b.noise)
     assert len(a.noise.flatten(1).unique(dim=0)) == 40
     made = picture(sample.made)
     assert [made[1, 9 * k, 0] for k in range(10)] == [round(25.5 * k) for k in range(10)]
@@ -54,7 +54,7 @@ def test_generators_draw_from_the_same_noise_a_column_for_each_class_beside_real
         assert np.abs(real[:8, 9 * k : 9 * k + 8, 0] / 255 - first.numpy()).max() < 0.5 / 255 + 1e-6
     flat = make_data("digits", train=200)
     object.__setattr__(flat, "shape", (64,))
-    assert drawn(a, flat).rows == ()
+    assert painted(a, flat).rows == ()
 
 
 def test_views_of_a_scene_stand_beside_the_truth_with_their_error() -> None:
