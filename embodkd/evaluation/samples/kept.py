@@ -75,7 +75,7 @@ class Samples:
             for place in _PLACES:
                 known = {kind: f"{place}.{kind}" for kind in _SIGNS if f"{place}.{kind}" in row["files"]}
                 files = {kind: _read(folder / f"{number}_{name}", kind) for kind, name in known.items()}
-                found[place] = Shown(row[place], **files)  # type: ignore[literal-required]
+                found[place] = Shown(row[place], **files)
             rows.append(Sample(**found, right=row["right"]))
         return cls(said["about"], tuple(rows), said["weights_sha256"])
 

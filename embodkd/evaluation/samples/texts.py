@@ -30,11 +30,10 @@ def written(model: Any, data: Texts, part: str = "test", device: torch.device | 
     batch = judged.gather(np.arange(min(_PROMPTS, judged.size())), 0)
     tokens_NT = batch["tokens"]
     prompt_N = batch["prompt"] if "prompt" in batch else torch.zeros(len(tokens_NT), dtype=torch.int64)
-    draw = {"temperature": 0.0 if data.check else 1.0}
+    temperature = 0.0 if data.check else 1.0
     with evaluating(model.to(device)):
-        own_NT = answered(
-            model, tokens_NT.to(device), prompt_N.to(device), batch["sample_id"], end=data.end, pad=data.pad, **draw
-        ).cpu()
+        given = (tokens_NT.to(device), prompt_N.to(device), batch["sample_id"])
+        own_NT = answered(model, *given, end=data.end, pad=data.pad, temperature=temperature).cpu()
     right: list[Any] = data.solved(own_NT, prompt_N).tolist() if data.check else [None] * len(own_NT)
     rows = zip(tokens_NT.tolist(), own_NT.tolist(), prompt_N.tolist(), right, strict=True)
     samples = [
