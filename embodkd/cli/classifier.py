@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,10 +92,11 @@ class DistillClassifier(TrainClassifier):
 
 
 def judge_model(folder: str | Path, part: str = "test", out: str | Path | None = None) -> Evaluation:
-    """Evaluate a model folder on a part of the data that it was made for, and write the result beside it."""
+    """Evaluate a model folder on a part of the data that it was made for; result and samples are written beside it."""
     from embodkd.core.runs.reading import blamed
     from embodkd.data import make_data
     from embodkd.evaluation.judges import judge_of
+    from embodkd.evaluation.samples.kept import samples_of
     from embodkd.models import load_model
 
     where = model_folder(folder)
@@ -105,9 +106,16 @@ def judge_model(folder: str | Path, part: str = "test", out: str | Path | None =
         raise ValueError(f"{where}: its config.json does not say which data it was made for (lineage.data)")
     with blamed(where / "config.json"):
         data = make_data(**source)
-    result = judge_of(model, data).evaluated(model, data, source, part=part, model_folder=where)
-    file = out or classifier_file(folder, part)
-    ranks().first_does(lambda: result.save(file))
+    judge = judge_of(model, data)
+    result = judge.evaluated(model, data, source, part=part, model_folder=where)
+
+    def kept() -> None:
+        file = result.save(out or classifier_file(folder, part))
+        if judge.samples is not None:
+            samples = judge.samples(model, data, part)
+            replace(samples, weights_sha256=result.manifest["weights_sha256"]).save(samples_of(file))
+
+    ranks().first_does(kept)
     return result
 
 

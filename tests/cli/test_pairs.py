@@ -6,10 +6,8 @@ import json
 import os
 from pathlib import Path
 
+import forty
 import pytest
-import torch
-
-from embodkd.core.runs.files import write_json, write_tensors
 
 pytest.importorskip("transformers", reason="extra language is not installed")
 DATA = ["data=emoji_names", "data.size=8", "data.length=8", "data.vocabulary=300"]
@@ -24,16 +22,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from embodkd.cli import main
 
     folder, before = tmp_path_factory.mktemp("made"), Path.cwd()
-    cache = folder / "cache/emoji"
-    cache.mkdir(parents=True)
-    concept = torch.arange(40).repeat_interleave(2)
-    images = torch.stack([6 * concept, concept, 255 - concept], 1).byte()[:, :, None, None].expand(-1, 3, 64, 64)
-    fields = {"concept": concept, "style": concept % 2, "group": concept * 0, "subgroup": concept % 4}
-    write_tensors(cache / "data.safetensors", {"images": images.contiguous(), **fields})
-    named = [{"label": f"thing {k}", "tags": ["some", "thing"]} for k in range(40)]
-    write_json(
-        cache / "origin.json", {"groups": ["a", "component", "flags"], "subgroups": list("abcd"), "concepts": named}
-    )
+    forty.concepts(folder / "cache")
     os.environ["EMBODKD_CACHE"] = str(folder / "cache")
     os.chdir(folder)
     try:

@@ -7,15 +7,27 @@ import shlex
 import subprocess
 from pathlib import Path
 
+import forty
 import pytest
 import so101
 
 from embodkd.cli.demo import STUDY
 from embodkd.cli.verbs import VERBS, find
+from embodkd.data import kind_of
 
 ROOT = Path(__file__).parents[2]
-BLOCKS = re.findall(r"^```\n(.*?)^```", (ROOT / "README.md").read_text(), flags=re.MULTILINE | re.DOTALL)
+TEXT = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```\n(.*?)^```", TEXT, flags=re.MULTILINE | re.DOTALL)
 COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line.strip()]
+OF_DOMAINS = re.findall(
+    r"`(embodkd (?:train|data get)[^`]*)`", TEXT.split("## The same on data sets")[1].split("##")[0]
+)
+LEAST = {
+    "sums": ["data.test=4", "data.validation=4", "model.width=16", "model.depth=1"],
+    "digits": ["model.steps=5"],
+    "rooms": ["data.size=16", "data.train=4", "data.validation=2", "data.test=2", "model.anchors=8", "model.margin=2"],
+}
+"""Beside a small budget, for what making and judging cost."""
 
 
 def test_every_block_holds_commands() -> None:
@@ -43,6 +55,29 @@ def test_the_commands_work_one_after_the_other(embodkd, small, tmp_path: Path) -
             tiny = [w for w in small.get(verb.shown, []) if w.partition("=")[0] not in given]
             answer = embodkd(*words, *tiny)
             assert answer.code == 0, f"{command}: {answer.err}"
+
+
+def test_each_domain_has_a_command_that_works_and_leaves_something_to_look_at(
+    embodkd, small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("transformers", reason="extra language is not installed")
+    forty.concepts(tmp_path / "cache")
+    monkeypatch.setenv("EMBODKD_CACHE", str(tmp_path / "cache"))
+    kinds = set()
+    for command in sorted(OF_DOMAINS):
+        words = shlex.split(command)[1:]
+        tiny = []
+        if words[0] == "train":
+            data = next(word.partition("=")[2] for word in words if word.startswith("data="))
+            kinds.add(kind_of(data))
+            tiny = [*small["train teacher data=..."], *LEAST.get(data, []), "quiet=true"]
+        answer = embodkd(*words, *tiny)
+        assert answer.code == 0, f"{command}: {answer.err}"
+        if words[0] == "train":
+            assert list((tmp_path / f"runs/teacher_{data}").glob("evaluation_samples/samples.json")), command
+    assert kinds == {"texts", "pairs", "splits", "views"}
+    assert embodkd("report", "runs").code == 0
+    assert (tmp_path / "runs/report.html").read_text().count('<table class="made"') == 4
 
 
 @pytest.mark.slow

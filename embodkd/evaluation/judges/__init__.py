@@ -12,6 +12,8 @@ from embodkd.core.config.registry import Registry, near
 from embodkd.evaluation import classifier, measures
 from embodkd.evaluation.judges import foreign, generator, language, scene, towers
 from embodkd.evaluation.result import Evaluation
+from embodkd.evaluation.samples import pairs, pictures, texts
+from embodkd.evaluation.samples.kept import Samples
 
 
 @dataclass(frozen=True)
@@ -20,21 +22,23 @@ class Judge:
 
     measured(product, data, classify, device): every measure on the test by its name, and as `name@part` on every other
     part that can be judged. evaluated(model, data, source, part=..., model_folder=..., device=...): one outcome per
-    item, see `evaluate_classifier`.
+    item, see `evaluate_classifier`. samples(model, data, part, device): a few of its answers for people, where there is
+    anything to look at.
     """
 
     measures: Registry
     measured: Callable[..., dict[str, float]]
     evaluated: Callable[..., Evaluation]
+    samples: Callable[..., Samples] | None = None
 
 
 JUDGES = {
     "classifier": Judge(measures.MEASURES, measures.measured, classifier.evaluate_classifier),
     "foreign": Judge(foreign.MEASURES, foreign.measured, foreign.evaluated),
-    "generator": Judge(generator.MEASURES, generator.measured, generator.evaluated),
-    "language": Judge(language.MEASURES, language.measured, language.evaluated),
-    "scene": Judge(scene.MEASURES, scene.measured, scene.evaluated),
-    "towers": Judge(towers.MEASURES, towers.measured, towers.evaluated),
+    "generator": Judge(generator.MEASURES, generator.measured, generator.evaluated, pictures.painted),
+    "language": Judge(language.MEASURES, language.measured, language.evaluated, texts.written),
+    "scene": Judge(scene.MEASURES, scene.measured, scene.evaluated, pictures.looked),
+    "towers": Judge(towers.MEASURES, towers.measured, towers.evaluated, pairs.found),
 }
 _USUAL = {"splits": "classifier", "texts": "language", "views": "scene", "pairs": "towers"}
 

@@ -17,8 +17,8 @@ from embodkd.core import Role, Signals, TensorData, Texts, by_position, cross_en
 from embodkd.core.config.registry import Registry
 from embodkd.core.modules.modes import evaluating
 from embodkd.core.ranks import ranks
+from embodkd.evaluation.decoding import answered
 from embodkd.evaluation.judgement import judgement
-from embodkd.evaluation.judges.decoding import answered
 from embodkd.evaluation.result import Episode, Evaluation
 
 MEASURES = Registry("measure of language")

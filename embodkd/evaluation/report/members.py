@@ -18,6 +18,8 @@ from embodkd.core.runs.reading import MEND, read_json, read_text
 from embodkd.evaluation.imitation import FILE as IMITATION
 from embodkd.evaluation.imitation import Imitation
 from embodkd.evaluation.result import Evaluation, StoredRate
+from embodkd.evaluation.samples.kept import FILE as SAMPLES
+from embodkd.evaluation.samples.kept import Samples, samples_of
 
 SIGNS = ("evaluation.json", IMITATION, "metrics.jsonl", "policy", "manifest.json")
 """What a folder is a run by, any of them."""
@@ -76,6 +78,7 @@ class Member:
     choices: Mapping[str, str] = field(default_factory=dict)
     seed: int | None = None
     evaluation: Evaluation | None = None
+    samples: Samples | None = None
     imitation: Imitation | None = None
     manifest: dict[str, Any] = field(default_factory=dict)
     policy: dict[str, Any] = field(default_factory=dict)
@@ -171,6 +174,13 @@ def read_member(folder: Path, place: str = "") -> Member:
     unsaid = [key for key in (_OF_ITEMS if "data" in protocol else _OF_A_TASK) if key not in protocol]
     if member.evaluation and unsaid:
         raise ValueError(f"{folder / 'evaluation.json'}: protocol: lacks {', '.join(unsaid)}; {MEND}")
+    drawn = samples_of(folder / "evaluation.json")
+    if member.evaluation and _own(folder, f"{drawn.name}/{SAMPLES}"):
+        member.samples = Samples.load(drawn)
+        if member.samples.weights_sha256 != member.evaluation.manifest.get("weights_sha256"):
+            raise ValueError(
+                f"{drawn}: of other weights than evaluation.json; say `embodkd evaluate` once more, which writes both"
+            )
     if (folder / IMITATION).exists():
         member.imitation = Imitation.load(folder)
     if file := _own(folder, "manifest.json"):

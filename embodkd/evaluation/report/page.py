@@ -48,7 +48,7 @@ def _environment() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "listed": listed}
+    environment.filters |= {"percent": percent, "listed": listed, "base64": base64_of}
     return environment
 
 
@@ -64,11 +64,16 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(others), last]))
 
 
+def base64_of(content: bytes) -> str:
+    """As it stands in a page."""
+    return base64.b64encode(content).decode()
+
+
 def picture(file: Path | None) -> str:
     """A PNG in base64; "" without one, or if it is too large to be inside the page."""
     if file is None or file.stat().st_size > _LARGEST_FILM:
         return ""
-    return base64.b64encode(read_bytes(file)).decode()
+    return base64_of(read_bytes(file))
 
 
 def films(files: Mapping[str, Path]) -> list[dict[str, Any]]:
@@ -77,7 +82,7 @@ def films(files: Mapping[str, Path]) -> list[dict[str, Any]]:
     for name, file in files.items():
         check_file(file)
         size = file.stat().st_size
-        data = base64.b64encode(read_bytes(file)).decode() if size <= _LARGEST_FILM else ""
+        data = base64_of(read_bytes(file)) if size <= _LARGEST_FILM else ""
         still = _first_frame(file) if data else ""
         found.append({"name": name, "data": data, "still": still, "megabytes": f"{size / 1e6:.0f}"})
     return found
@@ -94,4 +99,4 @@ def _first_frame(file: Path) -> str:
         return ""
     content = io.BytesIO()
     image.save(content, "PNG", optimize=True)
-    return base64.b64encode(content.getvalue()).decode()
+    return base64_of(content.getvalue())

@@ -9,7 +9,7 @@ from pathlib import Path
 from embodkd.core.runs.study import ASIDE, StudyRun, is_study, natural, read_study
 from embodkd.evaluation.report.members import SIGNS, Member, read_member, stays_in
 
-_PARTS = ("policy", "policy_last", "model", "checkpoints", "tensorboard", "videos")
+_PARTS = ("policy", "policy_last", "model", "checkpoints", "tensorboard", "videos", "evaluation_samples")
 """Folders of a run, which are no runs."""
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from embodkd.evaluation.report.causes import Failed, by_cause
 from embodkd.evaluation.report.curves import plots
+from embodkd.evaluation.report.made import tables
 from embodkd.evaluation.report.members import Member
 from embodkd.evaluation.report.page import films, percent, picture, write_page
 from embodkd.evaluation.report.paper import csv_table, latex_table
@@ -80,8 +81,9 @@ def _shown(section: Section) -> dict[str, Any]:
         "chosen": chosen if len(chosen) > 1 else [],
         "middle": any(s.over and s.over.interquartile_mean is not None for s in section.judged),
         "seeds_note": seeds_note(section),
-        "what_counts": "The largest logit is at the label" if section.of_items
-        else "Success at the last step of each episode",
+        "what_counts": _sentence(section.protocol.get("success", "Success at the last step of each episode")),
+        "measures": _measures(section),
+        "made": tables(section),
         "of_items": section.of_items,
         "verdicts": verdicts(section),
         "recorded": recorded,
@@ -94,6 +96,25 @@ def _shown(section: Section) -> dict[str, Any]:
         "causes": [] if section.of_items else _causes(section),
         "most_bars": _MOST_BARS,
     }  # fmt: skip
+
+
+def _sentence(said: object) -> str:
+    words = str(said)
+    return words[:1].upper() + words[1:]
+
+
+def _measures(section: Section) -> tuple[list[str], list[list[str]]]:
+    """Names of all that was measured, and of each setting its title and the values, means over seeds."""
+    rows: dict[str, dict[str, list[float]]] = {}
+    for setting in section.judged:
+        for run in setting.judged:
+            told = run.evaluation.manifest.get("measures", {}) if run.evaluation else {}
+            for name, value in told.items() if isinstance(told, dict) else ():
+                if isinstance(value, (int, float)):
+                    rows.setdefault(setting.label, {}).setdefault(name, []).append(value)
+    names = list(dict.fromkeys(name for row in rows.values() for name in row))
+    return names, [[label, *(f"{sum(row[n]) / len(row[n]):.4g}" if n in row else "" for n in names)]
+                   for label, row in rows.items()]  # fmt: skip
 
 
 def _groups(section: Section) -> tuple[list[tuple[str, Member]], list[tuple[str, dict[str, Any]]]]:

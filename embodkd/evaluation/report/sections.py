@@ -120,7 +120,7 @@ class Section:
     @property
     def of_items(self) -> bool:
         """Whether it is about the items of a data set."""
-        return any(setting.unit == "items" for setting in self.judged)
+        return "data" in self.protocol and bool(self.judged)
 
 
 def sections(found: Sequence[Member]) -> list[Section]:

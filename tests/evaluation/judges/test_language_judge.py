@@ -10,8 +10,8 @@ from rows import blobs, large_lm, small, texts
 from torch import nn
 
 from embodkd.data import make_data
+from embodkd.evaluation.decoding import answered
 from embodkd.evaluation.judges import JUDGES, better, judge_of
-from embodkd.evaluation.judges.decoding import answered
 from embodkd.evaluation.judges.language import MEASURES, SAMPLES, answers, evaluated, measured, passed
 from embodkd.models import MODELS, make_model, model_names
 

@@ -13,11 +13,14 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from coin import Coin, guesser
 
 from embodkd.evaluation import evaluate
 from embodkd.evaluation.report import write_report
+from embodkd.evaluation.samples.kept import Sample, Samples, Shown, samples_of
+from embodkd.evaluation.samples.media import png, wav
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 OWN = "document.documentElement.setAttribute('owned', 1)"
@@ -49,7 +52,9 @@ class Structure(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, tuple(name for name, _ in attrs)))
         for name, value in attrs:
-            own = (value or "").startswith(("data:image/png;base64,", "data:video/mp4;base64,"))
+            own = (value or "").startswith(
+                ("data:image/png;base64,", "data:video/mp4;base64,", "data:audio/wav;base64,")
+            )
             assert own or name not in ("src", "href", "action", "poster")
 
     def handle_data(self, data: str) -> None:
@@ -62,7 +67,8 @@ def stored() -> dict[str, Any]:
 
 
 def report(root: Path, stored: dict[str, Any], text: str) -> str:
-    """The page of two runs in which `text` stands wherever one can write: names, groups, settings, curves, failures."""
+    """The page of two runs in which `text` stands wherever one can write: names, groups, settings, curves, failures,
+    samples."""
     name = text.replace("/", "\u2215")[:80]
     for run in (root / "student", root / f"{name}.run"):
         (run / "policy").mkdir(parents=True)
@@ -80,6 +86,9 @@ def report(root: Path, stored: dict[str, Any], text: str) -> str:
         for episode in judged["per_episode"]:
             episode["failure"] = None if episode["success"] else text
         (run / "evaluation.json").write_text(json.dumps(judged))
+        both = Shown(text, png(np.zeros((2, 2), np.uint8)), wav(np.zeros(9), 8000))
+        rows = (Sample(both, both, both, True), Sample(Shown(f"{text}2"), Shown(text)))
+        Samples(text, rows, judged["manifest"]["weights_sha256"]).save(samples_of(run / "evaluation.json"))
         row = {"group": text, "way": text, "verdict": text, "success_rate": 0.5, "ci95": [0.1, 0.9]}
         intact = {"success_rate": 0.5, "ci95": [0.1, 0.9], "successes": 1, "episodes": 2, "failures": {text: 1}}
         spoiled = {
@@ -164,5 +173,5 @@ def test_in_a_browser_nothing_of_theirs_runs_and_nobody_is_asked(
     # Even if a text came through as it is, the page's own policy would hold it.
     (tmp_path / "report.html").write_text(page.replace("<main>", f"<main>{raw}"), encoding="utf-8")
     dom = shown(tmp_path / "report.html", tmp_path / "profile")
-    assert 'id="here"' in dom and "owned" not in dom.split(">")[1]
+    assert 'id="here"' in dom and "<audio" in dom and "owned" not in dom.split(">")[1]
     assert not visitors.seen

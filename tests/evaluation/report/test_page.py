@@ -32,7 +32,7 @@ class Outline(HTMLParser):
         if tag == "th":
             self.heads.append(given)
         named = given.get("aria-label") or given.get("alt") or (tag == "svg" and given.get("role"))
-        pictured = tag in ("img", "video") or given.get("role") in ("img", "region")
+        pictured = tag in ("img", "video", "audio") or given.get("role") in ("img", "region")
         if pictured and not named:
             self.unnamed.append(self.get_starttag_text() or tag)
 

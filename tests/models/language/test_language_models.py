@@ -104,7 +104,7 @@ def test_transformers_loads_a_folder_and_goes_on_as_we_do(tmp_path):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from embodkd.data import make_data
-    from embodkd.evaluation.judges.decoding import answered
+    from embodkd.evaluation.decoding import answered
 
     data = make_data("sums", digits=1, train=10, validation=4, test=4)
     model = made("causal_lm", {"width": 16, "depth": 2, "heads": 2, "tied": False}, data.facts())
