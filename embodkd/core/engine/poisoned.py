@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from embodkd.core.engine.update import BadLoss
+from embodkd.core.engine.bad_loss import BadLoss
 from embodkd.core.ranks import Ranks
 from embodkd.core.runs.files import atomic_folder, write_json, write_tensors
 from embodkd.core.runs.folder import RunFolder
