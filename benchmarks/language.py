@@ -6,7 +6,7 @@ And what a vocabulary loss costs and saves when logits are made in chunks.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -16,8 +16,7 @@ from torch.nn import functional as F
 
 from benchmarks.loop import ratio
 from benchmarks.measure import REPEATS, Contender, Line, take_turns
-from embodkd.core import Budget, Recipe, Role, TensorData, Texts, Trainer, by_position, cross_entropy, shuffled
-from embodkd.core.recipe import Player
+from embodkd.core import Budget, Player, Recipe, Role, TensorData, Texts, Trainer, by_position, cross_entropy, shuffled
 from embodkd.models import make_model
 from embodkd.parts.texts.vocabulary import Head, Headless, chunked_cross_entropy
 
@@ -120,6 +119,4 @@ def _order(work: Work, data: Texts) -> Iterator[Any]:
 
 
 def _own(line: Line) -> Line:
-    from dataclasses import replace
-
     return replace(line, command=COMMAND)

@@ -69,8 +69,8 @@ class TeacherHacking:
 
     source: where texts come from in the second stage. divergence: "forward", "reverse" or "js" with `beta`. share: of
     the budget that the first stage has. responses: texts per prompt, of "offline". evaluations: how often the student
-    is watched, evenly in the logarithm of time. chunk: in the second stage make logits, the student's and the teacher's,
-    for so many tokens at a time and never hold all; 0 makes them at once. Parameters are called "model.NAME" then.
+    is watched, evenly in the logarithm of time. chunk: in the second stage make logits, of student and teacher, for so
+    many tokens at a time and never hold all; 0 makes them at once. Parameters are called "model.NAME" then.
     """
 
     source: Literal["offline", "online_teacher", "online_student"] = "offline"

@@ -263,7 +263,7 @@ class Trainer:
         # What a scaler of losses or other processes must know is read in each update anyway.
         alone_on_a_card = self.device.type != "cpu" and self._ranks.size == 1 and self._precision.scaler is None
         self._unread = Unread(self.device) if alone_on_a_card else None
-        options = {"processes": self._ranks.size, "compiled": self.compile, "unread": self._unread}
+        options: dict[str, Any] = {"processes": self._ranks.size, "compiled": self.compile, "unread": self._unread}
         learners = [
             Learner(player, self.device, self._precision, total, moments=self._kept.pop(player.name, None), **options)
             for player in stage.players

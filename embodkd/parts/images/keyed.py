@@ -56,7 +56,7 @@ class KeyedView:
         if not self.mixes:
             return own_NCHW
         other_NCHW = self.alone(batch["partner"], batch["partner_seed"])
-        return self.mixed(own_NCHW, other_NCHW, batch[SEED] ^ batch["partner_seed"])
+        return self.mixed(own_NCHW, other_NCHW, on_host(batch[SEED]) ^ on_host(batch["partner_seed"]))
 
     def alone(self, images_NCHW: Tensor, seed_N: Tensor) -> Tensor:
         """Each image by itself."""

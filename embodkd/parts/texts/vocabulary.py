@@ -155,7 +155,7 @@ class _Chunked(torch.autograd.Function):
         return torch.cat(found) if found else hidden_MD.new_zeros(0)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
         compare, target, there_M, chunk = ctx.told
         hidden_MD, *head = ctx.saved_tensors

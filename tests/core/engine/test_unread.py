@@ -25,9 +25,7 @@ def lesson(where: str, optimiser: str, bad_at: int) -> tuple[nn.Module, Any]:
     """(student, recipe): 12 updates, of which the one with item `bad_at` gives a loss or gradient that is no number."""
     torch.manual_seed(0)
     student = nn.Linear(4, 3)
-    data = TensorData(
-        {"input": torch.randn(60, 4), "label": torch.randint(3, (60,)), "sample_id": torch.arange(60)}
-    )
+    data = TensorData({"input": torch.randn(60, 4), "label": torch.randint(3, (60,)), "sample_id": torch.arange(60)})
 
     def terms(batch: Any, s: Any) -> dict[str, torch.Tensor]:
         bad_N = (batch.sample_id_N == bad_at).float()
