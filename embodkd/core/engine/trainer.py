@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -34,7 +34,7 @@ from embodkd.core.engine.bad_loss import BadLoss
 from embodkd.core.engine.layout import channels_last
 from embodkd.core.engine.members import asked, learning_modules
 from embodkd.core.engine.moments import carried
-from embodkd.core.engine.poisoned import explained
+from embodkd.core.engine.poisoned import explained, look
 from embodkd.core.engine.position import Position, batches
 from embodkd.core.engine.state import (
     Kept,
@@ -50,7 +50,7 @@ from embodkd.core.engine.state import (
 from embodkd.core.engine.unread import Unread
 from embodkd.core.engine.update import Learner, look_again, smallest_batch, update
 from embodkd.core.precision import Name as PrecisionName
-from embodkd.core.precision import Precision, as_begun, default_type
+from embodkd.core.precision import Precision, as_begun, default_type, why_no_cuda
 from embodkd.core.ranks import alone, join, ranks, was_launched
 from embodkd.core.recipe import Context, Recipe, Stage, Step
 from embodkd.core.rng import rng_state, seed_everything
@@ -114,7 +114,7 @@ class Trainer:
         if device not in ("cpu", "cuda", "auto"):
             raise ValueError(f"trainer.device: {device!r} is not one of cpu, cuda, auto")
         if device == "cuda" and not torch.cuda.is_available():
-            raise ValueError(f"trainer.device: cuda, but torch sees no card ({_why_no_cuda()}); use device=cpu")
+            raise ValueError(f"trainer.device: cuda, but torch sees no card ({why_no_cuda()}); use device=cpu")
         self._ranks = ranks()
         if compile and (accumulate > 1 or self._ranks.size > 1):
             raise ValueError(
@@ -347,12 +347,7 @@ class Trainer:
 
     def _look(self) -> None:
         """Before anything is written, or made of the weights: raise what is not finite of the updates so far."""
-        try:
-            if self._unread is not None:
-                self._unread.look()
-        except BadLoss as error:
-            assert error.update is not None
-            raise explained(error, error.update, self.run, self._ranks) from error
+        look(self._unread, self.run, self._ranks)
 
     def _refill(self, stage: Stage, at: Position, summary: Summary) -> None:
         scalars = stage.source.refill(at.refills)
@@ -400,7 +395,3 @@ class Trainer:
         if run is None:
             raise ValueError("without a run folder there is nothing to resume from")
         return run / "source" / f"stage_{stage}"
-
-
-def _why_no_cuda() -> str:
-    return f"torch {torch.__version__} is built without CUDA" if torch.version.cuda is None else "no driver or card"
