@@ -34,7 +34,7 @@ class Unread:
     GRADIENT = "the gradient"
 
     def __init__(self, device: torch.device) -> None:
-        self.stopped = torch.zeros((), device=device)
+        self.stopped = torch.zeros((), dtype=torch.float32, device=device)  # the type that they take
         self._update, self._rows = 0, list[Piece]()
         self._kept: list[_Update] = []
 

@@ -11,6 +11,7 @@ number for a batch, not one per token with a weight and a mass of its own.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -146,9 +147,10 @@ class _Chunked(torch.autograd.Function):
         hidden_MD, *head = tensors
         ctx.save_for_backward(*tensors)
         kind = hidden_MD.device.type
+        # the backward pass makes the same numbers again
         halves = torch.is_autocast_enabled(kind)
         ctx.told = compare, target, there_M, chunk
-        ctx.autocast = partial(torch.autocast, kind, torch.get_autocast_dtype(kind) if halves else None, halves)
+        ctx.autocast = partial(torch.autocast, kind, torch.get_autocast_dtype(kind)) if halves else nullcontext
         found = []
         for rows in _rows(len(hidden_MD), chunk):
             found.append(_values(compare, target, there_M, rows, hidden_MD[rows], *head))
