@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.measure import machine, used_by_others
 from embodkd.core.runs.memory import keep_freed_memory
 
-SUBJECTS = ("step", "camera", "cli", "report", "latency", "loop", "processes", "demo", "ppo")
+SUBJECTS = ("step", "camera", "cli", "report", "latency", "loop", "language", "processes", "demo", "ppo")
 ASIDE = ("peers",)  # asked for by name only: it needs an environment of its own
 
 

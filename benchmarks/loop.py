@@ -66,7 +66,7 @@ def lines(work: Work | None = None) -> list[Line]:
 
 
 def ratio(
-    work: Work, name: str, samples: dict[str, list[Sample]], pair: tuple[str, str], sense: Any, target: float
+    work: Work, name: str, samples: dict[str, list[Sample]], pair: tuple[str, str], sense: Any, target: float | None
 ) -> Line:
     """A line of turn-by-turn ratios of CPU time."""
     value, interval = median_interval(ratios(samples[pair[0]], samples[pair[1]]))

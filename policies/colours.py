@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from embodkd.core.batch.whole import drawn
+from embodkd.core.transfer import sent
 
 _FLOOR = 4.0  # of 255: noise of a channel without contrast is not blown up
 
@@ -25,6 +26,6 @@ def mixed(image_NCHW: Tensor, strength: float) -> Tensor:
     Drawn from torch's global generator.
     """
     count, channels = image_NCHW.shape[:2]
-    noise = drawn(count, lambda items: torch.randn(items, channels, channels)).to(image_NCHW.device)
+    noise = sent(drawn(count, lambda items: torch.randn(items, channels, channels)), image_NCHW.device)
     matrix = torch.eye(channels, device=noise.device) + strength * noise
     return torch.bmm(matrix, image_NCHW.float().flatten(2)).view(image_NCHW.shape)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from embodkd.core.batch.whole import drawn
 from embodkd.core.config.ranges import Horizon, Width, Within
+from embodkd.core.transfer import on_host, sent
 
 LEVELS = 100  # noise levels 0..99 that the network is trained on
 WARM_LEVEL = 50  # where a warm start begins
@@ -110,11 +111,11 @@ class DiffusionPolicy(ChunkPolicy):
             levels = [level for level in self.levels if level > WARM_LEVEL]
             return torch.where(begins, self.denoise(noise, condition, levels), start)
 
-        some, given = begins_N.any(), (noise_NHA, condition_NG, begins_N11, start_NHA)
+        given = (noise_NHA, condition_NG, begins_N11, start_NHA)
         if torch.compiler.is_exporting():
             # The branch stays one in the file: a chunk in the midst of an episode does not pay for a first one.
-            start_NHA = torch.cond(some, cold, lambda *given: given[-1].clone(), given)
-        elif some:
+            start_NHA = torch.cond(begins_N.any(), cold, lambda *given: given[-1].clone(), given)
+        elif on_host(begins_N).any():
             start_NHA = cold(*given)
         return self.denoise(start_NHA, condition_NG, [level for level in self.levels if level <= WARM_LEVEL])
 
@@ -137,7 +138,7 @@ class DiffusionPolicy(ChunkPolicy):
 
     def noised(self, clean_NHA: Tensor, noise_NHA: Tensor, level: Tensor) -> Tensor:
         """sqrt(abar) clean + sqrt(1 - abar) noise, abar being what is left of the signal at this level (one, or N)."""
-        kept = self.scheduler.alphas_cumprod.to(clean_NHA.device)[level].view(-1, 1, 1)
+        kept = sent(sent(self.scheduler.alphas_cumprod, level.device)[level], clean_NHA.device).view(-1, 1, 1)
         return kept.sqrt() * clean_NHA + (1.0 - kept).sqrt() * noise_NHA
 
     def condition(self, obs: Mapping[str, Tensor]) -> Tensor:

@@ -10,6 +10,7 @@ from embodkd.policies.base import POLICIES, Policy, dense
 from torch import Tensor, nn
 
 from embodkd.core.config.ranges import Count, Positive, Width
+from embodkd.core.transfer import sent
 
 
 @POLICIES.register("pointnet", modality="points")
@@ -43,6 +44,6 @@ class PointNet(Policy):
         points_NP3 = obs[self.points]
         if self.training and self.sample < points_NP3.shape[1]:
             chosen = torch.randperm(points_NP3.shape[1])[: self.sample]
-            points_NP3 = points_NP3.index_select(1, chosen.to(points_NP3.device))
+            points_NP3 = points_NP3.index_select(1, sent(chosen, points_NP3.device))
         cloud_NF = self.shared(points_NP3 * self.scale).amax(1)
         return self.head(torch.cat([cloud_NF, self.vector(obs)], dim=1))

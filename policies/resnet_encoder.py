@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from embodkd.core.batch.whole import drawn
+from embodkd.core.transfer import sent
 
 _CHANNELS = (16, 32, 64, 128)
 _PER_GROUP = 16  # channels normalised together
@@ -66,7 +67,7 @@ def shifted(image_NCHW: Tensor, most: int) -> Tensor:
     count, _, height, width = image_NCHW.shape
     padded = functional.pad(image_NCHW.to(torch.float32), (most,) * 4, mode="replicate").to(image_NCHW.dtype)
     device = image_NCHW.device
-    offset_N2 = drawn(count, lambda items: torch.randint(0, 2 * most + 1, (2, items)).T).to(device)
+    offset_N2 = sent(drawn(count, lambda items: torch.randint(0, 2 * most + 1, (2, items)).T), device)
     row_NH = offset_N2[:, :1] + torch.arange(height, device=device)
     column_NW = offset_N2[:, 1:] + torch.arange(width, device=device)
     item_N = torch.arange(count, device=device)

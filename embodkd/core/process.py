@@ -18,6 +18,7 @@ from embodkd.core.batch.whole import drawn
 from embodkd.core.config.ranges import Count, OpenShare, Positive
 from embodkd.core.role import Role
 from embodkd.core.signals import Signals
+from embodkd.core.transfer import sent
 
 Prediction = Literal["epsilon", "sample", "v_prediction", "edm"]
 ScoreWeight = Literal["uniform", "sigma2", "dmd"]
@@ -91,7 +92,8 @@ class Process:
         """What a network is called with: its input (N, ...) and the level (N,): of "edm" scaled, and log(sigma) / 4."""
         if self.schedule == "edm":
             return _edm_input(x_t, self.sigma(t, x_t), self.sigma_data)
-        return x_t, torch.as_tensor(t, device=x_t.device).expand(len(x_t))
+        level = t.to(x_t.device) if isinstance(t, Tensor) else torch.full((), t, device=x_t.device)
+        return x_t, level.expand(len(x_t))
 
     def to_x0(self, answer: Tensor, x_t: Tensor, t: Tensor | int) -> Tensor:
         """The data that a network's answer means."""
@@ -254,4 +256,4 @@ def _tables(process: Process, device: torch.device, dtype: torch.dtype) -> tuple
     else:
         kept = scheduler.alphas_cumprod.double()
         alpha, sigma = kept.sqrt(), (1.0 - kept).sqrt()
-    return alpha.to(device, dtype), sigma.to(device, dtype)
+    return sent(alpha.to(dtype), device), sent(sigma.to(dtype), device)

@@ -18,6 +18,7 @@ from embodkd.core.optimiser import Optimiser
 from embodkd.core.role import Role, roles_of
 from embodkd.core.signals import Signals
 from embodkd.core.sources.source import Source
+from embodkd.core.transfer import remembered
 from embodkd.core.weights.schedule import Schedule, schedule
 from embodkd.core.weights.weight import Controller, Weight, as_weight
 
@@ -121,7 +122,12 @@ class Player:
         numbers = dict.fromkeys(self.scheduled, float(step)) | {
             name: curve.at(step, total) for name, curve in self.curves().items()
         }
-        return batch.merge(**{name: torch.full((len(first),), v, device=first.device) for name, v in numbers.items()})
+        count, device = len(first), first.device
+        fields = {name: torch.full((count,), value, device=device) for name, value in numbers.items()}
+        if device.type != "cpu":
+            for name, value in numbers.items():
+                remembered(fields[name], torch.tensor(value).expand(count))
+        return batch.merge(**fields)
 
     def named_parameters(self, *, fixed: bool = False) -> dict[str, nn.Parameter]:
         """Everything that this player's optimiser moves, each once: by the student's own names, then "helper.NAME.own".

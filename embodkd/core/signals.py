@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from embodkd.core.config.registry import near
+from embodkd.core.transfer import sent
 
 _SUFFIX = re.compile(r"_([A-Z][A-Z0-9]*)$")
 
@@ -73,8 +74,8 @@ class Signals(Mapping[str, Tensor]):
         return self.map(lambda value: value[index])
 
     def to(self, device: torch.device | str) -> Signals:
-        """All tensors on `device`."""
-        return self.map(lambda value: value.to(device, non_blocking=True))
+        """All tensors on `device`; `on_host` still finds what lay in the host's memory."""
+        return self.map(lambda value: sent(value, device))
 
     def merge(self, **more: Tensor) -> Signals:
         """These signals and `more`, which win."""

@@ -16,6 +16,7 @@ from embodkd.core.recipe import Context
 from embodkd.core.role import Role
 from embodkd.core.runs.files import atomic_folder, read_tensors, remove_folder, write_tensors
 from embodkd.core.signals import Signals
+from embodkd.core.transfer import on_host
 from embodkd.core.view import View
 
 
@@ -107,7 +108,7 @@ class Snapshots:
 
     def signals(self, batch: Signals) -> Signals:
         """What the state whose turn it is says of `batch`."""
-        place = self.place(int(batch[self._update].flatten()[0]))
+        place = self.place(int(on_host(batch[self._update]).flatten()[0]))
         wanted = (self.updates[place], batch.device)
         if wanted != self._loaded:
             # assigned, not copied into what is there: numbers stay of the type that they were taken in

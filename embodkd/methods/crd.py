@@ -48,6 +48,7 @@ from embodkd.core import (
 )
 from embodkd.core.config.ranges import Count, NotNegative, Positive, Width
 from embodkd.core.terms.base import precise, unit
+from embodkd.core.transfer import sent
 from embodkd.methods import METHODS
 from embodkd.parts.networks.features import feature_shapes
 
@@ -166,8 +167,8 @@ def other_classes(data: Splits, count: int) -> Prepare:
 
     def prepare(batch: Signals) -> dict[str, Tensor]:
         own_N = batch.label_N
-        size_N1, first_N1 = (each_C.to(own_N.device)[own_N, None] for each_C in (size_C, first_C))
-        draw_NK = drawn(len(own_N), lambda items: torch.rand(items, count, dtype=torch.float64)).to(own_N.device)
+        size_N1, first_N1 = (sent(each_C, own_N.device)[own_N, None] for each_C in (size_C, first_C))
+        draw_NK = sent(drawn(len(own_N), lambda items: torch.rand(items, count, dtype=torch.float64)), own_N.device)
         row_NK = (draw_NK * (total - size_N1)).long()
         return {"negative": row_NK + size_N1 * (row_NK >= first_N1)}
 

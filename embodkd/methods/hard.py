@@ -50,6 +50,7 @@ from embodkd.core import (
     with_partners,
 )
 from embodkd.core.config.ranges import Count, NotNegative, Positive, Share, Whole, Width
+from embodkd.core.transfer import sent
 from embodkd.methods import METHODS
 from embodkd.parts.images.augment import Affine, Augmentor, Mix, shifts
 from embodkd.parts.images.vae import VAE, Latent, evidence
@@ -184,7 +185,7 @@ def _noise(augmentor: Augmentor) -> Prepare:
     def prepare(batch: Signals) -> dict[str, Tensor]:
         size = augmentor.noise_size
         both_N2K = drawn(batch.items_count, lambda items: torch.randn(2, items, size).transpose(0, 1))
-        own, other = both_N2K.to(batch["input"]).unbind(1)
+        own, other = sent(both_N2K, batch["input"]).unbind(1)
         with torch.no_grad():
             new = augmentor({"input": batch["input"], "noise": other})["image"]
         return {"noise": own, "augmented": new}

@@ -41,6 +41,7 @@ from embodkd.core import (
     squared_error,
 )
 from embodkd.core.config.ranges import Count, Positive, Share, Whole
+from embodkd.core.transfer import sent
 from embodkd.methods import METHODS
 
 
@@ -96,7 +97,7 @@ class OneStep:
             plan_NHA = torch.cat([plan_NHA[:, :left], torch.zeros_like(plan_NHA[:, left:])], dim=1)
             count, shape = len(plan_NHA), plan_NHA.shape[1:]
             at: dict[str, Any] = {"device": plan_NHA.device, "dtype": plan_NHA.dtype}
-            first_N = drawn(count, lambda items: torch.rand(items, device=plan_NHA.device)) < self.first_chunks
+            first_N = sent(drawn(count, torch.rand) < self.first_chunks, plan_NHA.device)
             noise_NHA = drawn(count, lambda items: torch.randn(items, *shape, **at))
             return {"plan": plan_NHA, "begins": first_N, "noise": noise_NHA}
 

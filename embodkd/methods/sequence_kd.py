@@ -26,8 +26,9 @@ from embodkd.core import (
     cross_entropy,
     one_teacher,
 )
-from embodkd.core.config.ranges import Count, NotNegative, Some
+from embodkd.core.config.ranges import Count, NotNegative, Some, Whole
 from embodkd.methods import METHODS
+from embodkd.parts.texts.vocabulary import Head, Headless, chunked_cross_entropy
 from embodkd.parts.texts.written import written
 
 
@@ -41,11 +42,16 @@ from embodkd.parts.texts.written import written
 )
 @dataclass(frozen=True)
 class SequenceKD:
-    """responses: texts for each prompt; temperature, top_p: by which the teacher writes."""
+    """responses: texts for each prompt; temperature, top_p: by which the teacher writes.
+
+    chunk: make logits for so many tokens at a time and never hold all; 0 makes them at once, which is faster where they
+    are few. Parameters are called "model.NAME" then (`optimiser.groups`).
+    """
 
     responses: Count = 1
     temperature: NotNegative = 1.0
     top_p: Some = 1.0
+    chunk: Whole = 0
 
     def recipe(self, student: nn.Module, teachers: Teachers, data: Texts, *, seed: int = 0, budget: Budget) -> Recipe:
         """One stage on the teacher's texts."""
@@ -63,5 +69,10 @@ class SequenceKD:
         def terms(batch: Signals, s: Signals) -> dict[str, Tensor]:
             return {"nll": by_position(cross_entropy, s.logits_NTV, batch.tokens_NT)}
 
-        player = Player(Role(student, view="tokens"), terms, mass={"nll": "mask"}, optimiser=budget.optimiser)
-        return budget.fit(player, texts)
+        def chunked(batch: Signals, s: Signals) -> dict[str, Tensor]:
+            head, mask_NT = Head.of(student), batch.mask_NT
+            return {"nll": chunked_cross_entropy(s.hidden_NTD, head, batch.tokens_NT, mask=mask_NT, chunk=self.chunk)}
+
+        model, terms = (Headless(student), chunked) if self.chunk else (student, terms)
+        player = Player(Role(model, view="tokens"), terms, mass={"nll": "mask"}, optimiser=budget.optimiser)
+        return Recipe((budget.stage(player, texts),), student)

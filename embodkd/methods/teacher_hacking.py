@@ -22,6 +22,7 @@ Deviations
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -45,9 +46,12 @@ from embodkd.core import (
     kl,
     several_teachers,
 )
-from embodkd.core.config.ranges import Count, OpenShare, Part
+from embodkd.core.config.ranges import Count, OpenShare, Part, Whole
+from embodkd.core.recipe import Terms
+from embodkd.core.terms.base import item_mean
 from embodkd.methods import METHODS
 from embodkd.parts.texts.hacking import Divergence, Watch
+from embodkd.parts.texts.vocabulary import Head, Headless, chunked_jensen_shannon, chunked_kl
 from embodkd.parts.texts.written import written
 
 
@@ -65,7 +69,8 @@ class TeacherHacking:
 
     source: where texts come from in the second stage. divergence: "forward", "reverse" or "js" with `beta`. share: of
     the budget that the first stage has. responses: texts per prompt, of "offline". evaluations: how often the student
-    is watched, evenly in the logarithm of time.
+    is watched, evenly in the logarithm of time. chunk: in the second stage make logits, of student and teacher, for so
+    many tokens at a time and never hold all; 0 makes them at once. Parameters are called "model.NAME" then.
     """
 
     source: Literal["offline", "online_teacher", "online_student"] = "offline"
@@ -74,6 +79,7 @@ class TeacherHacking:
     responses: Count = 1
     share: Part = 0.25
     evaluations: Count = 40
+    chunk: Whole = 0
 
     def recipe(self, student: nn.Module, teachers: Teachers, data: Texts, *, seed: int = 0, budget: Budget) -> Recipe:
         """Imitate the oracle, then the teacher, watched; last a step that says what came of it."""
@@ -89,10 +95,12 @@ class TeacherHacking:
         imitated = written(named["oracle"], data, data.train, where="method teacher_hacking", seed=seed)
         imitation = Player(Role(student, view="tokens"), self.nll, mass={"nll": "mask"}, optimiser=first.optimiser)
         watch = Watch(student, named["teacher"], named["oracle"], data, self.distance(), seed)
+        distance = self.chunked(student, named["teacher"]) if self.chunk else self.terms
+        learner, model = (Headless(m) if self.chunk else m for m in (student, named["teacher"]))
         distillation = Player(
-            Role(student, view="tokens"),
-            self.terms,
-            given={"t": Role(named["teacher"], "frozen", view="tokens")},
+            Role(learner, view="tokens"),
+            distance,
+            given={"t": Role(model, "frozen", view="tokens")},
             optimiser=second.optimiser,
         )
         times = np.geomspace(1, second.updates or 1, self.evaluations).round().astype(int)
@@ -121,6 +129,19 @@ class TeacherHacking:
     def terms(self, batch: Signals, s: Signals, t: Signals) -> dict[str, Tensor]:
         """The divergence from the teacher."""
         return {"divergence": self.distance()(s.logits_NTV, t.logits_NTV, mask=batch.mask_NT)}
+
+    def chunked(self, student: nn.Module, teacher: nn.Module) -> Terms:
+        """The same, from what the heads read."""
+        if self.divergence == "js":
+            compare: Callable[..., Tensor] = partial(chunked_jensen_shannon, beta=self.beta)
+        else:
+            compare = partial(chunked_kl, reverse=self.divergence == "reverse")
+
+        def terms(batch: Signals, s: Signals, t: Signals) -> dict[str, Tensor]:
+            sides = (s.hidden_NTD, Head.of(student), t.hidden_NTD, Head.of(teacher))
+            return {"divergence": item_mean(compare(*sides, mask=batch.mask_NT, chunk=self.chunk), batch.mask_NT)}
+
+        return terms
 
     def distance(self) -> Divergence:
         """The mean over the tokens of a text."""

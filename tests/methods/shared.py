@@ -180,6 +180,8 @@ TRIALS: dict[str, Make] = {
     "tinyclip automatic": partial(
         vision, "tinyclip", PRUNED, student=large_towers, budget=partial(slow_budget, epochs=8)
     ),
+    "sequence_kd chunked": partial(vision, "sequence_kd", {"chunk": 5}),
+    "teacher_hacking chunked": partial(vision, "teacher_hacking", {"chunk": 5}),
     "disback watched": partial(vision, "disback", {"watch": 3, "samples": 40, "path": "shuffled", "weight": "dmd"}),
     "tinyvit mix": partial(vision, "tinyvit", {"mixup": 0.8, "cutmix": 1.0, "top_k": None, "remap": (2, -1, 0)}),
     "diswot similarity": partial(

@@ -20,6 +20,7 @@ from embodkd.core.runs.files import atomic_folder, write_json
 from embodkd.core.runs.reading import read_json
 from embodkd.core.signals import Signals
 from embodkd.core.sources.source import Source
+from embodkd.core.transfer import on_host
 
 FORMAT = 3
 """Of a stored bank. Until 2 only the first rows and the weights were noted; 2 had one pass, and no types of its own."""
@@ -126,12 +127,12 @@ class Bank:
     def signals(self, batch: Signals) -> Signals:
         """The rows of the batch's samples, on its device; ValueError for a sample that the bank does not hold."""
         ids = batch["sample_id"]
-        masks = {m: batch[m].cpu().bool() for m in set(self.choice.lengths.values()) if m in batch}
-        return self.store(batch).signals(ids.cpu().numpy(), masks).to(ids.device)
+        masks = {m: on_host(batch[m]).bool() for m in set(self.choice.lengths.values()) if m in batch}
+        return self.store(batch).signals(on_host(ids).numpy(), masks).to(ids.device)
 
     def store(self, batch: Signals) -> Store:
         """The rows of the pass that the batch says; ValueError if it says none and there are several."""
-        passes = [self.epoch] if self.epochs == 1 else batch[PASS].unique().tolist() if PASS in batch else []
+        passes = [self.epoch] if self.epochs == 1 else on_host(batch[PASS]).unique().tolist() if PASS in batch else []
         if len(passes) != 1 or passes[0] not in self._stores:
             held = f"the passes {', '.join(map(str, self._stores))}" if self._stores else "nothing yet"
             raise ValueError(

@@ -13,6 +13,7 @@ from embodkd.core.fingerprint import digest
 from embodkd.core.recipe import Context
 from embodkd.core.runs.files import atomic_folder, read_tensors, write_tensors
 from embodkd.core.signals import Signals
+from embodkd.core.transfer import sent
 
 
 class Table:
@@ -63,7 +64,8 @@ class Table:
     def signals(self, batch: Signals) -> Signals:
         """Each item's row."""
         key = batch[self._by]
-        return Signals({name: rows.to(key.device)[key] for name, rows in self._rows.items()})
+        self._rows = {name: sent(rows, key.device) for name, rows in self._rows.items()}
+        return Signals({name: rows[key] for name, rows in self._rows.items()})
 
     def _where(self, context: Context) -> Path | None:
         return None if context.folder is None else context.folder / "banks" / self._name

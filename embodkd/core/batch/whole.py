@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from embodkd.core.batch.sums import all_sum
+from embodkd.core.transfer import sent
 
 P = ParamSpec("P")
 
@@ -71,7 +72,7 @@ def whole(rows: Tensor, what: str) -> Tensor:
 def own(rows: Tensor) -> Tensor:
     """Of rows of all items those of the items that are here, (N, ...) -> (n, ...)."""
     here = _here.get()
-    return rows if here is None else rows.index_select(0, here.place_N.to(rows.device))
+    return rows if here is None else rows.index_select(0, sent(here.place_N, rows.device))
 
 
 def drawn(count: int, draw: Callable[[int], Tensor]) -> Tensor:

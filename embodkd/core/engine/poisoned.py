@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from embodkd.core.engine.update import BadLoss
+from embodkd.core.engine.bad_loss import BadLoss
+from embodkd.core.engine.unread import Unread
 from embodkd.core.ranks import Ranks
 from embodkd.core.runs.files import atomic_folder, write_json, write_tensors
 from embodkd.core.runs.folder import RunFolder
+
+
+def look(unread: Unread | None, run: RunFolder | None, ranks: Ranks) -> None:
+    """Read the losses that nobody has read, if there are such; FloatingPointError for one that is not finite."""
+    try:
+        if unread is not None:
+            unread.look()
+    except BadLoss as error:
+        assert error.update is not None
+        raise explained(error, error.update, run, ranks) from error
 
 
 def explained(error: BadLoss, update: int, run: RunFolder | None, ranks: Ranks) -> FloatingPointError:

@@ -30,10 +30,11 @@ from embodkd.core.batch.draws import seed_draws
 from embodkd.core.batch.pieces import Piece, prepared_pieces
 from embodkd.core.config.ranges import Count, NotNegative, Seed, Whole
 from embodkd.core.engine.answers import Answered
+from embodkd.core.engine.bad_loss import BadLoss
 from embodkd.core.engine.layout import channels_last
 from embodkd.core.engine.members import asked, learning_modules
 from embodkd.core.engine.moments import carried
-from embodkd.core.engine.poisoned import explained
+from embodkd.core.engine.poisoned import explained, look
 from embodkd.core.engine.position import Position, batches
 from embodkd.core.engine.state import (
     Kept,
@@ -46,9 +47,10 @@ from embodkd.core.engine.state import (
     unpack_random,
     unpack_training,
 )
-from embodkd.core.engine.update import BadLoss, Learner, look_again, smallest_batch, update
+from embodkd.core.engine.unread import Unread
+from embodkd.core.engine.update import Learner, look_again, smallest_batch, update
 from embodkd.core.precision import Name as PrecisionName
-from embodkd.core.precision import Precision, as_begun, default_type
+from embodkd.core.precision import Precision, as_begun, default_type, why_no_cuda
 from embodkd.core.ranks import alone, join, ranks, was_launched
 from embodkd.core.recipe import Context, Recipe, Stage, Step
 from embodkd.core.rng import rng_state, seed_everything
@@ -112,7 +114,7 @@ class Trainer:
         if device not in ("cpu", "cuda", "auto"):
             raise ValueError(f"trainer.device: {device!r} is not one of cpu, cuda, auto")
         if device == "cuda" and not torch.cuda.is_available():
-            raise ValueError(f"trainer.device: cuda, but torch sees no card ({_why_no_cuda()}); use device=cpu")
+            raise ValueError(f"trainer.device: cuda, but torch sees no card ({why_no_cuda()}); use device=cpu")
         self._ranks = ranks()
         if compile and (accumulate > 1 or self._ranks.size > 1):
             raise ValueError(
@@ -132,6 +134,7 @@ class Trainer:
         self._precision = Precision("no" if self._automatic else precision, self._accelerator.device)
         self._saved_at = 0.0
         self._kept: Kept = {}  # by player: what an earlier stage's optimiser remembers
+        self._unread: Unread | None = None
 
     def fit(self, recipe: Recipe) -> Summary:
         """Train in place until the recipe's end, from the newest checkpoint if the run has one.
@@ -257,7 +260,10 @@ class Trainer:
         stop: Stop,
     ) -> None:
         total = stage.updates()
-        options: dict[str, Any] = {"processes": self._ranks.size, "compiled": self.compile}
+        # What a scaler of losses or other processes must know is read in each update anyway.
+        alone_on_a_card = self.device.type != "cpu" and self._ranks.size == 1 and self._precision.scaler is None
+        self._unread = Unread(self.device) if alone_on_a_card else None
+        options: dict[str, Any] = {"processes": self._ranks.size, "compiled": self.compile, "unread": self._unread}
         learners = [
             Learner(player, self.device, self._precision, total, moments=self._kept.pop(player.name, None), **options)
             for player in stage.players
@@ -285,6 +291,7 @@ class Trainer:
                         self._update(stage, learners, index, rows, at, summary, shown)
                         for every in stage.every:
                             if every.due(at.update):
+                                self._look()
                                 self._log(at, self._step(every.step, modules, at, learners), summary)
                         if stop.asked:
                             self._save(at, modules, learners, stage)
@@ -295,6 +302,7 @@ class Trainer:
                 if at.epoch < epochs or at.round + 1 < stage.rounds:
                     self._save_if_due(at, modules, learners, stage)
             at.round, at.epoch = at.round + 1, 0
+        self._look()
         if at.update != total:
             raise RuntimeError(
                 f"stage {stage.name!r} made {at.update} updates, {total} were planned: planned_size is wrong"
@@ -311,6 +319,8 @@ class Trainer:
         summary: Summary,
         shown: Progress,
     ) -> None:
+        if self._unread is not None:
+            self._unread.begin(at.updates_before + at.update, rows)
         seed_draws(self.device, self.seed, at.trained_stages, at.update)
         here = [Piece(piece.batch.to(self.device), piece.portion) for piece in rows]
         pieces = prepared_pieces(here, stage.prepare)
@@ -325,12 +335,19 @@ class Trainer:
         self._precision.settle(bool(playing))
         at.update, at.done = at.update + 1, at.done + 1
         summary.updates += 1
-        if at.update % self.log_every == 0 or at.update == 1:
+        logs = at.update % self.log_every == 0 or at.update == 1
+        if logs or (self._unread is not None and self._unread.full):
+            self._look()
+        if logs:
             scalars = {name: float(value) for name, value in report.items()}
             rates = {f"{item.player.name}/learning_rate": item.rate for item in playing}
             self._log(at, {"round": at.round, **scalars, **rates}, summary)
             shown.advance(0, **{name: value for name, value in scalars.items() if not name.endswith("grad_norm")})
         shown.advance(1)
+
+    def _look(self) -> None:
+        """Before anything is written, or made of the weights: raise what is not finite of the updates so far."""
+        look(self._unread, self.run, self._ranks)
 
     def _refill(self, stage: Stage, at: Position, summary: Summary) -> None:
         scalars = stage.source.refill(at.refills)
@@ -355,6 +372,7 @@ class Trainer:
             self._save(at, modules, learners, stage)
 
     def _save(self, at: Position, modules: list[nn.Module], learners: list[Learner], stage: Stage | None) -> None:
+        self._look()
         random = self._ranks.gather(rng_state())  # every rank draws from its own
         if self.run is None or not self.is_main_process:
             return
@@ -377,7 +395,3 @@ class Trainer:
         if run is None:
             raise ValueError("without a run folder there is nothing to resume from")
         return run / "source" / f"stage_{stage}"
-
-
-def _why_no_cuda() -> str:
-    return f"torch {torch.__version__} is built without CUDA" if torch.version.cuda is None else "no driver or card"

@@ -16,14 +16,15 @@ from embodkd.core.batch.pieces import Piece, whole_batch
 from embodkd.core.batch.sums import all_sum, start_alike, sum_gradients
 from embodkd.core.batch.whole import looking_at
 from embodkd.core.engine.answers import Answered, in_order
+from embodkd.core.engine.bad_loss import BadLoss, culprit
 from embodkd.core.engine.layout import channels_last
 from embodkd.core.engine.moments import carried, give
 from embodkd.core.engine.objective import mass_shares, objective
 from embodkd.core.engine.state import Moments
+from embodkd.core.engine.unread import Unread
 from embodkd.core.precision import Precision
 from embodkd.core.recipe import Answers, Player
 from embodkd.core.role import Role, roles_of
-from embodkd.core.runs.finite import first_not_finite
 from embodkd.core.signals import Signals
 from embodkd.core.weights.weight import Controller, Factors
 
@@ -31,27 +32,11 @@ from embodkd.core.weights.weight import Controller, Factors
 Key = tuple[int, str]
 
 
-class BadLoss(FloatingPointError):
-    """A loss or gradient that is not finite: `term` names it, `batch` is what caused it.
-
-    Where a weight or buffer of the player is not finite either, the message names the first one: then an earlier update
-    is to blame, not the batch.
-    """
-
-    def __init__(self, player: Player, term: str, batch: Signals) -> None:
-        names = {"": player.train.model, **player.helpers}
-        tensors = {f"{at}.{n}".strip("."): v for at, m in names.items() for n, v in m.state_dict().items()}
-        broken = first_not_finite(tensors)
-        since = "" if broken is None else f", and {broken} has not been since an update before this one"
-        super().__init__(f"player {player.name!r}: {term} is not finite (NaN or infinite){since}")
-        self.player, self.term, self.batch = player.name, term, batch
-
-
 class Learner:
     """A player at work: its optimiser, parameters and weights resolved once per stage.
 
     rate: the learning rate of the update at hand, before what groups of parameters make of it. moments: what an earlier
-    stage's optimiser remembers of them.
+    stage's optimiser remembers of them. unread: where losses wait to be read; None reads each at once.
     """
 
     def __init__(
@@ -64,8 +49,10 @@ class Learner:
         processes: int = 1,
         compiled: bool = False,
         moments: Moments | None = None,
+        unread: Unread | None = None,
     ) -> None:
         self.player, self.total, self.processes, self._precision = player, total, processes, precision
+        self.unread = unread
         self._device = device
         roles = [role for answerer in (player.train, *player.given.values()) for role in roles_of(answerer)]
         self.modules = list(dict.fromkeys([*player.learning_modules(), *(role.model for role in roles)]))
@@ -170,8 +157,8 @@ class Learner:
         Returns the sum of each term and of the weighted ones.
         """
         sums, loss = self.forward(piece.batch, memory, step, factors, shares)
-        if self.processes == 1 and not torch.isfinite(loss):
-            raise BadLoss(self.player, _culprit(sums), piece.batch)
+        if self.unread is None and self.processes == 1 and not torch.isfinite(loss):
+            raise BadLoss(self.player, culprit(sums), piece.batch)
         # inputs=: another player's parameters, or a fixed critic's, must not collect this gradient.
         scaled = loss * (-share if self.player.ascent else share)
         self._precision.scaled(scaled).backward(inputs=self.parameters)
@@ -185,12 +172,14 @@ class Learner:
         self._precision.unscale(self.optimiser)
         norm = nn.utils.clip_grad_norm_(self.parameters, limit)
         # With a loss scaler an infinite gradient is routine: the scaler skips that step.
-        if self._precision.scaler is None and not torch.isfinite(norm):
-            raise BadLoss(self.player, "the gradient", batch)
+        if self.unread is None and self._precision.scaler is None and not torch.isfinite(norm):
+            raise BadLoss(self.player, Unread.GRADIENT, batch)
         return norm
 
     def step(self) -> None:
         """Move the parameters, then the running averages that follow them."""
+        if self.unread is not None:
+            self.optimiser.found_inf = self.unread.stopped  # type: ignore[attr-defined] # fused ones look at it
         self._precision.step(self.optimiser)
         for role in self._averages:
             role.follow_step()
@@ -236,7 +225,7 @@ def update(
 
     The batch of `items` items comes in pieces, and several processes may hold pieces of it; each item counts 1/items
     wherever it lies, and every piece repeats the same draws, so cutting a batch differently does not change the update.
-    Raises BadLoss, in all processes alike, before any parameter has moved.
+    Raises BadLoss, in all processes alike, before any parameter has moved; with `Unread` learners that does.
     """
     for learner in learners:
         learner.start(step)
@@ -259,10 +248,12 @@ def update(
     for k, controller in controllers.items():
         controller(_of(k, means))
     report = {f"{learners[k].player.name}/{term}": value for (k, term), value in means.items() if term}
-    for learner in learners:
+    for k, learner in enumerate(learners):
         norm = learner.clip(pieces[-1].batch)
         if norm is not None:
-            report[f"{learner.player.name}/grad_norm"] = norm
+            report[f"{learner.player.name}/grad_norm"] = totals[k, Unread.GRADIENT] = norm
+    if (unread := learners[0].unread) is not None:
+        unread.keep([learner.player for learner in learners], totals)
     for learner in learners:
         learner.step()
     return report
@@ -333,10 +324,5 @@ def _shared(learners: Sequence[Learner], pieces: Sequence[Piece], totals: Mappin
     shared = dict(zip(totals, numbers_K, strict=True))
     for k, learner in enumerate(learners):
         if not torch.isfinite(shared[k, ""]):
-            raise BadLoss(learner.player, _culprit(_of(k, shared)), whole_batch(pieces))
+            raise BadLoss(learner.player, culprit(_of(k, shared)), whole_batch(pieces))
     return shared
-
-
-def _culprit(sums: Mapping[str, Tensor]) -> str:
-    bad = [repr(name) for name, value in sums.items() if not torch.isfinite(value)]
-    return f"term {', '.join(bad)}" if bad else "a weight"

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from embodkd.core.batch.whole import over_the_batch
 from embodkd.core.terms.base import TERMS, same_shape, unit
+from embodkd.core.transfer import on_host
 
 
 @TERMS.register("info_nce", inputs="vectors", minimum="none", relational=True)
@@ -25,9 +26,11 @@ def info_nce(
     target_ND = target_ND.detach() if detach_target else target_ND
     value_MD, target_MD = (unit(z.flatten(0, -2)) for z in (value_ND, target_ND))
     places = len(value_MD) // len(value_ND)
-    heat_N = torch.as_tensor(temperature, dtype=value_MD.dtype, device=value_MD.device).expand(len(value_ND))
-    if (heat_N <= 0).any():
-        raise ValueError(f"info_nce: temperature must be positive, got {float(heat_N.min())}")
+    coldest = float(on_host(temperature).min()) if isinstance(temperature, Tensor) else temperature
+    if coldest <= 0:
+        raise ValueError(f"info_nce: temperature must be positive, got {coldest}")
+    heat = temperature.to(value_MD) if isinstance(temperature, Tensor) else value_MD.new_full((1,), temperature)
+    heat_N = heat.expand(len(value_ND))
     logits_MM = value_MD @ target_MD.T / heat_N.repeat_interleave(places)[:, None]
     own_M = torch.arange(len(value_MD), device=value_MD.device)
     return F.cross_entropy(logits_MM, own_M, reduction="none").reshape(len(value_ND), places).mean(1)

@@ -50,7 +50,7 @@ def _log_rows(pair_N2D: Tensor, scale: float | Tensor) -> Tensor:
     """Log-probabilities of the partners, (2, N, N): of the first thing of each item, then of the second one."""
     first_ND, second_ND = unit(pair_N2D).unbind(1)
     cosine_NN = first_ND @ second_ND.T
-    scale_N1 = torch.as_tensor(scale, dtype=cosine_NN.dtype, device=cosine_NN.device).reshape(-1, 1)
+    scale_N1 = scale.to(cosine_NN).reshape(-1, 1) if isinstance(scale, Tensor) else cosine_NN.new_full((1, 1), scale)
     return log_softmax(torch.stack([cosine_NN, cosine_NN.T]) * scale_N1)
 
 

@@ -35,6 +35,21 @@ class LanguageModel(Model):
         """All signals of whole rows."""
         raise NotImplementedError
 
+    def hidden(self, tokens_NT: Tensor) -> Tensor:
+        """What the head reads for whole rows, (N, T, D), without making logits."""
+        seen: list[Tensor] = []
+
+        def nothing_to_do(head: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            seen.append(given[0])
+            return (given[0][:, :0],)
+
+        reader = self.head.register_forward_pre_hook(nothing_to_do)
+        try:
+            self(tokens_NT)
+        finally:
+            reader.remove()
+        return seen[0]
+
     def next_logits(self, token_NT: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """(logits_NV of the token behind these, the state that goes on from here).
 

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from embodkd.core.sources.source import item_seeds
 from embodkd.core.sources.splits import Splits
 from embodkd.core.terms.base import precise
+from embodkd.core.transfer import on_host, sent
 
 
 def refined_target(logits_NC: Tensor, within_NCS: Tensor, *, temperature: float = 1.0) -> Tensor:
@@ -31,9 +32,9 @@ def along_directions(embedding_ND: Tensor, direction_CSD: Tensor, offset_CS: Ten
 
 def at_random(sample_id_N: Tensor, classes: int, subclasses: int, seed: int) -> Tensor:
     """A random subclass of each class for each item, one-hot, a function of (seed, class, sample id): (N, C, S)."""
-    ids = sample_id_N.cpu().numpy()
+    ids = on_host(sample_id_N).numpy()
     drawn_NC = torch.stack([torch.from_numpy(item_seeds(seed, c, ids) % subclasses) for c in range(classes)], 1)
-    return F.one_hot(drawn_NC, subclasses).to(sample_id_N.device, torch.get_default_dtype())
+    return sent(F.one_hot(drawn_NC, subclasses).to(torch.get_default_dtype()), sample_id_N.device)
 
 
 def as_known(place_N: Tensor, label_N: Tensor, classes: int, subclasses: int) -> Tensor:

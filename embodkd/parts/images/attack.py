@@ -16,6 +16,7 @@ from embodkd.core.role import Role
 from embodkd.core.signals import Signals
 from embodkd.core.sources.source import Source
 from embodkd.core.terms import cross_entropy
+from embodkd.core.transfer import on_host, sent
 
 Goal = Callable[[Signals, Signals], Tensor]
 """What an attack climbs: (batch, signals of the attacked model) -> one value per item, (N,)."""
@@ -57,8 +58,9 @@ class PGD:
         change). The start is drawn on the CPU from `generator`, or from torch's global one.
         """
         clean = batch["input"]
-        if clean.min() < self.low or clean.max() > self.high:
-            found = f"{float(clean.min()):g} to {float(clean.max()):g}"
+        known = on_host(clean)
+        if known.min() < self.low or known.max() > self.high:
+            found = f"{float(known.min()):g} to {float(known.max()):g}"
             raise ValueError(
                 f"attack: inputs go from {found}, outside {self.low:g}..{self.high:g}; give images in that range and "
                 "normalise inside the model, or set the range"
@@ -78,7 +80,7 @@ class PGD:
         kind, shape = torch.randn if self.start == "normal" else torch.rand, clean.shape[1:]
         noise = drawn(len(clean), lambda items: kind(items, *shape, generator=generator, dtype=clean.dtype))
         noise = 0.001 * noise if self.start == "normal" else self.epsilon * (2.0 * noise - 1.0)
-        return noise.to(clean.device)
+        return sent(noise, clean.device)
 
 
 def against(attack: PGD, model: nn.Module, goal: Goal = mislabel, name: str = "adversarial") -> Prepare:

@@ -15,6 +15,7 @@ from torch.nn import functional
 from embodkd.core.batch.whole import drawn, own, whole
 from embodkd.core.recipe import Prepare
 from embodkd.core.signals import Signals
+from embodkd.core.transfer import sent
 
 
 class Augmentor(nn.Module):
@@ -47,7 +48,7 @@ class Affine(Augmentor):
 
     def maps(self, noise_NK: Tensor) -> Tensor:
         """The affine maps from output to input coordinates, (N, 2, 3)."""
-        return torch.eye(2, 3).to(noise_NK) + self.network(noise_NK).view(-1, 2, 3)
+        return torch.eye(2, 3, dtype=noise_NK.dtype, device=noise_NK.device) + self.network(noise_NK).view(-1, 2, 3)
 
     def forward(self, seen: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """{"image": the moved images}."""
@@ -93,7 +94,8 @@ def shifted(images_NCHW: Tensor, pixels: int) -> Tensor:
     count, _, height, width = images_NCHW.shape
     if pixels >= min(height, width):
         raise ValueError(f"shift: {pixels} pixels move images of {height} x {width} out of themselves; give fewer")
-    start_N2 = drawn(count, lambda items: torch.randint(0, 2 * pixels + 1, (2, items)).T).to(images_NCHW.device)
+    start_N2 = drawn(count, lambda items: torch.randint(0, 2 * pixels + 1, (2, items)).T)
+    start_N2 = sent(start_N2, images_NCHW.device)
     y_NH = start_N2[:, :1] + torch.arange(height, device=images_NCHW.device)
     x_NW = start_N2[:, 1:] + torch.arange(width, device=images_NCHW.device)
     padded = functional.pad(images_NCHW, (pixels,) * 4).permute(0, 2, 3, 1)

@@ -19,6 +19,7 @@ from embodkd.core.config.ranges import NotNegative, Part, Share, Some
 from embodkd.core.signals import Signals
 from embodkd.core.sources.source import Source
 from embodkd.core.sources.wrapped import Wrapped
+from embodkd.core.transfer import on_host, sent
 
 SEED = "augment_seed"
 _DRAWS = 13  # of one item, besides the colours of what is erased
@@ -55,13 +56,13 @@ class KeyedView:
         if not self.mixes:
             return own_NCHW
         other_NCHW = self.alone(batch["partner"], batch["partner_seed"])
-        return self.mixed(own_NCHW, other_NCHW, batch[SEED] ^ batch["partner_seed"])
+        return self.mixed(own_NCHW, other_NCHW, on_host(batch[SEED]) ^ on_host(batch["partner_seed"]))
 
     def alone(self, images_NCHW: Tensor, seed_N: Tensor) -> Tensor:
         """Each image by itself."""
         channels = images_NCHW.shape[1]
-        drawn = np.stack([_generator(seed).random(_DRAWS + channels) for seed in seed_N.tolist()])
-        draws_KN = torch.from_numpy(drawn.T.copy()).to(images_NCHW)
+        drawn = np.stack([_generator(seed).random(_DRAWS + channels) for seed in on_host(seed_N).tolist()])
+        draws_KN = sent(torch.from_numpy(drawn.T.copy()), images_NCHW)
         views = _cropped(images_NCHW, draws_KN[:5], self.crop, self.flip)
         views = _coloured(views, 1.0 + self.colour * (2.0 * draws_KN[5:8] - 1.0))
         return _erased(views, draws_KN[8:_DRAWS], draws_KN[_DRAWS:].T, self.erase)
@@ -70,7 +71,7 @@ class KeyedView:
         """Each image with its partner; seed: the two numbers XOR, so that both partners draw the same."""
         height, width = own_NCHW.shape[-2:]
         share_N, by_box_N, centres = [], [], []
-        for seed in seed_N.tolist():
+        for seed in on_host(seed_N).tolist():
             rng = _generator(seed)
             by_box = self.cutmix > 0 and (self.mixup == 0 or rng.random() < 0.5)
             alpha = self.cutmix if by_box else self.mixup
@@ -78,8 +79,8 @@ class KeyedView:
             by_box_N.append(by_box)
             centres.append(rng.random(2))
         at = own_NCHW.device
-        share_N111 = torch.tensor(share_N, dtype=own_NCHW.dtype, device=at)[:, None, None, None]
-        centre_N2 = torch.from_numpy(np.stack(centres)).to(own_NCHW)
+        share_N111 = sent(torch.tensor(share_N, dtype=own_NCHW.dtype), at)[:, None, None, None]
+        centre_N2 = sent(torch.from_numpy(np.stack(centres)), own_NCHW)
         side_N = (1.0 - share_N111.flatten()).sqrt()
         box_N1HW = (
             _inside(centre_N2[:, 1], side_N, height)[:, None, :, None]
@@ -87,7 +88,7 @@ class KeyedView:
         )
         pasted = torch.where(box_N1HW, other_NCHW, own_NCHW)
         blended = share_N111 * own_NCHW + (1.0 - share_N111) * other_NCHW
-        return torch.where(torch.tensor(by_box_N, device=at)[:, None, None, None], pasted, blended)
+        return torch.where(sent(torch.tensor(by_box_N), at)[:, None, None, None], pasted, blended)
 
 
 class Paired(Wrapped):

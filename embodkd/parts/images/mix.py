@@ -12,6 +12,7 @@ from embodkd.core.batch.pieces import with_partners
 from embodkd.core.batch.whole import own, whole
 from embodkd.core.recipe import Prepare
 from embodkd.core.signals import Signals
+from embodkd.core.transfer import sent
 
 
 # torchvision 0.28 pairs each item with its neighbour and makes labels float32, kornia 0.9 draws uniform shares and
@@ -30,8 +31,8 @@ def mixup(concentration: float, classes: int) -> Prepare:
     def prepare(batch: Signals) -> Mapping[str, Tensor]:
         score_NC = F.one_hot(batch.label_N, classes).to(batch.input)
         everyone, scores = whole(batch.input, "mixup"), whole(score_NC, "mixup")
-        share = beta.sample().to(batch.input)
-        other = own(torch.randperm(len(everyone))).to(batch.input.device)
+        share = sent(beta.sample(), batch.input)
+        other = sent(own(torch.randperm(len(everyone))), batch.input.device)
         return {
             "input": share * batch.input + (1.0 - share) * everyone[other],
             "score": share * score_NC + (1.0 - share) * scores[other],

@@ -9,6 +9,7 @@ from embodkd.core.batch.pieces import with_partners
 from embodkd.core.batch.whole import drawn, whole
 from embodkd.core.recipe import Prepare
 from embodkd.core.signals import Signals
+from embodkd.core.transfer import sent
 
 # torchvision 0.28 and kornia 0.9 have no MixStyle (kornia only mixes pixels); its authors' layer draws by process.
 SMALLEST = 1e-6
@@ -27,7 +28,7 @@ def restyled(images_NCHW: Tensor, share_N: Tensor, other_N: Tensor) -> Tensor:
     (MixStyle, arXiv:2104.02008), eq. 4-6, here on the input as in KD^3 (arXiv:2307.11469).
     """
     mean, std = style(images_NCHW)
-    share = share_N.to(images_NCHW).view(-1, 1, 1, 1)
+    share = sent(share_N, images_NCHW).view(-1, 1, 1, 1)
     new_mean, new_std = (share * each + (1.0 - share) * whole(each, "a mix of styles")[other_N] for each in (mean, std))
     return (images_NCHW - mean) / std * new_std + new_mean
 
@@ -45,6 +46,6 @@ def mix_styles(concentration: float = 0.1, name: str = "mixed") -> Prepare:
     def prepare(batch: Signals) -> dict[str, Tensor]:
         share_N = drawn(batch.items_count, lambda count: beta.sample((count,)))
         other_N = drawn(batch.items_count, torch.randperm)
-        return {name: restyled(batch["input"], share_N, other_N.to(batch["input"].device))}
+        return {name: restyled(batch["input"], share_N, sent(other_N, batch["input"].device))}
 
     return with_partners(prepare)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from embodkd.core.batch.whole import drawn
 from embodkd.core.signals import Signals
+from embodkd.core.transfer import sent
 from embodkd.parts.images.augment import Augmentor, small_network
 
 PIXEL_STD = 0.1
@@ -51,7 +52,7 @@ class VAE(nn.Module):
         mean_NL, log_variance_NL = self.encoder(images_NCHW).chunk(2, 1)
         latent_NL = mean_NL
         if self.training:
-            noise = drawn(len(mean_NL), lambda items: torch.randn(items, mean_NL.shape[1])).to(mean_NL)
+            noise = sent(drawn(len(mean_NL), lambda items: torch.randn(items, mean_NL.shape[1])), mean_NL)
             latent_NL = mean_NL + (0.5 * log_variance_NL).exp() * noise
         return {"mean": mean_NL, "log_variance": log_variance_NL, "image": self.decoder(latent_NL)}
 

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from embodkd.core.batch.whole import drawn
 from embodkd.core.signals import Signals
 from embodkd.core.terms.base import precise
+from embodkd.core.transfer import sent
 
 
 def grid_tokens(feature: Tensor, grid: int) -> Tensor:
@@ -44,7 +45,7 @@ def random_places(grid: int, count: int) -> Callable[[Signals], dict[str, Tensor
     def prepare(batch: Signals) -> dict[str, Tensor]:
         first = next(iter(batch.values()))
         score_NG = drawn(len(first), lambda items: torch.rand(items, grid * grid))
-        return {"place": score_NG.argsort(1)[:, :count].to(first.device)}
+        return {"place": sent(score_NG.argsort(1)[:, :count], first.device)}
 
     return prepare
 

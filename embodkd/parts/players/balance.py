@@ -67,11 +67,10 @@ class LossRatio(Controller):
         """Move the weights towards these losses' ratios and return them."""
         loss_K = torch.stack([means[name].to(self.weight) for name in self.names])
         tiny = torch.finfo(loss_K.dtype).tiny
-        if not self.updates:
-            self.first.copy_(loss_K)
+        self.first.copy_(torch.where(self.updates == 0, loss_K, self.first))
         relative_K = (loss_K / self.first.clamp(min=tiny)).pow(self.exponent)
         ratio_K = relative_K / relative_K.sum().clamp(min=tiny)
-        moved_K = self.weight - self.rate.at(int(self.updates)) * (self.weight - ratio_K)
+        moved_K = self.weight - _now(self.rate, self.updates) * (self.weight - ratio_K)
         moved_K = moved_K.clamp(min=0.0)
         self.weight.copy_(moved_K / moved_K.sum().clamp(min=tiny))
         self.updates += 1
@@ -112,7 +111,7 @@ class EntropyBalance(Controller):
         entropy_2 = torch.stack([means[name].to(self.temperature) for name in self.names])
         other_2 = entropy_2.flip(0)
         excess_2 = entropy_2 / other_2 - 1.0 if self.by_ratio else entropy_2 - other_2
-        moved_2 = self.temperature - self.rate.at(int(self.updates)) * excess_2.sign()
+        moved_2 = self.temperature - _now(self.rate, self.updates) * excess_2.sign()
         self.temperature.copy_(moved_2.clamp(*self.bounds))
         self.updates += 1
         return self.known()
@@ -120,3 +119,8 @@ class EntropyBalance(Controller):
     def known(self) -> dict[str, float | Tensor]:
         """They weigh nothing."""
         return {name: 0.0 for name in self.names}
+
+
+def _now(rate: Schedule, updates: Tensor) -> float:
+    """The rate after so many updates, which are read only where it depends on them: a card would be waited for."""
+    return rate.at(0 if rate.shape == "constant" and not rate.warmup else int(updates))
