@@ -13,6 +13,7 @@ from torch import nn
 
 from embodkd.core.config.ranges import NotNegative, Part, Positive, Share, Some
 from embodkd.core.modules.depths import depths
+from embodkd.core.sharded import is_sharded
 from embodkd.core.weights.schedule import Schedule, WeightCurve, schedule
 
 
@@ -108,17 +109,18 @@ class Optimiser:
                     f"the nearest are {', '.join(nearest)}"
                 )
         below = depths(everything) if self.layer_decay < 1.0 else dict.fromkeys(everything, 0)
-        found: dict[tuple[int | None, int, float], list[str]] = {}
+        found: dict[tuple[int | None, int, float, bool], list[str]] = {}
         for name, parameter in named.items():
             place = next((k for k, group in enumerate(self.groups) if fnmatchcase(name, group.pattern)), None)
             decay = self.weight_decay if place is None else self.groups[place].weight_decay
             decay = self.weight_decay if decay is None else decay
             if not self.decay_biases and parameter.ndim < 2:
                 decay = 0.0
-            found.setdefault((place, below[name], decay), []).append(name)
+            # one kernel takes parts of tensors or whole ones, not both
+            found.setdefault((place, below[name], decay, is_sharded(parameter)), []).append(name)
         return [
             Bundle(tuple(own), Schedule() if k is None else self.groups[k].curve(), self.layer_decay**deep, decay)
-            for (k, deep, decay), own in found.items()
+            for (k, deep, decay, _), own in found.items()
         ]
 
     def build(

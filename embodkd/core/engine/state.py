@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from embodkd.core.rng import StoredRandom, seed_everything, set_rng_state
+from embodkd.core.sharded import cut_as, is_sharded
 
 Moments = Mapping[Tensor, Mapping[str, Any]]
 """Parameter -> what an optimiser remembers of it, by name: its `state`."""
@@ -56,6 +57,8 @@ def unpack_modules(modules: Sequence[nn.Module], tensors: Mapping[str, Any]) -> 
     for k, module in enumerate(modules):
         prefix = f"model.{k}."
         saved = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+        parts = {name: value for name, value in module.state_dict().items() if is_sharded(value)}
+        saved |= {name: cut_as(saved[name], value) for name, value in parts.items() if name in saved}
         try:
             module.load_state_dict(saved)
         except RuntimeError as error:
@@ -160,7 +163,7 @@ def load_slots(
     for place, entries in slots.items():
         like = parameters[place]
         state[place] = {
-            name: torch.empty_like(like, dtype=value.dtype).copy_(value)
+            name: torch.empty_like(like, dtype=value.dtype).copy_(cut_as(value, like))
             if isinstance(value, Tensor) and value.shape == like.shape
             else value
             for name, value in entries.items()

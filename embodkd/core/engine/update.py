@@ -19,11 +19,13 @@ from embodkd.core.engine.answers import Answered, in_order
 from embodkd.core.engine.layout import channels_last
 from embodkd.core.engine.moments import carried, give
 from embodkd.core.engine.objective import mass_shares, objective
+from embodkd.core.engine.shards import clip, kept_aside, read_aside
 from embodkd.core.engine.state import Moments
 from embodkd.core.precision import Precision
 from embodkd.core.recipe import Answers, Player
 from embodkd.core.role import Role, roles_of
 from embodkd.core.runs.finite import first_not_finite
+from embodkd.core.sharded import is_sharded
 from embodkd.core.signals import Signals
 from embodkd.core.weights.weight import Controller, Factors
 
@@ -79,6 +81,7 @@ class Learner:
         self.rate, self._curve = 0.0, player.optimiser.rate()
         self._build(moments or {})
         self._averages = [role for role in roles if role.part == "ema"]
+        self._gathered = list(dict.fromkeys(role.within for role in roles if role.within is not None))
 
     def _build(self, moments: Moments) -> None:
         player, named = self.player, self.player.named_parameters()
@@ -172,9 +175,19 @@ class Learner:
         sums, loss = self.forward(piece.batch, memory, step, factors, shares)
         if self.processes == 1 and not torch.isfinite(loss):
             raise BadLoss(self.player, _culprit(sums), piece.batch)
-        # inputs=: another player's parameters, or a fixed critic's, must not collect this gradient.
-        scaled = loss * (-share if self.player.ascent else share)
-        self._precision.scaled(scaled).backward(inputs=self.parameters)
+        scaled = self._precision.scaled(loss * (-share if self.player.ascent else share))
+        # Another player's parameters, or a fixed critic's, must not collect this gradient.
+        if not any(map(is_sharded, self.parameters)):
+            scaled.backward(inputs=self.parameters)
+        elif is_sharded(scaled):
+            raise read_aside()
+        else:
+            # What a pass gathered is what gradients come to, and no part of a model.
+            own = set(self.parameters)
+            others = {p for module in self.modules for p in module.parameters() if p.requires_grad} - own
+            with kept_aside(list(others)):
+                scaled.backward()
+            assert any(is_sharded(p) and p.grad is not None for p in own), "no gradient has come to a part"
         return sums, loss.detach()
 
     def clip(self, batch: Signals) -> Tensor | None:
@@ -183,7 +196,8 @@ class Learner:
         if limit is None:
             return None
         self._precision.unscale(self.optimiser)
-        norm = nn.utils.clip_grad_norm_(self.parameters, limit)
+        clipped = clip if any(map(is_sharded, self.parameters)) else nn.utils.clip_grad_norm_
+        norm = clipped(self.parameters, limit)
         # With a loss scaler an infinite gradient is routine: the scaler skips that step.
         if self._precision.scaler is None and not torch.isfinite(norm):
             raise BadLoss(self.player, "the gradient", batch)
@@ -191,6 +205,8 @@ class Learner:
 
     def step(self) -> None:
         """Move the parameters, then the running averages that follow them."""
+        for within in self._gathered:
+            within.rest()
         self._precision.step(self.optimiser)
         for role in self._averages:
             role.follow_step()

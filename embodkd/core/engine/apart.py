@@ -1,0 +1,47 @@
+"""What a checkpoint holds of models that lie in parts, and which tensor each of its names stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from embodkd.core.engine.state import named, pack_modules
+from embodkd.core.runs.checkpoint import Checkpoint
+from embodkd.core.runs.shards import read_shards
+from embodkd.core.sharded import is_sharded
+
+
+def apart(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Those that are whole here, and those of which this process holds a part."""
+    parts = {name: value for name, value in tensors.items() if is_sharded(value)}
+    return {name: value for name, value in tensors.items() if name not in parts}, parts
+
+
+def of_modules(checkpoint: Checkpoint, modules: Sequence[nn.Module]) -> Mapping[str, Any]:
+    """The checkpoint's tensors, and of those in its shards what belongs to models and what is kept of them."""
+    if checkpoint.shards is None:
+        return checkpoint.tensors
+    own, parameters = pack_modules(modules), named(modules)
+
+    def like(name: str) -> Tensor | None:
+        if name in own:
+            return own[name]
+        return parameters.get(name.split(".", 2)[-1].rpartition(".")[0])  # moments.K.PARAMETER.slot
+
+    return {**checkpoint.tensors, **read_shards(checkpoint.shards, like, "model.", "moments.")}
+
+
+def of_optimisers(checkpoint: Checkpoint, optimisers: Sequence[torch.optim.Optimizer]) -> Mapping[str, Any]:
+    """The checkpoint's tensors, and of those in its shards what belongs to optimisers."""
+    if checkpoint.shards is None:
+        return checkpoint.tensors
+    places = [[p for group in optimiser.param_groups for p in group["params"]] for optimiser in optimisers]
+
+    def like(name: str) -> Tensor | None:
+        _, number, place, _ = name.split(".", 3)  # optimiser.K.PLACE.slot
+        return places[int(number)][int(place)]
+
+    return {**checkpoint.tensors, **read_shards(checkpoint.shards, like, "optimiser.")}

@@ -1,0 +1,40 @@
+"""Which recipes cannot have their models shared out among processes, and what to do instead."""
+
+from __future__ import annotations
+
+from embodkd.core.engine.shards import Shard
+from embodkd.core.recipe import Recipe, Stage
+
+
+def check_shardable(recipe: Recipe, which: Shard) -> None:
+    """ValueError, naming what stands in the way, for a recipe whose models cannot lie in parts."""
+    said = f"trainer.shard={which}: "
+    for stage in recipe.stages:
+        if not isinstance(stage, Stage):
+            raise ValueError(f"{said}{_named(stage)} is a step of the first process alone, {_STEP}")
+        for every in stage.every:
+            raise ValueError(
+                f"{said}stage {stage.name!r} has a step of the first process alone, {_named(every.step)}, {_STEP}"
+            )
+        if stage.source.refresh != "never":
+            raise ValueError(
+                f"{said}stage {stage.name!r} learns from what models do in between (refresh={stage.source.refresh!r}), "
+                "and processes that do different things cannot gather a model together: set trainer.shard=null, or "
+                "learn from stored data"
+            )
+        for player in stage.players:
+            if player.through is not None:
+                raise ValueError(
+                    f"{said}player {player.name!r} learns through another one's step, which runs a model with other "
+                    "parameters than its own: set trainer.shard=null"
+                )
+
+
+_STEP = (
+    "which holds a part of the models only: set trainer.shard=null, or take the step in a command of its own (a bank "
+    "that is filled, a fine-tuning that follows)"
+)
+
+
+def _named(step: object) -> str:
+    return getattr(step, "__name__", type(step).__name__)
