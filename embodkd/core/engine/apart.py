@@ -11,13 +11,23 @@ from torch import Tensor, nn
 from embodkd.core.engine.state import named, pack_modules
 from embodkd.core.runs.checkpoint import Checkpoint
 from embodkd.core.runs.shards import read_shards
-from embodkd.core.sharded import is_sharded
+from embodkd.core.sharded import here, is_sharded
 
 
 def apart(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Those that are whole here, and those of which this process holds a part."""
-    parts = {name: value for name, value in tensors.items() if is_sharded(value)}
-    return {name: value for name, value in tensors.items() if name not in parts}, parts
+    """Those that are whole here, and those of which this process holds a part, each on memory of its own."""
+    whole: dict[str, Tensor] = {}
+    parts: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, value in tensors.items():
+        if not is_sharded(value):
+            whole[name] = value
+            continue
+        # safetensors refuses two names on one memory (tied weights)
+        address = here(value).untyped_storage().data_ptr()
+        parts[name] = value.detach().clone() if address in seen else value
+        seen.add(address)
+    return whole, parts
 
 
 def of_modules(checkpoint: Checkpoint, modules: Sequence[nn.Module]) -> Mapping[str, Any]:
