@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any, Literal
@@ -50,6 +50,11 @@ class Bundle:
     def factor(self, step: int, total: int) -> float:
         """What multiplies the learning rate of update `step` of `total`."""
         return self.scale * self.rate.at(step, total)
+
+    def by_kind(self, named: Mapping[str, nn.Parameter]) -> list[Bundle]:
+        """In two where some of its parameters lie in parts on several processes: one kernel takes those, or whole ones."""
+        kinds = [[name for name in self.names if is_sharded(named[name]) is kind] for kind in (False, True)]
+        return [replace(self, names=tuple(own)) for own in kinds if own]
 
 
 @dataclass(frozen=True)
@@ -109,18 +114,17 @@ class Optimiser:
                     f"the nearest are {', '.join(nearest)}"
                 )
         below = depths(everything) if self.layer_decay < 1.0 else dict.fromkeys(everything, 0)
-        found: dict[tuple[int | None, int, float, bool], list[str]] = {}
+        found: dict[tuple[int | None, int, float], list[str]] = {}
         for name, parameter in named.items():
             place = next((k for k, group in enumerate(self.groups) if fnmatchcase(name, group.pattern)), None)
             decay = self.weight_decay if place is None else self.groups[place].weight_decay
             decay = self.weight_decay if decay is None else decay
             if not self.decay_biases and parameter.ndim < 2:
                 decay = 0.0
-            # one kernel takes parts of tensors or whole ones, not both
-            found.setdefault((place, below[name], decay, is_sharded(parameter)), []).append(name)
+            found.setdefault((place, below[name], decay), []).append(name)
         return [
             Bundle(tuple(own), Schedule() if k is None else self.groups[k].curve(), self.layer_decay**deep, decay)
-            for (k, deep, decay, _), own in found.items()
+            for (k, deep, decay), own in found.items()
         ]
 
     def build(

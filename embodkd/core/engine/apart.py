@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from embodkd.core.engine.state import named, pack_modules
+from embodkd.core.engine.state import named, pack_modules, places
 from embodkd.core.runs.checkpoint import Checkpoint
 from embodkd.core.runs.shards import read_shards
 from embodkd.core.sharded import here, is_sharded
@@ -48,10 +48,13 @@ def of_optimisers(checkpoint: Checkpoint, optimisers: Sequence[torch.optim.Optim
     """The checkpoint's tensors, and of those in its shards what belongs to optimisers."""
     if checkpoint.shards is None:
         return checkpoint.tensors
-    places = [[p for group in optimiser.param_groups for p in group["params"]] for optimiser in optimisers]
+    standing = [
+        dict(zip(places(each), (p for group in each.param_groups for p in group["params"]), strict=True))
+        for each in optimisers
+    ]
 
     def like(name: str) -> Tensor | None:
         _, number, place, _ = name.split(".", 3)  # optimiser.K.PLACE.slot
-        return places[int(number)][int(place)]
+        return standing[int(number)][int(place)]
 
     return {**checkpoint.tensors, **read_shards(checkpoint.shards, like, "optimiser.")}

@@ -20,7 +20,7 @@ from embodkd.core.engine.layout import channels_last
 from embodkd.core.engine.moments import carried, give
 from embodkd.core.engine.objective import mass_shares, objective
 from embodkd.core.engine.shards import clip, kept_aside, read_aside
-from embodkd.core.engine.state import Moments
+from embodkd.core.engine.state import Moments, note_places
 from embodkd.core.precision import Precision
 from embodkd.core.recipe import Answers, Player
 from embodkd.core.role import Role, roles_of
@@ -88,9 +88,15 @@ class Learner:
         if not named:
             raise ValueError(f"player {player.name!r} has no parameters that require a gradient: nothing to train")
         self.parameters = list(named.values())
-        self._bundles = player.optimiser.bundles(named, player.named_parameters(fixed=True))
+        bundles = player.optimiser.bundles(named, player.named_parameters(fixed=True))
+        self._bundles = [part for bundle in bundles for part in bundle.by_kind(named)]
         self.optimiser = player.optimiser.build(named, self._bundles)
+        note_places(self.optimiser, bundles, self._bundles)
         give(self.optimiser, carried(moments, self.parameters))
+        self._parts = [p for p in self.parameters if is_sharded(p)]
+        # while nothing is gathered
+        around = {p for module in self.modules for p in module.parameters() if p.requires_grad}
+        self._others = list(around - set(self.parameters)) if self._parts else []
 
     def look_again(self) -> bool:
         """After a step that may have changed modules: whether other parameters learn now.
@@ -177,17 +183,15 @@ class Learner:
             raise BadLoss(self.player, _culprit(sums), piece.batch)
         scaled = self._precision.scaled(loss * (-share if self.player.ascent else share))
         # Another player's parameters, or a fixed critic's, must not collect this gradient.
-        if not any(map(is_sharded, self.parameters)):
+        if not self._parts:
             scaled.backward(inputs=self.parameters)
         elif is_sharded(scaled):
             raise read_aside()
         else:
-            # What a pass gathered is what gradients come to, and no part of a model.
-            own = set(self.parameters)
-            others = {p for module in self.modules for p in module.parameters() if p.requires_grad} - own
-            with kept_aside(list(others)):
+            # Gradients come to what a pass gathered, which is no parameter of anybody's, and from there to the parts.
+            with kept_aside(self._others):
                 scaled.backward()
-            if not any(is_sharded(p) and p.grad is not None for p in own):
+            if all(p.grad is None for p in self._parts):
                 raise read_aside()  # of weights alone, still gathered: nothing went through the model
         return sums, loss.detach()
 
@@ -197,7 +201,7 @@ class Learner:
         if limit is None:
             return None
         self._precision.unscale(self.optimiser)
-        clipped = clip if any(map(is_sharded, self.parameters)) else nn.utils.clip_grad_norm_
+        clipped = clip if self._parts else nn.utils.clip_grad_norm_
         norm = clipped(self.parameters, limit)
         # With a loss scaler an infinite gradient is routine: the scaler skips that step.
         if self._precision.scaler is None and not torch.isfinite(norm):
