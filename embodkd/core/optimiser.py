@@ -52,7 +52,7 @@ class Bundle:
         return self.scale * self.rate.at(step, total)
 
     def by_kind(self, named: Mapping[str, nn.Parameter]) -> list[Bundle]:
-        """In two where some of its parameters lie in parts on several processes: one kernel takes those, or whole ones."""
+        """In two where some of its parameters lie in parts on several processes: a kernel takes those or whole ones."""
         kinds = [[name for name in self.names if is_sharded(named[name]) is kind] for kind in (False, True)]
         return [replace(self, names=tuple(own)) for own in kinds if own]
 

@@ -16,7 +16,7 @@ from typing import Any
 
 
 def ranked(work: Callable[[], Any], folder: Path, size: int = 2, seconds: float = 150) -> list[Any]:
-    """What `work` gives on each of `size` ranks at work in `folder`, as JSON keeps it; what one of them said if it fails.
+    """What `work` gives on each of `size` ranks in `folder`, as JSON keeps it; an error with what a failed one said.
 
     None of them is left behind, whatever happens.
     """

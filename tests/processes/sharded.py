@@ -217,9 +217,11 @@ def everything() -> dict[str, Any]:
     found["teachers"] = trained("language", Path("teachers"), shard="teachers")
     found["replicated"] = trained("averaged", Path("replicated"), **LIKE["averaged"])
     for name in KILLED:
-        stopped(name, Path(f"stopped_{name}"), 1, shard="all")
+        stopped(name, Path(f"stopped_{name}"), 1, shard="all", **LIKE.get(name, {}))
         ranks().first_does(lambda name=name: shutil.copytree(f"stopped_{name}", f"alone_{name}"))
-        found[f"resumed_{name}"] = trained(name, Path(f"stopped_{name}"), resume=True, shard="all")
+        found[f"resumed_{name}"] = trained(
+            name, Path(f"stopped_{name}"), resume=True, shard="all", **LIKE.get(name, {})
+        )
     found["refused"] = {name: refusal(recipe()) for name, recipe in READERS.items()}
     found["command"] = command([*COMMAND, "trainer.shard=all", "run=runs/sharded"])
     return found

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from embodkd.core.engine.state import named, pack_modules, places
+from embodkd.core.ranks import Ranks
 from embodkd.core.runs.checkpoint import Checkpoint
-from embodkd.core.runs.shards import read_shards
+from embodkd.core.runs.shards import read_shards, write_shards
 from embodkd.core.sharded import here, is_sharded
 
 
-def apart(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Those that are whole here, and those of which this process holds a part, each on memory of its own."""
+def apart(
+    tensors: Mapping[str, Tensor], step: int, ranks: Ranks
+) -> tuple[dict[str, Tensor], Callable[[Path | None], None] | None]:
+    """Those that are whole here, and how to write, with the other processes, those of which each holds a part, if any.
+
+    step: of the checkpoint; see `write_shards`.
+    """
     whole: dict[str, Tensor] = {}
     parts: dict[str, Tensor] = {}
     seen: set[int] = set()
@@ -27,7 +35,7 @@ def apart(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, T
         address = here(value).untyped_storage().data_ptr()
         parts[name] = value.detach().clone() if address in seen else value
         seen.add(address)
-    return whole, parts
+    return whole, partial(write_shards, parts=parts, step=step, ranks=ranks) if parts else None
 
 
 def of_modules(checkpoint: Checkpoint, modules: Sequence[nn.Module]) -> Mapping[str, Any]:

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from embodkd.core.engine.shards import Shard
 from embodkd.core.recipe import Recipe, Stage
+
+
+def check_asked(shard: str | None, precision: str) -> None:
+    """ValueError for another word than there is, or a precision that does not go with it."""
+    if shard not in (None, *get_args(Shard)):
+        raise ValueError(f"trainer.shard: {shard!r} is not one of {', '.join(get_args(Shard))}, or null")
+    if shard is not None and precision == "fp16":
+        raise ValueError("trainer.shard: fp16's loss scaler looks at whole gradients: set trainer.precision=bf16")
 
 
 def check_shardable(recipe: Recipe, which: Shard) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from embodkd.core.rng import StoredRandom, seed_everything, set_rng_state
 from embodkd.core.optimiser import Bundle
+from embodkd.core.rng import StoredRandom, seed_everything, set_rng_state
 from embodkd.core.sharded import cut_as, is_sharded
 
 Moments = Mapping[Tensor, Mapping[str, Any]]

@@ -19,9 +19,8 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -33,11 +32,12 @@ from embodkd.core.config.ranges import Count, NotNegative, Seed, Whole
 from embodkd.core.engine.answers import Answered
 from embodkd.core.engine.apart import apart, of_modules, of_optimisers
 from embodkd.core.engine.layout import channels_last
+from embodkd.core.engine.machine import check_machine
 from embodkd.core.engine.members import asked, learning_modules
 from embodkd.core.engine.moments import carried
 from embodkd.core.engine.poisoned import explained
 from embodkd.core.engine.position import Position, batches
-from embodkd.core.engine.shardable import check_shardable
+from embodkd.core.engine.shardable import check_asked, check_shardable
 from embodkd.core.engine.shards import Shard, Shards, only_through_passes
 from embodkd.core.engine.state import (
     Kept,
@@ -59,7 +59,6 @@ from embodkd.core.rng import rng_state, seed_everything
 from embodkd.core.runs.checkpoint import Checkpoint, restoring
 from embodkd.core.runs.folder import RunFolder
 from embodkd.core.runs.progress import Progress, progress
-from embodkd.core.runs.shards import write_shards
 from embodkd.core.runs.stopping import Stop, stoppable
 from embodkd.core.sources.prefetch import coming
 
@@ -118,22 +117,9 @@ class Trainer:
         log_every: Count = 20,
         quiet: bool = False,
     ) -> None:
-        if accumulate < 1:
-            raise ValueError(f"trainer.accumulate: must be at least 1, got {accumulate}")
-        if device not in ("cpu", "cuda", "auto"):
-            raise ValueError(f"trainer.device: {device!r} is not one of cpu, cuda, auto")
-        if device == "cuda" and not torch.cuda.is_available():
-            raise ValueError(f"trainer.device: cuda, but torch sees no card ({_why_no_cuda()}); use device=cpu")
         self._ranks = ranks()
-        if compile and (accumulate > 1 or self._ranks.size > 1):
-            raise ValueError(
-                f"trainer.compile: compiled layers do not see that a batch is shared out (accumulate={accumulate}, "
-                f"{self._ranks.size} process(es)), so that batch norm and dropout would be others: set compile=false"
-            )
-        if shard not in (None, *get_args(Shard)):
-            raise ValueError(f"trainer.shard: {shard!r} is not one of {', '.join(get_args(Shard))}, or null")
-        if shard is not None and precision == "fp16":
-            raise ValueError("trainer.shard: fp16's loss scaler looks at whole gradients: set trainer.precision=bf16")
+        check_machine(device, compile, accumulate, self._ranks.size)
+        check_asked(shard, precision)
         if was_launched():
             join()  # before accelerate, which would give the others a backend for one kind of device only
         from accelerate import Accelerator
@@ -383,14 +369,12 @@ class Trainer:
         random = self._ranks.gather(rng_state())  # every rank draws from its own
         if not self._keeps or (self.shard is None and not self.is_main_process):
             return
-        tensors, state = pack_training(modules, [learner.optimiser for learner in learners], self._kept)
-        tensors, parts = apart(tensors)
         step = at.updates_before + at.update
-        write = partial(write_shards, parts=parts, step=step, ranks=self._ranks) if parts else None
+        tensors, state = pack_training(modules, [learner.optimiser for learner in learners], self._kept)
+        tensors, shards = apart(tensors, step, self._ranks)
         if not self.is_main_process:
-            if write is not None:
-                write(None)
-            self._saved_at = time.monotonic()
+            if shards is not None:
+                shards(None)
             return
         assert self.run is not None
         folder = self._source_folder(self.run.path, at.stage)
@@ -401,7 +385,7 @@ class Trainer:
             step,
             {**tensors, **random_tensors},
             {"position": vars(at), "scaler": self._precision.state(), **state, **random_state},
-            *(() if write is None else (write,)),
+            shards,
         )
         if stage is not None:
             stage.source.tidy(folder)
@@ -412,7 +396,3 @@ class Trainer:
         if run is None:
             raise ValueError("without a run folder there is nothing to resume from")
         return run / "source" / f"stage_{stage}"
-
-
-def _why_no_cuda() -> str:
-    return f"torch {torch.__version__} is built without CUDA" if torch.version.cuda is None else "no driver or card"
