@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import errno
 import io
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 import torch
 from child import Stopped
 from torch import nn
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
 
 from embodkd.cli import main
 from embodkd.core import Optimiser, Player, Recipe, Role, RunFolder, TensorData, Trainer, fit
@@ -195,6 +198,26 @@ def refusal(recipe: Recipe) -> str:
     return ""
 
 
+def full_disk(name: str, folder: Path) -> str:
+    """What is said where the second rank has no room left for its part of the second checkpoint."""
+    write, asked = HuggingFaceStorageWriter.write_data, []
+
+    def write_data(self: Any, *given: Any) -> Any:
+        asked.append(given)
+        if ranks().rank == 1 and len(asked) == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(self, *given)
+
+    HuggingFaceStorageWriter.write_data = write_data
+    try:
+        trained(name, folder, shard="all", checkpoint_s=0.0)
+    except OSError as error:
+        return str(error)
+    finally:
+        HuggingFaceStorageWriter.write_data = write
+    return ""
+
+
 COMMAND = [
     "distill", "student", "data=digits", "data.train=60", "data.validation=20", "budget.updates=6",
     "budget.batch_size=15", "model=cnn", "model.widths=[4,8]", "teacher=runs/teacher", "method=kd",
@@ -222,6 +245,7 @@ def everything() -> dict[str, Any]:
         found[f"resumed_{name}"] = trained(
             name, Path(f"stopped_{name}"), resume=True, shard="all", **LIKE.get(name, {})
         )
+    found["full"] = full_disk("language", Path("full"))
     found["refused"] = {name: refusal(recipe()) for name, recipe in READERS.items()}
     found["command"] = command([*COMMAND, "trainer.shard=all", "run=runs/sharded"])
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import chdir
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 import sharded
 from ranked import ranked
 from safetensors.torch import load_file
+
+from embodkd.core import RunFolder
 
 pytest.importorskip("transformers", reason="needs transformers (extra: language)")
 LOSS, RESUMED = 4.8e-7, 2.4e-7
@@ -103,6 +106,27 @@ def test_a_checkpoint_in_parts_is_safetensors_and_json_alone(folder, two):
     assert stored >= sum(np.size(value) for value in two[0]["language"]["weights"].values())
     kinds = {file.suffix for file in folder.rglob("checkpoints/**/*") if file.is_file()}
     assert kinds == {".safetensors", ".json", ".sha256"}
+
+
+def test_where_one_process_cannot_write_its_part_all_say_so_and_the_former_checkpoint_stays(folder, two):
+    assert all("full" in found["full"] and "No space left on device" in found["full"] for found in two)
+    assert all("free some space and start again with resume=true" in found["full"] for found in two)
+    (left,) = (folder / "full/checkpoints").glob("*")
+    assert left.name == "step_3"
+    found = sharded.trained("language", folder / "full", resume=True, shard="all")
+    assert furthest(found, two[0]["language"]) <= RESUMED
+
+
+def test_a_part_that_is_damaged_is_said_and_the_former_checkpoint_taken(folder, two, tmp_path):
+    where = shutil.copytree(folder / "stopped_language", tmp_path / "run")
+    *_, former, newest = sorted((where / "checkpoints").glob("step_*"), key=lambda path: int(path.name[5:]))
+    part = next((newest / "shards").glob("shard-00002-*.safetensors"))
+    part.write_bytes(part.read_bytes()[:-1] + b"?")
+    with (
+        RunFolder.open(where, {}, resume=True) as run,
+        pytest.warns(UserWarning, match=f"{part.name}.*{former.name} is taken"),
+    ):
+        assert run.latest_checkpoint().path == former
 
 
 @pytest.mark.parametrize("name", sharded.READERS)
