@@ -151,7 +151,7 @@ def _squares(slopes: Sequence[Tensor], device: torch.device) -> Tensor:
     """The sum of all their squares, in double precision."""
     if not slopes:
         return torch.zeros((), dtype=torch.float64, device=device)
-    return torch.stack(torch._foreach_norm(slopes)).double().square().sum()
+    return torch.stack(torch._foreach_norm(list(slopes))).double().square().sum()
 
 
 def _share_out(model: nn.Module, own: Sequence[Role], mesh: Any) -> Gathered:

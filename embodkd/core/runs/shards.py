@@ -27,8 +27,8 @@ def write_shards(folder: Path | None, parts: Mapping[str, Tensor], step: int, ra
     FloatingPointError, in all alike, for what is not finite, naming the run that the checkpoint of this step is of;
     ValueError where a process does not see the folder; OSError that names it where one cannot write.
     """
-    import torch.distributed.checkpoint as dcp
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
+    from torch.distributed.checkpoint.state_dict_saver import save
 
     join()
     folder = ranks.broadcast(folder)
@@ -43,7 +43,7 @@ def write_shards(folder: Path | None, parts: Mapping[str, Tensor], step: int, ra
             "belongs there: put the run on a disk that all machines share, or set trainer.shard=null"
         )
     with _clear_failures(folder), _quiet():
-        dcp.save(dict(parts), storage_writer=HuggingFaceStorageWriter(str(folder), save_distributed=True))
+        save(dict(parts), storage_writer=HuggingFaceStorageWriter(str(folder), save_distributed=True))
     for file in ranks.share(sorted(folder.glob("*.safetensors"))):
         write_digest(file)
     ranks.wait()
@@ -55,8 +55,8 @@ def read_shards(folder: Path, like: Callable[[str], Tensor | None], *starts: str
     Where that is a part, this process's part is read; everything else is read whole, on the CPU. ValueError for files
     that are damaged, or tensors of another shape than `like` them.
     """
-    import torch.distributed.checkpoint as dcp
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
+    from torch.distributed.checkpoint.state_dict_loader import load
 
     reader = HuggingFaceStorageReader(str(folder))
     try:
@@ -77,7 +77,7 @@ def read_shards(folder: Path, like: Callable[[str], Tensor | None], *starts: str
             wanted[name] = torch.empty(size, dtype=dtype)
     if wanted:
         with _quiet():
-            dcp.load(wanted, storage_reader=HuggingFaceStorageReader(str(folder)), no_dist=True)
+            load(wanted, storage_reader=HuggingFaceStorageReader(str(folder)), no_dist=True)
     return wanted
 
 
