@@ -20,6 +20,8 @@ nothing here was run. Hours are of one core or one graphics card; divide by how 
 """
 CORES, CARDS = 64, 8
 """Of one large machine."""
+CARD_BYTES = 80e9
+"""What an H100 holds, by its data sheet."""
 CARD_FLOPS, CARD_SHARE = 989e12, 0.4
 """An H100's dense bf16 operations a second, by its data sheet, and the share of them that a large model gets."""
 BF16, INT16, FLOAT32, INT32, INT64 = 2, 2, 4, 4, 8
@@ -100,6 +102,44 @@ def _language() -> Iterator[str]:
     yield ""
     yield f"- Machines: one with {CARDS} cards, {card_hours(operations) / CARDS:.1f} hours; one card holds the teacher."
     yield f"- Runs it: {_run_by('teacher_hacking')}."
+    yield ""
+    yield from _shared_out(parameters)
+
+
+def state_bytes(parameters: float, processes: int) -> float:
+    """What each process holds of a student that learns by Adam in float32: weights, gradient and two moments."""
+    return 4 * FLOAT32 * parameters / processes
+
+
+def _shared_out(parameters: float) -> Iterator[str]:
+    layers = 32
+    yield "### A student, or a teacher, of 7B parameters that does not fit on one card"
+    yield "bytes of each process = parameters x 4 x 4 (float32 weights, gradient, two moments of Adam) / processes, and"
+    yield f"one of {layers} layers whole while it is at work; all of it, {_bytes(parameters * FLOAT32)}, for a method"
+    yield "that taps the student. What lies outside layers, embeddings and head, is whole from forward to backward;"
+    yield "activations come on top."
+    yield ""
+    block = 2 * parameters / layers * FLOAT32
+    yield from _table(
+        ("processes", "student", "gathered layer and its gradient", f"fits in {_bytes(CARD_BYTES)}", "frozen teacher"),
+        [
+            (
+                str(processes),
+                _bytes(state_bytes(parameters, processes)),
+                _bytes(block if processes > 1 else 0.0),
+                "yes" if state_bytes(parameters, processes) + block < CARD_BYTES else "no",
+                _bytes(parameters * FLOAT32 / processes),
+            )
+            for processes in (1, 2, CARDS)
+        ],
+    )
+    yield ""
+    yield f"- Machines: one with {CARDS} cards. Each process has the model whole in the machine's memory at the start"
+    yield f"  and at the end: {_bytes(parameters * FLOAT32)} a process, {_bytes(CARDS * parameters * FLOAT32)} in all."
+    yield f"- Runs it: `torchrun --nproc-per-node {CARDS} -m embodkd.cli distill student data=... model=causal_lm"
+    yield "  model.pretrained=ID teacher=runs/... method=... trainer.device=cuda trainer.precision=bf16"
+    yield "  trainer.shard=all`; `trainer.shard=teachers` where the student fits and the teacher does not."
+    yield f"- Checkpoints: in parts, {_bytes(3 * FLOAT32 * parameters)} in all, read by any number of processes."
 
 
 def _pictures() -> Iterator[str]:

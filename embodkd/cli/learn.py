@@ -7,7 +7,7 @@ beside this one, which opens it; all the rest is here.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -92,7 +92,7 @@ class Learn(ABC):
                 recipe = recipe.then(step)
             lesson.check(recipe.product)
             run = self.run or lesson.run
-            for line in (*lesson.said, *endless_warmups(recipe)):
+            for line in (*lesson.said, *endless_warmups(recipe), *_whole(words["shard"])):
                 print(f"{run}: {line}")
             with RunFolder.open(run, {**asdict(self), "run": run}, self.resume, self.tracker) as folder:
                 ranks().first_does(lambda: check_inputs(folder.path, lesson.digest, lesson.given))
@@ -109,3 +109,8 @@ class Learn(ABC):
                     print(f"{run}: {judgement}")
                 folder.finish(minutes=summary.minutes)
         return 0
+
+
+def _whole(shard: str | None) -> Iterator[str]:
+    if shard is not None and ranks().size == 1:
+        yield f"trainer.shard={shard}: this is one process, and holds everything; torchrun starts several"

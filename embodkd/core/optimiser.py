@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from torch import nn
 
 from embodkd.core.config.ranges import NotNegative, Part, Positive, Share, Some
 from embodkd.core.modules.depths import depths
+from embodkd.core.sharded import is_sharded
 from embodkd.core.weights.schedule import Schedule, WeightCurve, schedule
 
 
@@ -49,6 +50,11 @@ class Bundle:
     def factor(self, step: int, total: int) -> float:
         """What multiplies the learning rate of update `step` of `total`."""
         return self.scale * self.rate.at(step, total)
+
+    def by_kind(self, named: Mapping[str, nn.Parameter]) -> list[Bundle]:
+        """In two where some of its parameters lie in parts on several processes: a kernel takes those or whole ones."""
+        kinds = [[name for name in self.names if is_sharded(named[name]) is kind] for kind in (False, True)]
+        return [replace(self, names=tuple(own)) for own in kinds if own]
 
 
 @dataclass(frozen=True)

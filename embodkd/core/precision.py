@@ -115,8 +115,3 @@ def as_default(value: Tensor) -> Tensor:
 def wide_type() -> torch.dtype | None:
     """float64 where that is torch's default type, else None."""
     return torch.float64 if torch.get_default_dtype() is torch.float64 else None
-
-
-def why_no_cuda() -> str:
-    """Of a torch that sees no card."""
-    return f"torch {torch.__version__} is built without CUDA" if torch.version.cuda is None else "no driver or card"

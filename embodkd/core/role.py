@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -13,6 +14,7 @@ from torch.func import functional_call
 from embodkd.core.fingerprint import anatomy, digest, tensors
 from embodkd.core.modules.modes import evaluating, learning
 from embodkd.core.modules.taps import Tap, tapped
+from embodkd.core.sharded import here
 from embodkd.core.signals import Signals
 from embodkd.core.view import View, as_view
 
@@ -65,6 +67,8 @@ class Role:
         self._unwritten: set[Any] = set()
         self.view = as_view(view if view is not None else getattr(model, "reads", "input"))
         self._compiled: Any = None
+        # What a pass runs inside, where the model lies in parts among several processes.
+        self.within: Any = None
         # A missing submodule is an error now, not at the first batch.
         with tapped(model, self.taps):
             pass
@@ -105,7 +109,12 @@ class Role:
         # Two roles may share modules (a critic that learns and judges, heads on one trunk): each pass has its own mode.
         mode = learning(self.model) if self.trains and self.mode == "train" else evaluating(self.model)
         context = torch.no_grad() if self.part in ("frozen", "ema", "snapshot") else nullcontext()
-        with mode, context, tapped(self.model, self.taps, self._unwritten, batch) as captured:
+        with mode, context:
+            run = partial(self._pass, batch, parameters)
+            return Signals(run() if self.within is None else self.within(run))
+
+    def _pass(self, batch: Signals, parameters: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
+        with tapped(self.model, self.taps, self._unwritten, batch) as captured:
             if parameters is None:
                 answer = (self.model if self._compiled is None else self._compiled)(self.view(batch))
             else:
@@ -114,7 +123,7 @@ class Role:
         named: dict[str, Any] = {self.output: answer} if isinstance(answer, Tensor) else dict(answer)
         if self.temperature != 1.0 and "logits" in named:
             named["logits"] = named["logits"] / self.temperature
-        return Signals(named, **captured)
+        return {**named, **captured}
 
     def compile(self) -> None:
         """Run the forward pass through torch.compile from now on; with taps nothing changes, they are hooks."""
@@ -128,7 +137,7 @@ class Role:
             return
         followed = dict(self.follow.named_parameters())
         for name, average in self.model.named_parameters():
-            average.lerp_(followed[name].to(average.dtype), 1.0 - self.decay)
+            here(average).lerp_(here(followed[name]).to(average.dtype), 1.0 - self.decay)
         buffers = dict(self.follow.named_buffers())
         for name, buffer in self.model.named_buffers():
             buffer.copy_(buffers[name])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from embodkd.envs import make_task
 
 from benchmarks import scale
@@ -49,3 +50,13 @@ def test_a_rollout_has_the_hands_own_sizes() -> None:
     spec = make_task("hand_lift", 1).spec
     sizes = [spec.groups["proprio"].shape[0], spec.groups["privileged"].shape[0], spec.action_size]
     assert "proprioception {}, privileged {}, action {},".format(*sizes) in " ".join(scale.page().split())
+
+
+def test_bytes_of_a_student_are_those_that_adam_makes_it_hold():
+    layer = torch.nn.Linear(30, 40, bias=False)
+    optimiser = torch.optim.Adam(layer.parameters())
+    layer(torch.ones(2, 30)).sum().backward()
+    optimiser.step()
+    (slots,) = optimiser.state.values()
+    held = [layer.weight, layer.weight.grad, slots["exp_avg"], slots["exp_avg_sq"]]
+    assert scale.state_bytes(1200, 1) == sum(value.nbytes for value in held) == 4 * scale.state_bytes(1200, 4)

@@ -133,3 +133,35 @@ def test_a_refused_launch_is_not_let_in_by_a_restart(tmp_path):
     code, _, err = trained(tmp_path, "run", "budget.epochs=2", restarts=2)
     assert code != 0 and err.count("say resume=true") == 3
     same(weights(tmp_path / "run"), before)
+
+
+SHARDED = [
+    "distill", "student", "data=digits", "data.train=120", "data.validation=40", "budget.batch_size=30",
+    "budget.epochs=30", "teacher=teacher", "method=kd", "model=cnn", "model.widths=[4,8]", "trainer.shard=all",
+    "trainer.checkpoint_s=0.2", "trainer.log_every=5", "torch_threads=1", "quiet=true",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory):
+    """A folder with a teacher, and a student that learned from it whole."""
+    folder = tmp_path_factory.mktemp("taught")
+    assert trained(folder, "teacher", "budget.epochs=4", processes=1)[0] == 0
+    code, out, err = trained(folder, "run", *SHARDED)
+    assert code == 0 and "120 updates" in out, err
+    return folder
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_models_in_parts_go_on_after_a_kill(taught, tmp_path, rank, kill):
+    """To the same bits on two processes, and on one with what the two left."""
+    shutil.copytree(taught / "teacher", tmp_path / "teacher")
+    with training(tmp_path, "run", *SHARDED) as started:
+        kill(started, tmp_path / "run", rank)
+        assert started.end(60)[0] != 0
+    shutil.copytree(tmp_path / "run", tmp_path / "alone/run", ignore=shutil.ignore_patterns(".lock"))
+    shutil.copytree(taught / "teacher", tmp_path / "alone/teacher")
+    for folder, processes in ((tmp_path, 2), (tmp_path / "alone", 1)):
+        code, out, err = trained(folder, "run", *SHARDED, "resume=true", processes=processes)
+        assert code == 0 and "120 updates" in out, err
+        same(weights(folder / "run"), weights(taught / "run"), exactly=processes == 2)

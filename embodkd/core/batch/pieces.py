@@ -29,10 +29,10 @@ def shares(
 ) -> Iterator[tuple[np.ndarray, Portion | None]]:
     """This process's part of the batch `index`, piece by piece, and the places that each has in the batch.
 
-    Every process has as many pieces as the first one, which has most items.
+    Every process has as many pieces as the others: at most one for each item of the process that has fewest.
     """
     places = np.arange(process, len(index), processes)
-    pieces = min(pieces, -(-len(index) // processes))
+    pieces = min(pieces, max(1, len(index) // processes))
     if processes == 1 and pieces == 1:
         yield index, None
         return

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
+from embodkd.core.sharded import is_sharded
+
 
 class _Sum(torch.autograd.Function):
     @staticmethod
@@ -36,9 +38,10 @@ def all_sum(value: Tensor) -> Tensor:
 def sum_gradients(parameters: Iterable[nn.Parameter], numbers_K: Tensor) -> Tensor:
     """Put the sums over processes into the gradients of `parameters`; `numbers_K`, summed alike, come back.
 
-    A parameter without a gradient in any process keeps none, so that its optimiser passes it over.
+    A parameter without a gradient in any process keeps none, so that its optimiser passes it over. Those that lie in
+    parts have their sums.
     """
-    once = list(dict.fromkeys(parameters))
+    once = [p for p in dict.fromkeys(parameters) if not is_sharded(p)]
     has_P = torch.tensor([float(p.grad is not None) for p in once], dtype=numbers_K.dtype, device=numbers_K.device)
     totals = all_sum(torch.cat([numbers_K, has_P]))
     used = [p for p, count in zip(once, totals[len(numbers_K) :].tolist(), strict=True) if count]
@@ -64,6 +67,8 @@ def start_alike(modules: Iterable[nn.Module]) -> None:
     """Give every process the parameters and buffers that the first one has."""
     for module in modules:
         for value in (*module.parameters(), *module.buffers()):
+            if is_sharded(value):
+                continue  # cut from what was alike
             first = value.contiguous()
             dist.broadcast(first, 0)
             value.copy_(first)

@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from embodkd.core.optimiser import Bundle
 from embodkd.core.rng import StoredRandom, seed_everything, set_rng_state
+from embodkd.core.sharded import cut_as, is_sharded
 
 Moments = Mapping[Tensor, Mapping[str, Any]]
 """Parameter -> what an optimiser remembers of it, by name: its `state`."""
@@ -56,6 +58,8 @@ def unpack_modules(modules: Sequence[nn.Module], tensors: Mapping[str, Any]) -> 
     for k, module in enumerate(modules):
         prefix = f"model.{k}."
         saved = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+        parts = {name: value for name, value in module.state_dict().items() if is_sharded(value)}
+        saved |= {name: cut_as(saved[name], value) for name, value in parts.items() if name in saved}
         try:
             module.load_state_dict(saved)
         except RuntimeError as error:
@@ -113,19 +117,33 @@ def unpack_moments(modules: Sequence[nn.Module], tensors: Mapping[str, Any], res
     return kept
 
 
+def note_places(optimiser: torch.optim.Optimizer, bundles: Sequence[Bundle], cut: Sequence[Bundle]) -> None:
+    """Note where its parameters stand in files where its groups are not the `bundles`, but these `cut` by kind."""
+    if len(cut) > len(bundles):
+        place = {name: k for k, name in enumerate(name for bundle in bundles for name in bundle.names)}
+        for group, bundle in zip(optimiser.param_groups, cut, strict=True):
+            group["places"] = [place[name] for name in bundle.names]
+
+
+def places(optimiser: torch.optim.Optimizer) -> list[int]:
+    """Where each of its parameters stands in files: as if none lay in parts on several processes."""
+    noted = [place for group in optimiser.param_groups for place in group.get("places", ())]
+    return noted or list(range(sum(len(group["params"]) for group in optimiser.param_groups)))
+
+
 def pack_optimisers(optimisers: Sequence[torch.optim.Optimizer]) -> tuple[dict[str, Tensor], list[Any]]:
     """Tensors under "optimiser.K.parameter.name", and the rest as JSON."""
     tensors: dict[str, Tensor] = {}
     rest = []
     for k, optimiser in enumerate(optimisers):
-        state = optimiser.state_dict()
+        state, stands = optimiser.state_dict(), places(optimiser)
         numbers: dict[str, dict[str, Any]] = {}
         for index, entries in state["state"].items():
             for name, value in entries.items():
                 if isinstance(value, Tensor):
-                    tensors[f"optimiser.{k}.{index}.{name}"] = value
+                    tensors[f"optimiser.{k}.{stands[index]}.{name}"] = value
                 else:
-                    numbers.setdefault(str(index), {})[name] = value
+                    numbers.setdefault(str(stands[index]), {})[name] = value
         rest.append({"groups": state["param_groups"], "numbers": numbers})
     return tensors, rest
 
@@ -144,7 +162,12 @@ def unpack_optimisers(
                 index, _, name = key[len(prefix) :].partition(".")
                 state.setdefault(int(index), {})[name] = value
         groups = [{**group, "betas": tuple(group["betas"])} if "betas" in group else group for group in saved["groups"]]
-        load_slots(optimiser, state, groups)
+        stands = places(optimiser)
+        if sorted(stands) != stands or any("places" in group for group in groups):
+            # Cut otherwise then or now; what they say is the recipe's.
+            load_slots(optimiser, {here: state[place] for here, place in enumerate(stands) if place in state})
+        else:
+            load_slots(optimiser, state, groups)
 
 
 def load_slots(
@@ -160,7 +183,7 @@ def load_slots(
     for place, entries in slots.items():
         like = parameters[place]
         state[place] = {
-            name: torch.empty_like(like, dtype=value.dtype).copy_(value)
+            name: torch.empty_like(like, dtype=value.dtype).copy_(cut_as(value, like))
             if isinstance(value, Tensor) and value.shape == like.shape
             else value
             for name, value in entries.items()

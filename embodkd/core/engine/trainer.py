@@ -30,12 +30,16 @@ from embodkd.core.batch.draws import seed_draws
 from embodkd.core.batch.pieces import Piece, prepared_pieces
 from embodkd.core.config.ranges import Count, NotNegative, Seed, Whole
 from embodkd.core.engine.answers import Answered
+from embodkd.core.engine.apart import apart, of_modules, of_optimisers
 from embodkd.core.engine.bad_loss import BadLoss
 from embodkd.core.engine.layout import channels_last
+from embodkd.core.engine.machine import check_machine
 from embodkd.core.engine.members import asked, learning_modules
 from embodkd.core.engine.moments import carried
 from embodkd.core.engine.poisoned import explained, look
 from embodkd.core.engine.position import Position, batches
+from embodkd.core.engine.shardable import check_asked, check_shardable
+from embodkd.core.engine.shards import Shard, Shards, only_through_passes
 from embodkd.core.engine.state import (
     Kept,
     StoredOptimiser,
@@ -50,7 +54,7 @@ from embodkd.core.engine.state import (
 from embodkd.core.engine.unread import Unread
 from embodkd.core.engine.update import Learner, look_again, smallest_batch, update
 from embodkd.core.precision import Name as PrecisionName
-from embodkd.core.precision import Precision, as_begun, default_type, why_no_cuda
+from embodkd.core.precision import Precision, as_begun, default_type
 from embodkd.core.ranks import alone, join, ranks, was_launched
 from embodkd.core.recipe import Context, Recipe, Stage, Step
 from embodkd.core.rng import rng_state, seed_everything
@@ -92,6 +96,11 @@ class Trainer:
     epoch; 0 means after each epoch. SIGINT and SIGTERM ask for one after the update at hand and end with `Stopped`, a
     second one at once.
     prefetch: so many batches are gathered by a thread while the model learns from the one at hand.
+    shard: on several processes each holds a part of the parameters of the "student" (all that learns, and what an
+    optimiser remembers of it), of the "teachers" (all that only answers) or of "all", for models that do not fit on one
+    device; the update stays the same, and so does what is trained. Each process builds the models whole in its own
+    memory first and has them whole again at the end. ValueError where a recipe cannot be trained so. On one process
+    nothing is shared out.
     log_every: updates between two lines of metrics. quiet: no progress display.
     """
 
@@ -105,22 +114,14 @@ class Trainer:
         compile: bool = False,
         accumulate: Count = 1,
         prefetch: Whole = 0,
+        shard: Shard | None = None,
         checkpoint_s: NotNegative = 20.0,
         log_every: Count = 20,
         quiet: bool = False,
     ) -> None:
-        if accumulate < 1:
-            raise ValueError(f"trainer.accumulate: must be at least 1, got {accumulate}")
-        if device not in ("cpu", "cuda", "auto"):
-            raise ValueError(f"trainer.device: {device!r} is not one of cpu, cuda, auto")
-        if device == "cuda" and not torch.cuda.is_available():
-            raise ValueError(f"trainer.device: cuda, but torch sees no card ({why_no_cuda()}); use device=cpu")
         self._ranks = ranks()
-        if compile and (accumulate > 1 or self._ranks.size > 1):
-            raise ValueError(
-                f"trainer.compile: compiled layers do not see that a batch is shared out (accumulate={accumulate}, "
-                f"{self._ranks.size} process(es)), so that batch norm and dropout would be others: set compile=false"
-            )
+        check_machine(device, compile, accumulate, self._ranks.size)
+        check_asked(shard, precision)
         if was_launched():
             join()  # before accelerate, which would give the others a backend for one kind of device only
         from accelerate import Accelerator
@@ -132,6 +133,7 @@ class Trainer:
         self._accelerator = Accelerator(cpu=device == "cpu" or together_on_cpu, mixed_precision="no")
         self._automatic = precision == "auto"  # known when there is a model
         self._precision = Precision("no" if self._automatic else precision, self._accelerator.device)
+        self.shard: Shard | None = shard if self._ranks.size > 1 else None
         self._saved_at = 0.0
         self._kept: Kept = {}  # by player: what an earlier stage's optimiser remembers
         self._unread: Unread | None = None
@@ -155,7 +157,10 @@ class Trainer:
     def _fit(self, recipe: Recipe) -> Summary:
         start = time.monotonic()
         seed_everything(self.seed)
+        self._keeps = self._folder() is not None
         modules = learning_modules(recipe)
+        if self.shard is not None:
+            check_shardable(recipe, self.shard)
         checkpoint = self._ranks.broadcast(self.run.go_on(_State) if self.run else None)
         at, self._kept = Position(), {}
         if checkpoint is not None:
@@ -163,12 +168,14 @@ class Trainer:
             for done in recipe.stages[: at.stage]:
                 if hasattr(done, "restore"):
                     done.restore(self._context(at))
+        elif self.shard is None:
+            self._share_weights(modules)
+        shards = None if self.shard is None else Shards(recipe, self.shard, self.device)
+        if checkpoint is not None:
             with restoring(checkpoint):
-                self._kept = unpack_training(modules, checkpoint.tensors, checkpoint.state)
+                self._kept = unpack_training(modules, of_modules(checkpoint, modules), checkpoint.state)
                 self._precision.restore(checkpoint.state.get("scaler"))
                 unpack_random(self._ranks.rank, checkpoint.tensors, checkpoint.state, self.seed, checkpoint.step)
-        else:
-            self._share_weights(modules)
         self._saved_at = time.monotonic()
         summary = Summary(at.updates_before + at.update, 0.0)
         planned = sum(stage.updates() for stage in recipe.stages if isinstance(stage, Stage))
@@ -190,6 +197,8 @@ class Trainer:
                 self._save(at, modules, [], None)
                 if stop.asked:
                     stop.leave(self._where(at))
+        if shards is not None:
+            shards.whole()
         if self.run is not None and self.is_main_process:
             # The kept rollouts served their stages; a finished run needs its weights only.
             shutil.rmtree(self.run.path / "source", ignore_errors=True)
@@ -273,7 +282,7 @@ class Trainer:
         if checkpoint is not None and checkpoint.state["optimisers"]:
             optimisers = [learner.optimiser for learner in learners]
             with restoring(checkpoint):
-                unpack_optimisers(optimisers, checkpoint.tensors, checkpoint.state["optimisers"])
+                unpack_optimisers(optimisers, of_optimisers(checkpoint, optimisers), checkpoint.state["optimisers"])
             self._restore(stage, at)
             for every in stage.every:
                 if hasattr(every.step, "restore"):
@@ -323,13 +332,15 @@ class Trainer:
             self._unread.begin(at.updates_before + at.update, rows)
         seed_draws(self.device, self.seed, at.trained_stages, at.update)
         here = [Piece(piece.batch.to(self.device), piece.portion) for piece in rows]
-        pieces = prepared_pieces(here, stage.prepare)
+        with only_through_passes():
+            pieces = prepared_pieces(here, stage.prepare)
         playing = [learner for learner in learners if learner.player.plays(at.update)]
         report: dict[str, Tensor] = {}
         memories = [Answered() for _ in pieces] if stage.in_turn else None
         try:
             for group in [[learner] for learner in playing] if stage.in_turn else [playing]:
-                report |= update(group, pieces, at.update, len(index), memories)
+                with only_through_passes():
+                    report |= update(group, pieces, at.update, len(index), memories)
         except BadLoss as error:
             raise explained(error, at.updates_before + at.update, self.run, self._ranks) from error
         self._precision.settle(bool(playing))
@@ -374,17 +385,25 @@ class Trainer:
     def _save(self, at: Position, modules: list[nn.Module], learners: list[Learner], stage: Stage | None) -> None:
         self._look()
         random = self._ranks.gather(rng_state())  # every rank draws from its own
-        if self.run is None or not self.is_main_process:
+        if not self._keeps or (self.shard is None and not self.is_main_process):
             return
+        step = at.updates_before + at.update
+        tensors, state = pack_training(modules, [learner.optimiser for learner in learners], self._kept)
+        tensors, shards = apart(tensors, step, self._ranks)
+        if not self.is_main_process:
+            if shards is not None:
+                shards(None)
+            return
+        assert self.run is not None
         folder = self._source_folder(self.run.path, at.stage)
         if stage is not None:
             stage.source.save(folder)
-        tensors, state = pack_training(modules, [learner.optimiser for learner in learners], self._kept)
         random_tensors, random_state = pack_random(random)
         self.run.save_checkpoint(
-            at.updates_before + at.update,
+            step,
             {**tensors, **random_tensors},
             {"position": vars(at), "scaler": self._precision.state(), **state, **random_state},
+            shards,
         )
         if stage is not None:
             stage.source.tidy(folder)

@@ -20,11 +20,13 @@ from embodkd.core.engine.bad_loss import BadLoss, culprit
 from embodkd.core.engine.layout import channels_last
 from embodkd.core.engine.moments import carried, give
 from embodkd.core.engine.objective import mass_shares, objective
-from embodkd.core.engine.state import Moments
+from embodkd.core.engine.shards import clip, kept_aside, read_aside
+from embodkd.core.engine.state import Moments, note_places
 from embodkd.core.engine.unread import Unread
 from embodkd.core.precision import Precision
 from embodkd.core.recipe import Answers, Player
 from embodkd.core.role import Role, roles_of
+from embodkd.core.sharded import is_sharded
 from embodkd.core.signals import Signals
 from embodkd.core.weights.weight import Controller, Factors
 
@@ -66,15 +68,22 @@ class Learner:
         self.rate, self._curve = 0.0, player.optimiser.rate()
         self._build(moments or {})
         self._averages = [role for role in roles if role.part == "ema"]
+        self._gathered = list(dict.fromkeys(role.within for role in roles if role.within is not None))
 
     def _build(self, moments: Moments) -> None:
         player, named = self.player, self.player.named_parameters()
         if not named:
             raise ValueError(f"player {player.name!r} has no parameters that require a gradient: nothing to train")
         self.parameters = list(named.values())
-        self._bundles = player.optimiser.bundles(named, player.named_parameters(fixed=True))
+        bundles = player.optimiser.bundles(named, player.named_parameters(fixed=True))
+        self._bundles = [part for bundle in bundles for part in bundle.by_kind(named)]
         self.optimiser = player.optimiser.build(named, self._bundles)
+        note_places(self.optimiser, bundles, self._bundles)
         give(self.optimiser, carried(moments, self.parameters))
+        self._parts = [p for p in self.parameters if is_sharded(p)]
+        # while nothing is gathered
+        around = {p for module in self.modules for p in module.parameters() if p.requires_grad}
+        self._others = list(around - set(self.parameters)) if self._parts else []
 
     def look_again(self) -> bool:
         """After a step that may have changed modules: whether other parameters learn now.
@@ -159,9 +168,18 @@ class Learner:
         sums, loss = self.forward(piece.batch, memory, step, factors, shares)
         if self.unread is None and self.processes == 1 and not torch.isfinite(loss):
             raise BadLoss(self.player, culprit(sums), piece.batch)
-        # inputs=: another player's parameters, or a fixed critic's, must not collect this gradient.
-        scaled = loss * (-share if self.player.ascent else share)
-        self._precision.scaled(scaled).backward(inputs=self.parameters)
+        scaled = self._precision.scaled(loss * (-share if self.player.ascent else share))
+        # Another player's parameters, or a fixed critic's, must not collect this gradient.
+        if not self._parts:
+            scaled.backward(inputs=self.parameters)
+        elif is_sharded(scaled):
+            raise read_aside()
+        else:
+            # Gradients come to what a pass gathered, which is no parameter of anybody's, and from there to the parts.
+            with kept_aside(self._others):
+                scaled.backward()
+            if all(p.grad is None for p in self._parts):
+                raise read_aside()  # of weights alone, still gathered: nothing went through the model
         return sums, loss.detach()
 
     def clip(self, batch: Signals) -> Tensor | None:
@@ -170,7 +188,8 @@ class Learner:
         if limit is None:
             return None
         self._precision.unscale(self.optimiser)
-        norm = nn.utils.clip_grad_norm_(self.parameters, limit)
+        clipped = clip if self._parts else nn.utils.clip_grad_norm_
+        norm = clipped(self.parameters, limit)
         # With a loss scaler an infinite gradient is routine: the scaler skips that step.
         if self.unread is None and self._precision.scaler is None and not torch.isfinite(norm):
             raise BadLoss(self.player, Unread.GRADIENT, batch)
@@ -178,6 +197,8 @@ class Learner:
 
     def step(self) -> None:
         """Move the parameters, then the running averages that follow them."""
+        for within in self._gathered:
+            within.rest()
         if self.unread is not None:
             self.optimiser.found_inf = self.unread.stopped  # type: ignore[attr-defined] # fused ones look at it
         self._precision.step(self.optimiser)

@@ -2,13 +2,14 @@
 
 checkpoints/step_N/tensors.safetensors    weights, optimisers, random numbers
                    state.json             the rest, as JSON
+                   shards/                what lies in parts on several processes: a file of each (`shards`)
 and the digest of each beside it
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _KEPT = 2
-_TENSORS, _STATE = "tensors.safetensors", "state.json"
+_TENSORS, _STATE, _SHARDS = "tensors.safetensors", "state.json", "shards"
 
 
 class _Known(TypedDict):
@@ -36,13 +37,15 @@ class _Known(TypedDict):
 class _Stored(_Known, total=False):
     minutes: NotNegative
     metrics_bytes: Whole
+    shards: list[str]
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """One saved state: `tensors` (arrays as arrays, tensors on the CPU) and the JSON `state`, at `step`.
 
-    minutes: that the run had taken; metrics_bytes: how long metrics.jsonl was.
+    minutes: that the run had taken; metrics_bytes: how long metrics.jsonl was. shards: the folder of what is read in
+    parts, if there is one.
     """
 
     step: int
@@ -51,6 +54,7 @@ class Checkpoint:
     path: Path
     minutes: float = 0.0
     metrics_bytes: int = 0
+    shards: Path | None = None
 
 
 def write_checkpoint(
@@ -61,12 +65,20 @@ def write_checkpoint(
     *,
     minutes: float,
     metrics_bytes: int,
+    shards: Callable[[Path], object] | None = None,
 ) -> Path:
-    """Write `folder`/step_N whole or not at all; the last two are kept. A failed write leaves the former one."""
+    """Write `folder`/step_N whole or not at all; the last two are kept. A failed write leaves the former one.
+
+    shards: writes tensor files and their digests into the folder that it is called with.
+    """
     path = folder / f"step_{step}"
     with atomic_folder(path) as aside:
         write_tensors(aside / _TENSORS, tensors)
         facts = {"step": step, "state": dict(state), "minutes": minutes, "metrics_bytes": metrics_bytes}
+        if shards is not None:
+            (aside / _SHARDS).mkdir()
+            shards(aside / _SHARDS)
+            facts["shards"] = sorted(file.name for file in (aside / _SHARDS).glob("*.safetensors"))
         write_json(aside / _STATE, facts)
         write_digest(aside / _STATE)
     for former in _folders(folder)[:-_KEPT]:
@@ -125,8 +137,16 @@ def _read(path: Path, form: Any) -> Checkpoint:
         conform(facts["state"], form, "state")
         if facts["step"] != int(path.name[5:]):
             raise ValueError(f"is of step {facts['step']}, not of {path.name}")
+    for name in facts.get("shards", ()):
+        check_digest(path / _SHARDS / name)
     tensors = read_tensors(path / _TENSORS)
     # versions before 0.1's last did not always tell the time
     return Checkpoint(
-        facts["step"], tensors, facts["state"], path, facts.get("minutes", 0.0), facts.get("metrics_bytes", 0)
+        facts["step"],
+        tensors,
+        facts["state"],
+        path,
+        facts.get("minutes", 0.0),
+        facts.get("metrics_bytes", 0),
+        path / _SHARDS if "shards" in facts else None,
     )

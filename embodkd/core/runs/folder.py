@@ -3,7 +3,7 @@
 runs/<name>/config.yaml      what was asked for (resolved)
             manifest.json    git commit, versions, seed, device, command, minutes, peak memory
             metrics.jsonl    one line per `log`, plus tensorboard/ (and a tracker, if asked for) with the same numbers
-            checkpoints/step_N/   tensors.safetensors + state.json, whole or absent
+            checkpoints/step_N/   tensors.safetensors + state.json (+ shards/), whole or absent
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from embodkd.core.ranks import launch, ranks, was_restarted
 from embodkd.core.runs.checkpoint import Checkpoint, newest_checkpoint, write_checkpoint
 from embodkd.core.runs.files import clear_os_error, sweep_leftovers, write_atomic, write_json
-from embodkd.core.runs.finite import first_not_finite
+from embodkd.core.runs.finite import first_not_finite, no_checkpoint_of
 from embodkd.core.runs.manifest import Manifest, git_commit, now, versions
 from embodkd.core.runs.memory import out_of_memory, peak_memory
 from embodkd.core.runs.metrics import read_metrics
@@ -127,22 +127,26 @@ class RunFolder:
         self._begin()
         return read_metrics(self.path / "metrics.jsonl")
 
-    def save_checkpoint(self, step: int, tensors: Mapping[str, Tensor | np.ndarray], state: Mapping[str, Any]) -> Path:
+    def save_checkpoint(
+        self,
+        step: int,
+        tensors: Mapping[str, Tensor | np.ndarray],
+        state: Mapping[str, Any],
+        shards: Callable[[Path], object] | None = None,
+    ) -> Path:
         """Write checkpoints/step_N whole or not at all; the last two are kept. A failed save leaves the former one.
 
+        shards: called with the folder for what every process writes its part of, see `shards.write_shards`.
         FloatingPointError that names the first of `tensors` that is not finite: nothing is written then.
         """
         bad = first_not_finite(tensors)
         if bad is not None:
-            raise FloatingPointError(
-                f"{self.path}: {bad} is not finite after update {int(step)}; no checkpoint of it was written, the one "
-                "before is intact; start another run with a lower learning rate, or clip the gradient"
-            )
+            raise no_checkpoint_of(bad, int(step), self.path)
         self._begin()
         metrics = self.path / "metrics.jsonl"
         bytes_ = metrics.stat().st_size if metrics.exists() else 0
         return write_checkpoint(
-            self._checkpoints, int(step), tensors, state, minutes=self.minutes, metrics_bytes=bytes_
+            self._checkpoints, int(step), tensors, state, minutes=self.minutes, metrics_bytes=bytes_, shards=shards
         )
 
     def latest_checkpoint(self, form: Any = dict[str, Any]) -> Checkpoint | None:
@@ -268,7 +272,7 @@ class _Follower(RunFolder):
     def log(self, step: int, **scalars: float) -> None:
         """The first rank logs."""
 
-    def save_checkpoint(self, step: int, tensors: Mapping[str, Tensor | np.ndarray], state: Mapping[str, Any]) -> Path:
+    def save_checkpoint(self, step: int, *given: Any, **more: Any) -> Path:
         """The first rank saves; where it does."""
         return self.path / "checkpoints" / f"step_{int(step)}"
 

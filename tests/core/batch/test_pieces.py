@@ -193,7 +193,9 @@ def test_a_batch_that_can_never_be_large_enough_is_one_clear_error(size, batch):
 @pytest.mark.parametrize("pieces", [1, 2, 5, 40])
 def test_shares_are_all_places_once(processes, pieces):
     index = np.random.default_rng(0).permutation(23)
-    found = [part for k in range(processes) for part in shares(index, k, processes, pieces)]
+    each = [list(shares(index, k, processes, pieces)) for k in range(processes)]
+    found = [part for own in each for part in own]
+    assert len({len(own) for own in each}) == 1
     rows = np.concatenate([own_rows for own_rows, _ in found])
     assert sorted(rows) == sorted(index)
     for own_rows, portion in found:
@@ -201,7 +203,7 @@ def test_shares_are_all_places_once(processes, pieces):
             assert portion is None
         else:
             assert (index[portion.place_N.numpy()] == own_rows).all() and portion.items == 23
-            assert portion.pieces == min(pieces, -(-23 // processes))
+            assert portion.pieces == min(pieces, 23 // processes)
 
 
 DROPS = {
