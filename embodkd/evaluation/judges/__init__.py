@@ -10,7 +10,7 @@ from torch import nn
 from embodkd.core import DataSet
 from embodkd.core.config.registry import Registry, near
 from embodkd.evaluation import classifier, measures
-from embodkd.evaluation.judges import foreign, generator, language, scene, towers
+from embodkd.evaluation.judges import foreign, generator, language, scene, speech, towers
 from embodkd.evaluation.result import Evaluation
 
 
@@ -34,9 +34,10 @@ JUDGES = {
     "generator": Judge(generator.MEASURES, generator.measured, generator.evaluated),
     "language": Judge(language.MEASURES, language.measured, language.evaluated),
     "scene": Judge(scene.MEASURES, scene.measured, scene.evaluated),
+    "speech": Judge(speech.MEASURES, speech.measured, speech.evaluated),
     "towers": Judge(towers.MEASURES, towers.measured, towers.evaluated),
 }
-_USUAL = {"splits": "classifier", "texts": "language", "views": "scene", "pairs": "towers"}
+_USUAL = {"splits": "classifier", "texts": "language", "views": "scene", "speech": "speech", "pairs": "towers"}
 
 
 def judge_of(product: nn.Module, data: DataSet) -> Judge:
