@@ -56,6 +56,8 @@ def card(title: str, config: Mapping[str, Any]) -> str:
     """The card of a model with this config.json."""
     if "box" in config:
         return _scene(title, config)
+    if "hop" in config:
+        return _speaker(title, config)
     texts, generates = "vocabulary" in config, "classes" not in config
     pipeline = "text-generation" if generates else "text-classification" if texts else "image-classification"
     size = f"{config['vocabulary']} tokens" if generates else f"{config['classes']} classes"
@@ -110,3 +112,22 @@ def _page(lines: list[str], config: Mapping[str, Any], use: Sequence[str]) -> st
         if facts:
             lines = [*lines, "", f"## {heading}", "", *(f"- {key}: `{value}`" for key, value in facts.items())]
     return "\n".join([*lines, "", "## Use", "", *use, ""])
+
+
+def _speaker(title: str, config: Mapping[str, Any]) -> str:
+    lines = [
+        "---",
+        "library_name: embodkd",
+        "pipeline_tag: text-to-speech",
+        "license: apache-2.0",
+        f"tags: [embodkd, {config['model']}]",
+        "---",
+        f"# {title}",
+        "",
+        f"Reads `phoneme` (N, X) int64 of {config['phonemes']} symbols and `phoneme_mask`; gives `mel` (N, T, "
+        f"{config['mels']}), natural logarithms of bands, with frames of {config['hop']} samples at {config['rate']} Hz, "
+        "`frame_mask` and `duration`.",
+        "",
+        *(f"- {key}: `{value}`" for key, value in config.get("lineage", {}).items()),
+    ]
+    return "\n".join(lines) + "\n"

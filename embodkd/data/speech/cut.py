@@ -62,10 +62,12 @@ def speech(
     audio: bool,
     source: str,
     where: str,
+    letters: bool = True,
     **options: Any,
 ) -> Speech:
     """Parts of these sizes of what `packed` gives, drawn by `seed`; test items come from the end of the order, so more
-    training items move none of them. audio: batches hold sound, too. options: of Utterances."""
+    training items move none of them. audio: batches hold sound, too. letters: texts are what somebody could
+    write down. options: of Utterances."""
     ends = {name: np.concatenate([[0], np.cumsum(tensors[name].numpy())]) for name in ("phonemes", "frames")}
     every: dict[str, EndToEnd] = {}
     for name in (*BY_PHONEME, *BY_FRAME, *(["audio"] if audio else [])):
@@ -90,6 +92,6 @@ def speech(
         rate=spectra.rate,
         hop=spectra.hop,
         spectra=spectra,
-        texts=dict(enumerate(texts)),
+        texts=dict(enumerate(texts)) if letters else {},
         items=Items(source, {name: torch.from_numpy(parts[name].copy()) for name in ("train", "validation", "test")}),
     )

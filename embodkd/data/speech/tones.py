@@ -70,6 +70,7 @@ def tones(
         audio=audio,
         source=f"tones {phonemes} {longest} {rate} {hop} {mels} {seed}",
         where="data tones",
+        letters=False,
     )
 
 
@@ -78,14 +79,18 @@ class ToneSpectra(MelSpectra):
     """Sounds of few harmonics need no network to find their pitch."""
 
     def pitch(self, audio_L: Tensor) -> Tensor:
-        """Hz of the highest autocorrelation of each frame from 80 to 320 Hz; 0 where that is below a third, (T,)."""
-        windows_TL = pad(audio_L.double(), (0, 4 * self.hop)).unfold(0, 4 * self.hop, self.hop)
-        windows_TL = windows_TL[: len(audio_L) // self.hop]
-        power_TF = torch.fft.rfft(windows_TL - windows_TL.mean(1, keepdim=True), 8 * self.hop).abs().square()
-        alike_TL = torch.fft.irfft(power_TF)[:, : 4 * self.hop]
-        shortest, longest = self.rate // 320, min(self.rate // 80, 4 * self.hop - 1)
-        best = (alike_TL[:, shortest:longest] / alike_TL[:, :1].clamp(min=1e-9)).max(1)
-        return torch.where(best.values > 1 / 3, self.rate / (shortest + best.indices), 0.0).float()
+        """Hz of the highest autocorrelation of each frame below 800 Hz of sound, from 70 to 320 Hz, (T,); 0 where that is
+        below a third."""
+        width, beside = 4 * self.hop, 3 * self.hop // 2
+        window_TL = pad(audio_L.double(), (beside, width)).unfold(0, width, self.hop)[: len(audio_L) // self.hop]
+        power_TF = torch.fft.rfft(window_TL - window_TL.mean(1, keepdim=True), 2 * width).abs().square()
+        whole_T1 = power_TF.sum(1, keepdim=True).clamp(min=1e-12)
+        low_TF = power_TF * (torch.fft.rfftfreq(2 * width, 1 / self.rate) < 800.0)
+        alike_TL = torch.fft.irfft(low_TF)[:, :width] / torch.fft.irfft(low_TF)[:, :1].clamp(min=1e-12)
+        shortest, longest = self.rate // 320, min(self.rate // 70, width - 1)
+        best = alike_TL[:, shortest:longest].max(1)
+        sings = (best.values > 1 / 3) & (low_TF.sum(1) > whole_T1[:, 0] / 10)
+        return torch.where(sings, self.rate / (shortest + best.indices), 0.0).float()
 
 
 class _Voice:
@@ -121,5 +126,5 @@ class _Voice:
         return found
 
     def _size(self, phoneme: np.ndarray, hz: np.ndarray) -> np.ndarray:
-        found: np.ndarray = np.exp(-0.5 * ((hz[..., None] - self.centre[phoneme]) / 250.0) ** 2).sum(-1) + 0.05
+        found: np.ndarray = np.exp(-0.5 * ((hz[..., None] - self.centre[phoneme]) / 250.0) ** 2).sum(-1) + np.exp(-hz / 400.0)
         return found

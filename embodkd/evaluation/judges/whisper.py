@@ -27,6 +27,7 @@ _TYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
 _RATE = 16000
 _PROMPT, _END = [50258, 50259, 50359, 50363], 50257
 """English, transcribe, no times; the end."""
+_LONGEST = 64
 _HEADS = {"d_model": 512, "encoder_layers": 6, "decoder_layers": 6}
 _LINEAR = {
     "self_attention/linear_0": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
@@ -66,12 +67,11 @@ def written(sound_L: Tensor, rate: int) -> str:
     ratio = Fraction(_RATE, rate)
     sound = resample_poly(sound_L.double().numpy(), ratio.numerator, ratio.denominator).astype(np.float32)
     seen = features(sound, sampling_rate=_RATE, return_tensors="pt").input_features
-    encoded = model.model.encoder(seen)
-    tokens, past, fed = list(_PROMPT), None, torch.tensor([_PROMPT])
-    while tokens[-1] != _END and len(tokens) < 96:
-        out = model(decoder_input_ids=fed, encoder_outputs=encoded, past_key_values=past, use_cache=True)
-        tokens.append(int(out.logits[0, -1, :_END + 1].argmax()))
-        past, fed = out.past_key_values, torch.tensor([tokens[-1:]])
+    encoded, tokens = model.model.encoder(seen), list(_PROMPT)
+    # sentences are short: reading them anew for each token costs less than another library's cache changes its name
+    while tokens[-1] != _END and len(tokens) < _LONGEST:
+        out = model(decoder_input_ids=torch.tensor([tokens]), encoder_outputs=encoded, use_cache=False)
+        tokens.append(int(out.logits[0, -1, : _END + 1].argmax()))
     text: str = tokenizer.decode([token for token in tokens if token < _END])
     return text
 

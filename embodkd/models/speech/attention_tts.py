@@ -59,9 +59,11 @@ class AttentionTTS(SpeechModel):
         shown = "mel" in inputs
         if shown:
             frames_N = inputs["frame_mask"].sum(1)
-            limit, told_NSM = -(-inputs["mel"].shape[1] // self.frames), self.normal(inputs["mel"])[:, self.frames - 1 :: self.frames]
+            told_NSM = self.normal(inputs["mel"])[:, self.frames - 1 :: self.frames]
+            limit = -(-inputs["mel"].shape[1] // self.frames)
         else:
-            limit = -(-_MOST * int(mask_NX.sum(1).max()) // self.frames)
+            most_N = -(-_MOST * mask_NX.sum(1) // self.frames)
+            limit = int(most_N.max())
         memory_NXD = self._encoded(inputs["phoneme"], mask_NX)
         key_NXD, rows = self.key(memory_NXD), len(memory_NXD)
         state_ND = state2_ND = context_ND = memory_NXD.new_zeros(rows, memory_NXD.shape[2])
@@ -90,7 +92,7 @@ class AttentionTTS(SpeechModel):
             going.append(~over_N)
             last_NM = mels[-1][:, -1]
             if not shown:
-                over_N = over_N | (stops[-1] > 0)
+                over_N = over_N | (stops[-1] > 0) | (step + 1 >= most_N)
                 if bool(over_N.all()):
                     break
         steps_N = -(-frames_N // self.frames) if shown else torch.stack(going, 1).sum(1)

@@ -85,7 +85,7 @@ def test_durations_are_milliseconds_of_each_phoneme() -> None:
 
 def test_an_evaluation_counts_sentences_that_are_said_well(data: Any) -> None:
     result = judge_of(Echo(), data).evaluated(Echo(), data, {"name": "tones"})
-    assert [episode.success for episode in result.episodes] == [True] * 3
+    assert [outcome.success for outcome in result.outcomes] == [True] * 3
     assert result.manifest["measures"]["mcd"] == 0.0 and result.protocol["unit"] == "sentences"
 
 
