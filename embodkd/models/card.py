@@ -52,6 +52,18 @@ _TRANSFORMERS = (
 )
 
 
+_OF_SPEECH = (
+    "```python",
+    "import torch",
+    "from embodkd.models import load_model",
+    "",
+    'model, _ = load_model("path/to/this/folder")',
+    "with torch.no_grad():",
+    '    said = model({"phoneme": phoneme, "phoneme_mask": mask})["mel"]',
+    "```",
+)
+
+
 def card(title: str, config: Mapping[str, Any]) -> str:
     """The card of a model with this config.json."""
     if "box" in config:
@@ -106,14 +118,6 @@ def _scene(title: str, config: Mapping[str, Any]) -> str:
     return _page(lines, config, _OF_VIEWS)
 
 
-def _page(lines: list[str], config: Mapping[str, Any], use: Sequence[str]) -> str:
-    sections = {"Arguments": config["arguments"], "Lineage": config["lineage"], "Facts": config["extra"]}
-    for heading, facts in sections.items():
-        if facts:
-            lines = [*lines, "", f"## {heading}", "", *(f"- {key}: `{value}`" for key, value in facts.items())]
-    return "\n".join([*lines, "", "## Use", "", *use, ""])
-
-
 def _speaker(title: str, config: Mapping[str, Any]) -> str:
     lines = [
         "---",
@@ -122,12 +126,17 @@ def _speaker(title: str, config: Mapping[str, Any]) -> str:
         "license: apache-2.0",
         f"tags: [embodkd, {config['model']}]",
         "---",
-        f"# {title}",
+        f"# {title}: `{config['model']}` that speaks {config['phonemes']} phonemes",
         "",
-        f"Reads `phoneme` (N, X) int64 of {config['phonemes']} symbols and `phoneme_mask`; gives `mel` (N, T, "
-        f"{config['mels']}), natural logarithms of bands, with frames of {config['hop']} samples at {config['rate']} Hz, "
-        "`frame_mask` and `duration`.",
-        "",
-        *(f"- {key}: `{value}`" for key, value in config.get("lineage", {}).items()),
+        f"Reads `phoneme` (N, X) int64 and `phoneme_mask` (N, X); gives `mel` (N, T, {config['mels']}), natural "
+        f"logarithms of bands in frames of {config['hop']} samples at {config['rate']} Hz, `frame_mask` and `duration`.",
     ]
-    return "\n".join(lines) + "\n"
+    return _page(lines, config, _OF_SPEECH)
+
+
+def _page(lines: list[str], config: Mapping[str, Any], use: Sequence[str]) -> str:
+    sections = {"Arguments": config["arguments"], "Lineage": config["lineage"], "Facts": config["extra"]}
+    for heading, facts in sections.items():
+        if facts:
+            lines = [*lines, "", f"## {heading}", "", *(f"- {key}: `{value}`" for key, value in facts.items())]
+    return "\n".join([*lines, "", "## Use", "", *use, ""])

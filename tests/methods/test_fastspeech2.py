@@ -49,17 +49,23 @@ def test_terms_are_those_of_the_card(loss: str) -> None:
         true = torch.from_numpy(transformed(y))
         expected = (s["curve"][n, :frames] - true).abs().pow(power).mean(-1)
         torch.testing.assert_close(found["curve"][n, :frames], expected.float(), rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(found["pitch_mean"][n], (s["pitch_mean"][n] - mean).abs() ** power, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            found["pitch_mean"][n], (s["pitch_mean"][n] - mean).abs() ** power, rtol=1e-4, atol=1e-5
+        )
         torch.testing.assert_close(
             found["pitch_spread"][n], (s["pitch_spread"][n] - deviation).abs() ** power, rtol=1e-4, atol=1e-5
         )
-        chance = torch.where(torch.from_numpy(part) > 0, -s["unvoiced"][n, :frames], s["unvoiced"][n, :frames]).sigmoid()
+        chance = torch.where(
+            torch.from_numpy(part) > 0, -s["unvoiced"][n, :frames], s["unvoiced"][n, :frames]
+        ).sigmoid()
         torch.testing.assert_close(found["unvoiced"][n, :frames], -chance.log(), rtol=1e-4, atol=1e-5)
         share = (batch["energy"][n, :frames] - low) / (high - low)
         torch.testing.assert_close(found["energy"][n, :frames], (s["energy_share"][n, :frames] - share).square())
         for x in range(phonemes):
             d = float(batch["duration"][n, x])
-            assert found["duration"][n, x].item() == pytest.approx((s["log_duration"][n, x].item() - np.log(d + 1)) ** 2, rel=1e-4, abs=1e-6)
+            assert found["duration"][n, x].item() == pytest.approx(
+                (s["log_duration"][n, x].item() - np.log(d + 1)) ** 2, rel=1e-4, abs=1e-6
+            )
         expected = (s["mel"][n] - batch["mel"][n]).abs().mean(-1)
         torch.testing.assert_close(found["mel"][n], expected)
 
@@ -69,7 +75,11 @@ def test_every_mean_is_over_what_is_there() -> None:
     frames = dict.fromkeys(("mel", "energy", "unvoiced"), "frame_mask")
     assert player.mass == {**frames, "duration": "phoneme_mask", "curve": "counted"}
     _, player = only(recipe(small_speaker(level="phoneme")))
-    assert player.mass == {**dict.fromkeys(("duration", "energy", "unvoiced"), "phoneme_mask"), "mel": "frame_mask", "curve": "counted"}
+    assert player.mass == {
+        **dict.fromkeys(("duration", "energy", "unvoiced"), "phoneme_mask"),
+        "mel": "frame_mask",
+        "curve": "counted",
+    }
 
 
 def test_the_pitch_of_phonemes_is_the_mean_of_their_voiced_frames() -> None:
@@ -91,7 +101,9 @@ def test_of_the_predictors_gradient_the_trunk_gets_its_share(trunk: float, reach
     torch.manual_seed(0)
     student = small_speaker().eval()
     _, s, found = values(recipe(student, trunk=trunk))
-    (gradient,) = torch.autograd.grad(found["duration"].sum() + found["curve"].sum(), [student.embedding.weight], allow_unused=True)
+    (gradient,) = torch.autograd.grad(
+        found["duration"].sum() + found["curve"].sum(), [student.embedding.weight], allow_unused=True
+    )
     assert (gradient is not None and bool(gradient.abs().sum() > 0)) == reaches
 
 

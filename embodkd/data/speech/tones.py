@@ -42,7 +42,7 @@ def tones(
     longest: Count = 10,
     rate: Rate = 8000,
     hop: Hop = 128,
-    mels: Bands = 24,
+    mels: Bands = 40,
     audio: bool = False,
     blank: bool = False,
 ) -> Speech:
@@ -126,5 +126,7 @@ class _Voice:
         return found
 
     def _size(self, phoneme: np.ndarray, hz: np.ndarray) -> np.ndarray:
-        found: np.ndarray = np.exp(-0.5 * ((hz[..., None] - self.centre[phoneme]) / 250.0) ** 2).sum(-1) + np.exp(-hz / 400.0)
+        found: np.ndarray = np.exp(-0.5 * ((hz[..., None] - self.centre[phoneme]) / 250.0) ** 2).sum(-1) + np.exp(
+            -hz / 400.0
+        )
         return found

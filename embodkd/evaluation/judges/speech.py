@@ -34,7 +34,7 @@ _AT_ONCE = 16
 @dataclass(frozen=True)
 class Said:
     """Of N sentences: distortion_N (dB) and spectrum_N (nats) along the warped path; hertz_N, the mean squared
-    difference of pitch where both have a voice, NaN where they never do at once; seconds_N, the mean absolute error
+    difference of pitch where both have a voice, all of the true pitch where they never do at once; seconds_N, the mean absolute error
     of a phoneme's duration; wrong_N of words_N words that a listener wrote down otherwise, where there is one."""
 
     distortion_N: Tensor
@@ -60,7 +60,7 @@ def mel_mae(said: Said) -> float:
 @MEASURES.register("f0_rmse", better="lower", unit="Hz", written=False)
 def f0_rmse(said: Said) -> float:
     """Root of the mean over sentences of the squared difference of pitch, where both have a voice."""
-    return said.hertz_N[~said.hertz_N.isnan()].mean().sqrt().item()
+    return said.hertz_N.mean().sqrt().item()
 
 
 @MEASURES.register("duration_mae", better="lower", unit="ms", written=False)
@@ -145,7 +145,8 @@ def _beside(mel_TM: np.ndarray, duration_X: np.ndarray, data: Speech, part: str,
     hz_T = data.spectra.pitch(sound_L).numpy()
     hz_P, true_P = hz_T[here_P], true["pitch"][there_P]
     both_P = (hz_P > 0) & (true_P > 0)
-    squared = float(((hz_P - true_P)[both_P] ** 2).mean()) if both_P.any() else float("nan")
+    wrong_P = (hz_P - true_P)[both_P] if both_P.any() else true["pitch"][true["pitch"] > 0]
+    squared = float((wrong_P.astype(np.float64) ** 2).mean())
     late = float(np.abs(duration_X - true["duration"]).mean()) * data.hop / data.rate
     values = (float(distance_P.mean()), float(np.abs(mel_TM[here_P] - true["mel"][there_P]).mean()), squared, late)
     text = data.texts.get(int(data.part(part).fields["sample_id"][row]))

@@ -82,11 +82,16 @@ def _plain(text: str) -> str:
 
 @cache
 def _listener() -> tuple[Any, Any, Any]:
-    from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
     from tokenizers import Tokenizer
+    from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
     raw, folder = _files()
-    sizes = {"encoder_attention_heads": 8, "decoder_attention_heads": 8, "encoder_ffn_dim": 2048, "decoder_ffn_dim": 2048}
+    sizes = {
+        "encoder_attention_heads": 8,
+        "decoder_attention_heads": 8,
+        "encoder_ffn_dim": 2048,
+        "decoder_ffn_dim": 2048,
+    }
     model = WhisperForConditionalGeneration(WhisperConfig(vocab_size=51865, num_mel_bins=80, **_HEADS, **sizes)).eval()
     model.load_state_dict(dict(_renamed(dict(_arrays(raw)))), strict=True)
     return model, WhisperFeatureExtractor(80), Tokenizer.from_file(str(folder))

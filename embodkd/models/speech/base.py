@@ -73,7 +73,9 @@ class SpeechModel(Model):
             "pitch": 100.0 + 100.0 * torch.from_numpy(golden_unit(frames)),
             "energy": 10.0 * torch.from_numpy(golden_unit(frames)),
         }
-        return {name: value.to(like.device) for name, value in {**found, **{n: v.to(like) for n, v in wide.items()}}.items()}
+        return {
+            name: value.to(like.device) for name, value in {**found, **{n: v.to(like) for n, v in wide.items()}}.items()
+        }
 
     def golden_answer(self, mel: Tensor) -> Tensor:
         """Every seventh number of the spectra."""

@@ -22,8 +22,8 @@ class FastSpeech2(SpeechModel):
     """See `SpeechModel` and `Adaptor`; the signals are `mel`, `hidden` (N, T, width) and the adaptor's.
 
     heads, kernel (odd), hidden: of the blocks; predictor, predictor_dropout: of the adaptor's. pitch, energy: whether
-    it has them; without both it is the student of FastSpeech. level: "frame" (pitch as wavelets) or "phoneme". ValueError
-    for a width that the heads do not divide, or an even kernel.
+    it has them; without both it is the student of FastSpeech. level: "frame" (pitch as wavelets) or "phoneme".
+    ValueError for a width that the heads do not divide, or an even kernel.
     """
 
     def __init__(

@@ -26,7 +26,12 @@ def test_a_batch_holds_each_sentence_and_says_where_it_is() -> None:
     part = utterances(6, pad_to="batch")
     batch = part.gather(np.array([4, 1]), 0)
     for n, row in enumerate((4, 1)):
-        for name, mask in (("phoneme", "phoneme_mask"), ("duration", "phoneme_mask"), ("mel", "frame_mask"), ("pitch", "frame_mask")):
+        for name, mask in (
+            ("phoneme", "phoneme_mask"),
+            ("duration", "phoneme_mask"),
+            ("mel", "frame_mask"),
+            ("pitch", "frame_mask"),
+        ):
             np.testing.assert_array_equal(batch[name][n][batch[mask][n]], part.sequences[name][row])
         assert batch["duration"][n].sum() == batch["frame_mask"][n].sum() == batch["frames"][n]
     assert batch["sample_id"].tolist() == [4, 1]

@@ -23,7 +23,9 @@ def test_bins_count_the_edges_strictly_below(values: list[float]) -> None:
     assert found == [int((edges < v).sum()) for v in sure]
     even = np.linspace(80.0, 300.0, 255)
     sure = [v for v in values if np.abs(even - v).min() > 1e-6]
-    assert linear_bins(torch.tensor(sure, dtype=torch.double), LOW, HIGH).tolist() == [int((even < v).sum()) for v in sure]
+    assert linear_bins(torch.tensor(sure, dtype=torch.double), LOW, HIGH).tolist() == [
+        int((even < v).sum()) for v in sure
+    ]
     assert log_bins(hz, LOW, HIGH).max() <= 255
 
 
@@ -56,7 +58,9 @@ def test_steps_behind_the_end_do_not_count() -> None:
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=6).filter(any), st.integers(1, 4), st.data())
-def test_steps_as_frames_fill_the_sentence_and_the_last_step_may_be_shorter(row: list[int], per: int, data: st.DataObject) -> None:
+def test_steps_as_frames_fill_the_sentence_and_the_last_step_may_be_shorter(
+    row: list[int], per: int, data: st.DataObject
+) -> None:
     frames = sum(row) * per - data.draw(st.integers(0, per - 1))
     found = in_frames(torch.tensor([row]), per, torch.tensor([frames]))[0].tolist()
     assert sum(found) == frames and min(found) >= 0

@@ -13,7 +13,12 @@ def voice(seed: int, frames: int = 220) -> np.ndarray:
     """Hz that fall and swing, with stretches without voice."""
     rng = np.random.default_rng(seed)
     time = np.arange(frames) / frames
-    hz = 150 - 40 * time + 20 * np.sin(2 * np.pi * (2 * time + rng.random())) + 8 * np.sin(2 * np.pi * (7 * time + rng.random()))
+    hz = (
+        150
+        - 40 * time
+        + 20 * np.sin(2 * np.pi * (2 * time + rng.random()))
+        + 8 * np.sin(2 * np.pi * (7 * time + rng.random()))
+    )
     silent = rng.integers(10, frames - 30)
     hz[silent : silent + 15] = 0.0
     return hz
@@ -53,7 +58,12 @@ def test_the_transform_is_a_sum_over_all_frequencies() -> None:
             for k in range(size):
                 w = 2 * np.pi * (k if k < 8 else k - 16) / (size * 0.005)
                 first = 2 * np.pi / (size * 0.005)
-                hat = np.sqrt(scale * first * size) * (scale * w) ** 2 * np.exp(-((scale * w) ** 2) / 2) / np.sqrt(1.329340388)
+                hat = (
+                    np.sqrt(scale * first * size)
+                    * (scale * w) ** 2
+                    * np.exp(-((scale * w) ** 2) / 2)
+                    / np.sqrt(1.329340388)
+                )
                 whole = sum(padded[n] * np.exp(-2j * np.pi * k * n / size) for n in range(size))
                 total += (whole * hat * np.exp(2j * np.pi * k * t / size)).real / size
             assert found[t, j] == pytest.approx(total, abs=1e-7)
