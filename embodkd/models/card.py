@@ -128,8 +128,8 @@ def _speaker(title: str, config: Mapping[str, Any]) -> str:
         "---",
         f"# {title}: `{config['model']}` that speaks {config['phonemes']} phonemes",
         "",
-        f"Reads `phoneme` (N, X) int64 and `phoneme_mask` (N, X); gives `mel` (N, T, {config['mels']}), natural "
-        f"logarithms of bands in frames of {config['hop']} samples at {config['rate']} Hz, `frame_mask` and `duration`.",
+        f"Reads `phoneme` (N, X) int64 and `phoneme_mask`; gives `mel` (N, T, {config['mels']}), natural logarithms of "
+        f"bands in frames of {config['hop']} samples at {config['rate']} Hz, `frame_mask` and `duration`.",
     ]
     return _page(lines, config, _OF_SPEECH)
 

@@ -51,7 +51,7 @@ class MelSpectra:
         return self.magnitudes(audio_L).norm(dim=1)
 
     def pitch(self, audio_L: Tensor) -> Tensor:
-        """Hz of each frame by a small network (SwiftF0), 0 where there is no voice, (T,). ValueError if it is missing."""
+        """Hz of each frame by a small network (SwiftF0), 0 without a voice, (T,). ValueError if it is missing."""
         heard = _tracker().detect(_resampled(audio_L.double().numpy(), self.rate), _HEARD_AT)
         time_K, pitch_K = np.asarray(heard.timestamps), np.asarray(heard.pitch_hz, np.float64)
         pitch_K = np.where(np.asarray(heard.confidence) >= 0.5, pitch_K, 0.0)

@@ -79,8 +79,8 @@ class ToneSpectra(MelSpectra):
     """Sounds of few harmonics need no network to find their pitch."""
 
     def pitch(self, audio_L: Tensor) -> Tensor:
-        """Hz of the highest autocorrelation of each frame below 800 Hz of sound, from 70 to 320 Hz, (T,); 0 where that is
-        below a third."""
+        """Hz of the highest autocorrelation of each frame's sound below 800 Hz, from 70 to 320 Hz, (T,); 0 where that
+        is below a third."""
         width, beside = 4 * self.hop, 3 * self.hop // 2
         window_TL = pad(audio_L.double(), (beside, width)).unfold(0, width, self.hop)[: len(audio_L) // self.hop]
         power_TF = torch.fft.rfft(window_TL - window_TL.mean(1, keepdim=True), 2 * width).abs().square()

@@ -32,7 +32,8 @@ class FFTBlock(nn.Module):
         query, key, value = self.inward(x_NTD).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         seen = scaled_dot_product_attention(query, key, value, mask_NT[:, None, None])
         x_NTD = self.norm1(x_NTD + self.dropout(self.outward(seen.transpose(1, 2).flatten(2)))) * keep_NT1
-        hidden_NTD = self.narrow(self.wide(x_NTD.transpose(1, 2)).relu()).transpose(1, 2)
+        # contiguous: dropout draws in the order of memory, which is to be that of the items
+        hidden_NTD = self.narrow(self.wide(x_NTD.transpose(1, 2)).relu()).transpose(1, 2).contiguous()
         return self.norm2(x_NTD + self.dropout(hidden_NTD)) * keep_NT1
 
 
