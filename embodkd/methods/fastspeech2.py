@@ -21,7 +21,7 @@ Details
 - Students of level=phoneme have a pitch (log Hz) and an energy per phoneme, without wavelets.
 
 Deviations: the paper's aligner is not needed where a voice says how long it spoke. Energies count in their range.
-FastSpeech 2s, which decodes the sound itself, is in parts/speech/waves.py.
+FastSpeech 2s, which decodes the sound itself, is not built: spectra become sound by Griffin and Lim.
 """
 
 from __future__ import annotations

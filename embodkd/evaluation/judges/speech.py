@@ -35,8 +35,8 @@ _AT_ONCE = 16
 class Said:
     """Of N sentences: distortion_N (dB) and spectrum_N (nats) along the warped path; hertz_N, the mean squared
     difference of pitch where both have a voice, all of the true pitch where they never do at once; seconds_N, the mean
-    absolute error of a phoneme's duration; wrong_N of words_N words that a listener wrote down otherwise, where there is
-    one."""
+    absolute error of a phoneme's duration; wrong_N of words_N words that a listener, where there is
+    one, wrote down otherwise."""
 
     distortion_N: Tensor
     spectrum_N: Tensor
