@@ -155,8 +155,8 @@ def _beside(mel_TM: np.ndarray, duration_X: np.ndarray, data: Speech, part: str,
 
 
 def cepstra(mel_TM: np.ndarray) -> np.ndarray:
-    """Coefficients 1 to CEPSTRA of the log-mels' orthogonal cosine transform, (T, CEPSTRA)."""
-    found: np.ndarray = dct(mel_TM.astype(np.float64), type=2, norm="ortho", axis=1)[:, 1 : CEPSTRA + 1]
+    """Mel-cepstra 1 to CEPSTRA, (T, CEPSTRA): a log-mel is c_0 and the sum of c_k cos(pi k (m + 1/2) / M)."""
+    found: np.ndarray = dct(mel_TM.astype(np.float64), type=2, axis=1)[:, 1 : CEPSTRA + 1] / mel_TM.shape[1]
     return found
 
 
