@@ -38,6 +38,7 @@ _PAIRS = (
     "data=hub_pairs data.blank=true data.size=16 data.length=8 model=towers model.patch=8 model.head=8 model.joint=8"
     " model.image_width=16 model.text_width=16"
 )
+_TONES = "data=tones data.blank=true data.longest=5"
 _LM_TEACHER = "teacher=runs/lm_teacher"
 _OTHERS = {
     "sequence_kd": f"{_SUMS} model.width=8 {_LM_TEACHER}",
@@ -47,6 +48,8 @@ _OTHERS = {
     "redi": f"{_SUMS} model.width=8 {_LM_TEACHER} method.temperature=2",
     "teacher_intervention": f"{_GLOSSES} teacher=runs/bert_teacher method.evaluations=2",
     "tinyclip": f"{_PAIRS} model.image_depth=1 model.text_depth=1 teacher=runs/pairs_teacher",
+    "fastspeech2": f"{_TONES} model=fastspeech2 model.width=16 model.hidden=16 model.predictor=16 model.pitch=false"
+    " model.energy=false method.durations=attention method.mels=teacher teacher=runs/speech_teacher",
     "momentum_gs": "data=rooms data.blank=true model=scaffold_gs model.anchors=8 method.interval=2",
 }
 
@@ -107,6 +110,7 @@ _OTHER_TEACHERS: Commands = {
     "lm_teacher": f"train teacher {_SUMS} model.width=48 budget.updates=300 budget.batch_size=16"
     " budget.optimiser.learning_rate=0.01 trainer.log_every=50 torch_threads=1",
     "bert_teacher": f"train teacher {_GLOSSES} {_SHORT}",
+    "speech_teacher": f"train teacher {_TONES} model=attention_tts model.width=16 {_SHORT}",
     "pairs_teacher": f"train teacher {_PAIRS} model.image_depth=2 model.text_depth=2 {_SHORT}",
 }
 

@@ -93,6 +93,8 @@ from .sources.source import balanced_batch as balanced_batch
 from .sources.source import bucketed as bucketed
 from .sources.source import item_seeds as item_seeds
 from .sources.source import shuffled as shuffled
+from .sources.speech import Speech as Speech
+from .sources.speech import Utterances as Utterances
 from .sources.splits import Splits as Splits
 from .sources.texts import Texts as Texts
 from .sources.views import Views as Views

@@ -23,6 +23,7 @@ from embodkd.data import (  # noqa: F401 (each enters its factory into DATA)
 )
 from embodkd.data.pairs import emoji_names, hub_pairs, openclipart  # noqa: F401 (the same)
 from embodkd.data.registry import DATA, kind_of
+from embodkd.data.speech import flite, piper, tones  # noqa: F401 (the same)
 from embodkd.data.text import gloss45, glosses, sums  # noqa: F401 (the same)
 from embodkd.data.views import rooms  # noqa: F401 (the same)
 

@@ -33,7 +33,7 @@ _LEARNS = {
     "splits": ("from a data set", "data=..."),
     "texts": ("from texts", "data=glosses"),
     "pairs": ("from pairs", "data=..."),
-    "speech": ("from speech", "data=..."),
+    "speech": ("from speech", "data=piper"),
     "views": ("from posed views", "data=rooms"),
 }
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from embodkd.core import (
     Recipe,
     Role,
     Signals,
+    Speech,
     Splits,
     Teachers,
     Texts,
@@ -31,12 +33,13 @@ from embodkd.core import (
 from embodkd.core.config.ranges import Share, Whole
 from embodkd.methods import METHODS
 from embodkd.parts.images.augment import shifts
+from embodkd.parts.speech.attending import MASS, READS, attending
 
 
 @METHODS.register(
     "supervised",
     domain="vision",
-    needs=("splits", "texts", "pairs"),
+    needs=("splits", "texts", "pairs", "speech"),
     family="logits",
     paper="arXiv:1512.00567",
     title="Supervised learning on labels",
@@ -52,16 +55,25 @@ class Supervised:
     shift: Whole = 0
 
     def recipe(
-        self, student: nn.Module, teachers: Teachers, data: Splits | Texts | Pairs, *, seed: int = 0, budget: Budget
+        self,
+        student: nn.Module,
+        teachers: Teachers,
+        data: Splits | Texts | Pairs | Speech,
+        *,
+        seed: int = 0,
+        budget: Budget,
     ) -> Recipe:
-        """One stage; a teacher, if there is one, is not asked. ValueError for a shift of what is no image, and for
-        labels of pairs to smooth."""
+        """One stage; a teacher, if there is one, is not asked. ValueError for a shift of what is no image, for labels
+        of pairs or speech to smooth, and for a speaker that does not attend."""
         pictures = isinstance(data, Splits) and len(data.shape) == 3
         if self.shift and not pictures:
             raise ValueError(f"method supervised: shift={self.shift} moves images, and these data are none; leave it 0")
 
-        if self.label_smoothing and isinstance(data, Pairs):
-            raise ValueError("method supervised: label_smoothing belongs to classes, and pairs have none; leave it 0")
+        if self.label_smoothing and isinstance(data, Pairs | Speech):
+            what = "pairs" if isinstance(data, Pairs) else "speech"
+            raise ValueError(f"method supervised: label_smoothing belongs to classes, and {what} has none; leave it 0")
+        if isinstance(data, Speech):
+            return self._spoken(student, data, budget)
 
         def terms(batch: Signals, s: Signals) -> dict[str, Tensor]:
             return {"ce": cross_entropy(s.logits_NC, batch.label_N, smoothing=self.label_smoothing)}
@@ -82,3 +94,14 @@ class Supervised:
             optimiser=budget.optimiser,
         )
         return budget.fit(player, data.train, prepare=prepare)
+
+    def _spoken(self, student: nn.Module, data: Speech, budget: Budget) -> Recipe:
+        net: Any = student
+        if not hasattr(student, "ahead"):
+            raise ValueError(
+                f"method supervised: of speech trains an attention_tts; a {type(student).__name__} learns by "
+                "method=fastspeech2"
+            )
+        net.calibrate(data.train)
+        player = Player(Role(student, view=READS), partial(attending, net), mass=MASS, optimiser=budget.optimiser)
+        return budget.fit(player, data.train)

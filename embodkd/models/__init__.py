@@ -20,6 +20,7 @@ from embodkd.models.denoisers import dit, perceptron  # noqa: F401 (the same)
 from embodkd.models.language import bert_classifier, causal_lm, gru_lm  # noqa: F401 (the same)
 from embodkd.models.pairs import sentence_towers, towers  # noqa: F401 (the same)
 from embodkd.models.scenes import scaffold_gs  # noqa: F401 (the same)
+from embodkd.models.speech import attention_tts, fastspeech2  # noqa: F401 (the same)
 
 __all__ = ["MODELS", "Classifier", "Model", "check_storable", "load_model", "make_model", "model_names", "save_model"]
 

@@ -52,6 +52,10 @@ class _Facts(_Model, total=False):
     end: Whole | None
     box: list[list[float]]
     cells: list[Count]
+    phonemes: Count
+    mels: Count
+    rate: Count
+    hop: Count
 
 
 class _Known(TypedDict):

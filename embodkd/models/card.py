@@ -52,10 +52,24 @@ _TRANSFORMERS = (
 )
 
 
+_OF_SPEECH = (
+    "```python",
+    "import torch",
+    "from embodkd.models import load_model",
+    "",
+    'model, _ = load_model("path/to/this/folder")',
+    "with torch.no_grad():",
+    '    said = model({"phoneme": phoneme, "phoneme_mask": mask})["mel"]',
+    "```",
+)
+
+
 def card(title: str, config: Mapping[str, Any]) -> str:
     """The card of a model with this config.json."""
     if "box" in config:
         return _scene(title, config)
+    if "hop" in config:
+        return _speaker(title, config)
     texts, generates = "vocabulary" in config, "classes" not in config
     pipeline = "text-generation" if generates else "text-classification" if texts else "image-classification"
     size = f"{config['vocabulary']} tokens" if generates else f"{config['classes']} classes"
@@ -102,6 +116,22 @@ def _scene(title: str, config: Mapping[str, Any]) -> str:
         f"`image` (N, 3, {height}, {width}) of what they see.",
     ]
     return _page(lines, config, _OF_VIEWS)
+
+
+def _speaker(title: str, config: Mapping[str, Any]) -> str:
+    lines = [
+        "---",
+        "library_name: embodkd",
+        "pipeline_tag: text-to-speech",
+        "license: apache-2.0",
+        f"tags: [embodkd, {config['model']}]",
+        "---",
+        f"# {title}: `{config['model']}` that speaks {config['phonemes']} phonemes",
+        "",
+        f"Reads `phoneme` (N, X) int64 and `phoneme_mask`; gives `mel` (N, T, {config['mels']}), natural logarithms of "
+        f"bands in frames of {config['hop']} samples at {config['rate']} Hz, `frame_mask` and `duration`.",
+    ]
+    return _page(lines, config, _OF_SPEECH)
 
 
 def _page(lines: list[str], config: Mapping[str, Any], use: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import nn
 
-from embodkd.core import Budget, DataSet, Optimiser, Pairs, Splits, TensorData, Texts
+from embodkd.core import Budget, DataSet, Optimiser, Pairs, Speech, Splits, TensorData, Texts
 from embodkd.models import make_model
 
 C, D = 3, 6
@@ -151,6 +151,24 @@ def small_towers(classes: int = C) -> nn.Module:
 def large_towers(classes: int = C) -> nn.Module:
     """A teacher for `pairs`."""
     return make_model("towers", shape=IMAGE, vocabulary=12, length=6, **LARGE)
+
+
+def speech(n: int = 24) -> Speech:
+    """Sentences of three to five phonemes out of C + 2, of one to three frames each, the first of them voiced."""
+    from spoken import speech as made
+
+    return made(n)
+
+
+def small_speaker(classes: int = C, **options: Any) -> nn.Module:
+    """A student for `speech` that says all frames at once."""
+    own = {"width": 8, "encoder": 1, "decoder": 1, "hidden": 8, "kernel": 3, "predictor": 8}
+    return make_model("fastspeech2", phonemes=C + 2, mels=4, rate=4000, hop=32, **{**own, **options})
+
+
+def attending_speaker(classes: int = C) -> nn.Module:
+    """A teacher for `speech` that says one step after the other."""
+    return make_model("attention_tts", phonemes=C + 2, mels=4, rate=4000, hop=32, width=8)
 
 
 def small(classes: int = C) -> nn.Module:
@@ -350,5 +368,12 @@ ROWS: dict[str, Row] = {
         data=sentences,
         budget=partial(budget, updates=8),
         whole="eight_bit",
+    ),
+    "fastspeech2": Row(
+        student=small_speaker,
+        teachers={},
+        data=speech,
+        budget=slow_budget,
+        by_place=True,
     ),
 }

@@ -18,6 +18,7 @@ from embodkd.policies import make_policy
 from rows import (
     IMAGE,
     ROWS,
+    attending_speaker,
     blobs,
     budget,
     images,
@@ -27,7 +28,9 @@ from rows import (
     pairs,
     slow_budget,
     small,
+    small_speaker,
     small_towers,
+    speech,
 )
 from safetensors.torch import save_file
 from sequences import Tokens, nll, sequences
@@ -149,6 +152,11 @@ def lone_decoders() -> Recipe:
 
 # what the rows' defaults leave out: statistics over the batch, dropout, partners, second players, stages
 pictures: dict[str, Any] = {"student": cnn, "teachers": {"teacher": large_cnn}, "data": images}
+# FastSpeech: what a teacher says by itself, to a student without pitch and energy
+SPOKEN: dict[str, Any] = {
+    "student": partial(small_speaker, pitch=False, energy=False),
+    "teachers": {"teacher": attending_speaker},
+}
 # the learner's turn is over at once, the other's after one update
 TAKING_TURNS = {"switching": "thresholds", "low": 5.0, "high": 10.0, "patience": 1}
 # gates shut within the few updates that there are
@@ -184,6 +192,16 @@ TRIALS: dict[str, Make] = {
     "teacher_hacking chunked": partial(vision, "teacher_hacking", {"chunk": 5}),
     "disback watched": partial(vision, "disback", {"watch": 3, "samples": 40, "path": "shuffled", "weight": "dmd"}),
     "tinyvit mix": partial(vision, "tinyvit", {"mixup": 0.8, "cutmix": 1.0, "top_k": None, "remap": (2, -1, 0)}),
+    "fastspeech2 phonemes": partial(
+        vision, "fastspeech2", {"trunk": 0.1, "pitch_loss": "l1"}, student=partial(small_speaker, level="phoneme")
+    ),
+    "fastspeech2 attention": partial(
+        vision, "fastspeech2", {"durations": "attention"}, teachers={"teacher": attending_speaker}
+    ),
+    "fastspeech2 distilled": partial(vision, "fastspeech2", {"durations": "attention", "mels": "teacher"}, **SPOKEN),
+    "supervised speech": partial(
+        vision, "supervised", student=attending_speaker, teachers={}, data=speech, budget=slow_budget
+    ),
     "diswot similarity": partial(
         vision, "diswot", {"sp": 10.0, "argument": "widths"}, student=cnn, teachers={"teacher": large_cnn}, data=images
     ),

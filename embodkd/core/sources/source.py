@@ -96,6 +96,11 @@ class TensorData(Source):
         """All rows of every field, `sample_id` included (read-only)."""
         return MappingProxyType(self._fields)
 
+    def rows(self, index: np.ndarray) -> TensorData:
+        """A data set of the rows at `index`."""
+        rows = torch.from_numpy(np.asarray(index, np.int64))
+        return TensorData({name: value[rows] for name, value in self._fields.items()})
+
     def gather(self, index: np.ndarray, epoch: int) -> Signals:
         """The rows at `index`; where torch's default type is float64, floats are."""
         rows = torch.from_numpy(index)

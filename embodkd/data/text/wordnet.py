@@ -49,6 +49,14 @@ def definitions() -> tuple[tuple[str, ...], np.ndarray]:
     return texts, np.array([int(number) for number, _ in found])
 
 
+@cache
+def examples() -> tuple[str, ...]:
+    """The examples of use, each as often as it is there, in the order of the files. ValueError as `definitions`."""
+    raw = _installed() if not present("wordnet") and INSTALLED.is_dir() else _fetched()
+    quoted = (text for _, gloss in _LINE.findall(raw) for text in re.findall(rb'"([^"]+)"', gloss))
+    return tuple(text.strip().decode("latin-1") for text in quoted)
+
+
 @ASSETS.register("wordnet", title="WordNet 3.0", size="6.5 MB")
 def fetch(work: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The data files as bytes, uint8 (B,); ValueError unless they are the published ones."""

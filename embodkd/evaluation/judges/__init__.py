@@ -10,9 +10,9 @@ from torch import nn
 from embodkd.core import DataSet
 from embodkd.core.config.registry import Registry, near
 from embodkd.evaluation import classifier, measures
-from embodkd.evaluation.judges import foreign, generator, language, scene, towers
+from embodkd.evaluation.judges import foreign, generator, language, scene, speech, towers
 from embodkd.evaluation.result import Evaluation
-from embodkd.evaluation.samples import pairs, pictures, texts
+from embodkd.evaluation.samples import pairs, pictures, sounds, texts
 from embodkd.evaluation.samples.kept import Samples
 
 
@@ -38,9 +38,10 @@ JUDGES = {
     "generator": Judge(generator.MEASURES, generator.measured, generator.evaluated, pictures.painted),
     "language": Judge(language.MEASURES, language.measured, language.evaluated, texts.written),
     "scene": Judge(scene.MEASURES, scene.measured, scene.evaluated, pictures.looked),
+    "speech": Judge(speech.MEASURES, speech.measured, speech.evaluated, sounds.said),
     "towers": Judge(towers.MEASURES, towers.measured, towers.evaluated, pairs.found),
 }
-_USUAL = {"splits": "classifier", "texts": "language", "views": "scene", "pairs": "towers"}
+_USUAL = {"splits": "classifier", "texts": "language", "views": "scene", "speech": "speech", "pairs": "towers"}
 
 
 def judge_of(product: nn.Module, data: DataSet) -> Judge:

@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from embodkd.core import DataSet, Teachers, TensorData, Trainer
+import numpy as np
+
+from embodkd.core import DataSet, Teachers, Trainer
 from embodkd.core.config.schema import parameters
 from embodkd.data import DATA
 from embodkd.evaluation.judges import judge_of
@@ -70,10 +72,7 @@ def small(training: Training) -> Training:
 def _few(data: DataSet) -> DataSet:
     """The first items of each part."""
     return data.with_parts(
-        {
-            name: TensorData({field: rows[:_MEASURED] for field, rows in part.fields.items()})
-            for name, part in data.parts().items()
-        }
+        {name: part.rows(np.arange(min(_MEASURED, part.size()))) for name, part in data.parts().items()}
     )
 
 

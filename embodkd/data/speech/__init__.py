@@ -1,0 +1,1 @@
+"""Speech: sentences that a voice says, with the durations that it gave to each phoneme."""

@@ -1,0 +1,151 @@
+"""What a speaker is judged by: how its sentences differ from those that the voice said, at whatever pace."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.fft import dct
+from scipy.spatial.distance import cdist
+from torch import Tensor, nn
+
+from embodkd.core import Speech
+from embodkd.core.config.registry import Registry
+from embodkd.core.ranks import ranks
+from embodkd.evaluation.judgement import judgement
+from embodkd.evaluation.judges import whisper
+from embodkd.evaluation.judges.warped import warped
+from embodkd.evaluation.result import Episode, Evaluation
+from embodkd.evaluation.speaking import spoken
+
+MEASURES = Registry("measure of speech")
+"""Functions (said: Said) -> float, with `better=`, `unit=`; `written=` for those that read what was said."""
+
+CEPSTRA = 13
+GOOD = 8.0
+"""dB of mel-cepstral distortion, of a sentence that counts as said rightly."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """Of N sentences: distortion_N (dB) and spectrum_N (nats) along the warped path; hertz_N, the mean squared
+    difference of pitch where both have a voice, all of the true pitch where they never do at once; seconds_N, the mean
+    absolute error of a phoneme's duration; wrong_N of words_N words that a listener, where there is
+    one, wrote down otherwise."""
+
+    distortion_N: Tensor
+    spectrum_N: Tensor
+    hertz_N: Tensor
+    seconds_N: Tensor
+    wrong_N: Tensor | None = None
+    words_N: Tensor | None = None
+
+
+@MEASURES.register("mcd", better="lower", unit="dB", written=False)
+def mcd(said: Said) -> float:
+    """Mel-cepstral distortion, 10 sqrt(2 sum (c - c')^2) / ln 10 over 13 coefficients without the first."""
+    return said.distortion_N.mean().item()
+
+
+@MEASURES.register("mel_mae", better="lower", unit="nats", written=False)
+def mel_mae(said: Said) -> float:
+    """Mean absolute difference of the log-mels."""
+    return said.spectrum_N.mean().item()
+
+
+@MEASURES.register("f0_rmse", better="lower", unit="Hz", written=False)
+def f0_rmse(said: Said) -> float:
+    """Root of the mean over sentences of the squared difference of pitch, where both have a voice."""
+    return said.hertz_N.mean().sqrt().item()
+
+
+@MEASURES.register("duration_mae", better="lower", unit="ms", written=False)
+def duration_mae(said: Said) -> float:
+    """Mean absolute error of the phonemes' durations."""
+    return 1000.0 * said.seconds_N.mean().item()
+
+
+@MEASURES.register("word_error", better="lower", unit="%", written=True)
+def word_error(said: Said) -> float:
+    """Words that Whisper-base writes down wrongly, of all words."""
+    assert said.wrong_N is not None and said.words_N is not None, "asked where there is a listener"
+    return 100.0 * (said.wrong_N.sum() / said.words_N.sum()).item()
+
+
+def measured(
+    product: nn.Module, data: Speech, classify: Any = None, device: torch.device | str = "cpu"
+) -> dict[str, float]:
+    """Every measure on the test by its name; word_error where the listener's package and the texts are there."""
+    return _measures(sayings(product, data, "test", device, listens=whisper.present()))
+
+
+def evaluated(
+    model: nn.Module,
+    data: Speech,
+    source: Mapping[str, Any],
+    *,
+    part: str = "test",
+    classify: Any = None,
+    model_folder: str | Path | None = None,
+    device: torch.device | str = "cpu",
+) -> Evaluation:
+    """Judge `model` sentence by sentence: one succeeds with a distortion below GOOD; its return is minus that.
+
+    source, protocol and manifest as in `evaluate_classifier`; ValueError if the part does not exist.
+    """
+    start, judged = time.monotonic(), data.part(part)
+    said = sayings(model, data, part, device, listens=whisper.present())
+    rows = zip(judged.fields["sample_id"].tolist(), said.distortion_N.tolist(), strict=True)
+    outcomes = tuple(
+        Episode(item, decibels < GOOD, None if decibels < GOOD else f"{GOOD:.0f} dB or more", -decibels, 1)
+        for item, decibels in rows
+    )
+    success = f"a mel-cepstral distortion below {GOOD:.0f} dB"
+    facts: dict[str, Any] = {"measures": _measures(said), "began": start, "model_folder": model_folder}
+    return judgement(model, data, source, part, outcomes, success=success, unit="sentences", **facts)
+
+
+def sayings(
+    product: nn.Module, data: Speech, part: str, device: torch.device | str = "cpu", *, listens: bool = False
+) -> Said:
+    """What `product` says of a part of `data` beside what the voice said. Of several ranks each takes its share."""
+    own = list(ranks().share(range(data.part(part).size())))
+    pieces = []
+    for row, (mel_TM, duration_X) in zip(own, spoken(product, data, part, own, device), strict=True):
+        pieces.append(_beside(mel_TM, duration_X, data, part, row, listens))
+    columns = [torch.tensor(column, dtype=torch.double) for column in zip(*ranks().merged(pieces), strict=True)]
+    return Said(*columns)
+
+
+def _beside(mel_TM: np.ndarray, duration_X: np.ndarray, data: Speech, part: str, row: int, listens: bool) -> Any:
+    true = {name: value[row] for name, value in data.part(part).sequences.items()}
+    found_TC, true_TC = cepstra(mel_TM), cepstra(true["mel"])
+    path_P2 = warped(cdist(found_TC, true_TC))
+    here_P, there_P = path_P2.T
+    distance_P = np.sqrt(2.0 * ((found_TC[here_P] - true_TC[there_P]) ** 2).sum(1)) * 10.0 / np.log(10.0)
+    sound_L = data.spectra.audio(torch.from_numpy(mel_TM))
+    hz_T = data.spectra.pitch(sound_L).numpy()
+    hz_P, true_P = hz_T[here_P], true["pitch"][there_P]
+    both_P = (hz_P > 0) & (true_P > 0)
+    wrong_P = (hz_P - true_P)[both_P] if both_P.any() else true["pitch"][true["pitch"] > 0]
+    squared = float((wrong_P.astype(np.float64) ** 2).mean())
+    late = float(np.abs(duration_X - true["duration"]).mean()) * data.hop / data.rate
+    values = (float(distance_P.mean()), float(np.abs(mel_TM[here_P] - true["mel"][there_P]).mean()), squared, late)
+    text = data.texts.get(int(data.part(part).fields["sample_id"][row]))
+    return (*values, *whisper.misheard(sound_L, data.rate, text)) if listens and text is not None else values
+
+
+def cepstra(mel_TM: np.ndarray) -> np.ndarray:
+    """Mel-cepstra 1 to CEPSTRA, (T, CEPSTRA): a log-mel is c_0 and the sum of c_k cos(pi k (m + 1/2) / M)."""
+    found: np.ndarray = dct(mel_TM.astype(np.float64), type=2, axis=1)[:, 1 : CEPSTRA + 1] / mel_TM.shape[1]
+    return found
+
+
+def _measures(said: Said) -> dict[str, float]:
+    names = [name for name in MEASURES if said.words_N is not None or not MEASURES.metadata(name)["written"]]
+    return {name: MEASURES.get(name)(said) for name in names}

@@ -1,0 +1,1 @@
+"""What models and methods of speech are made of."""
