@@ -10,7 +10,7 @@ from .batch.whole import over_the_batch as over_the_batch
 from .batch.whole import own as own
 from .batch.whole import whole as whole
 from .engine.distill import distill as distill
-from .engine.trainer import Summary as Summary
+from .engine.summary import Summary as Summary
 from .engine.trainer import Trainer as Trainer
 from .meta.unroll import Unroll as Unroll
 from .method import Method as Method

@@ -8,7 +8,8 @@ from typing import Any
 from torch import nn
 
 from embodkd.core.config.ranges import Seed
-from embodkd.core.engine.trainer import Summary, Trainer
+from embodkd.core.engine.summary import Summary
+from embodkd.core.engine.trainer import Trainer
 from embodkd.core.method import Method, Teachers
 from embodkd.core.recipe import Budget, Step
 from embodkd.core.runs.folder import RunFolder

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice, repeat
+from pathlib import Path
 
 import numpy as np
 
@@ -69,3 +70,10 @@ def _passes(stage: Stage) -> int:
     """How many passes over the data a round of so many updates begins."""
     assert stage.updates_per_round is not None
     return -(-stage.updates_per_round // max(1, -(-stage.source.size() // stage.batch_size)))
+
+
+def source_folder(run: Path | None, stage: int) -> Path:
+    """Where a stage's source keeps what it must have to go on."""
+    if run is None:
+        raise ValueError("without a run folder there is nothing to resume from")
+    return run / "source" / f"stage_{stage}"

@@ -18,7 +18,6 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,7 +36,7 @@ from embodkd.core.engine.machine import check_machine
 from embodkd.core.engine.members import asked, learning_modules
 from embodkd.core.engine.moments import carried
 from embodkd.core.engine.poisoned import explained, look
-from embodkd.core.engine.position import Position, batches
+from embodkd.core.engine.position import Position, batches, source_folder
 from embodkd.core.engine.shardable import check_asked, check_shardable
 from embodkd.core.engine.shards import Shard, Shards, only_through_passes
 from embodkd.core.engine.state import (
@@ -51,6 +50,7 @@ from embodkd.core.engine.state import (
     unpack_random,
     unpack_training,
 )
+from embodkd.core.engine.summary import Summary
 from embodkd.core.engine.unread import Unread
 from embodkd.core.engine.update import Learner, look_again, smallest_batch, update
 from embodkd.core.precision import Name as PrecisionName
@@ -63,15 +63,6 @@ from embodkd.core.runs.folder import RunFolder
 from embodkd.core.runs.progress import Progress, progress
 from embodkd.core.runs.stopping import Stop, stoppable
 from embodkd.core.sources.prefetch import coming
-
-
-@dataclass
-class Summary:
-    """What a training run came to: updates made, minutes (of the run folder, if any), the last logged numbers."""
-
-    updates: int
-    minutes: float
-    last: dict[str, float] = field(default_factory=dict)
 
 
 class _State(StoredState):
@@ -98,9 +89,8 @@ class Trainer:
     prefetch: so many batches are gathered by a thread while the model learns from the one at hand.
     shard: on several processes each holds a part of the parameters of the "student" (all that learns, and what an
     optimiser remembers of it), of the "teachers" (all that only answers) or of "all", for models that do not fit on one
-    device; the update stays the same, and so does what is trained. Each process builds the models whole in its own
-    memory first and has them whole again at the end. ValueError where a recipe cannot be trained so. On one process
-    nothing is shared out.
+    device; the update stays the same. Each process builds the models whole in its own memory first and has them whole
+    again at the end. ValueError where a recipe cannot be trained so. On one process nothing is shared out.
     log_every: updates between two lines of metrics. quiet: no progress display.
     """
 
@@ -373,7 +363,7 @@ class Trainer:
 
     def _restore(self, stage: Stage, at: Position) -> None:
         """Give the source back what it had, and remove what it got after that: it is about to get it again."""
-        folder = self._source_folder(self._folder(), at.stage)
+        folder = source_folder(self._folder(), at.stage)
         stage.source.restore(folder, at.refills)
         self._ranks.first_does(lambda: stage.source.tidy(folder))
 
@@ -395,7 +385,7 @@ class Trainer:
                 shards(None)
             return
         assert self.run is not None
-        folder = self._source_folder(self.run.path, at.stage)
+        folder = source_folder(self.run.path, at.stage)
         if stage is not None:
             stage.source.save(folder)
         random_tensors, random_state = pack_random(random)
@@ -408,9 +398,3 @@ class Trainer:
         if stage is not None:
             stage.source.tidy(folder)
         self._saved_at = time.monotonic()
-
-    @staticmethod
-    def _source_folder(run: Path | None, stage: int) -> Path:
-        if run is None:
-            raise ValueError("without a run folder there is nothing to resume from")
-        return run / "source" / f"stage_{stage}"

@@ -107,7 +107,7 @@ class Speech(DataSet):
     hop: int
     spectra: Spectra
     texts: Mapping[int, str] = field(default_factory=dict)
-    extra: Mapping[str, Utterances] = field(default_factory=dict)  # type: ignore[assignment]
+    extra: Mapping[str, Utterances] = field(default_factory=dict)
     names: tuple[str, ...] | None = None
     items: Items | None = None
     spelling: Spelling | None = None
@@ -126,6 +126,12 @@ class Speech(DataSet):
                 found = part.sequences["mel"].values.shape[1:]
                 raise ValueError(f"{name}: frames of {found} numbers, expected ({self.mels},)")
         self.check_parts()
+
+    def part(self, name: str) -> Utterances:
+        """The part called `name`; ValueError with the nearest names otherwise."""
+        part = super().part(name)
+        assert isinstance(part, Utterances)
+        return part
 
     def facts(self) -> dict[str, Any]:
         """phonemes (how many symbols), mels, rate and hop."""

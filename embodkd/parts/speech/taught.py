@@ -77,7 +77,11 @@ class Taught(Source):
         durations = [duration for duration, _ in found]
         if not self.spoken:
             return self.finish(self.part.but({**self.part.sequences, "duration": durations}))
-        sequences = {"phoneme": self.part.sequences["phoneme"], "duration": durations, "mel": [mel for _, mel in found]}
+        sequences: dict[str, Any] = {
+            "phoneme": self.part.sequences["phoneme"],
+            "duration": durations,
+            "mel": [mel for _, mel in found],
+        }
         masks = {"phoneme": "phoneme_mask", "mel": "frame_mask"}
         return Ragged(sequences, {"sample_id": self.part.fields["sample_id"]}, masks=masks, **self.part.options)
 
