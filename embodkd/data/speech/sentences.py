@@ -21,7 +21,7 @@ def sentences() -> tuple[str, ...]:
     return tuple(dict.fromkeys(text for text in plain if _WORDS[0] <= len(text.split()) <= _WORDS[1]))
 
 
-def drawn(count: int, seed: int) -> list[str]:
+def some(count: int, seed: int) -> list[str]:
     """So many of them at random; ValueError if there are fewer."""
     import numpy as np
 
