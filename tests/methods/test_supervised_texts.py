@@ -22,11 +22,11 @@ def trained(row: Row = ROW, trainer: dict[str, Any] | None = None, **more: Any) 
 
 
 def test_it_learns_from_classes_and_from_texts_and_what_learns_from_classes_alone_says_who_does() -> None:
-    assert needs_of("supervised") == ("splits", "texts", "pairs") and needs_of("kd") == ("splits",)
+    assert needs_of("supervised") == ("splits", "texts", "pairs", "speech") and needs_of("kd") == ("splits",)
     with pytest.raises(ValueError, match=r"'kd' learns from a data set \(data=\.\.\.\), not from texts; .* supervised"):
         make_method({"name": "kd"}, "texts")
-    with pytest.raises(ValueError, match=r"not from speech; these do: none"):
-        make_method({"name": "supervised"}, "speech")
+    with pytest.raises(ValueError, match=r"not from views; these do: momentum_gs"):
+        make_method({"name": "supervised"}, "views")
 
 
 def test_the_term_is_the_negative_log_likelihood_of_each_token() -> None:
