@@ -25,7 +25,7 @@ def test_it_learns_from_classes_and_from_texts_and_what_learns_from_classes_alon
     assert needs_of("supervised") == ("splits", "texts", "pairs", "speech") and needs_of("kd") == ("splits",)
     with pytest.raises(ValueError, match=r"'kd' learns from a data set \(data=\.\.\.\), not from texts; .* supervised"):
         make_method({"name": "kd"}, "texts")
-    with pytest.raises(ValueError, match=r"not from views; these do: momentum_gs"):
+    with pytest.raises(ValueError, match=r"not from posed views; these do: momentum_gs"):
         make_method({"name": "supervised"}, "views")
 
 
