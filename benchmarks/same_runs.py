@@ -32,7 +32,8 @@ _METHODS = {
     " method.interval=2",
 }
 # Those that learn from other data: what is learned from, then how. Made up, so that nothing need be fetched.
-_SUMS = "data=sums data.digits=1 data.train=30 data.validation=6 data.test=6 data.pool=6 model=gru_lm"
+_SUMS = "data=sums data.digits=1 data.train=30 data.validation=6 data.test=6 data.pool=6"
+_GRU = f"{_SUMS} model=gru_lm"
 _GLOSSES = "data=gloss45 data.blank=true model=bert_classifier model.width=8 model.depth=1 model.heads=2"
 _PAIRS = (
     "data=hub_pairs data.blank=true data.size=16 data.length=8 model=towers model.patch=8 model.head=8 model.joint=8"
@@ -41,11 +42,11 @@ _PAIRS = (
 _TONES = "data=tones data.blank=true data.longest=5"
 _LM_TEACHER = "teacher=runs/lm_teacher"
 _OTHERS = {
-    "sequence_kd": f"{_SUMS} model.width=8 {_LM_TEACHER}",
-    "teacher_hacking": f"{_SUMS} model.width=8 method.evaluations=3"
+    "sequence_kd": f"{_GRU} model.width=8 {_LM_TEACHER}",
+    "teacher_hacking": f"{_GRU} model.width=8 method.evaluations=3"
     " teacher={oracle:runs/lm_teacher,teacher:runs/lm_teacher}",
     # a teacher that errs at times, at a temperature
-    "redi": f"{_SUMS} model.width=8 {_LM_TEACHER} method.temperature=2",
+    "redi": f"{_SUMS} model=causal_lm model.width=8 model.depth=1 model.heads=2 {_LM_TEACHER} method.temperature=2",
     "teacher_intervention": f"{_GLOSSES} teacher=runs/bert_teacher method.evaluations=2",
     "tinyclip": f"{_PAIRS} model.image_depth=1 model.text_depth=1 teacher=runs/pairs_teacher",
     "fastspeech2": f"{_TONES} model=fastspeech2 model.width=16 model.hidden=16 model.predictor=16 model.pitch=false"
@@ -107,7 +108,7 @@ TEACHERS: Commands = {
     "robust_teacher": f"train teacher {_DATA} model.hidden=[16] method=adversarial method.steps=2 {_SHORT}",
 }
 _OTHER_TEACHERS: Commands = {
-    "lm_teacher": f"train teacher {_SUMS} model.width=48 budget.updates=300 budget.batch_size=16"
+    "lm_teacher": f"train teacher {_GRU} model.width=48 budget.updates=300 budget.batch_size=16"
     " budget.optimiser.learning_rate=0.01 trainer.log_every=50 torch_threads=1",
     "bert_teacher": f"train teacher {_GLOSSES} {_SHORT}",
     "speech_teacher": f"train teacher {_TONES} model=attention_tts model.width=16 {_SHORT}",
@@ -124,7 +125,8 @@ def commands(domains: Mapping[str, str]) -> Commands:
         else f"distill student {_DATA} method={name} {_METHODS.get(name, f'{_MLP} {_TEACHER}')} {_SHORT}"
         for name in classifiers
     }
-    teachers = {**TEACHERS, **(_OTHER_TEACHERS if students.keys() & _OTHERS.keys() else {})}
+    asked = {name for command in students.values() for name in needed(command, _OTHER_TEACHERS)}
+    teachers = {**TEACHERS, **{name: command for name, command in _OTHER_TEACHERS.items() if name in asked}}
     return {**teachers, **students, "table": "reproduce table.yaml out=table.json", **ROBOTS}
 
 

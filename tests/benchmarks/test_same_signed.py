@@ -13,7 +13,6 @@ from embodkd.cli.keys import options
 from embodkd.core.runs.files import write_json
 from embodkd.core.runs.reading import read_json
 from embodkd.evaluation.tables.mark import mark
-from embodkd.methods import METHODS
 
 ROOT = Path(__file__).parents[2]
 COMMITS = ("a" * 40, "b" * 40)
@@ -84,7 +83,7 @@ def test_a_table_rests_on_the_runs_of_its_methods_and_a_system_on_all() -> None:
 def test_each_network_of_a_table_is_in_a_run_that_it_rests_on(slug: str) -> None:
     asked = read_json(ROOT / "results" / f"{slug}.json")["config"]
     used = {arm["model"]["name"] for arm in (*asked["arms"].values(), *asked["teachers"].values()) if arm["model"]}
-    runs = commands({name: "vision" for name in METHODS.names()})
+    runs = commands({name: "vision" for name in options("method")})
     rested = rests_on({"config": asked, "sources": "now"}, runs)
     for network in used - {"mlp"}:
         assert any(f"model={network} " in runs[name] for name in rested), f"no run has a {network}"
