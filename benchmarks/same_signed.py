@@ -16,6 +16,7 @@ from embodkd.cli.keys import options
 from embodkd.core.runs.manifest import now
 from embodkd.core.runs.reading import read_json
 from embodkd.evaluation.reproduce import write
+from embodkd.evaluation.tables.mark import changes
 from embodkd.evaluation.tables.rows import Rows
 
 # What a side says of its marks; run with the sources of that side.
@@ -78,7 +79,7 @@ def same_but_sources(name: str, old: Marks, new: Marks) -> bool:
     one, other = old[name], new.get(name)
     if other is None or one["after"].keys() != other["after"].keys():
         return False
-    equal = one["config"] == other["config"] and one["versions"] == other["versions"]
+    equal = not changes(one["config"], other["config"]) and one["versions"] == other["versions"]
     return equal and all(same_but_sources(before, old, new) for before in one["after"])
 
 

@@ -46,7 +46,7 @@ def staleness(stored: Mark, now: Mark) -> str | None:
 
 
 def changes(one: Any, other: Any, place: str = "", *, values: bool = True) -> list[str]:
-    """Where two configs differ, in words: "method.rounds: 2, now 3"."""
+    """Where two configs differ, in words: "method.rounds: 2, now 3". A key that is null is as good as none."""
     one, other = _plain(one), _plain(other)
     if isinstance(one, dict) and isinstance(other, dict):
         keys = [*one, *(key for key in other if key not in one)]
@@ -54,6 +54,8 @@ def changes(one: Any, other: Any, place: str = "", *, values: bool = True) -> li
         for key in keys:
             inner = f"{place}.{key}" if place else str(key)
             absent = key not in one, key not in other
+            if one.get(key) is None and other.get(key) is None:
+                continue
             if any(absent):
                 found.append(f"{inner}: {'new' if absent[0] else 'gone'}" if values else inner)
             else:
