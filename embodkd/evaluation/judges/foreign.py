@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from embodkd.core.config.registry import Registry
-from embodkd.evaluation.result import Evaluation
+from embodkd.evaluation.judgement import Judgement
 
 MEASURES = Registry("measure of a model of other classes")
 """There is none: no answer of it is right or wrong."""
@@ -16,7 +16,7 @@ def measured(product: Any, data: Any, classify: Any = None, device: Any = "cpu")
     return {}
 
 
-def evaluated(model: Any, data: Any, source: Any, **options: Any) -> Evaluation:
+def judgement(model: Any, data: Any, part: str, device: Any) -> Judgement:
     """ValueError: there is nothing to judge it by."""
     raise ValueError(
         f"{type(model).__name__} answers with {model.classes} classes of its own, the data have {data.classes}: it can "

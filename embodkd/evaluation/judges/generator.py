@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,8 +11,8 @@ from torch import Tensor, nn
 from embodkd.core import Splits, seeded
 from embodkd.core.config.registry import Registry
 from embodkd.core.modules.modes import evaluating
-from embodkd.evaluation.judgement import judgement
-from embodkd.evaluation.result import Episode, Evaluation
+from embodkd.evaluation.judgement import Judgement
+from embodkd.evaluation.result import Episode
 from embodkd.parts.generators.frechet import embedded, embedding_of, frechet
 
 MEASURES = Registry("measure of a generator")
@@ -76,30 +73,16 @@ def measured(
     return {name: MEASURES.get(name)(made) for name in MEASURES}
 
 
-def evaluated(
-    model: nn.Module,
-    data: Splits,
-    source: Mapping[str, Any],
-    *,
-    part: str = "test",
-    classify: Any = None,
-    model_folder: str | Path | None = None,
-    device: torch.device | str = "cpu",
-) -> Evaluation:
-    """Judge `model` sample by sample: one succeeds if it lies among the real items. All measures: in the manifest.
-
-    source, protocol and manifest as in `evaluate_classifier`; ValueError if the part does not exist.
-    """
-    start, made = time.monotonic(), _made(model, data, part, device)
+def judgement(model: nn.Module, data: Splits, part: str, device: torch.device | str) -> Judgement:
+    """Judge `model` sample by sample: one succeeds if it lies among the real items. All measures: in the manifest."""
+    made = _made(model, data, part, device)
     rows = enumerate(zip(within(made.sample_ND, made.real_MD).tolist(), made.logits_NC.argmax(1).tolist(), strict=True))
     outcomes = tuple(
         Episode(k, good, None if good else f"unlike real items, taken for {answer}", 0.0, 1)
         for k, (good, answer) in rows
     )
     success = "the sample lies among the real items"
-    measures = {name: MEASURES.get(name)(made) for name in MEASURES}
-    facts: dict[str, Any] = {"measures": measures, "began": start, "model_folder": model_folder}
-    return judgement(model, data, source, part, outcomes, success=success, unit="samples", **facts)
+    return Judgement(outcomes, success, {name: MEASURES.get(name)(made) for name in MEASURES}, "samples")
 
 
 @torch.no_grad()

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,8 +15,8 @@ from embodkd.core.config.registry import Registry
 from embodkd.core.modules.modes import evaluating
 from embodkd.core.ranks import ranks
 from embodkd.evaluation.decoding import answered
-from embodkd.evaluation.judgement import judgement
-from embodkd.evaluation.result import Episode, Evaluation
+from embodkd.evaluation.judgement import Judgement
+from embodkd.evaluation.result import Episode
 
 MEASURES = Registry("measure of language")
 """Functions (told: Told) -> float, with `better=`, `unit=`; `checked=` for those of texts with right answers."""
@@ -100,31 +97,17 @@ def measured(
     return found
 
 
-def evaluated(
-    model: nn.Module,
-    data: Texts,
-    source: Mapping[str, Any],
-    *,
-    part: str = "test",
-    classify: Any = None,
-    model_folder: str | Path | None = None,
-    device: torch.device | str = "cpu",
-) -> Evaluation:
+def judgement(model: nn.Module, data: Texts, part: str, device: torch.device | str) -> Judgement:
     """Judge `model` text by text: where answers can be checked, one succeeds if the likeliest tokens are a right one;
-    elsewhere if its last token is the likeliest one there.
-
-    source, protocol and manifest as in `evaluate_classifier`; ValueError if the part does not exist.
-    """
-    start, judged = time.monotonic(), data.part(part)
+    elsewhere if its last token is the likeliest one there."""
+    judged = data.part(part)
     told = answers(model, data, part, device, solve=data.check is not None)
     success = "the last token is the likeliest one" if told.solved_N is None else "the likeliest tokens answer rightly"
     failure = "another last token is likelier" if told.solved_N is None else "the answer is not right"
     good_N = told.last_N if told.solved_N is None else told.solved_N
     rows = zip(judged.fields["sample_id"].tolist(), good_N.tolist(), told.nll_N.tolist(), strict=True)
     outcomes = tuple(Episode(item, good, None if good else failure, -nats, 1) for item, good, nats in rows)
-    measures = _measures(told)
-    facts: dict[str, Any] = {"measures": measures, "began": start, "model_folder": model_folder}
-    return judgement(model, data, source, part, outcomes, success=success, **facts)
+    return Judgement(outcomes, success, _measures(told))
 
 
 @torch.no_grad()

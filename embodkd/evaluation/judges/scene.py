@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +12,8 @@ from torch import Tensor, nn
 from embodkd.core import Role, Views
 from embodkd.core.config.registry import Registry
 from embodkd.core.ranks import ranks
-from embodkd.evaluation.judgement import judgement
-from embodkd.evaluation.result import Episode, Evaluation
+from embodkd.evaluation.judgement import Judgement
+from embodkd.evaluation.result import Episode
 from embodkd.parts.images.similarity import psnr as psnr_of
 from embodkd.parts.images.similarity import ssim as ssim_of
 
@@ -74,21 +71,9 @@ def measured(
     return found
 
 
-def evaluated(
-    model: nn.Module,
-    data: Views,
-    source: Mapping[str, Any],
-    *,
-    part: str = "test",
-    classify: Any = None,
-    model_folder: str | Path | None = None,
-    device: torch.device | str = "cpu",
-) -> Evaluation:
-    """Judge `model` view by view: one succeeds with a PSNR of at least GOOD; a view's return is its PSNR.
-
-    source, protocol and manifest as in `evaluate_classifier`; ValueError if the part does not exist.
-    """
-    start, judged = time.monotonic(), data.part(part)
+def judgement(model: nn.Module, data: Views, part: str, device: torch.device | str) -> Judgement:
+    """Judge `model` view by view: one succeeds with a PSNR of at least GOOD; a view's return is its PSNR."""
+    judged = data.part(part)
     seen = looks(model, data, part, device)
     rows = zip(judged.fields["sample_id"].tolist(), seen.psnr_N.tolist(), strict=True)
     outcomes = tuple(
@@ -96,9 +81,7 @@ def evaluated(
         for item, decibels in rows
     )
     success = f"a peak signal to noise ratio of at least {GOOD:.0f} dB"
-    measures = _measures(seen)
-    facts: dict[str, Any] = {"measures": measures, "began": start, "model_folder": model_folder}
-    return judgement(model, data, source, part, outcomes, success=success, **facts)
+    return Judgement(outcomes, success, _measures(seen))
 
 
 def looks(product: nn.Module, data: Views, part: str = "test", device: torch.device | str = "cpu") -> Seen:

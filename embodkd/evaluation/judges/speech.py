@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,14 +11,14 @@ from scipy.fft import dct
 from scipy.spatial.distance import cdist
 from torch import Tensor, nn
 
-from embodkd.core import Speech
+from embodkd.core import Role, Speech
 from embodkd.core.config.registry import Registry
 from embodkd.core.ranks import ranks
-from embodkd.evaluation.judgement import judgement
+from embodkd.evaluation.judgement import Judgement
 from embodkd.evaluation.judges import whisper
 from embodkd.evaluation.judges.warped import warped
-from embodkd.evaluation.result import Episode, Evaluation
-from embodkd.evaluation.speaking import spoken
+from embodkd.evaluation.result import Episode
+from embodkd.parts.speech.spoken import spoken
 
 MEASURES = Registry("measure of speech")
 """Functions (said: Said) -> float, with `better=`, `unit=`; `written=` for those that read what was said."""
@@ -84,21 +81,9 @@ def measured(
     return _measures(sayings(product, data, "test", device, listens=whisper.present()))
 
 
-def evaluated(
-    model: nn.Module,
-    data: Speech,
-    source: Mapping[str, Any],
-    *,
-    part: str = "test",
-    classify: Any = None,
-    model_folder: str | Path | None = None,
-    device: torch.device | str = "cpu",
-) -> Evaluation:
-    """Judge `model` sentence by sentence: one succeeds with a distortion below GOOD; its return is minus that.
-
-    source, protocol and manifest as in `evaluate_classifier`; ValueError if the part does not exist.
-    """
-    start, judged = time.monotonic(), data.part(part)
+def judgement(model: nn.Module, data: Speech, part: str, device: torch.device | str) -> Judgement:
+    """Judge `model` sentence by sentence: one succeeds with a distortion below GOOD; its return is minus that."""
+    judged = data.part(part)
     said = sayings(model, data, part, device, listens=whisper.present())
     rows = zip(judged.fields["sample_id"].tolist(), said.distortion_N.tolist(), strict=True)
     outcomes = tuple(
@@ -106,17 +91,16 @@ def evaluated(
         for item, decibels in rows
     )
     success = f"a mel-cepstral distortion below {GOOD:.0f} dB"
-    facts: dict[str, Any] = {"measures": _measures(said), "began": start, "model_folder": model_folder}
-    return judgement(model, data, source, part, outcomes, success=success, unit="sentences", **facts)
+    return Judgement(outcomes, success, _measures(said), "sentences")
 
 
 def sayings(
     product: nn.Module, data: Speech, part: str, device: torch.device | str = "cpu", *, listens: bool = False
 ) -> Said:
     """What `product` says of a part of `data` beside what the voice said. Of several ranks each takes its share."""
-    own = list(ranks().share(range(data.part(part).size())))
-    pieces = []
-    for row, (mel_TM, duration_X) in zip(own, spoken(product, data, part, own, device), strict=True):
+    judged, ask = data.part(part), Role(product.to(device), "frozen").signals
+    own, pieces = list(ranks().share(range(judged.size()))), []
+    for row, (mel_TM, duration_X) in zip(own, spoken(judged, own, ask, device), strict=True):
         pieces.append(_beside(mel_TM, duration_X, data, part, row, listens))
     columns = [torch.tensor(column, dtype=torch.double) for column in zip(*ranks().merged(pieces), strict=True)]
     return Said(*columns)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +14,8 @@ from embodkd.core import Pairs, Role, TensorData
 from embodkd.core.config.registry import Registry
 from embodkd.core.modules.modes import evaluating
 from embodkd.core.ranks import ranks
-from embodkd.evaluation.judgement import judgement
-from embodkd.evaluation.result import Episode, Evaluation
+from embodkd.evaluation.judgement import Judgement
+from embodkd.evaluation.result import Episode
 
 MEASURES = Registry("measure of pairs")
 """Functions (found: Retrieved) -> float, with `better=`, `unit=`; `prompts=` for those that need groups."""
@@ -76,21 +73,9 @@ def measured(
     return found
 
 
-def evaluated(
-    model: nn.Module,
-    data: Pairs,
-    source: Mapping[str, Any],
-    *,
-    part: str = "test",
-    classify: Any = None,
-    model_folder: str | Path | None = None,
-    device: torch.device | str = "cpu",
-) -> Evaluation:
-    """Judge `model` image by image: one succeeds if its own text lies before the texts of all other concepts.
-
-    source, protocol and manifest as in `evaluate_classifier`; ValueError if the part does not exist.
-    """
-    start, judged = time.monotonic(), data.part(part)
+def judgement(model: nn.Module, data: Pairs, part: str, device: torch.device | str) -> Judgement:
+    """Judge `model` image by image: one succeeds if its own text lies before the texts of all other concepts."""
+    judged = data.part(part)
     found = retrieved(model, data, judged, device)
     rows = zip(judged.fields["sample_id"].tolist(), found.text_N.tolist(), strict=True)
     outcomes = tuple(
@@ -98,9 +83,7 @@ def evaluated(
         for item, before in rows
     )
     success = "the own text is nearer than that of any other concept"
-    measures = _measures(found)
-    facts: dict[str, Any] = {"measures": measures, "began": start, "model_folder": model_folder}
-    return judgement(model, data, source, part, outcomes, success=success, **facts)
+    return Judgement(outcomes, success, _measures(found))
 
 
 @torch.no_grad()

@@ -10,7 +10,6 @@ import numpy as np
 
 _GAP = 1  # pixel between the pictures of a sheet
 _FLOOR = 80.0  # dB below the loudest that are drawn
-_WINDOW = 1024
 
 
 def pixels(images_NCHW: np.ndarray) -> np.ndarray:
@@ -57,28 +56,10 @@ def wav(sound_T: np.ndarray, rate: int) -> bytes:
     return content.getvalue()
 
 
-def mel_picture(loudness_MF: np.ndarray) -> bytes:
+def loudness_picture(loudness_MF: np.ndarray) -> bytes:
     """Loudness in dB of M bands, the lowest first, over F frames, as PNG: time to the right, bands up, loud bright."""
     from embodkd.evaluation.pictures import depth_colours
 
     top = loudness_MF.max()
     dark_MF = ((top - loudness_MF).clip(0, _FLOOR) / _FLOOR * 255).round().astype(np.uint8)
     return png(depth_colours(dark_MF[::-1]))
-
-
-def mel(sound_T: np.ndarray, rate: int, bands: int = 80) -> np.ndarray:
-    """Loudness in dB of a sound in `bands` bands of equal width on the mel scale (O'Shaughnessy 1987), (bands, frames).
-
-    To be looked at: windows of 1024 samples, a quarter of that apart.
-    """
-    hop = _WINDOW // 4
-    padded = np.pad(np.asarray(sound_T, np.float64), (_WINDOW // 2, _WINDOW))
-    frames_FW = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[: len(sound_T) + 1 : hop]
-    power_FK = np.abs(np.fft.rfft(frames_FW * np.hanning(_WINDOW))) ** 2
-    edge = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + rate / 2 / 700), bands + 2) / 2595) - 1)
-    hertz_K = np.fft.rfftfreq(_WINDOW, 1 / rate)
-    rise, fall = np.diff(edge)[:-1, None], np.diff(edge)[1:, None]
-    share_MK = np.minimum((hertz_K - edge[:-2, None]) / rise, (edge[2:, None] - hertz_K) / fall).clip(0)
-    # a band that is narrower than a step of the transform has the nearest one
-    share_MK[np.arange(bands), np.abs(hertz_K - edge[1:-1, None]).argmin(1)] += 1e-3
-    return 10 * np.log10(share_MK @ power_FK.T + 1e-10)

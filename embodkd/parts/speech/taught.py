@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from embodkd.core import Ragged, Signals, Source, Utterances
 from embodkd.core.modules.modes import evaluating
-
-_AT_ONCE = 16
+from embodkd.parts.speech.spoken import spoken
 
 
 class Taught(Source):
@@ -42,8 +42,8 @@ class Taught(Source):
         """Ask the teacher; the mean length of a phoneme, in frames, comes back."""
         found = self._asked()
         self._items = self._made(found)
-        frames = sum(int(duration.sum()) for duration, _ in found)
-        return {"taught/duration": frames / sum(len(duration) for duration, _ in found)}
+        frames = sum(int(duration.sum()) for _, duration in found)
+        return {"taught/duration": frames / sum(len(duration) for _, duration in found)}
 
     def restore(self, folder: Path, refills: int) -> None:
         """Ask again, which gives the same."""
@@ -60,27 +60,27 @@ class Taught(Source):
 
     @torch.no_grad()
     def _asked(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Of each sentence durations (X,) and spectrum (T, M)."""
-        like, found = next(self.teacher.parameters()), []
+        """Of each sentence spectrum (T, M) and durations (X,)."""
+        like = next(self.teacher.parameters())
         names = ("phoneme", "phoneme_mask") if self.spoken else ("phoneme", "phoneme_mask", "mel", "frame_mask")
-        for start in range(0, self.size(), _AT_ONCE):
-            batch = self.part.gather(np.arange(start, min(start + _AT_ONCE, self.size())), 0).to(like.device)
-            shown = {name: batch[name].to(like) if name == "mel" else batch[name] for name in names}
+
+        def ask(batch: Signals) -> Mapping[str, Tensor]:
             with evaluating(self.teacher):
-                s = self.teacher(shown)
-            sizes = zip(batch["phoneme_mask"].sum(1).tolist(), s["frame_mask"].sum(1).tolist(), strict=True)
-            for k, (phonemes, frames) in enumerate(sizes):
-                found.append((s["duration"][k, :phonemes].cpu().numpy(), s["mel"][k, :frames].float().cpu().numpy()))
-        return found
+                told: Mapping[str, Tensor] = self.teacher(
+                    {name: batch[name].to(like) if name == "mel" else batch[name] for name in names}
+                )
+            return told
+
+        return spoken(self.part, range(self.size()), ask, like.device)
 
     def _made(self, found: list[tuple[np.ndarray, np.ndarray]]) -> Source:
-        durations = [duration for duration, _ in found]
+        durations = [duration for _, duration in found]
         if not self.spoken:
             return self.finish(self.part.but({**self.part.sequences, "duration": durations}))
         sequences: dict[str, Any] = {
             "phoneme": self.part.sequences["phoneme"],
             "duration": durations,
-            "mel": [mel for _, mel in found],
+            "mel": [mel for mel, _ in found],
         }
         masks = {"phoneme": "phoneme_mask", "mel": "frame_mask"}
         return Ragged(sequences, {"sample_id": self.part.fields["sample_id"]}, masks=masks, **self.part.options)

@@ -11,6 +11,7 @@ import torch
 from embodkd.data import make_data
 from embodkd.data.assets import ASSETS, get, present
 from embodkd.data.speech.cut import described
+from embodkd.data.speech.program import answer
 from embodkd.data.speech.spectra import FLOOR, MelSpectra
 from embodkd.data.speech.tones import ToneSpectra
 
@@ -141,3 +142,9 @@ def test_espeak_s_phonemes_are_one_line_for_each_sentence() -> None:
 
     one, two = phonemes_of(["the birds sang", "a dawn"])
     assert "ð" in one and one[-1] == "." and len(two) < len(one)
+
+
+def test_a_program_that_fails_is_said_with_what_it_said() -> None:
+    with pytest.raises(ValueError, match=r"ls .*/nowhere: exit code 2: .*No such file"):
+        answer(["ls", "/nowhere"])
+    assert answer(["cat"], "hello") == "hello"

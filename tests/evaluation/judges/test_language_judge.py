@@ -12,7 +12,7 @@ from torch import nn
 from embodkd.data import make_data
 from embodkd.evaluation.decoding import answered
 from embodkd.evaluation.judges import JUDGES, better, judge_of
-from embodkd.evaluation.judges.language import MEASURES, SAMPLES, answers, evaluated, measured, passed
+from embodkd.evaluation.judges.language import MEASURES, SAMPLES, answers, measured, passed
 from embodkd.models import MODELS, make_model, model_names
 
 
@@ -95,14 +95,14 @@ def test_answers_are_counted_by_the_checker_greedily_and_drawn():
     found = measured(Oracle(data, knows), data)
     assert found["pass_at_1"] == found["sampled"] == found["pass_at_8"] == 75.0
     assert not [name for name in found if name.startswith("pass_at") and "@" in name]
-    result = evaluated(Oracle(data, knows), data, {"name": "sums", "seed": 0})
+    result = JUDGES["language"].evaluated(Oracle(data, knows), data, {"name": "sums", "seed": 0})
     assert [o.success for o in result.outcomes] == knows and result.protocol["part"] == "test"
     assert [o.seed for o in result.outcomes] == data.test.fields["sample_id"].tolist()
     assert result.manifest["measures"]["pass_at_1"] == 75.0
-    validation = evaluated(large(data), data, {"name": "sums", "seed": 0}, part="validation")
+    validation = JUDGES["language"].evaluated(large(data), data, {"name": "sums", "seed": 0}, part="validation")
     assert validation.episodes == 6
     with pytest.raises(ValueError, match="did you mean 'validation'"):
-        evaluated(large(data), data, {}, part="validations")
+        JUDGES["language"].evaluated(large(data), data, {}, part="validations")
 
 
 def large(data):
@@ -112,7 +112,7 @@ def large(data):
 
 def test_without_a_checker_a_text_succeeds_by_its_last_token():
     model, data = large_lm().eval(), texts()
-    result = evaluated(model, data, {"name": "toy", "seed": 0})
+    result = JUDGES["language"].evaluated(model, data, {"name": "toy", "seed": 0})
     fields = data.test.fields
     for n, outcome in enumerate(result.outcomes):
         last = int(torch.nonzero(fields["mask"][n])[-1])

@@ -14,8 +14,7 @@ from embodkd.evaluation import Episode, Evaluation
 from embodkd.evaluation.report import write_report
 from embodkd.evaluation.report.page import base64_of
 from embodkd.evaluation.samples.kept import Sample, Samples, Shown, samples_of
-from embodkd.evaluation.samples.media import png
-from embodkd.evaluation.samples.sounds import heard
+from embodkd.evaluation.samples.media import png, wav
 
 
 def picture(grey: int) -> bytes:
@@ -93,7 +92,7 @@ def test_what_has_another_truth_is_no_answer_to_the_same_question(tmp_path: Path
 
 def test_pictures_and_sounds_are_inside_the_page(tmp_path: Path) -> None:
     tone_T = np.sin(np.arange(800) / 3)
-    said = heard("hello", tone_T, None, 8000)
+    said = Sample(Shown("hello"), Shown("0.10 s", picture(50), wav(tone_T, 8000)))
     run = a_run(tmp_path / "run", Sample(Shown("noise"), Shown(png=picture(9)), Shown(png=picture(200))), said)
     [table] = made(write_report(run))
     assert table[1] == [

@@ -16,10 +16,10 @@ from rows import pairs
 
 from embodkd.data import make_data
 from embodkd.evaluation.judges import JUDGES
-from embodkd.evaluation.samples.kept import Sample, Shown
+from embodkd.evaluation.samples.kept import Shown
 from embodkd.evaluation.samples.pairs import found
 from embodkd.evaluation.samples.pictures import looked, painted
-from embodkd.evaluation.samples.sounds import heard
+from embodkd.evaluation.samples.sounds import said
 from embodkd.evaluation.samples.texts import written
 from embodkd.models import make_model
 
@@ -124,15 +124,20 @@ def test_towers_say_what_they_found_and_whether_it_belongs_there(off: int) -> No
     assert found(Matcher(0), own).rows == (), "nobody can read these"
 
 
-def test_a_sentence_is_kept_as_sounds_with_their_pictures() -> None:
-    rate = 16000
-    tone_T = 0.5 * np.sin(2 * np.pi * 440 * np.arange(rate) / rate)
-    sample = heard("hello", tone_T[: rate // 2], tone_T, rate)
-    assert sample.asked == Shown("hello") and sample.made.text == "0.50 s" and sample.truth.text == "1.00 s"
-    with wave.open(io.BytesIO(sample.made.wav)) as file:
-        assert file.getnframes() == rate // 2
-    assert picture(sample.truth).shape == (80, 1 + rate // 256, 3)
-    assert heard("hello", tone_T, None, rate) == Sample(Shown("hello"), sample.truth)
+def test_sentences_are_kept_as_sounds_with_their_pictures_beside_those_of_the_voice() -> None:
+    data = make_data("tones", train=4, validation=2, test=3, mels=16)
+    torch.manual_seed(0)
+    model = make_model("fastspeech2", **data.facts(), width=16, hidden=16, predictor=16)
+    samples = said(model, data).rows
+    assert len(samples) == 3 and said(model, data).rows == samples
+    for row, sample in enumerate(samples):
+        frames = len(data.test.sequences["mel"][row])
+        assert picture(sample.truth).shape == (16, frames, 3)
+        assert sample.truth.text == f"{frames * data.hop / data.rate:.2f} s"
+        with wave.open(io.BytesIO(sample.truth.wav)) as file:
+            assert (file.getnframes(), file.getframerate()) == (frames * data.hop, data.rate)
+        with wave.open(io.BytesIO(sample.made.wav)) as file:
+            assert file.getnframes() == picture(sample.made).shape[1] * data.hop
 
 
 def test_every_judge_of_something_to_see_has_its_drawing() -> None:
