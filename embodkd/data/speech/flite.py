@@ -14,6 +14,7 @@ from torch import Tensor
 
 from embodkd.core import Speech
 from embodkd.core.config.ranges import Count, Seed
+from embodkd.core.runs.progress import progress
 from embodkd.data.assets import ASSETS, load
 from embodkd.data.registry import DATA
 from embodkd.data.speech.cut import Sentence, described, packed, speech
@@ -45,20 +46,22 @@ def flite(
     )
 
 
-@ASSETS.register("flite", title="speech of flite's voice slt", size=f"{SENTENCES} sentences, said in two minutes")
+@ASSETS.register("flite", title="speech of flite's voice slt", size=f"{SENTENCES} sentences, said in half a minute")
 def fetch(work: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """What `packed` gives, the sentences and the symbols of their phones."""
     require("flite", "flite")
     said: list[Sentence] = []
     kept, numbers = [], dict[str, int]()
-    for text in some(SENTENCES, SEED):
-        phones, duration_X, audio_L = say(text, work)
-        for phone in phones:
-            numbers.setdefault(phone, len(numbers))
-        found = described([numbers[phone] for phone in phones], duration_X, audio_L, SPECTRA)
-        if found is not None:
-            said.append(found)
-            kept.append(text)
+    with progress(SENTENCES, "data flite") as bar:
+        for text in some(SENTENCES, SEED):
+            phones, duration_X, audio_L = say(text, work)
+            for phone in phones:
+                numbers.setdefault(phone, len(numbers))
+            found = described([numbers[phone] for phone in phones], duration_X, audio_L, SPECTRA)
+            if found is not None:
+                said.append(found)
+                kept.append(text)
+            bar.advance(1)
     licence = "flite's own, WordNet sentences"
     origin = {"source": f"flite -voice {VOICE}", "licence": licence, "sentences": kept, "symbols": list(numbers)}
     return packed(said), origin

