@@ -24,8 +24,9 @@ MEASURES = Registry("measure of speech")
 """Functions (said: Said) -> float, with `better=`, `unit=`; `written=` for those that read what was said."""
 
 CEPSTRA = 13
-GOOD = 8.0
-"""dB of mel-cepstral distortion, of a sentence that counts as said rightly."""
+GOOD = 3.0
+"""dB of mel-cepstral distortion, of a sentence that counts as said rightly: students of whom Whisper writes down more
+than half of the words wrongly have 4.1 (flite) and 4.6 (piper)."""
 
 
 @dataclass(frozen=True)
