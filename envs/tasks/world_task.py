@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, ClassVar
+from weakref import WeakMethod
 
 import numpy as np
 from embodkd.envs import draws, make_task
@@ -27,8 +28,8 @@ class WorldTask(BatchTask):
 
     A member names itself, its failures, rate, length, engines and ``changes`` (see ``TaskSpec``); says by ``scene``
     which world each engine has, and by ``keeps`` which of its own arrays an episode depends on (what each is called in
-    ``state_dict`` -> attribute). Its constructor is the schema of its options, which it hands on here with one function
-    per group: the columns (N, d) that stand side by side in it.
+    ``state_dict`` -> attribute). Its constructor is the schema of its options, which it hands on here with one method
+    of its own per group: the columns (N, d) that stand side by side in it.
     """
 
     name: str
@@ -69,7 +70,8 @@ class WorldTask(BatchTask):
         )
         size = self.world.robot.action_size if action_size is None else action_size
         super().__init__(num_envs, size)
-        self.observers = {group.name: partial(self._observed, columns) for group, columns in groups.items()}
+        # weakly: a task that held itself would keep its world until a collection, which may be far away
+        self.observers = {group.name: partial(self._observed, WeakMethod(columns)) for group, columns in groups.items()}
         self.observers |= {group.name: partial(self.world.look, group) for group in self.world.camera_groups}
         offered = {group.name: group for group in (*groups, *self.world.camera_groups)}
         said = {**options, "randomise": dict(options["randomise"] or {})}
@@ -99,7 +101,9 @@ class WorldTask(BatchTask):
         """The world of this task on an engine."""
 
     @staticmethod
-    def _observed(columns: Columns, ids: np.ndarray | None) -> np.ndarray:
+    def _observed(method: WeakMethod[Columns], ids: np.ndarray | None) -> np.ndarray:
+        columns = method()
+        assert columns is not None, "who calls an observer holds its task"
         return np.concatenate(columns(), axis=1)[slice(None) if ids is None else ids].astype(np.float32)
 
     def render(
@@ -133,7 +137,6 @@ class WorldTask(BatchTask):
         """Free what the engine holds; harmless twice."""
         super().close()
         self.world.close()
-        self.observers.clear()  # they hold the task, which would then wait for a collection
 
     def __reduce__(self) -> tuple[Callable[[], BatchTask], tuple[()], dict[str, np.ndarray]]:
         """How ``copy.deepcopy`` and ``pickle`` copy a task: made anew, and its state loaded."""

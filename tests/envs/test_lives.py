@@ -6,6 +6,7 @@ import os
 import pickle
 import signal
 import sys
+import weakref
 
 import gymnasium as gym
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from embodkd.envs import make_task
 from embodkd.envs.diverged import SimulationDiverged
 from embodkd.envs.doors.sb3 import TaskVecEnv
-from every_world import IDS, every_robot, vectors
+from every_world import IDS, every_robot, every_world, vectors
 
 COPIES = {"deepcopy": copy.deepcopy, "pickle": lambda task: pickle.loads(pickle.dumps(task))}
 
@@ -88,6 +89,40 @@ def test_a_closed_task_says_so(name, options):
     ):
         with pytest.raises(ValueError, match=rf"task '{name}' is closed; make it anew"):
             use()
+
+
+@every_world
+def test_what_nobody_holds_is_gone_at_once(name, options):
+    """Not at the next collection: a world takes much memory, and one collects rarely where much lives."""
+    task = begun(name, **options)
+    task.observe(list(task.spec.groups))
+    left = [weakref.ref(part) for part in (task, task.world, task.world.sim)]
+    gc.disable()
+    try:
+        del task
+        assert [part() for part in left] == [None, None, None]
+    finally:
+        gc.enable()
+
+
+DOORS = {
+    "single": lambda: gym.make(IDS["peg_hole"]),
+    "many": lambda: gym.make_vec(IDS["peg_hole"], 2),
+    "batch": lambda: TaskVecEnv(make_task("peg_hole", 2), ["proprio"]),
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_door_that_nobody_holds_is_gone_at_once(door):
+    env = DOORS[door]()
+    env.reset()
+    left = weakref.ref(env.stream.task if door == "batch" else env.unwrapped.task)
+    gc.disable()
+    try:
+        del env
+        assert left() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
