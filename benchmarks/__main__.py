@@ -14,7 +14,7 @@ from benchmarks.measure import machine, used_by_others
 from embodkd.core.runs.memory import keep_freed_memory
 
 SUBJECTS = ("step", "camera", "cli", "report", "latency", "loop", "language", "processes", "demo", "ppo")
-ASIDE = ("peers",)  # asked for by name only: it needs an environment of its own
+ASIDE = ("peers", "trl")  # asked for by name only: they need environments of their own
 
 
 def main() -> None:
@@ -24,14 +24,14 @@ def main() -> None:
         "subjects",
         nargs="*",
         metavar="SUBJECT",
-        help=f"some of {', '.join(SUBJECTS + ASIDE)}; default: all but the last",
+        help=f"some of {', '.join(SUBJECTS + ASIDE)}; default: all but the last two",
     )
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks.json"), help="where the table is kept")
     parser.add_argument("--seeds", type=int, default=7, metavar="N", help="trainings of each contender (ppo)")
     arguments = parser.parse_args()
     unknown = set(arguments.subjects) - {*SUBJECTS, *ASIDE}
     if unknown:
-        parser.error(f"unknown subject {', '.join(sorted(unknown))}; choose from {', '.join(SUBJECTS)}")
+        parser.error(f"unknown subject {', '.join(sorted(unknown))}; choose from {', '.join(SUBJECTS + ASIDE)}")
     # one thread per library call: the contenders are compared per CPU-second, and oversubscription would favour one
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     # as the command line does; all contenders share the process, so none is favoured

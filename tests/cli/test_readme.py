@@ -22,6 +22,7 @@ COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line.stri
 OF_DOMAINS = re.findall(
     r"`(embodkd (?:train|data get)[^`]*)`", TEXT.split("## The same on data sets")[1].split("##")[0]
 )
+PRE_TRAINING = re.findall(r"`(embodkd distill[^`]*method=tinyvit[^`]*)`", TEXT)
 LEAST = {
     "sums": ["data.test=4", "data.validation=4", "model.width=16", "model.depth=1"],
     "digits": ["model.steps=5"],
@@ -79,6 +80,15 @@ def test_each_domain_has_a_command_that_works_and_leaves_something_to_look_at(
     assert kinds == {"texts", "pairs", "splits", "views", "speech"}
     assert embodkd("report", "runs").code == 0
     assert (tmp_path / "runs/report.html").read_text().count('<table class="made"') == 5
+
+
+def test_pre_training_works_with_the_teacher_of_the_first_line(embodkd, small, tmp_path: Path) -> None:
+    first = next(c for c in COMMANDS if c.startswith("embodkd train teacher data="))
+    for command in (first, *PRE_TRAINING):
+        words = shlex.split(command)[1:]
+        answer = embodkd(*words, *small[f"{' '.join(words[:2])} data=..."], "quiet=true")
+        assert answer.code == 0, f"{command}: {answer.err}"
+    assert (tmp_path / "runs/tinyvit_digits/evaluation.json").is_file()
 
 
 @pytest.mark.slow
