@@ -14,6 +14,7 @@ from embodkd.policies.minmax import MinMaxNormaliser
 from embodkd.policies.mlp import MLP
 from embodkd.policies.mlp_chunk import MLPChunk
 from embodkd.policies.normaliser import RunningNormaliser
+from embodkd.policies.point_transformer import PointTransformer
 from embodkd.policies.pointnet import PointNet
 from embodkd.policies.residual import ResidualPolicy, residual_on
 from embodkd.policies.session import Session, session_of
@@ -30,6 +31,7 @@ __all__ = [
     "MLPChunk",
     "MinMaxNormaliser",
     "PointNet",
+    "PointTransformer",
     "Policy",
     "ResidualPolicy",
     "RgbCNN",

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 from embodkd.policies.base import POLICIES, Policy, dense
+from embodkd.policies.clouds import thinned
 from torch import Tensor, nn
 
-from embodkd.core.config.ranges import Count, Positive, Width
-from embodkd.core.transfer import sent
+from embodkd.core.config.ranges import Count, NotNegative, Positive, Share, Width
 
 
 @POLICIES.register("pointnet", modality="points")
@@ -18,7 +18,8 @@ class PointNet(Policy):
     """Points (N, P, 3) in metres, times `scale`, through shared layers `widths`, maximum over points, proprioception.
 
     In training mode each forward pass takes `sample` random points, the same ones for all rows (2.7 times faster, and
-    the maximum does not learn to hang on single points); in evaluation mode it takes all of them.
+    the maximum does not learn to hang on single points), `noise` metres off, a share `lost` unseen; in evaluation mode
+    it takes all of them as they are.
     """
 
     def __init__(
@@ -32,18 +33,20 @@ class PointNet(Policy):
         hidden: tuple[Width, ...] = (256, 256),
         scale: Positive = 20.0,
         sample: Count = 192,
+        noise: NotNegative = 0.0,
+        lost: Share = 0.0,
     ) -> None:
         super().__init__(action_size)
         self._read(groups, vectors, (points,), rank=2)
-        self.points, self.scale, self.sample = points, scale, sample
+        self.points, self.scale = points, scale
+        self.sample, self.noise, self.lost = sample, noise, lost
         self.shared = nn.Sequential(dense([self.inputs[points].shape[1], *widths], nn.ReLU), nn.ReLU())
         self.head = dense([widths[-1] + self.normaliser.size, *hidden, action_size], nn.ReLU)
 
     def forward(self, obs: Mapping[str, Tensor]) -> Tensor:
         """Mean action (N, A)."""
         points_NP3 = obs[self.points]
-        if self.training and self.sample < points_NP3.shape[1]:
-            chosen = torch.randperm(points_NP3.shape[1])[: self.sample]
-            points_NP3 = points_NP3.index_select(1, sent(chosen, points_NP3.device))
+        if self.training:
+            points_NP3 = thinned(points_NP3, self.sample, self.noise, self.lost)
         cloud_NF = self.shared(points_NP3 * self.scale).amax(1)
         return self.head(torch.cat([cloud_NF, self.vector(obs)], dim=1))

@@ -31,6 +31,7 @@ SMALL = {
     "diffusion": {"vectors": ("proprio",), "widths": (8,), "horizon": 4, "execute": 2, "steps": 2},
     "mlp": {"hidden": (8,)},
     "mlp_chunk": {"width": 8, "blocks": 1, "horizon": 3},
+    "point_transformer": {"patches": 3, "width": 8, "blocks": 1, "heads": 2, "hidden": (8,)},
     "pointnet": {"widths": (4, 8), "hidden": (8,)},
     "residual": {
         "base": "mlp_chunk",

@@ -98,7 +98,7 @@ def _aperture(joint_TJ: np.ndarray) -> np.ndarray:
 
 
 def _arc(signal_T: np.ndarray) -> float:
-    """The length of a curve's amplitude spectrum over its mean, up to 10 times its slowest wave: more for each peak more.
+    """The length of a curve's amplitude spectrum, up to 10 times its slowest wave: more for each peak more.
 
     SPARC with its sign turned (Balasubramanian et al. 2015).
     """
