@@ -83,9 +83,13 @@ class PPOConfig:
     adam_eps: Positive = 1e-8
     # Iterations at the start that train only the critic (for an actor that already knows something).
     critic_warmup: Whole = 0
+    # Weight of the KL divergence from the policy that it starts from (kickstarting, Schmitt et al. 2018), and the
+    # iterations after the critic's over which it falls to 0.
+    hold: NotNegative = 0.0
+    hold_iterations: Count = 100
 
     def __post_init__(self) -> None:
-        for name, least in {"num_envs": 1, "n_steps": 1, "epochs": 1, "minibatch": 2}.items():
+        for name, least in {"num_envs": 1, "n_steps": 1, "epochs": 1, "minibatch": 2, "hold_iterations": 1}.items():
             if getattr(self, name) < least:
                 raise ValueError(f"ppo.{name} is {getattr(self, name)}; it must be at least {least}")
         if (self.num_envs * self.n_steps) % self.minibatch:
@@ -93,6 +97,11 @@ class PPOConfig:
                 f"ppo.minibatch={self.minibatch} does not divide num_envs * n_steps = {self.num_envs} * "
                 f"{self.n_steps} = {self.num_envs * self.n_steps}; choose one that does"
             )
+
+    def hold_at(self, iteration: int) -> float:
+        """How much the actor is held to what it was, in this iteration."""
+        learned = max(0, iteration - self.critic_warmup)
+        return self.hold * max(0.0, 1.0 - learned / self.hold_iterations)
 
     def whole(self, steps: int) -> int:
         """Control steps of a training asked for `steps`: whole iterations, the first of which collects twice."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -56,6 +57,7 @@ class PPO(StockPPO):
             found = type(env).__name__
             raise ValueError(f"this PPO collects from a TaskVecEnv, got {found}; for others use stable-baselines3's")
         self.config, self.stream = config, env.stream
+        self.start = copy.deepcopy(actor).requires_grad_(False).eval() if config.hold else None
         self.primed = False
         self.iteration = 0
         self.copies = Copies.of(env.num_envs)
@@ -226,6 +228,8 @@ class PPO(StockPPO):
             loss = loss + policy_loss
             if config.entropy:
                 loss = loss - config.entropy * net.entropy() * (len(loss_N) / batch.whole)
+            if hold := config.hold_at(self.iteration):
+                loss = loss + hold * _mean(self._away(mean_NA, batch.obs), batch.whole)
         losses = torch.stack([policy_loss, value_loss, _mean(clipped_N.float(), batch.whole), loss]).detach()
         if not self.copies.shared:
             check_loss(self, loss, ADVICE)
@@ -242,6 +246,13 @@ class PPO(StockPPO):
             torch.nn.utils.clip_grad_norm_(both, self.max_grad_norm, foreach=True)
         net.optimizer.step()
         return losses[:3]
+
+    def _away(self, mean_NA: Tensor, obs: Mapping[str, Tensor]) -> Tensor:
+        """KL divergence (N,) of the actor from the one that it was at the start, both with today's deviations."""
+        assert self.start is not None
+        with torch.no_grad():
+            start_NA, std_A = self.start(obs), self.policy.log_std.exp()
+        return 0.5 * ((mean_NA - start_NA) / std_A).square().sum(-1)
 
     def _divergence(self) -> float:
         """KL(old policy || new policy), mean over the iteration's observations, those of all processes."""

@@ -45,7 +45,7 @@ LEARNERS = {
 ITERATION = 4 * 3
 IMPROVED = {
     "steps": 4 * ITERATION,
-    "ppo": {"num_envs": 4, "n_steps": 3, "minibatch": 12, "epochs": 1},
+    "ppo": {"num_envs": 4, "n_steps": 3, "minibatch": 12, "epochs": 1, "hold": 0.1},
     "evaluate_every": 10 * ITERATION,
     "evaluate_episodes": 1,
     "checkpoint_every": ITERATION,

@@ -168,6 +168,34 @@ def test_critic_warmup_leaves_the_actor_alone():
     assert not torch.equal(weights(learner.policy.actor), actor)
 
 
+def test_who_is_held_stays_near_where_it_began_and_is_let_go_in_the_end():
+    began = weights(make().policy.actor)
+    away = {
+        hold: (weights(learn(make(hold=hold, hold_iterations=1000), 6).policy.actor) - began).norm()
+        for hold in (0, 1, 100)
+    }
+    assert away[100] < 0.5 * away[0] and away[1] < away[0]
+    config = PPOConfig(num_envs=16, n_steps=8, minibatch=32, critic_warmup=2, hold=3.0, hold_iterations=4)
+    assert [config.hold_at(i) for i in range(8)] == [3.0, 3.0, 3.0, 2.25, 1.5, 0.75, 0.0, 0.0]
+
+
+def test_being_held_is_the_divergence_of_two_normal_distributions_and_nothing_at_the_start():
+    learner = make(hold=1.0)
+    obs = {name: torch.from_numpy(rows) for name, rows in learner.env.reset().items()}
+    with torch.no_grad():
+        assert not learner._away(learner.policy.actor(obs), obs).any()
+        learner.policy.log_std += torch.tensor([0.3, -0.2])
+        mean = learner.policy.actor(obs) + torch.tensor([0.1, -0.4])
+        now, start = (torch.distributions.Normal(m, learner.policy.log_std.exp()) for m in (mean, learner.start(obs)))
+        expected = torch.distributions.kl_divergence(now, start).sum(-1)
+        assert torch.allclose(learner._away(mean, obs), expected, atol=1e-5)
+
+
+def test_who_is_held_does_not_change_who_is_not():
+    plain, held = learn(make(), 2), learn(make(hold=1.0, hold_iterations=1, critic_warmup=1), 1)
+    assert plain.start is None and torch.equal(weights(held.policy.actor), weights(make().policy.actor))
+
+
 def test_a_student_that_reads_less_than_the_critic_can_be_improved():
     task = Line(1)
     student = make_policy("blind", task.spec.groups, 2, hidden=(16,))
