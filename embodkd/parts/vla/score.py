@@ -17,7 +17,7 @@ AGREES = 0.5  # cosine between what was said and what was done
 
 
 @dataclass(frozen=True)
-class Marks:
+class TrajectoryMarks:
     """One trajectory. reasoning: None for one that says nothing. action, intention, agreement in [0, 1]; success."""
 
     action: float
@@ -42,7 +42,7 @@ class Marks:
         return 0.5 * (self.reasoning + self.action * self.intention) * self.agreement
 
 
-def vla_score(judged: list[Marks]) -> float:
+def vla_score(judged: list[TrajectoryMarks]) -> float:
     """The mean times 100. ValueError for no trajectory."""
     if not judged:
         raise ValueError("VLA score: no trajectory was judged")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embodkd.parts.vla.actions import ActionBins
-from embodkd.parts.vla.score import Marks, agreement, progress, slot_f1, vla_score
+from embodkd.parts.vla.score import TrajectoryMarks, agreement, progress, slot_f1, vla_score
 
 ACTIONS = np.random.default_rng(0).normal(size=(500, 7)) * [0.01, 0.01, 0.01, 0.1, 0.1, 0.1, 1.0]
 MARK = st.floats(0, 1)
@@ -53,23 +53,23 @@ def test_a_score_rises_with_each_mark_and_is_nothing_without_success(
     r: float, a: float, i: float, ra: float, more: float
 ) -> None:
     base = {"reasoning": r, "action": a, "intention": i, "agreement": ra}
-    assert Marks(**base, success=False).score == 0.0
+    assert TrajectoryMarks(**base, success=False).score == 0.0
     for name in base:
-        better = Marks(**{**base, name: max(base[name], more)}, success=True)
-        assert better.score >= Marks(**base, success=True).score - 1e-12
-    assert Marks(**base, success=True).score <= ra + 1e-12
+        better = TrajectoryMarks(**{**base, name: max(base[name], more)}, success=True)
+        assert better.score >= TrajectoryMarks(**base, success=True).score - 1e-12
+    assert TrajectoryMarks(**base, success=True).score <= ra + 1e-12
 
 
 def test_perfect_is_a_hundred_and_the_mean_is_never_above_success_or_agreement() -> None:
-    assert vla_score([Marks(1, 1, True, 1.0)]) == 100 and vla_score([Marks(1, 1, True)]) == 100
+    assert vla_score([TrajectoryMarks(1, 1, True, 1.0)]) == 100 and vla_score([TrajectoryMarks(1, 1, True)]) == 100
     rng = np.random.default_rng(0)
-    judged = [Marks(*rng.random(2), bool(rng.random() > 0.5), *rng.random(2)) for _ in range(50)]
+    judged = [TrajectoryMarks(*rng.random(2), bool(rng.random() > 0.5), *rng.random(2)) for _ in range(50)]
     most = min(np.mean([one.success for one in judged]), np.mean([one.agreement for one in judged]))
     assert vla_score(judged) <= 100 * most
     with pytest.raises(ValueError, match="no trajectory"):
         vla_score([])
     with pytest.raises(ValueError, match="0 to 1"):
-        Marks(8.0, 1, True)
+        TrajectoryMarks(8.0, 1, True)
 
 
 def test_facts_count_by_slot() -> None:
