@@ -72,6 +72,11 @@ class GraspWorld(HandScene):
         axes = np.swapaxes(np.concatenate([axes_N33, -axes_N33], axis=2), 1, 2)
         return self._extents.along(self.slots.held_N, axes @ self.rotation(OBJECT))
 
+    def widths(self, towards_ND3: np.ndarray) -> np.ndarray:
+        """How wide each object is along unit vectors in the world, m, (N, D)."""
+        local = towards_ND3 @ self.rotation(OBJECT)
+        return self._extents.along(self.slots.held_N, local) + self._extents.along(self.slots.held_N, -local)
+
     def _step(self) -> None:
         self.diverged = []
         try:
