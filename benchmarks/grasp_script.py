@@ -12,12 +12,12 @@ import numpy as np
 from embodkd.envs import make_task
 from embodkd.envs.tasks.grasp.script import FOUND, SPREAD, START, Numbers, grasp
 
-EACH, BEST = 12, 8  # episodes of a candidate, candidates that are kept
+EACH, BEST = 10, 6  # episodes of a candidate, candidates that are kept
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.grasp_script", description=__doc__)
-    parser.add_argument("--candidates", type=int, default=40, help="in each round")
+    parser.add_argument("--candidates", type=int, default=24, help="in each round")
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--again", action="store_true", help="begin at the numbers that were found last")
     parser.add_argument("--only-judge", action="store_true", help="judge the numbers that were found last")
