@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
-from embodkd.envs.tasks.grasp.library import RESTING_FILE, drawn
-from embodkd.envs.tasks.grasp.resting import settled
+from embodkd.envs.tasks.grasp.library import RESTING_FILE, procedural
+from embodkd.envs.tasks.grasp.resting import settled, write_resting
 from embodkd.envs.tasks.grasp.table import compiled
 
 
 def main() -> None:
-    things = drawn()
+    things = procedural()
     resting = settled(things, compiled(things))
-    np.savez_compressed(RESTING_FILE, height=resting.height.astype(np.float32), quat=resting.quat.astype(np.float32))
+    write_resting(RESTING_FILE, resting)
     print(f"{RESTING_FILE}: {resting.height.size} poses of {len(things)} objects")
+
+
+if __name__ == "__main__":
+    main()

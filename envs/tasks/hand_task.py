@@ -1,4 +1,4 @@
-"""What tasks of the floating Shadow hand share: what the hand feels of itself, where it has the object, what holding is."""
+"""What tasks of the floating Shadow hand share: what it feels of itself, where it has the object, what holding is."""
 
 from __future__ import annotations
 

@@ -53,5 +53,3 @@ def _from_hull(solid: Solid, where: np.ndarray) -> np.ndarray:
 
     planes = ConvexHull(solid.corners).equations
     return np.max(where @ planes[:, :3].T + planes[:, 3], axis=1)
-
-

@@ -1,7 +1,7 @@
 """Classes of objects that numbers draw: what they are made of, and which of their parts to leave alone.
 
-A class is a function of four numbers in [0, 1), which set its lengths (m).  Whatever has a part that is forbidden is 3 cm
-thick or more elsewhere, so that it can be grasped there.
+A class is a function of four numbers in [0, 1), which set its lengths (m).  Whatever has a part that is forbidden is
+3 cm thick or more elsewhere, so that it can be grasped there.
 """
 
 from __future__ import annotations

@@ -11,20 +11,20 @@ from typing import Literal
 import numpy as np
 from embodkd.envs.tasks.grasp import kinds
 from embodkd.envs.tasks.grasp.codes import codes
-from embodkd.envs.tasks.grasp.resting import Resting
+from embodkd.envs.tasks.grasp.resting import Resting, read_resting
 from embodkd.envs.tasks.grasp.solids import Thing
 from embodkd.envs.tasks.grasp.table import Table, compiled
 
 from embodkd.core.config.registry import near
 
 Split = Literal["seen", "unseen_size", "unseen_class", "all"]
-RESTING_FILE = Path(__file__).with_name("resting.npz")
+RESTING_FILE = Path(__file__).with_name("resting.safetensors")
 _EVERY = 5  # one in so many is held out
 
 
 @dataclass(frozen=True, eq=False)
 class Library:
-    """M objects: their rows of MuJoCo's fields, how each lies (``Resting``), its shape code, the split it is in (M,)."""
+    """M objects: their rows of MuJoCo's fields, how each lies, its shape code (M, 32), the split it is in (M,)."""
 
     things: tuple[Thing, ...]
     table: Table
@@ -57,7 +57,7 @@ def held_out(resting: Resting, rows: np.ndarray) -> np.ndarray:
     return order[_EVERY // 2 :: _EVERY]
 
 
-def drawn() -> list[Thing]:
+def procedural() -> list[Thing]:
     """The procedural objects, seen classes first."""
     return [*kinds.members(kinds.SEEN, kinds.EACH["seen"]), *kinds.members(kinds.UNSEEN, kinds.EACH["unseen"])]
 
@@ -65,10 +65,9 @@ def drawn() -> list[Thing]:
 @cache
 def primitives() -> Library:
     """What ``kinds`` draws: 300 objects of 12 classes, a fifth of each held out by size, and 60 of 5 unseen classes."""
-    things = drawn()
-    with np.load(RESTING_FILE) as file:
-        resting = Resting(file["height"].astype(float), file["quat"].astype(float))
-    assert len(resting.height) == len(things), "python -m benchmarks grasp_resting drops the objects anew"
+    things = procedural()
+    resting = read_resting(RESTING_FILE)
+    assert len(resting.height) == len(things), "python -m benchmarks.grasp_resting drops the objects anew"
     table = compiled(things)
     kind = np.array([thing.kind for thing in things])
     split = np.where(np.isin(kind, list(kinds.UNSEEN)), "unseen_class", "seen")
@@ -83,5 +82,3 @@ def library(objects: str) -> Library:
     if objects == "primitives":
         return primitives()
     raise ValueError(f"task grasp.objects: {objects!r} is none; choose primitives")
-
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,8 @@ from embodkd.envs.sim.table import table_scene
 from embodkd.envs.tasks.grasp.slots import Slots, add_slots
 from embodkd.envs.tasks.grasp.solids import Thing
 from embodkd.envs.tasks.grasp.table import Table
+
+from embodkd.core.runs.files import read_tensors, write_tensors
 
 DROPS = 6  # of each object
 TIMESTEP = 0.005  # s, that of the task
@@ -28,6 +31,16 @@ class Resting(NamedTuple):
     quat: np.ndarray
 
 
+def write_resting(path: Path, resting: Resting) -> None:
+    """Keep poses in a file, with its digest beside it."""
+    write_tensors(path, {name: values.astype(np.float32) for name, values in resting._asdict().items()})
+
+
+def read_resting(path: Path) -> Resting:
+    """Poses that were kept; ValueError if the file is damaged."""
+    return Resting(**{name: values.astype(float) for name, values in read_tensors(path).items()})
+
+
 def settled(things: Sequence[Thing], table: Table, *, threads: int = 0) -> Resting:
     """Drop all objects; one that has not come to rest lies as another drop of the same object does.
 
@@ -38,10 +51,12 @@ def settled(things: Sequence[Thing], table: Table, *, threads: int = 0) -> Resti
     for first in range(0, len(which), _TOGETHER):
         some = which[first : first + _TOGETHER]
         height, quat, rest = _dropped(things, table, some, _keys(things, some, first), threads)
-        heights.append(height), quats.append(quat), rests.append(rest)
+        heights.append(height)
+        quats.append(quat)
+        rests.append(rest)
     height, quat = np.concatenate(heights).reshape(-1, DROPS), np.concatenate(quats).reshape(-1, DROPS, 4)
     rest = np.concatenate(rests).reshape(-1, DROPS)
-    for row in np.flatnonzero(~rest.all(axis=1)):
+    for row in np.flatnonzero(~rest.all(axis=1)).tolist():
         good = np.flatnonzero(rest[row])
         if not len(good):
             raise ValueError(f"objects: {things[row].name} does not come to rest on a table; leave it out")
@@ -84,5 +99,3 @@ def _dropped(
     found = qpos[:, 2].copy(), qpos[:, 3:].copy(), rest & (qpos[:, 2] > 0)
     sim.close()
     return found
-
-

@@ -23,9 +23,9 @@ _ON_TABLE = "on_table"
 def eyes(image_size: int) -> list[Camera]:
     """The hand's own cameras, and one beside the table for what the hand hides from the front."""
     side = Camera("side", "", (0.04, 0.36, 0.26), (0.04, 0.0, 0.06), 0.15, 0.7, fovy=50, size=image_size)
-    front = {"position": (0.42, 0.0, 0.26), "target": (0.04, 0.0, 0.06), "far": 0.7, "fovy": 50}
-    wrist, before = cameras(image_size)
-    return [replace(eye, hidden_groups=(_MARKS,)) for eye in (wrist, replace(before, **front), side)]
+    wrist, front = cameras(image_size)
+    front = replace(front, position=(0.42, 0.0, 0.26), target=side.target, far=side.far, fovy=side.fovy)
+    return [replace(eye, hidden_groups=(_MARKS,)) for eye in (wrist, front, side)]
 
 
 class GraspWorld(HandScene):
@@ -35,9 +35,7 @@ class GraspWorld(HandScene):
     made it.
     """
 
-    def __init__(
-        self, num_envs: int, *, threads: int, image_size: int, randomise: Randomise, library: Library
-    ) -> None:
+    def __init__(self, num_envs: int, *, threads: int, image_size: int, randomise: Randomise, library: Library) -> None:
         spec = hand_table()
         add_slots(spec, library.things)
         mark = spec.worldbody.add_body(name=TARGET, mocap=True, pos=[0, 0, 0.15])
@@ -96,4 +94,3 @@ def _table_sensor(spec: mujoco.MjSpec) -> None:
         refname=OBJECT,
         intprm=[1 << int(mujoco.mjtConDataField.mjCONDATA_FOUND), 0, 1],
     )
-

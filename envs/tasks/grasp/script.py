@@ -7,7 +7,7 @@ action.  ``python -m benchmarks.grasp_script`` is the search (the cross-entropy 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from embodkd.envs import draws
@@ -27,22 +27,22 @@ _SLOW = 0.02  # m/s
 
 
 class Numbers(NamedTuple):
-    """What the search is over; lengths in m, angles in rad, the rest are actions of the hand's joints."""
+    """What the search is over, a number each or (N,): lengths in m, angles in rad, the rest actions of the joints."""
 
-    ahead: float  # the palm's place beyond the object's centre, along the hand
-    aside: float  # and across it
-    above: float  # above the object's centre
-    tall: float  # and for each metre that the object reaches above its centre
-    pitch: float
-    roll: float
-    across: float  # turn of the direction in which the hand closes, from the hand's own
-    open: float  # bending of the fingers before they close
-    root: float  # of their roots when they are closed
-    end: float  # further out
-    thumb_turn: float
-    thumb_bend: float  # closed
-    thumb_end: float
-    pace: float  # share of closing in one step
+    ahead: Any  # the palm's place beyond the object's centre, along the hand
+    aside: Any  # and across it
+    above: Any  # above the object's centre
+    tall: Any  # and for each metre that the object reaches above its centre
+    pitch: Any
+    roll: Any
+    across: Any  # turn of the direction in which the hand closes, from the hand's own
+    open: Any  # bending of the fingers before they close
+    root: Any  # of their roots when they are closed
+    end: Any  # further out
+    thumb_turn: Any
+    thumb_bend: Any  # closed
+    thumb_end: Any
+    pace: Any  # share of closing in one step
 
 
 START = Numbers(0.0, 0.0, 0.02, 0.3, 0.0, 0.0, 0.0, 0.0, 0.7, 0.4, 0.0, 0.6, -0.4, 0.12)
@@ -51,10 +51,12 @@ SPREAD = Numbers(0.02, 0.015, 0.02, 0.4, 0.2, 0.2, 0.3, 0.2, 0.3, 0.3, 0.3, 0.4,
 FOUND = START
 
 
-def grasp(task: Grasp, numbers: Numbers, offset_N3: np.ndarray | float = 0.0, hurry_N: np.ndarray | float = 1.0) -> np.ndarray:
+def grasp(
+    task: Grasp, numbers: Numbers, offset_N3: np.ndarray | float = 0.0, hurry_N: np.ndarray | float = 1.0
+) -> np.ndarray:
     """The script's actions in the state that a task is in, float32 (N, 26).
 
-    Numbers may be (N,) each.  ``offset_N3`` (m) is by how much it misses the object, ``hurry_N`` its share of full speed.
+    ``offset_N3`` (m): by how much it misses the object; ``hurry_N``: its share of full speed.
     """
     world, hand, last = task.world, task.world.robot, task.last_action.astype(float)
     n = Numbers(*(np.broadcast_to(np.asarray(value, float), (task.num_envs,)) for value in numbers))
@@ -68,7 +70,9 @@ def grasp(task: Grasp, numbers: Numbers, offset_N3: np.ndarray | float = 0.0, hu
     beside = np.linalg.norm(missing[:, :2], axis=1)
     near = (beside < _BESIDE) & ((np.abs(missing[:, 2]) < _THERE) | (np.linalg.norm(hand.twist[:, :3], axis=1) < _SLOW))
     has = np.linalg.norm(world.position(OBJECT) - world.palm_position, axis=1) < _LOST
-    closed = np.where(has & (near | (last[:, _CLOSING] > 0)), np.minimum(np.maximum(last[:, _CLOSING], 0) + n.pace, 1), 0)
+    closed = np.where(
+        has & (near | (last[:, _CLOSING] > 0)), np.minimum(np.maximum(last[:, _CLOSING], 0) + n.pace, 1), 0
+    )
     # above the object first, then down on it; with the object in hand, to the target
     missing[:, 2] += np.clip(beside - 0.5 * _BESIDE, 0, _HOVER)
     move = np.where((closed >= 1)[:, None], task.target_N3 - world.position(OBJECT), missing)
@@ -138,5 +142,3 @@ class Script:
         hurry = 1 - 0.4 * min(self._noise, 1.0) * draws.uniform(seeds, "script speed", 1)[:, 0]
         actions = grasp(self.task, self.numbers, offset, hurry)
         return actions if ids is None else actions[ids]
-
-

@@ -47,8 +47,7 @@ def _tilted(k: int) -> np.ndarray:
 
 
 class Slots:
-    """Switches the objects of copies of a model that ``add_slots`` made; ``held_N`` says which row of ``table`` each has
-    (-1: none yet)."""
+    """Switches the objects of copies of a model that ``add_slots`` made; ``held_N`` is each one's row of ``table``."""
 
     def __init__(self, sim: BatchSim, table: Table) -> None:
         self.sim, self.table = sim, table

@@ -52,7 +52,8 @@ class Solid:
         half["xyz".index(axis)] = np.sin(angle / 2)
         product = np.zeros(4)
         mujoco.mju_mulQuat(product, np.array([np.cos(angle / 2), *half]), np.array(self.quat))
-        return replace(self, quat=tuple(product.tolist()))
+        w, x, y, z = product.tolist()
+        return replace(self, quat=(w, x, y, z))
 
     def at(self, x: float, y: float, z: float) -> Solid:
         """The same elsewhere."""

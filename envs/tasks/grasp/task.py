@@ -25,9 +25,7 @@ TARGETS = ((-0.08, -0.08, 0.12), (0.1, 0.08, 0.2))  # m: where the object's cent
 NEAR = 0.05  # m from the target that counts as there
 HOLD = 8  # steps in a row
 LIFTED = 0.03  # m above rest: off the table for good
-_PROPRIO = Group.of(
-    "proprio", *PROPRIO, Column("from the tool to the target", 3, "m", "tool"), privileged=False
-)
+_PROPRIO = Group.of("proprio", *PROPRIO, Column("from the tool to the target", 3, "m", "tool"), privileged=False)
 _PRIVILEGED = Group.of(
     "privileged",
     *IN_HAND,

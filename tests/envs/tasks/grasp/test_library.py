@@ -38,7 +38,7 @@ def test_no_two_objects_are_alike():
 def test_held_out_sizes_lie_as_high_as_the_others():
     height = LIBRARY.resting.height.mean(axis=1)
     for kind in kinds.SEEN:
-        mine = [height[(KINDS == kind) & (LIBRARY.split == split)] for split in ("seen", "unseen_size")]
+        mine = [height[(kind == KINDS) & (LIBRARY.split == split)] for split in ("seen", "unseen_size")]
         assert abs(np.median(mine[0]) - np.median(mine[1])) < 0.15 * np.median(mine[0]), kind
 
 

@@ -29,7 +29,7 @@ def some_things():
         "stick": [capsule(0.03, 0.1).turned("y", 0.3)],
         "many": [tilted, sphere(0.03).at(-0.03, 0, 0), capsule(0.02, 0.06).at(0, 0.03, 0), cylinder(0.04, 0.02)],
         "hull": [odd_hull()],
-        "hulls": [odd_hull(), box(0.02, 0.02, 0.06).at(0.03, 0, 0), Solid("hull", corners=odd_hull().corners[::-1] - 0.03)],
+        "hulls": [odd_hull(), box(0.02, 0.02, 0.06).at(0.03, 0, 0), Solid("hull", corners=-odd_hull().corners - 0.03)],
     }
     first = {thing.kind: thing for thing in reversed(primitives().things)}
     return [*(Thing.of(name, name, solids, 0.07) for name, solids in made.items()), *first.values()]
