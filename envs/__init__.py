@@ -16,6 +16,7 @@ TASKS = {
     "peg_hole": ("embodkd.envs.tasks.peg_hole", "PegHole"),
     "pick_lift": ("embodkd.envs.tasks.pick_lift", "PickLift"),
     "hand_lift": ("embodkd.envs.tasks.hand_lift", "HandLift"),
+    "grasp": ("embodkd.envs.tasks.grasp.task", "Grasp"),
     "peg_assembly": ("embodkd.envs.tasks.assembly.peg", "PegAssembly"),
     "one_leg_lite": ("embodkd.envs.tasks.assembly.one_leg", "OneLegLite"),
     "round_table_lite": ("embodkd.envs.tasks.assembly.round_table", "RoundTableLite"),

@@ -11,7 +11,7 @@ GIVES = {
     "diffusion": "diffusion policies, student=diffusion",
     "export": "policies as ONNX files, format=onnx",
     "gl": "MuJoCo's own renderer",
-    "hand": "the Shadow hand, task=hand_lift",
+    "hand": "the Shadow hand, task=hand_lift and task=grasp",
     "language": "texts as data and models of them; sentences by all-MiniLM-L6-v2, student.language=minilm",
     "lerobot": "datasets of demonstrations, recorded and learned from",
     "vision": "data sets of real pictures, and resnet, vit and efficientnet_lite0",

@@ -101,7 +101,11 @@ class RecordEpisodes(WorldChoice):
 def _expert(world: BatchTask, noise: float) -> Any:
     from embodkd.envs.tasks.assembly.expert import Expert
     from embodkd.envs.tasks.assembly.task import Assembly
+    from embodkd.envs.tasks.grasp.script import Script
+    from embodkd.envs.tasks.grasp.task import Grasp
 
-    if not isinstance(world, Assembly):
-        raise ValueError(f"task {world.spec.name!r} has no scripted expert: say whose episodes, policy=runs/...")
-    return Expert(world, noise=noise)
+    if isinstance(world, Assembly):
+        return Expert(world, noise=noise)
+    if isinstance(world, Grasp):
+        return Script(world, noise=noise)
+    raise ValueError(f"task {world.spec.name!r} has no scripted expert: say whose episodes, policy=runs/...")

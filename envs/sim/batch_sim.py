@@ -121,7 +121,12 @@ class BatchSim:
 
     def constants(self, ids: np.ndarray | None = None) -> None:
         """Recompute the constants that follow from changed masses, sizes and gains."""
+        radii, kinds = (self._parameters.get(name) for name in ("geom_rbound", "geom_type"))
+        kept = None if radii is None else radii.copy()
         self._batch.set_const(ids=ids)
+        if radii is not None and kinds is not None and kept is not None:
+            # MuJoCo gives each mesh the radius of the mesh that was compiled there
+            np.copyto(radii, kept, where=kinds == mujoco.mjtGeom.mjGEOM_MESH)
 
     def forward(self, ids: np.ndarray | None = None) -> None:
         """Make positions and velocities current after the state was written."""

@@ -6,13 +6,12 @@ from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
-from embodkd.envs.geometry import matrix_from_quat, quat_from_rotvec, rotvec_about_z, unrotate
+from embodkd.envs.geometry import quat_from_rotvec, rotvec_about_z
 from embodkd.envs.randomise import Randomised
-from embodkd.envs.robot import FORCE, POSITION, ROTVEC, SHORTEST, TWIST
-from embodkd.envs.sim.robots.hand import JOINTS
+from embodkd.envs.robot import SHORTEST
 from embodkd.envs.spec import Column, Group
 from embodkd.envs.tasks.hand_lift_scene import HandWorld
-from embodkd.envs.tasks.world_task import WorldTask
+from embodkd.envs.tasks.hand_task import IN_HAND, PROPRIO, HandTask
 
 from embodkd.core.config.ranges import Copies, Count, Pixels, Threads
 
@@ -20,35 +19,13 @@ from embodkd.core.config.ranges import Copies, Count, Pixels, Threads
 RANDOMNESS = {"low": (0.01, np.radians(30)), "medium": (0.04, np.pi), "high": (0.12, np.pi)}
 LIFT = 0.1  # m above rest: success
 PALM_HEIGHT = 0.1  # m above the table at the start
-REACHED = 0.04  # m from a fingertip to the object's centre that counts as there
-PROPRIO = Group.of(
-    "proprio",
-    Column("angle of each joint", JOINTS, "rad"),
-    Column("speed of each joint", JOINTS, "5 rad/s"),
-    POSITION,
-    ROTVEC,
-    *TWIST,
-    Column("torque of each finger's and wrist's actuator", 20, "Nm"),
-    *FORCE,
-    Column("touch of each fingertip", 5, "N"),
-    Column("last action", 26, "-"),
-    privileged=False,
-)
-PRIVILEGED = Group.of(
-    "privileged",
-    Column("from the palm to the object", 3, "m", "palm"),
-    Column("x axis of the object", 3, "-", "palm"),
-    Column("z axis of the object", 3, "-", "palm"),
-    Column("velocity of the object", 3, "m/s", "palm"),
-    Column("angular velocity of the object", 3, "rad/s", "palm"),
-    Column("from each fingertip to the object", 15, "m", "palm"),
-    Column("whether each finger and the palm touch the object", 6, "-"),
-    Column("height of the object above rest", 1, "m", "world"),
-    privileged=True,
+_PROPRIO = Group.of("proprio", *PROPRIO, privileged=False)
+_PRIVILEGED = Group.of(
+    "privileged", *IN_HAND, Column("height of the object above rest", 1, "m", "world"), privileged=True
 )
 
 
-class HandLift(WorldTask):
+class HandLift(HandTask):
     """Object and hand are free; where the object lies is unknown to a deployed robot.
 
     Success: the object's centre is more than 10 cm above its rest height at the last step.  An episode that fails is
@@ -59,13 +36,10 @@ class HandLift(WorldTask):
 
     name = "hand_lift"
     failures = ("none", "not_lifted", "dropped", "out_of_reach")
-    control_hz = 25.0
-    max_steps = 75
     changes = (
         f"{SHORTEST}; the object's angular velocity is along the palm's axes, not along its own; a start with the "
         "object before the wrist camera's near plane is drawn again",
     )
-    # forces belong to the last substep and are not part of a simulator's state: kept so that a resume has them
     keeps = {"highest": "_highest_N", "felt": "_felt_NF", "contacts": "_contacts_N6"}
     world: HandWorld
 
@@ -92,7 +66,7 @@ class HandLift(WorldTask):
             "randomise": randomise,
             "max_steps": max_steps,
         }
-        groups = {PROPRIO: self._proprio, PRIVILEGED: self._privileged}
+        groups = {_PROPRIO: self._proprio, _PRIVILEGED: self._privileged}
         super().__init__(num_envs, engine, threads, options, groups, shape=object)
         self._highest_N, self._felt_NF = np.zeros(num_envs), np.zeros((num_envs, 31))
         self._contacts_N6 = np.zeros((num_envs, 6))
@@ -113,16 +87,16 @@ class HandLift(WorldTask):
         self.world.put("object", ids, thing, quat_from_rotvec(rotvec_about_z(self._turn * draw[:, 2])))
         self.world.robot.place(ids, position, 0.05 * start[:, 3:])
         self.world.settle(ids)
-        self._highest_N[ids], self._felt_NF[ids], self._contacts_N6[ids] = 0.0, 0.0, 0.0
+        self.feel_nothing(ids)
+        self._highest_N[ids] = 0.0
 
     def _unfit(self, ids: np.ndarray) -> np.ndarray:
         return self.world.blinded(ids)
 
     def _advance(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        world, hand = self.world, self.world.robot
+        world = self.world
         world.advance(actions)
-        self._felt_NF[:] = np.concatenate([hand.joint_torques, hand.force, world.touch], axis=1)
-        self._contacts_N6[:] = world.contacts
+        self.feel()
         height = self._height()
         np.maximum(self._highest_N, height, out=self._highest_N)
         success = height > LIFT
@@ -134,50 +108,19 @@ class HandLift(WorldTask):
 
     def _dense_reward(self, actions: np.ndarray, height: np.ndarray, success: np.ndarray) -> np.ndarray:
         """About 1 at best: fingertips and palm near the object, thumb and two fingers on it, object off the table."""
-        away = np.maximum(np.linalg.norm(self._to_object(), axis=2) - REACHED, 0.0)
-        # the thumb counts as much as the four fingers together: without it nothing is held
-        reach = 0.5 * np.exp(-10 * away[:, 4]) + 0.5 * np.exp(-10 * away[:, :4]).mean(axis=1)
-        palm = np.exp(-15 * np.linalg.norm(self._palm_offset(), axis=1))
-        thumb, fingers = self._contacts_N6[:, 4], self._contacts_N6[:, :4].sum(axis=1)
-        held = thumb * (fingers >= 2)
-        touching = 0.3 * thumb + 0.15 * np.minimum(fingers, 2) + 0.4 * held
+        grip = self.grip()
         # the object's lowest point, so that tilting it on the table earns nothing; steep in the first centimetres
         clear = np.maximum(self.world.clearance, 0.0)
         lifted = 1.5 * np.tanh(clear / 0.03) + 2.5 * np.clip(clear / (1.2 * LIFT), 0, 1)
         # with an object in hand the wish to go up is paid at once: while the policy still comes down, a small rise is
         # undone in the next step and would teach nothing
         rising = np.clip((self.world.robot.position[:, 2] - 0.05) / (1.2 * LIFT), 0, 1) + 0.3 * actions[:, 22]
-        gain = (
-            0.3 * reach + 0.2 * palm + 0.5 * touching + np.maximum(held, 0.5) * lifted + held * rising + 2.0 * success
-        )
+        held = grip.held
+        gain = grip.worth + np.maximum(held, 0.5) * lifted + held * rising + 2.0 * success
         return (gain - 0.05 * np.square(actions).mean(axis=1)) / 8
 
     def _height(self) -> np.ndarray:
         return self.world.position("object")[:, 2] - self.world.rest_height
 
-    def _palm_offset(self) -> np.ndarray:
-        return self.world.position("object") - self.world.palm_position
-
-    def _to_object(self) -> np.ndarray:
-        """From each fingertip to the object's centre, world axes, (N, 5, 3)."""
-        return self.world.position("object")[:, None] - self.world.tips
-
-    def _proprio(self) -> tuple[np.ndarray, ...]:
-        hand = self.world.robot
-        moves = hand.position, hand.rotvec, hand.twist
-        return hand.joints, hand.joint_speeds / 5, *moves, self._felt_NF, self.last_action
-
     def _privileged(self) -> tuple[np.ndarray, ...]:
-        palm, twist = self.world.palm_rotation, self.world.object_twist
-        turn = np.swapaxes(palm, 1, 2) @ matrix_from_quat(self.world.object_quat)
-        tips = np.einsum("nji,nkj->nki", palm, self._to_object())
-        return (
-            unrotate(palm, self._palm_offset()),
-            turn[:, :, 0],
-            turn[:, :, 2],
-            unrotate(palm, twist[:, :3]),
-            unrotate(palm, twist[:, 3:]),
-            tips.reshape(len(tips), -1),
-            self._contacts_N6,
-            self._height()[:, None],
-        )
+        return *self._in_hand(), self._height()[:, None]

@@ -28,7 +28,7 @@ WRONG = {
     "distill student teacher=x method.round=2": ["method.round", "'method.rounds'"],
     "distill student": ["teacher=..."],
     "evaluate": ["policy=..."],
-    "evaluate policy=x task.randomness=high": ["task=hand_lift|", "|pick_lift"],
+    "evaluate policy=x task.randomness=high": ["task=grasp|hand_lift|", "|pick_lift"],
     "evaluate policy=x episods=3": ["episods", "'episodes'"],
     "train teacher data=digts": ["data", "digts", "'digits'"],
     "train teacher data=digits task=peg_hole": ["'task'", "does not go with data="],

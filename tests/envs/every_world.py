@@ -21,7 +21,8 @@ def _robots(kind: type[WorldTask], engine: str) -> tuple[str | None, ...]:
     return named[:1] if engine == "bullet" and named else named or (None,)
 
 
-NEEDS = {"bullet": ("pybullet", "bullet"), "hand_lift": ("gymnasium_robotics", "hand")}
+HAND = ("gymnasium_robotics", "hand")
+NEEDS = {"bullet": ("pybullet", "bullet"), "hand_lift": HAND, "grasp": HAND}
 
 
 def _param(name: str, engine: str, robot: str | None) -> object:

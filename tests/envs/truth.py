@@ -10,6 +10,7 @@ import mujoco
 import numpy as np
 from embodkd.envs.sim.robots import gripper, hand, panda_control
 from embodkd.envs.sim.robots.fingers import GRIP, OPEN
+from embodkd.envs.tasks.grasp.codes import points
 from embodkd.envs.tasks.peg_hole_scene import DEPTH
 from embodkd.envs.tasks.pick_lift_scene import _SIZES
 from scipy.spatial.transform import Rotation
@@ -76,9 +77,9 @@ class Truth:
 
     def wrench(self) -> np.ndarray:
         """Force and torque of a spring and damper towards the pose that the action asked for, (2, 3)."""
-        hands = {"peg_hole": (0, gripper.STEP), "hand_lift": (20, hand.STEP)}
+        hands = {"peg_hole": (0, gripper.STEP), "hand_lift": (20, hand.STEP), "grasp": (20, hand.STEP)}
         first, step = hands[self.task.spec.name]
-        if self.task.spec.name == "hand_lift":
+        if first:
             stiffness, damping = hand.STIFFNESS, hand.DAMPING
         elif self.task.spec.options["robot"] == "panda":
             stiffness, damping = panda_control.STIFFNESS, panda_control.DAMPING
@@ -152,17 +153,57 @@ class Truth:
         return forces
 
     def touches(self) -> np.ndarray:
-        found, thing = np.zeros(6), self.model.geom("object").id
+        found, thing = np.zeros(6), self.object_geoms()
         roots = [self.model.body(hand.ROOTS[name]).id for name in hand.FINGERS]
         for contact in self.before.contact:
-            if thing in contact.geom:
-                body = int(self.model.geom_bodyid[contact.geom[contact.geom != thing][0]])
+            ours = np.isin(contact.geom, thing)
+            if ours.any():
+                body = int(self.model.geom_bodyid[contact.geom[~ours][0]])
                 found[5] += body == self.model.body(hand.PALM_BODY).id
                 while body and body not in roots:
                     body = int(self.model.body_parentid[body])
                 if body:
                     found[roots.index(body)] += 1
         return (found > 0).astype(float)
+
+    def object_geoms(self) -> np.ndarray:
+        return np.flatnonzero(self.model.geom_bodyid == self.model.body("object").id)
+
+    def on_table(self) -> float:
+        table, ours = self.model.geom("table").id, self.object_geoms()
+        return float(any(table in c.geom and np.isin(c.geom, ours).any() for c in self.before.contact))
+
+    def ball(self) -> tuple[mujoco.MjModel, mujoco.MjData, int]:
+        """The object alone, in its own axes, with a speck that can be put anywhere: MuJoCo's distances are from it."""
+        spec = mujoco.MjSpec()
+        for g in self.object_geoms():
+            if self.model.geom_contype[g]:
+                geom = self.model.geom(g)
+                spec.worldbody.add_geom(type=int(geom.type[0]), size=geom.size, pos=geom.pos, quat=geom.quat)
+        body = spec.worldbody.add_body(name="speck", mocap=True)
+        body.add_geom(name="speck", type=mujoco.mjtGeom.mjGEOM_SPHERE, size=[1e-7, 0, 0])
+        model = spec.compile()
+        return model, mujoco.MjData(model), model.geom("speck").id
+
+    def away(self, place: np.ndarray) -> float:
+        """How far a place in the object's axes is from its surface."""
+        model, data, speck = self.ball()
+        data.mocap_pos[0] = place
+        mujoco.mj_forward(model, data)
+        return min(mujoco.mj_geomDistance(model, data, k, speck, 1.0, None) for k in range(model.ngeom - 1))
+
+    def reach(self) -> np.ndarray:
+        """Along each axis of the palm and against it: by a wall far away."""
+        model, data, speck = self.ball()
+        axes, turned, found = self.axes("palm"), self.turned("object"), []
+        for direction in (*axes.T, *-axes.T):
+            local = turned.T @ direction
+            model.geom_type[speck], model.geom_size[speck] = mujoco.mjtGeom.mjGEOM_BOX, [1, 1, 1]
+            data.mocap_pos[0], (quat,) = 2 * local, Rotation.align_vectors([local], [[0, 0, 1]])[0].as_quat()[None]
+            data.mocap_quat[0] = np.roll(quat, 1)
+            mujoco.mj_forward(model, data)
+            found.append(1 - min(mujoco.mj_geomDistance(model, data, k, speck, 2.0, None) for k in range(speck)))
+        return np.array(found)
 
     def within(self, base: str, part: str) -> np.ndarray:
         return self.turned(base).T @ self.turned(part)
@@ -211,6 +252,12 @@ WHAT: dict[str, Callable[..., object]] = {
     "from each fingertip to the object": lambda t: Vector(t.place("object") - np.array(t.tips())),
     "whether each finger and the palm touch the object": lambda t: t.touches(),
     "height of the object above rest": lambda t: Vector(t.place("object") - t.rest["object"], slice(2, 3)),
+    # grasp
+    "from the tool to the target": lambda t: Vector(t.place("target") - t.tool),
+    "from the object to the target": lambda t: Vector(t.place("target") - t.place("object")),
+    "whether the object touches the table": lambda t: t.on_table(),
+    "how far the object reaches along each axis and against it": lambda t: t.reach(),
+    "distance of 32 fixed points from the object's surface": lambda t: np.array([t.away(p) for p in points()]),
     # assemblies
     "opening of both fingers": lambda t: t.opening().sum(),
     "(.*) position": lambda t, part: Vector(t.place(part)),
