@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ from embodkd.cli.common import (
     needed,
     policy_folder,
     run_folder,
+    task_options,
     use_threads,
 )
+from embodkd.cli.experts import EXPERT, expert_of
 from embodkd.core.config.ranges import Copies, Episodes, EpisodeSeed, Positive, Threads
 from embodkd.core.ranks import ranks
 from embodkd.core.runs.study import groups_of
@@ -84,6 +87,8 @@ class EvaluatePolicy(WorldChoice):
         """The exit code."""
         use_threads(self.torch_threads)
         where = needed(self.policy, "policy", "embodkd evaluate policy=runs/student_peg_hole")
+        if where == EXPERT:
+            return self._expert()
         if is_classifier(where):
             world = self.task or self.engine or self.randomise or self.transfer or self.ablate or self.probe
             if world or self.demos or self.demos_keys or self.failed is not None:
@@ -133,6 +138,25 @@ class EvaluatePolicy(WorldChoice):
             return classifier_file(run, self.part)
         meta = read_meta(policy_folder(run))
         return run_folder(run) / file_name("evaluation", changed(meta, *self.task_of(meta)), self.seed)
+
+    def _expert(self) -> int:
+        """Judge the task's scripted expert, by a steady hand."""
+        from embodkd.envs import make_task
+        from embodkd.evaluation import evaluate
+
+        if self.demos is not None or self.ablate or self.probe:
+            raise ValueError("policy=expert acts on the simulator's state: leave out demos, ablate and probe")
+        line = "embodkd evaluate policy=expert task=grasp out=runs/expert.json"
+        name, file = needed(self.task, "task", line)["name"], needed(self.out, "out", line)
+        options = task_options(self.task, self.engine, self.randomise)
+        with closing(make_task(name, min(self.copies, self.episodes), **options)) as world:
+            actor = expert_of(world, 0.0)
+            result = evaluate(actor, world, episodes=self.episodes, seed=self.seed, quiet=self.quiet)
+        ranks().first_does(lambda: result.save(file))
+        print(f"expert of {name}: {result}")
+        for reason, count in result.failures.items():
+            print(f"  {reason}: {count}")
+        return 0
 
     def _recorded(self, folder: Path, demos: str | list[str]) -> int:
         from embodkd.cli.judge_recorded import judge_recorded

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embodkd.cli.common import WorldChoice, needed, policy_folder, run_folder, task_options, use_threads
+from embodkd.cli.experts import EXPERT, expert_of
 from embodkd.core.config.ranges import Copies, Count, Episodes, EpisodeSeed, NotNegative, Threads, Whole
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class RecordEpisodes(WorldChoice):
         from embodkd.policies import check_task, load_policy
 
         use_threads(self.torch_threads)
-        if self.policy == "expert":
+        if self.policy == EXPERT:
             name = needed(self.task, "task", "embodkd record task=peg_assembly")["name"]
             options, label = task_options(self.task, self.engine, self.randomise), "expert"
         elif self.noise is not None:
@@ -52,8 +53,8 @@ class RecordEpisodes(WorldChoice):
         run = self.run or f"runs/record_{label}_{name}"
         world = make_task(name, self.num_envs, **options)
         try:
-            if self.policy == "expert":
-                actor = _expert(world, 1.0 if self.noise is None else self.noise)
+            if self.policy == EXPERT:
+                actor = expert_of(world, 1.0 if self.noise is None else self.noise)
             else:
                 check_task(actor, meta, world.spec, f"policy={self.policy}", self.transfer)
             with RunFolder.open(run, {**asdict(self), "run": run}, self.resume) as folder:
@@ -96,16 +97,3 @@ class RecordEpisodes(WorldChoice):
         task = task_record(world.spec)
         write_dataset(where, made, facts, fps=world.spec.control_hz, task=task, robot_type=robot)
         return attempts
-
-
-def _expert(world: BatchTask, noise: float) -> Any:
-    from embodkd.envs.tasks.assembly.expert import Expert
-    from embodkd.envs.tasks.assembly.task import Assembly
-    from embodkd.envs.tasks.grasp.script import Script
-    from embodkd.envs.tasks.grasp.task import Grasp
-
-    if isinstance(world, Assembly):
-        return Expert(world, noise=noise)
-    if isinstance(world, Grasp):
-        return Script(world, noise=noise)
-    raise ValueError(f"task {world.spec.name!r} has no scripted expert: say whose episodes, policy=runs/...")

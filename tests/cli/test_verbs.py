@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from embodkd.evaluation import Evaluation
+
 
 @pytest.fixture
 def here(made: Path, tmp_path: Path) -> Path:
@@ -42,6 +44,17 @@ def test_evaluate_writes_the_result_where_asked(embodkd, here: Path, small) -> N
     assert answer.code == 0 and "of 4 episodes" in answer.out
     seeds = [e["seed"] for e in json.loads((here / "there.json").read_text())["per_episode"]]
     assert seeds == [7 * 2**32 + i for i in range(4)]
+
+
+def test_the_script_of_a_task_is_judged_like_a_policy(embodkd, here: Path) -> None:
+    words = ["policy=expert", "task=mug_rack", "episodes=3", "copies=3", "quiet=true"]
+    assert "out" in embodkd("evaluate", *words).err
+    answer = embodkd("evaluate", *words, "out=script.json")
+    assert answer.code == 0 and "expert of mug_rack: 100.0 % of 3 episodes" in answer.out
+    assert Evaluation.load(here / "script.json").episodes == 3
+    none = embodkd("evaluate", "policy=expert", "task=peg_hole", "episodes=2", "out=none.json")
+    assert none.code == 2 and "no scripted expert" in none.err and not (here / "none.json").exists()
+    assert "leave out" in embodkd("evaluate", *words, "out=script.json", "ablate=true").err
 
 
 def test_judging_on_another_task_does_not_overwrite_the_own_result(embodkd, here: Path, small) -> None:
