@@ -48,7 +48,22 @@ class Numbers(NamedTuple):
 START = Numbers(0.0, 0.0, 0.02, 0.3, 0.0, 0.0, 0.0, 0.0, 0.7, 0.4, 0.0, 0.6, -0.4, 0.12)
 SPREAD = Numbers(0.02, 0.015, 0.02, 0.4, 0.2, 0.2, 0.3, 0.2, 0.3, 0.3, 0.3, 0.4, 0.4, 0.05)
 """Where the search begins, and how far it looks about at first."""
-FOUND = START
+FOUND = Numbers(
+    -0.0220,
+    0.0038,
+    -0.0089,
+    0.2343,
+    -0.0498,
+    -0.2385,
+    -0.4113,
+    -0.1221,
+    0.5454,
+    0.5958,
+    -0.0954,
+    1.0993,
+    -0.0297,
+    0.1068,
+)
 
 
 def grasp(
