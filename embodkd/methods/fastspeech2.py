@@ -102,7 +102,8 @@ class SpeechRecipe:
         weights = {"duration": self.duration}
         weights |= {"energy": self.energy} if net.energy else {}
         weights |= dict.fromkeys(self._of_pitch(net), self.pitch) if net.pitch else {}
-        weights |= {"stft": self.stft} if net.wave is not None else {}
+        if net.wave is not None:
+            weights |= {"stft": self.stft, **({"adversarial": self.adversarial} if self.adversarial else {})}
         player = Player(
             learner,
             partial(self.terms, net),
@@ -136,7 +137,6 @@ class SpeechRecipe:
             player,
             terms=lambda batch, s, judge: {**player.terms(batch, s), "adversarial": fooling(judge["made"])},
             given={"judge": seen},
-            weights={**player.weights, "adversarial": self.adversarial},
         )
         made = {"made": player.train}
         return fooled, Player(

@@ -18,7 +18,7 @@ from embodkd.evaluation.judgement import Judgement
 from embodkd.evaluation.judges import whisper
 from embodkd.evaluation.judges.warped import warped
 from embodkd.evaluation.result import Episode
-from embodkd.parts.speech.spoken import Told, spoken
+from embodkd.parts.speech.spoken import Spoken, spoken
 
 MEASURES = Registry("measure of speech")
 """Functions (said: Said) -> float, with `better=`, `unit=`; `written=` for those that read what was said."""
@@ -107,7 +107,7 @@ def sayings(
     return Said(*columns)
 
 
-def _beside(told: Told, data: Speech, part: str, row: int, listens: bool) -> Any:
+def _beside(told: Spoken, data: Speech, part: str, row: int, listens: bool) -> Any:
     mel_TM, duration_X, sound_L = told
     true = {name: value[row] for name, value in data.part(part).sequences.items()}
     found_TC, true_TC = cepstra(mel_TM), cepstra(true["mel"])

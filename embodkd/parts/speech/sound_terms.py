@@ -9,6 +9,7 @@ from embodkd.core import Signals
 from embodkd.core.batch.whole import drawn
 from embodkd.core.recipe import Prepare
 from embodkd.core.terms.base import wide
+from embodkd.core.transfer import sent
 
 RESOLUTIONS = (1, 2, 4)
 """Windows of the spectra, in hops of the data; each moves on by a quarter of itself."""
@@ -25,7 +26,7 @@ def cuts(frames: int, hop: int) -> Prepare:
     def prepare(batch: Signals) -> dict[str, Tensor]:
         length_N, audio_NL = batch["frame_mask"].sum(1), batch["audio"]
         room_N = (length_N - frames + 1).clamp(min=1)
-        chance_N = drawn(batch.items_count, torch.rand).to(length_N.device)
+        chance_N = sent(drawn(batch.items_count, torch.rand), length_N.device)
         begin_N = torch.minimum((chance_N * room_N).long(), room_N - 1)
         cut_NS = begin_N[:, None] + torch.arange(frames, device=length_N.device)
         place_NL = begin_N[:, None] * hop + torch.arange(frames * hop, device=length_N.device)

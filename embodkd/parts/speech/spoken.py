@@ -17,7 +17,7 @@ _HEARD = 4
 """Frames that a sound has at least when its spectrum is taken; a shorter one goes on in silence."""
 
 
-class Told(NamedTuple):
+class Spoken(NamedTuple):
     """Spectrum (T, M) and durations (X,), in frames, of a sentence, and its sound (T * hop,) from a model that makes
     it, else None: its spectrum is that of this sound then."""
 
@@ -32,7 +32,7 @@ def spoken(
     ask: Callable[[Signals], Mapping[str, Tensor]],
     device: torch.device | str = "cpu",
     spectra: Any = None,
-) -> list[Told]:
+) -> list[Spoken]:
     """What `ask` answers to these rows of a part, batch by batch. spectra: the data's, for whoever answers in sound."""
     found = []
     for start in range(0, len(rows), _AT_ONCE):
@@ -44,9 +44,9 @@ def spoken(
             if "sound" in s:
                 hop = s["sound"].shape[1] // s["frame_mask"].shape[1]
                 sound_L = s["sound"][k, : frames * hop].float().cpu()
-                found.append(Told(_heard(sound_L, hop, spectra), duration_X, sound_L))
+                found.append(Spoken(_heard(sound_L, hop, spectra), duration_X, sound_L))
             else:
-                found.append(Told(s["mel"][k, :frames].float().cpu().numpy(), duration_X))
+                found.append(Spoken(s["mel"][k, :frames].float().cpu().numpy(), duration_X))
     return found
 
 

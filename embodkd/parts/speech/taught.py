@@ -12,7 +12,7 @@ from torch import Tensor
 
 from embodkd.core import Ragged, Signals, Source, Utterances
 from embodkd.core.modules.modes import evaluating
-from embodkd.parts.speech.spoken import Told, spoken
+from embodkd.parts.speech.spoken import Spoken, spoken
 
 
 class Taught(Source):
@@ -59,7 +59,7 @@ class Taught(Source):
         return self._ready().order(batch_size, *key, least=least)
 
     @torch.no_grad()
-    def _asked(self) -> list[Told]:
+    def _asked(self) -> list[Spoken]:
         """What it says of each sentence."""
         like = next(self.teacher.parameters())
         names = ("phoneme", "phoneme_mask") if self.spoken else ("phoneme", "phoneme_mask", "mel", "frame_mask")
@@ -73,7 +73,7 @@ class Taught(Source):
 
         return spoken(self.part, range(self.size()), ask, like.device)
 
-    def _made(self, found: list[Told]) -> Source:
+    def _made(self, found: list[Spoken]) -> Source:
         durations = [told.duration for told in found]
         if not self.spoken:
             return self.finish(self.part.but({**self.part.sequences, "duration": durations}))
