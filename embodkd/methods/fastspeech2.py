@@ -20,25 +20,44 @@ Details
 - pitch_loss=l1 and trunk=0.1 (of the predictors' gradient, so much reaches the encoder) are NATSpeech's.
 - Students of level=phoneme have a pitch (log Hz) and an energy per phoneme, without wavelets.
 
+FastSpeech 2s (a student with wave=true) decodes the sound itself, x' beside the voice's x in `slice` frames drawn anew:
+    stft         mean over resolutions of |S - S'| / |S| + mean |log S - log S'|     S: magnitudes of x
+    adversarial  mean (1 - D(x'))^2;  the discriminator D learns mean (1 - D(x))^2 + mean D(x')^2
+Its decoder of spectra only helps to learn: the model that comes out has none, and needs no vocoder.
+
 Deviations: the paper's aligner is not needed where a voice says how long it spoke. Energies count in their range.
-FastSpeech 2s, which decodes the sound itself, is not built: spectra become sound by Griffin and Lim.
+Student and discriminator look at each other as both are before an update, and D counts from the first one on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from embodkd.core import Budget, Player, Recipe, Role, Signals, Source, Speech, Teachers, no_teacher, one_teacher
-from embodkd.core.config.ranges import NotNegative, Share
+from embodkd.core import (
+    Budget,
+    Player,
+    Recipe,
+    Role,
+    Signals,
+    Source,
+    Speech,
+    Teachers,
+    no_teacher,
+    one_teacher,
+    seeded,
+)
+from embodkd.core.config.ranges import Count, NotNegative, Share
 from embodkd.methods import METHODS
+from embodkd.parts.speech.sound_terms import cuts, fooling, spectral_distance, telling
 from embodkd.parts.speech.targets import with_targets
 from embodkd.parts.speech.taught import Taught
+from embodkd.parts.speech.wave import Discriminator
 
 
 @METHODS.register(
@@ -54,6 +73,7 @@ from embodkd.parts.speech.taught import Taught
 class SpeechRecipe:
     """durations, mels: whose the student learns; both are "truth" without a teacher. pitch_loss: of curve, mean and
     spread. trunk: the share of the predictors' gradient that reaches the encoder. duration, pitch, energy: weights.
+    Of a student with wave=true: slice, in frames; stft, adversarial: weights, 0 of the latter is without discriminator.
     """
 
     durations: Literal["truth", "attention"] = "truth"
@@ -63,6 +83,9 @@ class SpeechRecipe:
     duration: NotNegative = 1.0
     pitch: NotNegative = 1.0
     energy: NotNegative = 1.0
+    slice: Count = 32
+    stft: NotNegative = 1.0
+    adversarial: NotNegative = 4.0
 
     def recipe(self, student: nn.Module, teachers: Teachers, data: Speech, *, seed: int = 0, budget: Budget) -> Recipe:
         """One stage. ValueError for a teacher that is not asked or lacks, and for a student that learns what is not
@@ -71,21 +94,54 @@ class SpeechRecipe:
             raise ValueError(f"method fastspeech2: trains a fastspeech2, not a {type(student).__name__}")
         net: Any = student
         net.calibrate(data.train)
+        sentences = self.source(net, teachers, data)
         shown = ["phoneme", "phoneme_mask", "duration", "frame_mask"]
         shown += [name for name in ("pitch", "energy") if getattr(net, name)]
-        weights = {"duration": self.duration, "energy": self.energy}
+        shown += ["cut"] if net.wave is not None else []
+        learner = Role(student, view=lambda batch: {name: batch[name] for name in (*shown, "trunk")})
+        weights = {"duration": self.duration}
+        weights |= {"energy": self.energy} if net.energy else {}
+        weights |= dict.fromkeys(self._of_pitch(net), self.pitch) if net.pitch else {}
+        if net.wave is not None:
+            weights |= {"stft": self.stft, **({"adversarial": self.adversarial} if self.adversarial else {})}
         player = Player(
-            Role(student, view=lambda batch: {name: batch[name] for name in (*shown, "trunk")}),
+            learner,
             partial(self.terms, net),
-            weights={
-                **{name: weight for name, weight in weights.items() if name == "duration" or net.energy},
-                **(dict.fromkeys(self._of_pitch(net), self.pitch) if net.pitch else {}),
-            },
+            weights=weights,
             mass=self._mass(net),
             scheduled={"trunk": self.trunk},
             optimiser=budget.optimiser,
         )
-        return budget.fit(player, self.source(net, teachers, data))
+        if net.wave is None:
+            return budget.fit(player, sentences)
+        if "audio" not in data.train.sequences or self.mels == "teacher":
+            raise ValueError(
+                "method fastspeech2: model.wave=true learns from the sound of the data: set data.audio=true, and "
+                "mels=truth"
+            )
+        players = self.against(player, net, seed) if self.adversarial else (player,)
+        prepare = (cuts(self.slice, data.hop),)
+        return Recipe((budget.stage(players, sentences, prepare=prepare),), net.deployed())
+
+    def against(self, player: Player, net: Any, seed: int) -> tuple[Player, Player]:
+        """The student, and who tells its sound from the voice's."""
+        with seeded(seed, 0xD15C):
+            judge = Discriminator(net.arguments["wave_channels"])
+
+        def told(batch: Signals, s: Signals, made: Signals) -> dict[str, Tensor]:
+            return {"telling": telling(s["voice"], s["made"])}
+
+        both = Role(judge, view=lambda batch: {"voice": batch["voice"], "made": batch["made.sound"]})
+        seen = Role(judge, "passthrough", view=lambda batch: {"made": batch["s.sound"]})
+        fooled = replace(
+            player,
+            terms=lambda batch, s, judge: {**player.terms(batch, s), "adversarial": fooling(judge["made"])},
+            given={"judge": seen},
+        )
+        made = {"made": player.train}
+        return fooled, Player(
+            both, told, made, first=("made",), scheduled=player.scheduled, optimiser=player.optimiser, name="judge"
+        )
 
     def source(self, student: Any, teachers: Teachers, data: Speech) -> Source:
         """Where sentences with all that is learned of them come from."""
@@ -109,10 +165,10 @@ class SpeechRecipe:
 
     def terms(self, student: Any, batch: Signals, s: Signals) -> Mapping[str, Tensor]:
         """One value per frame, phoneme or sentence."""
-        found = {
-            "mel": (s.mel_NTM - batch.mel_NTM).abs().mean(-1),
-            "duration": (s.log_duration_NX - (batch.duration_NX + 1.0).log()).square(),
-        }
+        found = {"mel": (s.mel_NTM - batch.mel_NTM).abs().mean(-1)} if student.spectra else {}
+        found["duration"] = (s.log_duration_NX - (batch.duration_NX + 1.0).log()).square()
+        if student.wave is not None:
+            found["stft"] = spectral_distance(s["sound"], batch["voice"], student.hop)
         if student.energy:
             low, high = student.energy_2
             found["energy"] = (s["energy_share"] - (batch["loud"] - low) / (high - low)).square()
@@ -125,7 +181,7 @@ class SpeechRecipe:
 
     def _mass(self, student: Any) -> dict[str, str]:
         each = "frame_mask" if student.adaptor.level == "frame" else "phoneme_mask"
-        mass = {"mel": "frame_mask", "duration": "phoneme_mask"}
+        mass = {"duration": "phoneme_mask", **({"mel": "frame_mask"} if student.spectra else {})}
         mass |= {"energy": each} if student.energy else {}
         return mass | ({"curve": "counted", "unvoiced": each} if student.pitch else {})
 

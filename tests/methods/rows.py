@@ -153,11 +153,11 @@ def large_towers(classes: int = C) -> nn.Module:
     return make_model("towers", shape=IMAGE, vocabulary=12, length=6, **LARGE)
 
 
-def speech(n: int = 24) -> Speech:
+def speech(n: int = 24, audio: bool = False) -> Speech:
     """Sentences of three to five phonemes out of C + 2, of one to three frames each, the first of them voiced."""
     from spoken import speech as made
 
-    return made(n)
+    return made(n, audio)
 
 
 def small_speaker(classes: int = C, **options: Any) -> nn.Module:

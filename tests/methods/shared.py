@@ -152,6 +152,7 @@ def lone_decoders() -> Recipe:
 
 # what the rows' defaults leave out: statistics over the batch, dropout, partners, second players, stages
 pictures: dict[str, Any] = {"student": cnn, "teachers": {"teacher": large_cnn}, "data": images}
+SOUND = {"wave_channels": 4, "wave_layers": 3}
 # FastSpeech: what a teacher says by itself, to a student without pitch and energy
 SPOKEN: dict[str, Any] = {
     "student": partial(small_speaker, pitch=False, energy=False),
@@ -199,6 +200,13 @@ TRIALS: dict[str, Make] = {
         vision, "fastspeech2", {"durations": "attention"}, teachers={"teacher": attending_speaker}
     ),
     "fastspeech2 distilled": partial(vision, "fastspeech2", {"durations": "attention", "mels": "teacher"}, **SPOKEN),
+    "fastspeech2 sound": partial(
+        vision,
+        "fastspeech2",
+        {"slice": 3},
+        student=partial(small_speaker, wave=True, **SOUND),
+        data=partial(speech, audio=True),
+    ),
     "supervised speech": partial(
         vision, "supervised", student=attending_speaker, teachers={}, data=speech, budget=slow_budget
     ),

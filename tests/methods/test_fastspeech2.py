@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,11 @@ import torch
 from rows import attending_speaker, small_speaker
 from spoken import speech, utterances
 
-from embodkd.core import Budget, Signals, Stage
+from embodkd.core import Budget, Signals, Stage, Trainer
 from embodkd.core.engine.answers import in_order
 from embodkd.methods import get_method
+from embodkd.models import load_model, save_model
+from embodkd.parts.speech.sound_terms import spectral_distance
 from embodkd.parts.speech.targets import with_targets
 from embodkd.parts.speech.taught import Taught
 from embodkd.parts.speech.wavelets import contour, transformed
@@ -163,3 +166,100 @@ def test_a_student_or_a_teacher_of_another_kind_is_said() -> None:
         recipe(small_speaker(), small_speaker(), durations="attention")
     with pytest.raises(ValueError, match="method=fastspeech2"):
         get_method("supervised")().recipe(small_speaker(), None, speech(), budget=Budget())
+
+
+def sounding(**options: Any) -> Any:
+    return small_speaker(**{"wave": True, "wave_channels": 4, "wave_layers": 3, **options})
+
+
+def heard(student: Any, **method: Any) -> Any:
+    made = get_method("fastspeech2")(**{"slice": 3, **method})
+    return made.recipe(student, None, speech(audio=True), seed=0, budget=Budget(epochs=1, batch_size=8))
+
+
+def told(made: Any) -> tuple[Signals, dict[str, Any]]:
+    """The batch of a first update, and of each player (its signals, what it is given, its terms)."""
+    (stage,) = made.stages
+    batch = stage.source.gather(np.arange(8), 0)
+    batch = batch.merge(**stage.prepare[0](batch))
+    found = {}
+    for player in stage.players:
+        own = player.at(batch, 0, 1)
+        s, given = in_order(player, own, player.train.signals, lambda role, seen: role.signals(seen))
+        found[player.name] = s, given, dict(player.terms(own, s, **given))
+    return batch, found
+
+
+def test_sound_has_the_terms_of_the_card_beside_the_others() -> None:
+    torch.manual_seed(0)
+    student = sounding().eval()
+    batch, found = told(heard(student))
+    s, given, terms = found["student"]
+    assert s["sound"].shape == batch["voice"].shape == (8, 3 * 32)
+    torch.testing.assert_close(terms["stft"], spectral_distance(s["sound"], batch["voice"], 32))
+    torch.testing.assert_close(terms["adversarial"], (1 - given["judge"]["made"]).square().mean(1))
+    scores, _, judged = found["judge"]
+    expected = (1 - scores["voice"]).square().mean(1) + scores["made"].square().mean(1)
+    torch.testing.assert_close(judged["telling"], expected)
+    plain = values(recipe(small_speaker()))[2]
+    assert terms.keys() == {*plain, "stft", "adversarial"}
+
+
+def test_the_word_of_the_discriminator_reaches_the_student_and_nobody_else_moves() -> None:
+    torch.manual_seed(0)
+    student = sounding().eval()
+    made = heard(student)
+    _, found = told(made)
+    fooled, judge = found["student"], made.stages[0].players[1].train.model
+    (gradient,) = torch.autograd.grad(fooled[2]["adversarial"].sum(), [student.embedding.weight], retain_graph=True)
+    assert gradient.abs().sum() > 0
+    before = {who: [p.detach().clone() for p in m.parameters()] for who, m in (("s", student), ("j", judge))}
+    Trainer(quiet=True).fit(made)
+    for who, model in (("s", student), ("j", judge)):
+        assert any(not torch.equal(a, b) for a, b in zip(before[who], model.parameters(), strict=True)), who
+
+
+def test_without_its_weight_there_is_no_discriminator() -> None:
+    assert [player.name for player in heard(sounding(), adversarial=0.0).stages[0].players] == ["student"]
+
+
+@torch.no_grad()
+def test_the_model_that_comes_out_does_without_spectra_and_says_the_same(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    student = sounding()
+    product = heard(student).product
+    assert not {name for name in product.state_dict() if name.startswith(("decoder", "head"))}
+    assert {name for name in student.state_dict() if name.startswith("decoder")}
+    batch = utterances(4).gather(np.arange(4), 0)
+    asked = {name: batch[name] for name in product.reads}
+    loaded, config = load_model(save_model(tmp_path / "model", product.eval()))
+    assert config["arguments"]["spectra"] is False and config["arguments"]["wave"] is True
+    one, two, three = (model.eval()(asked) for model in (student, product, loaded))
+    assert torch.equal(one["sound"], two["sound"]) and torch.equal(one["sound"], three["sound"])
+    assert "mel" in one and not {"mel", "hidden"} & {*two, *three}
+
+
+def test_a_student_may_learn_sound_without_spectra() -> None:
+    _, found = told(heard(sounding(spectra=False)))
+    assert "mel" not in found["student"][2] and "stft" in found["student"][2]
+
+
+def test_without_wave_nothing_is_cut_judged_or_taken_away() -> None:
+    student = small_speaker()
+    made = recipe(student)
+    stage, player = only(made)
+    assert made.product is student and not stage.prepare and not player.given
+
+
+@pytest.mark.parametrize(("audio", "method"), [(False, {}), (True, {"durations": "attention", "mels": "teacher"})])
+def test_sound_that_nobody_has_is_said(audio: bool, method: Any) -> None:
+    teacher = attending_speaker() if method else None
+    with pytest.raises(ValueError, match=r"data\.audio=true"):
+        get_method("fastspeech2")(**method).recipe(
+            sounding(pitch=False, energy=False), teacher, speech(audio=audio), seed=0, budget=Budget(epochs=1)
+        )
+
+
+def test_a_model_that_decodes_nothing_is_said() -> None:
+    with pytest.raises(ValueError, match="spectra=false leaves nothing"):
+        small_speaker(spectra=False)

@@ -18,7 +18,7 @@ from embodkd.evaluation.judgement import Judgement
 from embodkd.evaluation.judges import whisper
 from embodkd.evaluation.judges.warped import warped
 from embodkd.evaluation.result import Episode
-from embodkd.parts.speech.spoken import spoken
+from embodkd.parts.speech.spoken import Spoken, spoken
 
 MEASURES = Registry("measure of speech")
 """Functions (said: Said) -> float, with `better=`, `unit=`; `written=` for those that read what was said."""
@@ -101,19 +101,21 @@ def sayings(
     """What `product` says of a part of `data` beside what the voice said. Of several ranks each takes its share."""
     judged, ask = data.part(part), Role(product.to(device), "frozen").signals
     own, pieces = list(ranks().share(range(judged.size()))), []
-    for row, (mel_TM, duration_X) in zip(own, spoken(judged, own, ask, device), strict=True):
-        pieces.append(_beside(mel_TM, duration_X, data, part, row, listens))
+    for row, told in zip(own, spoken(judged, own, ask, device, data.spectra), strict=True):
+        pieces.append(_beside(told, data, part, row, listens))
     columns = [torch.tensor(column, dtype=torch.double) for column in zip(*ranks().merged(pieces), strict=True)]
     return Said(*columns)
 
 
-def _beside(mel_TM: np.ndarray, duration_X: np.ndarray, data: Speech, part: str, row: int, listens: bool) -> Any:
+def _beside(told: Spoken, data: Speech, part: str, row: int, listens: bool) -> Any:
+    mel_TM, duration_X, sound_L = told
     true = {name: value[row] for name, value in data.part(part).sequences.items()}
     found_TC, true_TC = cepstra(mel_TM), cepstra(true["mel"])
     path_P2 = warped(cdist(found_TC, true_TC))
     here_P, there_P = path_P2.T
     distance_P = np.sqrt(2.0 * ((found_TC[here_P] - true_TC[there_P]) ** 2).sum(1)) * 10.0 / np.log(10.0)
-    sound_L = data.spectra.audio(torch.from_numpy(mel_TM))
+    if sound_L is None:
+        sound_L = data.spectra.audio(torch.from_numpy(mel_TM))
     hz_T = data.spectra.pitch(sound_L).numpy()
     hz_P, true_P = hz_T[here_P], true["pitch"][there_P]
     both_P = (hz_P > 0) & (true_P > 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from embodkd.core import Role, Speech
 from embodkd.evaluation.samples.kept import Sample, Samples, Shown
@@ -20,17 +20,19 @@ def said(model: nn.Module, data: Speech, part: str = "test", device: torch.devic
     """The first sentences of a part; what the voice said goes through the same vocoder, which alone costs something."""
     judged = data.part(part)
     rows = range(min(_SENTENCES, judged.size()))
-    told = spoken(judged, rows, Role(model.to(device), "frozen").signals, device)
+    told = spoken(judged, rows, Role(model.to(device), "frozen").signals, device, data.spectra)
     samples = []
-    for row, (mel_TM, _) in zip(rows, told, strict=True):
+    for row, own in zip(rows, told, strict=True):
         number = int(judged.fields["sample_id"][row])
         text = data.texts.get(number, f"sentence {number}")
-        samples.append(Sample(Shown(text), heard(mel_TM, data), heard(np.array(judged.sequences["mel"][row]), data)))
-    return Samples("How each says the same sentences, and what the voice said, by one vocoder.", tuple(samples))
+        voice = heard(np.array(judged.sequences["mel"][row]), data)
+        samples.append(Sample(Shown(text), heard(own.mel, data, own.sound), voice))
+    how = "How each says the same sentences, and what the voice said; spectra become sound by one vocoder."
+    return Samples(how, tuple(samples))
 
 
-def heard(mel_TM: np.ndarray, data: Speech) -> Shown:
-    """A spectrum as sound and as a picture, and how long it lasts."""
-    sound_T = data.spectra.audio(torch.from_numpy(mel_TM)).numpy()
+def heard(mel_TM: np.ndarray, data: Speech, sound_T: Tensor | None = None) -> Shown:
+    """A spectrum as sound (its own, where a model made it) and as a picture, and how long it lasts."""
+    sound_T = data.spectra.audio(torch.from_numpy(mel_TM)) if sound_T is None else sound_T
     picture = loudness_picture(_DECIBELS * mel_TM.T)
-    return Shown(f"{len(sound_T) / data.rate:.2f} s", picture, wav(sound_T, data.rate))
+    return Shown(f"{len(sound_T) / data.rate:.2f} s", picture, wav(sound_T.numpy(), data.rate))

@@ -1,7 +1,8 @@
-"""FastSpeech 2: encoder, variance adaptor and decoder, all frames at once."""
+"""FastSpeech 2: encoder, variance adaptor and decoder, all frames at once; and 2s, which decodes the sound itself."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from embodkd.models.speech.base import SpeechModel
 from embodkd.parts.speech.adaptor import Adaptor, Level
 from embodkd.parts.speech.bins import Quantiser
 from embodkd.parts.speech.blocks import Stack
+from embodkd.parts.speech.wave import WaveDecoder, taken
 
 Kernel = Annotated[int, Within(1, 99)]
 
@@ -23,7 +25,10 @@ class FastSpeech2(SpeechModel):
 
     heads, kernel (odd), hidden: of the blocks; predictor, predictor_dropout: of the adaptor's. pitch, energy: whether
     it has them; without both it is the student of FastSpeech. level: "frame" (pitch as wavelets) or "phoneme".
-    ValueError for a width that the heads do not divide, or an even kernel.
+    wave: FastSpeech 2s, whose signal `sound` (N, T * hop) is decoded from what the adaptor gives, or, shown the numbers
+    of frames `cut` (N, S), that of these frames; wave_channels, wave_layers: of its gated layers. spectra: it decodes
+    spectra, which 2s needs only to learn: `deployed` does without, and then there is neither `mel` nor `hidden`.
+    ValueError for a width that the heads do not divide, an even kernel, or a model that decodes nothing.
     """
 
     def __init__(
@@ -46,21 +51,55 @@ class FastSpeech2(SpeechModel):
         energy: bool = True,
         level: Level = "frame",
         quantiser: Quantiser = "log",
+        wave: bool = False,
+        wave_channels: Width = 64,
+        wave_layers: Depth = 30,
+        spectra: bool = True,
     ) -> None:
         super().__init__(phonemes, mels, rate, hop)
         if width % heads or kernel % 2 == 0:
             raise ValueError(f"model fastspeech2: {heads} heads must divide width {width}, kernel {kernel} must be odd")
+        if not (wave or spectra):
+            raise ValueError(
+                "model fastspeech2: spectra=false leaves nothing that it decodes; set wave=true, or spectra"
+            )
         self.pitch, self.energy = pitch, energy
         self.embedding = nn.Embedding(phonemes, width)
         self.encoder = Stack(encoder, width, heads, hidden, kernel, dropout)
         self.adaptor = Adaptor(width, predictor, predictor_dropout, pitch, energy, level, quantiser)
-        self.decoder = Stack(decoder, width, heads, hidden, kernel, dropout)
-        self.head = nn.Linear(width, mels)
+        if spectra:
+            self.decoder = Stack(decoder, width, heads, hidden, kernel, dropout)
+            self.head = nn.Linear(width, mels)
+        else:
+            self.golden_signal = "sound"  # type: ignore[misc] # of a class but for this one
+        self.wave = WaveDecoder(width, hop, wave_channels, wave_layers) if wave else None
+
+    @property
+    def spectra(self) -> bool:
+        """Whether it decodes spectra."""
+        return hasattr(self, "decoder")
+
+    def deployed(self) -> FastSpeech2:
+        """What is used in the end: of 2s a model without the decoder of spectra, which shares all else with this."""
+        if self.wave is None:
+            return self
+        lean = copy.copy(self)
+        lean._modules = {name: module for name, module in self._modules.items() if name not in ("decoder", "head")}
+        lean.arguments = {**self.arguments, "spectra": False}
+        lean.golden_signal = "sound"  # type: ignore[misc] # as above
+        return lean
 
     def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """All signals."""
         mask_NX = inputs["phoneme_mask"]
         x_NXD = self.encoder(self.embedding(inputs["phoneme"]), mask_NX)
         x_NTD, signals = self.adaptor(x_NXD, inputs, self.pitch_2, self.energy_2)
-        hidden_NTD = self.decoder(x_NTD, signals["frame_mask"])
-        return {"mel": self.as_spectrum(self.head(hidden_NTD)), "hidden": hidden_NTD, **signals}
+        there_NT = signals["frame_mask"]
+        if self.spectra:
+            hidden_NTD = self.decoder(x_NTD, there_NT)
+            signals = {"mel": self.as_spectrum(self.head(hidden_NTD)), "hidden": hidden_NTD, **signals}
+        if self.wave is not None:
+            signals["sound"] = self.wave(
+                *(taken(x_NTD, there_NT, inputs["cut"]) if "cut" in inputs else (x_NTD, there_NT))
+            )
+        return signals

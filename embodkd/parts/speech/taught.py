@@ -12,7 +12,7 @@ from torch import Tensor
 
 from embodkd.core import Ragged, Signals, Source, Utterances
 from embodkd.core.modules.modes import evaluating
-from embodkd.parts.speech.spoken import spoken
+from embodkd.parts.speech.spoken import Spoken, spoken
 
 
 class Taught(Source):
@@ -42,8 +42,8 @@ class Taught(Source):
         """Ask the teacher; the mean length of a phoneme, in frames, comes back."""
         found = self._asked()
         self._items = self._made(found)
-        frames = sum(int(duration.sum()) for _, duration in found)
-        return {"taught/duration": frames / sum(len(duration) for _, duration in found)}
+        frames = sum(int(told.duration.sum()) for told in found)
+        return {"taught/duration": frames / sum(len(told.duration) for told in found)}
 
     def restore(self, folder: Path, refills: int) -> None:
         """Ask again, which gives the same."""
@@ -59,8 +59,8 @@ class Taught(Source):
         return self._ready().order(batch_size, *key, least=least)
 
     @torch.no_grad()
-    def _asked(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Of each sentence spectrum (T, M) and durations (X,)."""
+    def _asked(self) -> list[Spoken]:
+        """What it says of each sentence."""
         like = next(self.teacher.parameters())
         names = ("phoneme", "phoneme_mask") if self.spoken else ("phoneme", "phoneme_mask", "mel", "frame_mask")
 
@@ -73,14 +73,14 @@ class Taught(Source):
 
         return spoken(self.part, range(self.size()), ask, like.device)
 
-    def _made(self, found: list[tuple[np.ndarray, np.ndarray]]) -> Source:
-        durations = [duration for _, duration in found]
+    def _made(self, found: list[Spoken]) -> Source:
+        durations = [told.duration for told in found]
         if not self.spoken:
             return self.finish(self.part.but({**self.part.sequences, "duration": durations}))
         sequences: dict[str, Any] = {
             "phoneme": self.part.sequences["phoneme"],
             "duration": durations,
-            "mel": [mel for mel, _ in found],
+            "mel": [told.mel for told in found],
         }
         masks = {"phoneme": "phoneme_mask", "mel": "frame_mask"}
         return Ragged(sequences, {"sample_id": self.part.fields["sample_id"]}, masks=masks, **self.part.options)

@@ -46,6 +46,33 @@ class Dumb:
         return torch.zeros(len(audio_L) // HOP)
 
 
+class Muted:
+    """Spectra of which nobody makes sound."""
+
+    def __init__(self, spectra: Any) -> None:
+        self.mel, self.pitch = spectra.mel, spectra.pitch
+
+
+class Player(nn.Module):
+    """Plays the voice's own sound, from `start` frames on, beside a spectrum of nonsense."""
+
+    judged_as = "speech"
+    reads = ("phoneme", "phoneme_mask", "duration", "audio", "frame_mask")
+
+    def __init__(self, start: int = 0) -> None:
+        super().__init__()
+        self.start = start
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        mask, hop = inputs["frame_mask"][:, self.start :], inputs["audio"].shape[1] // inputs["frame_mask"].shape[1]
+        return {
+            "sound": inputs["audio"][:, self.start * hop :],
+            "mel": torch.full((*mask.shape, 40), 7.0),
+            "frame_mask": mask,
+            "duration": inputs["duration"],
+        }
+
+
 def slow(cost: np.ndarray) -> float:
     best: dict[tuple[int, int], float] = {}
     for s in range(cost.shape[0]):
@@ -82,6 +109,22 @@ def test_a_perfect_echo_errs_in_nothing_but_what_sound_loses(data: Any) -> None:
     found = measured(Echo(), data)
     assert found["mcd"] == found["mel_mae"] == found["duration_mae"] == 0.0
     assert 0.0 < found["f0_rmse"] < 60.0
+
+
+def test_who_makes_sound_is_judged_by_it_and_by_no_vocoder() -> None:
+    data = make_data("tones", train=4, validation=2, test=3, longest=5, audio=True)
+    found = measured(Player(), data)
+    # the spectrum of the sound is the data's but for its rounding to 16 bits
+    assert found["mcd"] < 0.2 and found["mel_mae"] < 0.05 and found["duration_mae"] == 0.0
+    object.__setattr__(data, "spectra", Muted(data.spectra))
+    again = measured(Player(), data)
+    assert again == found and 0.0 < found["f0_rmse"] < 60.0
+
+
+def test_a_sound_of_a_single_frame_is_judged_too() -> None:
+    data = make_data("tones", train=4, validation=2, test=1, longest=5, audio=True)
+    frames = len(data.test.sequences["mel"][0])
+    assert np.isfinite(list(measured(Player(frames - 1), data).values())).all()
 
 
 def test_the_pace_alone_costs_nothing_and_loudness_only_in_the_spectrum(data: Any) -> None:

@@ -142,3 +142,18 @@ def test_sentences_are_kept_as_sounds_with_their_pictures_beside_those_of_the_vo
 
 def test_every_judge_of_something_to_see_has_its_drawing() -> None:
     assert {word for word, judge in JUDGES.items() if judge.samples} == set(JUDGES) - {"classifier", "foreign"}
+
+
+@torch.no_grad()
+def test_of_who_makes_sound_that_sound_is_kept() -> None:
+    data = make_data("tones", train=4, validation=2, test=2, mels=16, audio=True)
+    torch.manual_seed(0)
+    size = {"width": 16, "hidden": 16, "predictor": 16, "wave_channels": 4, "wave_layers": 3}
+    model = make_model("fastspeech2", **data.facts(), **size, wave=True, spectra=False).eval()
+    batch = data.test.gather(np.arange(2), 0)
+    made = model({name: batch[name] for name in model.reads})
+    for row, sample in enumerate(said(model, data).rows):
+        with wave.open(io.BytesIO(sample.made.wav)) as file:
+            played = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+        sound = made["sound"][row, : int(made["frame_mask"][row].sum()) * data.hop]
+        assert np.array_equal(played, (sound.clamp(-1, 1) * 32767).round().numpy())

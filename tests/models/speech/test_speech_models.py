@@ -18,6 +18,7 @@ VARIANTS: dict[str, Any] = {
     "fastspeech2": small_speaker,
     "phonemes": lambda: small_speaker(level="phoneme"),
     "plain": lambda: small_speaker(pitch=False, energy=False),
+    "wave": lambda: small_speaker(wave=True, wave_channels=4, wave_layers=3),
     "mel bins": lambda: small_speaker(quantiser="mel"),
     "attention_tts": attending_speaker,
 }
@@ -52,6 +53,10 @@ def test_what_stands_behind_a_sentence_changes_nothing(name: str, everything: bo
         frames = int(alone["frame_mask"].sum())
         assert frames == int(together["frame_mask"][k].sum())
         torch.testing.assert_close(together["mel"][k, :frames], alone["mel"][0, :frames], rtol=1e-4, atol=1e-4)
+        if "sound" in alone:
+            samples = frames * model.hop
+            torch.testing.assert_close(together["sound"][k, :samples], alone["sound"][0, :samples])
+            assert (together["sound"][k, samples:] == 0).all()
         torch.testing.assert_close(together["duration"][k, : alone["duration"].shape[1]], alone["duration"][0])
 
 
