@@ -53,3 +53,21 @@ for part in base diffusion one_step sum student imitator; do
     test -s "resip/$part/evaluation.json" || { echo "smoke: resip/$part/evaluation.json is missing" >&2; exit 1; }
 done
 echo "smoke: resip done"
+
+echo "smoke: grasp"
+state="student.vectors=[proprio,privileged] method.allow_privileged=true"
+dagger="num_envs=4 method.rounds=1 method.steps=8 episodes=2 quiet=true"
+embodkd evaluate policy=expert task=grasp task.split=unseen_class episodes=4 out=grasp/script/evaluation.json quiet=true
+embodkd record task=grasp episodes=3 num_envs=4 only_success=false run=grasp/demos quiet=true
+embodkd distill student demos=grasp/demos failed=true student=mlp_chunk student.horizon=1 student.width=16 \
+    student.blocks=1 $state $short run=grasp/clone
+embodkd train residual base=grasp/clone td3.warmup=128 td3.critic_warmup=128 steps=400 evaluate_episodes=2 episodes=2 \
+    run=grasp/sum quiet=true
+for student in pointnet point_transformer blind; do
+    embodkd distill student teacher=grasp/sum student=$student $dagger run=grasp/$student
+done
+embodkd evaluate policy=grasp/pointnet task=grasp task.split=unseen_size episodes=2 quiet=true
+for part in script clone sum pointnet point_transformer blind; do
+    test -s "grasp/$part/evaluation.json" || { echo "smoke: grasp/$part/evaluation.json is missing" >&2; exit 1; }
+done
+echo "smoke: grasp done"
