@@ -18,6 +18,11 @@ _DEPTH_ANCHORS = np.array(
     [(255, 244, 214), (250, 176, 92), (219, 88, 86), (133, 50, 116), (58, 36, 96), (12, 14, 34)], float
 )
 
+# Axes of a view from a corner above, as columns: to the right, up, towards who looks.
+_CORNER = np.stack(
+    [np.array([-1, 1, 0]) / 2**0.5, np.array([-1, -1, 2]) / 6**0.5, np.array([1, 1, 1]) / 3**0.5], axis=1
+)
+
 
 def eye_picture(group: Group, value: np.ndarray, height: int) -> np.ndarray:
     """One observation of a camera or point group as uint8 (height, width, 3), pixels kept square and sharp."""
@@ -91,11 +96,19 @@ def _label_colours(labels: np.ndarray) -> np.ndarray:
 
 
 def _points_picture(points: np.ndarray, height: int) -> np.ndarray:
-    """Points (P, 3) of a camera's frame (it looks along -z) as dots, the nearest on top and the brightest."""
+    """Points (P, 3) as dots, the nearest on top and the brightest.
+
+    All before a camera, which looks along -z: as it sees them. Else, as of a hand's frame, all around which they lie: from
+    a corner above, without perspective.
+    """
     canvas = np.empty((height, height, 3), np.uint8)
     canvas[:] = PAPER
-    depth = np.maximum(-points[:, 2], 1e-6)
-    seen = points[:, :2] / depth[:, None]
+    if (points[:, 2] < -1e-6).all():
+        depth = -points[:, 2]
+        seen = points[:, :2] / depth[:, None]
+    else:
+        turned = (points - 0.5 * (points.min(axis=0) + points.max(axis=0))) @ _CORNER
+        seen, depth = turned[:, :2], -turned[:, 2]
     reach = max(float(np.abs(seen).max()), 1e-6)
     pixel = ((seen * [1, -1] / reach * 0.48 + 0.5) * (height - 1)).astype(int)
     span = max(float(np.ptp(depth)), 1e-6)
