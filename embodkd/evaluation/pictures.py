@@ -98,7 +98,7 @@ def _label_colours(labels: np.ndarray) -> np.ndarray:
 def _points_picture(points: np.ndarray, height: int) -> np.ndarray:
     """Points (P, 3) as dots, the nearest on top and the brightest.
 
-    All before a camera, which looks along -z: as it sees them. Else, as of a hand's frame, all around which they lie: from
+    All before a camera, which looks along -z: as it sees them. Else, as those of a hand's frame lie all around it: from
     a corner above, without perspective.
     """
     canvas = np.empty((height, height, 3), np.uint8)
