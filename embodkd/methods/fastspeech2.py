@@ -41,6 +41,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from embodkd.core import (
     Budget,
+    Context,
     Player,
     Recipe,
     Role,
@@ -121,7 +122,8 @@ class SpeechRecipe:
             )
         players = self.against(player, net, seed) if self.adversarial else (player,)
         prepare = (cuts(self.slice, data.hop),)
-        return Recipe((budget.stage(players, sentences, prepare=prepare),), net.deployed())
+        stage = budget.stage(players, sentences, prepare=prepare)
+        return Recipe((stage, _Grown(net)) if net.spectra else (stage,), student)
 
     def against(self, player: Player, net: Any, seed: int) -> tuple[Player, Player]:
         """The student, and who tells its sound from the voice's."""
@@ -188,3 +190,15 @@ class SpeechRecipe:
     def _of_pitch(self, student: Any) -> tuple[str, ...]:
         whole = ("pitch_mean", "pitch_spread") if student.adaptor.level == "frame" else ()
         return ("curve", "unvoiced", *whole)
+
+
+class _Grown:
+    """A step: a student of sound does without spectra from now on."""
+
+    def __init__(self, student: Any) -> None:
+        self._student = student
+
+    def __call__(self, context: Context) -> None:
+        self._student.without_spectra()
+
+    restore = __call__

@@ -11,7 +11,7 @@ import torch
 from rows import attending_speaker, small_speaker
 from spoken import speech, utterances
 
-from embodkd.core import Budget, Signals, Stage, Trainer
+from embodkd.core import Budget, RunFolder, Signals, Stage, Trainer
 from embodkd.core.engine.answers import in_order
 from embodkd.methods import get_method
 from embodkd.models import load_model, save_model
@@ -179,7 +179,7 @@ def heard(student: Any, **method: Any) -> Any:
 
 def told(made: Any) -> tuple[Signals, dict[str, Any]]:
     """The batch of a first update, and of each player (its signals, what it is given, its terms)."""
-    (stage,) = made.stages
+    stage = made.stages[0]
     batch = stage.source.gather(np.arange(8), 0)
     batch = batch.merge(**stage.prepare[0](batch))
     found = {}
@@ -223,24 +223,43 @@ def test_without_its_weight_there_is_no_discriminator() -> None:
     assert [player.name for player in heard(sounding(), adversarial=0.0).stages[0].players] == ["student"]
 
 
-@torch.no_grad()
 def test_the_model_that_comes_out_does_without_spectra_and_says_the_same(tmp_path: Path) -> None:
     torch.manual_seed(0)
     student = sounding()
-    product = heard(student).product
-    assert not {name for name in product.state_dict() if name.startswith(("decoder", "head"))}
+    made = heard(student)
     assert {name for name in student.state_dict() if name.startswith("decoder")}
+    Trainer(quiet=True).fit(type(made)(made.stages[:1], student))
     batch = utterances(4).gather(np.arange(4), 0)
-    asked = {name: batch[name] for name in product.reads}
-    loaded, config = load_model(save_model(tmp_path / "model", product.eval()))
+    asked = {name: batch[name] for name in student.reads}
+    with torch.no_grad():
+        before = student.eval()(asked)
+        made.stages[1](None)
+        after = student(asked)
+        loaded, config = load_model(save_model(tmp_path / "model", student))
+        again = loaded(asked)
+    assert not {name for name in loaded.state_dict() if name.startswith(("decoder", "head"))}
     assert config["arguments"]["spectra"] is False and config["arguments"]["wave"] is True
-    one, two, three = (model.eval()(asked) for model in (student, product, loaded))
-    assert torch.equal(one["sound"], two["sound"]) and torch.equal(one["sound"], three["sound"])
-    assert "mel" in one and not {"mel", "hidden"} & {*two, *three}
+    assert torch.equal(before["sound"], after["sound"]) and torch.equal(before["sound"], again["sound"])
+    assert "mel" in before and not {"mel", "hidden"} & {*after, *again}
+
+
+def test_a_run_that_was_finished_is_read_back_without_spectra(tmp_path: Path) -> None:
+    def trained() -> Any:
+        torch.manual_seed(0)
+        made = heard(sounding())
+        with RunFolder.open(tmp_path / "run", {}, (tmp_path / "run").exists()) as folder:
+            Trainer(quiet=True, run=folder).fit(made)
+        return made.product
+
+    first, second = trained(), trained()
+    assert first.state_dict().keys() == second.state_dict().keys() and not second.spectra
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
 
 
 def test_a_student_may_learn_sound_without_spectra() -> None:
-    _, found = told(heard(sounding(spectra=False)))
+    made = heard(sounding(spectra=False))
+    assert len(made.stages) == 1
+    _, found = told(made)
     assert "mel" not in found["student"][2] and "stft" in found["student"][2]
 
 
@@ -263,3 +282,5 @@ def test_sound_that_nobody_has_is_said(audio: bool, method: Any) -> None:
 def test_a_model_that_decodes_nothing_is_said() -> None:
     with pytest.raises(ValueError, match="spectra=false leaves nothing"):
         small_speaker(spectra=False)
+    with pytest.raises(ValueError, match="wave=false leaves nothing"):
+        small_speaker().without_spectra()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -27,7 +26,7 @@ class FastSpeech2(SpeechModel):
     it has them; without both it is the student of FastSpeech. level: "frame" (pitch as wavelets) or "phoneme".
     wave: FastSpeech 2s, whose signal `sound` (N, T * hop) is decoded from what the adaptor gives, or, shown the numbers
     of frames `cut` (N, S), that of these frames; wave_channels, wave_layers: of its gated layers. spectra: it decodes
-    spectra, which 2s needs only to learn: `deployed` does without, and then there is neither `mel` nor `hidden`.
+    spectra, which 2s needs only to learn: `without_spectra` there is neither `mel` nor `hidden`.
     ValueError for a width that the heads do not divide, an even kernel, or a model that decodes nothing.
     """
 
@@ -79,15 +78,13 @@ class FastSpeech2(SpeechModel):
         """Whether it decodes spectra."""
         return hasattr(self, "decoder")
 
-    def deployed(self) -> FastSpeech2:
-        """What is used in the end: of 2s a model without the decoder of spectra, which shares all else with this."""
+    def without_spectra(self) -> None:
+        """Let go of the decoder of spectra; ValueError where sound is not decoded either."""
         if self.wave is None:
-            return self
-        lean = copy.copy(self)
-        lean._modules = {name: module for name, module in self._modules.items() if name not in ("decoder", "head")}
-        lean.arguments = {**self.arguments, "spectra": False}
-        lean.golden_signal = "sound"  # type: ignore[misc] # as above
-        return lean
+            raise ValueError("model fastspeech2: wave=false leaves nothing that it decodes without spectra")
+        if self.spectra:
+            del self.decoder, self.head
+            self.arguments, self.golden_signal = {**self.arguments, "spectra": False}, "sound"  # type: ignore[misc]
 
     def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """All signals."""
