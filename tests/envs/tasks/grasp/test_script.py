@@ -1,4 +1,4 @@
-"""The scripted grasp: it succeeds, needs no memory, is one actor among others, and is as careful as it is told to be."""
+"""The scripted grasp: it succeeds, needs no memory, is an actor like any other, and as careful as it is told to be."""
 
 import numpy as np
 import pytest
