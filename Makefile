@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := dev,diffusion,export,hand,gl,bullet,lerobot,ray,vision
+EXTRAS := dev,diffusion,export,hand,gl,bullet,lerobot,objects,ray,vision
 STAMP := $(VENV)/.installed
 
 .PHONY: install demo demo-resip test faults lerobot browser fuzz lint smoke bench table reproduce dry clean

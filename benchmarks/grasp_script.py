@@ -12,7 +12,7 @@ import numpy as np
 from embodkd.envs import make_task
 from embodkd.envs.tasks.grasp.script import FOUND, SPREAD, START, Numbers, grasp
 
-EACH, BEST = 10, 6  # episodes of a candidate, candidates that are kept
+EACH, BEST = 16, 6  # episodes of a candidate, candidates that are kept
 
 
 def main() -> None:
@@ -44,6 +44,7 @@ def searched(candidates: int, rounds: int, start: Numbers) -> Numbers:
         best = tried[np.argsort(-score)[:BEST]]
         mean, spread = 0.3 * mean + 0.7 * best.mean(axis=0), 0.3 * spread + 0.7 * best.std(axis=0)
         share = success.reshape(candidates, EACH).mean(axis=1)
+        print(f"{round_}: {np.round(mean, 4).tolist()}")
         print(f"{round_}: mean {share.mean():.2f}, best {share.max():.2f}, score {score.max():.2f}", flush=True)
     return Numbers(*mean.tolist())
 
@@ -53,8 +54,7 @@ def played(task: Any, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     score = np.zeros(task.num_envs)
     for _ in range(task.spec.max_steps):
         step = task.step(grasp(task, Numbers(*numbers.T)))
-        height = task.world.position("object")[:, 2] - task._rest_N
-        score = np.maximum(score, np.clip(height, 0, 0.1) / 0.1)
+        score = np.maximum(score, np.clip(task.height_N, 0, 0.1) / 0.1)
     away = np.linalg.norm(task.target_N3 - task.world.position("object"), axis=1)
     success = step.info["is_success"]
     return score + np.exp(-away / 0.05) + 2.0 * success, success

@@ -25,15 +25,21 @@ def show(words: list[str]) -> int:
 
 
 def get(words: list[str]) -> int:
-    """Fetch a data set that no Python package carries into the user's cache, and say where it lies."""
+    """Fetch a data set that no Python package carries into the user's cache, and say where it lies; or prepare meshes
+    to be grasped, a folder or PyBullet's random ones."""
     from embodkd.core.config.registry import near
     from embodkd.data import DATA
     from embodkd.data.assets import ASSETS, present
     from embodkd.data.assets import get as fetch
+    from embodkd.envs.tasks.grasp.meshes import RANDOM, prepare
 
     if len(words) != 1:
         raise Refused(f"data get: name one data set, for example: embodkd data get {ASSETS.names()[0]}")
     name = words[0]
+    if name == RANDOM or Path(name).is_dir():
+        for line in prepare(name):
+            print(line, flush=True)
+        return 0
     if name in DATA:
         name = DATA.metadata(name).get("asset", name)
     if name not in ASSETS:

@@ -15,6 +15,7 @@ GIVES = {
     "language": "texts as data and models of them; sentences by all-MiniLM-L6-v2, student.language=minilm",
     "lerobot": "datasets of demonstrations, recorded and learned from",
     "vision": "data sets of real pictures, and resnet, vit and efficientnet_lite0",
+    "objects": "meshes to grasp, task.objects=FOLDER",
     "speech": "a voice that speaks and a listener that writes it down, data=piper",
     "ray": "tables on many machines, jobs=ray",
     "trackers": "tracker=mlflow, trackio or wandb",

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import shutil
 import subprocess
 import tarfile
@@ -20,6 +19,7 @@ from typing import Any
 from torch import Tensor
 
 from embodkd.core.config.registry import Registry
+from embodkd.core.runs.cache import cache_folder
 from embodkd.core.runs.files import atomic_folder, read_tensors, write_json, write_tensors
 from embodkd.core.runs.reading import read_json
 
@@ -27,12 +27,6 @@ ASSETS = Registry("asset")
 """Functions `(work: Path) -> (tensors, origin)` that fetch into the empty folder `work`, with `title=`, `size=`."""
 
 Fetch = Callable[[Path], tuple[Mapping[str, Tensor], Mapping[str, Any]]]
-
-
-def cache_folder() -> Path:
-    """Where assets are kept."""
-    own = os.environ.get("EMBODKD_CACHE")
-    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "embodkd"
 
 
 def present(name: str) -> bool:

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 from embodkd.envs.tasks.grasp import kinds
 from embodkd.envs.tasks.grasp.codes import codes
+from embodkd.envs.tasks.grasp.meshes import RANDOM, prepared
 from embodkd.envs.tasks.grasp.resting import Resting, read_resting
 from embodkd.envs.tasks.grasp.solids import Thing
 from embodkd.envs.tasks.grasp.table import Table, compiled
@@ -77,8 +78,20 @@ def primitives() -> Library:
     return Library(tuple(things), table, resting, codes(things, table), split)
 
 
+@cache
+def meshes(objects: str) -> Library:
+    """What ``meshes.prepare`` has made of a folder or of ``random_urdfs``; a fifth of them is the unseen class."""
+    things, resting = prepared(objects)
+    table = compiled(things)
+    split = np.full(len(things), "seen", dtype="<U16")
+    split[held_out(resting, np.arange(len(things)))] = "unseen_class"
+    return Library(tuple(things), table, resting, codes(things, table), split)
+
+
 def library(objects: str) -> Library:
-    """The objects of a name: "primitives"."""
+    """The objects of a name: "primitives", "random_urdfs", or a folder of meshes; ``ValueError`` if it is none."""
     if objects == "primitives":
         return primitives()
-    raise ValueError(f"task grasp.objects: {objects!r} is none; choose primitives")
+    if objects != RANDOM and not Path(objects).is_dir():
+        raise ValueError(f"task grasp.objects: {objects!r} is no folder; choose primitives, {RANDOM} or a folder")
+    return meshes(objects)

@@ -42,28 +42,33 @@ def read_resting(path: Path) -> Resting:
 
 
 def settled(things: Sequence[Thing], table: Table, *, threads: int = 0) -> Resting:
-    """Drop all objects; one that has not come to rest lies as another drop of the same object does.
+    """How all these objects rest; ``ValueError`` for one that never comes to rest on the table."""
+    resting, rests = dropped(things, table, threads=threads)
+    for row in np.flatnonzero(~rests).tolist():
+        raise ValueError(f"objects: {things[row].name} does not come to rest on a table; leave it out")
+    return resting
 
-    Raises ``ValueError`` for an object that never comes to rest on the table.
+
+def dropped(things: Sequence[Thing], table: Table, *, threads: int = 0) -> tuple[Resting, np.ndarray]:
+    """Drop all objects a few times; and which of them come to rest at all, (M,).
+
+    A drop that has not come to rest lies as another one of the same object does.
     """
     which = np.repeat(np.arange(len(things)), DROPS)
     heights, quats, rests = [], [], []
     for first in range(0, len(which), _TOGETHER):
         some = which[first : first + _TOGETHER]
-        height, quat, rest = _dropped(things, table, some, _keys(things, some, first), threads)
+        height, quat, rest = _fallen(things, table, some, _keys(things, some, first), threads)
         heights.append(height)
         quats.append(quat)
         rests.append(rest)
     height, quat = np.concatenate(heights).reshape(-1, DROPS), np.concatenate(quats).reshape(-1, DROPS, 4)
     rest = np.concatenate(rests).reshape(-1, DROPS)
-    for row in np.flatnonzero(~rest.all(axis=1)).tolist():
-        good = np.flatnonzero(rest[row])
-        if not len(good):
-            raise ValueError(f"objects: {things[row].name} does not come to rest on a table; leave it out")
-        bad = np.flatnonzero(~rest[row])
+    for row in np.flatnonzero(rest.any(axis=1) & ~rest.all(axis=1)).tolist():
+        good, bad = np.flatnonzero(rest[row]), np.flatnonzero(~rest[row])
         taken = good[np.arange(len(bad)) % len(good)]
         height[row, bad], quat[row, bad] = height[row, taken], quat[row, taken]
-    return Resting(height, quat)
+    return Resting(height, quat), rest.any(axis=1)
 
 
 def _keys(things: Sequence[Thing], which: np.ndarray, first: int) -> np.ndarray:
@@ -72,7 +77,7 @@ def _keys(things: Sequence[Thing], which: np.ndarray, first: int) -> np.ndarray:
     return np.array([draws.forked(np.array([k]), things[i].name, 0)[0] for i, k in zip(which, drop, strict=True)])
 
 
-def _dropped(
+def _fallen(
     things: Sequence[Thing], table: Table, which: np.ndarray, keys: np.ndarray, threads: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Heights (n,), quaternions (n, 4) and whether they lie still (n,) of objects that were dropped turned anyhow."""

@@ -151,7 +151,7 @@ class Grasp(HandTask):
             self.restarts_N[lost] += 1
             self._begin(lost, self.seeds[lost])
         self.feel()
-        height, away = self._height(), np.linalg.norm(self._to_target(), axis=1)
+        height, away = self.height_N, np.linalg.norm(self._to_target(), axis=1)
         np.maximum(self._highest_N, height, out=self._highest_N)
         self._there_N[:] = np.where(away < NEAR, self._there_N + 1, 0)
         diverged = self.restarts_N > 0
@@ -171,7 +171,9 @@ class Grasp(HandTask):
         gain = grip.worth + np.maximum(grip.held, 0.5) * (1.5 * off + 2.0 * brought) + 2.0 * (away < NEAR)
         return (gain - 0.05 * np.square(actions).mean(axis=1)) / 8
 
-    def _height(self) -> np.ndarray:
+    @property
+    def height_N(self) -> np.ndarray:
+        """How far each object's centre is above where it rested, m."""
         return self.world.position(OBJECT)[:, 2] - self._rest_N
 
     def _to_target(self) -> np.ndarray:
@@ -185,7 +187,7 @@ class Grasp(HandTask):
         palm = self.world.palm_rotation
         return (
             *self._in_hand(),
-            self._height()[:, None],
+            self.height_N[:, None],
             unrotate(palm, self._to_target()),
             self._on_table_N[:, None],
             self.world.reach(palm),
