@@ -68,7 +68,7 @@ def dropped(things: Sequence[Thing], table: Table, *, threads: int = 0) -> tuple
         good, bad = np.flatnonzero(rest[row]), np.flatnonzero(~rest[row])
         taken = good[np.arange(len(bad)) % len(good)]
         height[row, bad], quat[row, bad] = height[row, taken], quat[row, taken]
-    return Resting(height, quat), rest.any(axis=1)
+    return Resting(height, quat), np.asarray(rest.any(axis=1))
 
 
 def _keys(things: Sequence[Thing], which: np.ndarray, first: int) -> np.ndarray:
