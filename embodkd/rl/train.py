@@ -29,6 +29,8 @@ def train_teacher(task: str, run: RunFolder, config: TeacherConfig, **options: A
     ppo.check_steps(config.steps, "ppo.critic_warmup")
     if ppo.hold and config.init is None:
         raise ValueError(f"ppo.hold={ppo.hold} holds a policy to the one that it starts from: say init=, or ppo.hold=0")
+    if ppo.orthogonal and config.init is not None:
+        raise ValueError(f"ppo.orthogonal draws new weights, and those of init={config.init} were lost: say false")
     if not config.critic:
         raise ValueError("critic: name at least one group that it reads, as [proprio, privileged]")
     with worlds(task, ranks().split(ppo.num_envs, "ppo.num_envs"), config, options) as (world, judge):

@@ -162,6 +162,9 @@ def test_wrong_settings_are_named(tmp_path, line):
             train_teacher("line", run, TeacherConfig(**{**LINE, "ppo": {**LINE["ppo"], "critic_warmup": 1000}}))
         with pytest.raises(ValueError, match="did you mean 'hidden'"):
             train_teacher("line", run, TeacherConfig(**{**LINE, "network": {"hiden": [8]}}))
+        with pytest.raises(ValueError, match="ppo.orthogonal draws new weights"):
+            ppo = {**LINE["ppo"], "orthogonal": True}
+            train_teacher("line", run, TeacherConfig(**{**LINE, "init": tmp_path / "student", "ppo": ppo}))
         with pytest.raises(ValueError, match="ppo.hold=0.5 .* say init="):
             train_teacher("line", run, TeacherConfig(**{**LINE, "ppo": {**LINE["ppo"], "hold": 0.5}}))
 
