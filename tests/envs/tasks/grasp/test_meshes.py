@@ -142,3 +142,12 @@ def test_a_task_of_meshes_steps_and_goes_on_bit_for_bit(tmp_path):
     assert len(rows["seen"]) == 5 and len(rows["unseen_class"]) == 1
     with pytest.raises(ValueError, match="unseen_size; choose seen or unseen_class"):
         task.library.pool("unseen_size", ())
+
+
+def test_the_command_that_errors_name_prepares_a_folder(tmp_path, capsys):
+    from embodkd.cli.data import get
+
+    where = folder(tmp_path, ball=trimesh.creation.icosphere(2, 0.03))
+    assert get([str(where)]) == 0
+    assert "1 objects, 0 left out" in capsys.readouterr().out
+    assert make_task("grasp", objects=str(where), image_size=6).pool.tolist() == [0]
