@@ -105,6 +105,10 @@ TEACHERS: Commands = {
     "cnn_teacher": f"train teacher {_DATA} model=cnn model.widths=[8,16] {_SHORT}",
     "resnet_teacher": f"train teacher {_DATA} model=resnet model.depths=[1,1] model.widths=[8,16]"
     f" model.stem_width=8 {_SHORT}",
+    "tiny_vit_teacher": f"train teacher {_DATA} model=tiny_vit model.widths=[8,16] model.depths=[1,1] model.heads=[1,2]"
+    f" model.windows=[4,2] {_SHORT}",
+    "lite_teacher": f"train teacher {_DATA} model=efficientnet_lite0 model.pretrained=false model.resolution=32"
+    f" {_SHORT}",
     "robust_teacher": f"train teacher {_DATA} model.hidden=[16] method=adversarial method.steps=2 {_SHORT}",
 }
 _OTHER_TEACHERS: Commands = {

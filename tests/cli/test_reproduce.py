@@ -157,6 +157,10 @@ def test_without_a_slug_the_tables_are_listed(embodkd) -> None:
     assert answer.code == 0 and [line.split()[0] for line in answer.out.splitlines()] == listed
 
 
+# as many updates as the fine-tuning of the others, whose pre-training its baseline has, too
+SHORTER = {("tinyvit", "alone")}
+
+
 @pytest.mark.parametrize("group", ["reproduce", "full"])
 def test_every_table_that_comes_along_is_one(group: str) -> None:
     """Known keys, methods, hyper-parameters and budgets, three seeds, a method beside the student alone."""
@@ -169,13 +173,13 @@ def test_every_table_that_comes_along_is_one(group: str) -> None:
         assert "method" in roles and roles & {"student_alone", "baseline"}
         training = table.arms[table.methods()[0]].training
         method = training.build_budget()
-        for arm in table.arms.values():
+        for of, arm in table.arms.items():
             budget = arm.training.build_budget()
             length = {"epochs": method.epochs, "updates": method.updates}
             assert replace(budget, **length) == method, "arms differ in how long they are trained at most"
             # A method in several rounds may need longer baselines to be compared fairly, never shorter ones; on more
             # data as many updates are fewer epochs.
-            if arm.training.data == training.data:
+            if arm.training.data == training.data and (name, of) not in SHORTER:
                 assert budget.epochs >= method.epochs and (budget.updates or 0) >= (method.updates or 0)
 
 

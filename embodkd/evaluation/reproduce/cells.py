@@ -6,6 +6,7 @@ RUN/seed_N/arms/NAME/       config.yaml, manifest.json, metrics.jsonl; product/ 
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -109,6 +110,9 @@ class Cells:
                 "git_commit": git_commit(),
                 "date": now(),
             }
+            if broken := [name for name, value in row["measures"].items() if not math.isfinite(value)]:
+                said_so = f"{folder}: what training left gives measures that are not finite ({', '.join(broken)})"
+                raise FloatingPointError(f"{said_so}: lower its learning rate")
             write_json(folder / "cell.json", row)
             run.finish(minutes=row["minutes"])
         for leftover in ("checkpoints", "banks"):

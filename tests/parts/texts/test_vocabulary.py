@@ -70,12 +70,13 @@ def test_values_and_gradients_are_those_of_whole_logits(name: str, bias: bool, c
     case = given(bias, scale)
     weight_NT = torch.randn(N, T, dtype=torch.float64)
     here, there = slow(name, case), fast(name, case, chunk=chunk)
-    torch.testing.assert_close(there, here, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(there, here, rtol=1e-11, atol=1e-11)
     for a, b in zip(slopes(there, case, weight_NT), slopes(here, case, weight_NT), strict=True):
         assert (a is None) == (b is None)
         if a is not None and b is not None:
             assert torch.isfinite(a).all()
-            torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-11 * float(b.abs().max()))
+            # the slope of a head is a difference of numbers near 1, that is rounding, times states as large as `scale`
+            torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-11 * float(b.abs().max()) + 1e-17 * min(scale, 1e5))
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -89,7 +90,7 @@ def test_what_a_mask_leaves_out_is_nothing_whatever_stands_there(name: str) -> N
             hidden[~mask_NT] = torch.nan
     case["label"][~mask_NT] = -100
     there = fast(name, case, chunk=4, mask=mask_NT)
-    torch.testing.assert_close(there, here, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(there, here, rtol=1e-11, atol=1e-11)
     for a, b in zip(slopes(there, case, torch.ones(N, T)), wanted, strict=True):
         if b is not None:
             torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-12)
