@@ -101,18 +101,19 @@ class Cells:
             product = assembled.recipe.product
             with atomic_folder(folder / "product") as aside:
                 write_tensors(aside / "model.safetensors", product.state_dict())
+            measures = self._measures(training, assembled, trainer, said(run))
+            if broken := [name for name, value in measures.items() if not math.isfinite(value)]:
+                said_so = f"{folder}: what training left gives measures that are not finite ({', '.join(broken)})"
+                raise FloatingPointError(f"{said_so}: lower its learning rate")
             row = {
                 "fingerprint": mark,
-                "measures": self._measures(training, assembled, trainer, said(run)),
+                "measures": measures,
                 "beware": list(assembled.provenance.beware(assembled.data)),
                 "parameters": sum(parameter.numel() for parameter in product.parameters()),
                 "minutes": run.minutes,
                 "git_commit": git_commit(),
                 "date": now(),
             }
-            if broken := [name for name, value in row["measures"].items() if not math.isfinite(value)]:
-                said_so = f"{folder}: what training left gives measures that are not finite ({', '.join(broken)})"
-                raise FloatingPointError(f"{said_so}: lower its learning rate")
             write_json(folder / "cell.json", row)
             run.finish(minutes=row["minutes"])
         for leftover in ("checkpoints", "banks"):
