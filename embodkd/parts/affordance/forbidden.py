@@ -21,7 +21,10 @@ def moved(point_NP3: Tensor, place_N3: Tensor, rotation_N33: Tensor) -> Tensor:
 
 
 def tip_distances(tip_NK3: Tensor, point_NP3: Tensor, there_NP: Tensor) -> Tensor:
-    """(N, K) metres from each fingertip to the nearest point that is no padding; infinite where there is none."""
+    """(N, K) metres from each fingertip to the nearest point that is no padding; infinite where there is none.
+
+    Leave out copies that have diverged: what is no number is near nothing.
+    """
     apart_NKP = torch.linalg.vector_norm(tip_NK3[:, :, None] - point_NP3[:, None], dim=-1)
     apart_NKP = apart_NKP.masked_fill(~there_NP[:, None], torch.inf)
     none_NK1 = apart_NKP.new_full((*apart_NKP.shape[:2], 1), torch.inf)  # a cloud may have no points at all

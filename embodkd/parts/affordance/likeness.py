@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 SYNERGIES, FULL_AT = 5, 0.25
+LEAST_BEND, LEAST_WAY = 0.5, 0.05  # rad of all joints together, m of the wrist: less is no motion, and scores 1
 MEASURES = ("synergy", "coupling", "jerk", "one_peak", "aperture")
 
 
@@ -67,12 +68,25 @@ def measures(clip: Gesture, synergies: Synergies) -> np.ndarray:
 def likeness(clip: Gesture, references: np.ndarray, synergies: Synergies, leave_out: tuple[str, ...] = ()) -> float:
     """The score in [1, 10] of a clip against the measures (R, 5) of people's clips.
 
-    leave_out: measures that do not count; a prior made of synergies wins that of synergies by construction.
+    leave_out: measures that do not count; a prior made of synergies wins that of synergies by construction. ValueError
+    for a name that is none, or all of them.
     """
+    if unknown := sorted(set(leave_out) - set(MEASURES)):
+        raise ValueError(f"likeness: no measure {', '.join(unknown)}; there are {', '.join(MEASURES)}")
+    if set(leave_out) == set(MEASURES):
+        raise ValueError("likeness: all measures are left out; keep one")
     own = measures(clip, synergies)
+    # who never moves has neither jerk nor peaks
+    if _way(clip.joints) < LEAST_BEND or _way(clip.wrist) < LEAST_WAY:
+        return 1.0
     no_better_M = (references >= own).mean(axis=0)
     counts = [i for i, name in enumerate(MEASURES) if name not in leave_out]
     return float(1.0 + 9.0 * np.minimum(1.0, no_better_M[counts] / FULL_AT).mean())
+
+
+def _way(place_TD: np.ndarray) -> float:
+    """The length of a path."""
+    return float(np.linalg.norm(np.diff(place_TD, axis=0), axis=1).sum())
 
 
 def _coupling_error(distal_T: np.ndarray, middle_T: np.ndarray) -> float:

@@ -42,7 +42,8 @@ def visible(point_P3: np.ndarray, view: SeenFrom, slack: float = SLACK) -> np.nd
     inside_P = (depth_P > 1e-9) & (row_P >= 0) & (row_P < height) & (column_P >= 0) & (column_P < width)
     shown_P = np.full(len(point_P3), -np.inf)
     shown_P[inside_P] = view.depth[row_P[inside_P], column_P[inside_P]]
-    return inside_P & (depth_P <= shown_P + slack)
+    # where the middle of a pixel misses the object, nothing says what lies there
+    return inside_P & np.isfinite(shown_P) & (depth_P <= shown_P + slack)
 
 
 def back_projected(point_P3: np.ndarray, view: SeenFrom, mask_HW: np.ndarray, slack: float = SLACK) -> np.ndarray:

@@ -57,5 +57,11 @@ def test_a_clip_too_short_or_broken_is_refused() -> None:
         measures(Gesture(np.full((50, 22), np.nan), np.zeros((50, 3)), 100.0, PAIRS), OWN)
 
 
-def test_a_hand_that_never_moves_is_measured() -> None:
+def test_a_hand_that_never_moves_is_like_nobodys() -> None:
+    for pose in (np.zeros(22), OWN.mean):
+        assert likeness(Gesture(np.tile(pose, (50, 1)), np.zeros((50, 3)), 100.0, PAIRS), REFERENCES, OWN) == 1.0
+    with pytest.raises(ValueError, match="no measure synergies; there are synergy"):
+        likeness(CLIPS[0], REFERENCES, OWN, ("synergies",))
+    with pytest.raises(ValueError, match="keep one"):
+        likeness(CLIPS[0], REFERENCES, OWN, MEASURES)
     assert np.isfinite(measures(Gesture(np.zeros((50, 22)), np.zeros((50, 3)), 100.0, PAIRS), OWN)).all()

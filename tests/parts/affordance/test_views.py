@@ -61,7 +61,10 @@ def test_a_point_is_visible_where_its_face_looks_at_the_camera(way: tuple[int, i
     agree = visible(point, view, slack=0.002) == faces
     # but at edges, where a pixel shows two faces
     assert agree.mean() > 0.9
-    assert not visible(point, view, slack=0.002)[(((view.place - point) * normal) < -1e-3).all(axis=1)].any()
+    away = ((view.place - point) * normal).sum(axis=1) < -1e-3
+    # a point that is turned away passes within the slack of an edge alone
+    half_slack = np.sort(np.abs(np.abs(point) - half), axis=1)[:, 1] < 0.004
+    assert away.sum() > 300 and not (visible(point, view, slack=0.002) & away & ~half_slack).any()
 
 
 def test_a_whole_mask_gives_just_the_visible_points_and_an_empty_one_none() -> None:
